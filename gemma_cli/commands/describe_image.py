@@ -1,0 +1,3 @@
+"""`gemma describe-image`: what is in a picture."""
+
+PROMPT = "Describe this image."

@@ -1,0 +1,57 @@
+"""Backends meet here, at one method: `stream`.
+
+Closing the iterator (`contextlib.closing`) stops generation at once and leaves the engine fit for the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gemma_cli.events import Event
+from gemma_cli.messages import Request
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Which model to run and where.
+
+    model: an alias, hub id or folder; None chooses (see store.checkpoints). assistant: a hub id or folder, "off" for
+    none, None for the drafter that belongs to the model. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    """
+
+    model: str | None = None
+    assistant: str | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is running, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}."""
+
+    model: str
+    assistant: str | None
+    device: str
+    dtype: str
+    context: int  # tokens
+    modalities: frozenset[str]
+    load_s: float | None = None
+
+
+class Engine(Protocol):
+    info: EngineInfo
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Deltas and Rounds as they happen, then one Done. Raises GemmaError subclasses only."""
+        ...
+
+
+def open_engine(spec: EngineSpec) -> Engine:
+    """Load the model that `spec` names; torch is imported here and not before."""
+    from gemma_cli.engines.local.engine import LocalEngine
+
+    return LocalEngine.open(spec)

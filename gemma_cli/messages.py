@@ -1,0 +1,123 @@
+"""What is asked of an engine: frozen values, decoded and within limits, with nothing left to look up.
+
+Media are compared and hashed by `digest` (the sha-256 of what was decoded), never by their arrays, so requests
+are comparable and a cache can tell whether two prompts hold the same picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SAMPLE_RATE = 16_000
+"""Samples per second of every `Audio`: what Gemma 4's feature extractor takes (model card)."""
+
+IMAGE_BUDGETS = (70, 140, 280, 560, 1120)
+"""The soft-token budgets Gemma 4's image processor accepts."""
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """pixels: uint8 [height, width, 3], RGB, upright."""
+
+    digest: str
+    name: str = field(compare=False)
+    pixels: np.ndarray = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """samples: float32 [n] in [-1, 1], mono, at SAMPLE_RATE, at most 30 s (the model hears no more)."""
+
+    digest: str
+    name: str = field(compare=False)
+    samples: np.ndarray = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames with the second each was taken at; they reach the model as images under their time stamps."""
+
+    frames: tuple[Image, ...]
+    seconds: tuple[float, ...]
+    name: str = field(compare=False)
+
+
+Part = Text | Image | Audio | Video
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolResponse:
+    """What a tool answered: a mapping is expanded by key in the prompt, anything else stands under `value`."""
+
+    name: str
+    response: Any
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn. `thinking` is kept for display; templates drop it from history."""
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_responses: tuple[ToolResponse, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen. The defaults are Gemma 4's own; temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_k: int = 64  # 0: no limit
+    top_p: float = 0.95  # 1.0: no limit
+    seed: int = 0
+    max_tokens: int = 1024
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """draft_tokens per round; 0 decodes plainly. The text does not depend on it."""
+
+    draft_tokens: int = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    drafting: Drafting = Drafting()
+    thinking: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()  # OpenAI function declarations
+    image_budget: int = 280  # one of IMAGE_BUDGETS
+
+
+def ask(*parts: Part | str, system: str | None = None) -> tuple[Message, ...]:
+    """Messages for one question; a str stands for Text."""
+    user = Message("user", tuple(Text(part) if isinstance(part, str) else part for part in parts))
+    return (Message("system", (Text(system),)), user) if system else (user,)

@@ -1,0 +1,122 @@
+"""How many tokens to draft: what pays on this machine, on this text.
+
+Pace decides how fast a reply comes, never what it says: the text is the same at every draft length (decode.py), so a
+wrong guess costs time only. A round with K drafts yields 1 + a_1 + a_1 a_2 + ... + a_1...a_K tokens, where a_i is the
+chance that draft i is accepted once all before it were, and takes c_K seconds; both are running averages of what was
+seen, and the best K is the one with the most tokens a second. K = 0, plain decoding, competes like any other.
+
+The rule follows ollama's controller (engine notes: x/mlxrunner/speculate_depth.go): never deeper than one past what has
+been measured, and a look one deeper, or back at plain decoding, now and then, less often the longer nothing changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LONGEST = 8
+"""The deepest draft ever tried; exactness is tested up to here."""
+
+FIRST = 3  # before anything is known: pays for most of Google's drafters, and never costs much
+ACCEPTANCE_MEMORY = 0.06  # weight of one round: about 16 rounds to follow a change of content
+ACCEPTANCE_MEMORY_PLAIN = 0.25  # while decoding plainly only the rare probes teach anything, so each counts for more
+SECONDS_MEMORY = 0.15
+OUTLIER = 3.0  # a round slower than this many averages was the machine's doing, and counts as this much
+PROBE_SOONEST, PROBE_LATEST = 8, 256  # rounds between looks elsewhere
+
+
+@dataclass
+class Pace:
+    """Running averages for one model and drafter on one device; `choose` before a round, `observe` after it."""
+
+    seconds: list[float | None] = field(default_factory=lambda: [None] * (LONGEST + 1))  # by K
+    acceptance: list[float] = field(default_factory=lambda: [0.7] * LONGEST)  # by draft position, given all before it
+    rounds_to_probe: int = 1
+    probe_gap: int = PROBE_SOONEST
+    probe_plain_next: bool = True
+
+    def choose(self) -> int:
+        """The draft length for the next round."""
+        best = self.best()
+        self.rounds_to_probe -= 1
+        if self.rounds_to_probe > 0:
+            return best
+        self.rounds_to_probe = self.probe_gap
+        return self._elsewhere(best)
+
+    def observe(self, drafted: int, accepted: int, seconds: float) -> None:
+        """Learn from one round: `accepted` of `drafted` tokens were kept, in `seconds` of wall time."""
+        before = self.best()
+        known = self.seconds[drafted]
+        if known is None:
+            self.seconds[drafted] = seconds
+        else:
+            self.seconds[drafted] = known + SECONDS_MEMORY * (min(seconds, OUTLIER * known) - known)
+        memory = ACCEPTANCE_MEMORY if before else ACCEPTANCE_MEMORY_PLAIN
+        for position in range(min(accepted + 1, drafted)):
+            hit = 1.0 if position < accepted else 0.0
+            self.acceptance[position] += memory * (hit - self.acceptance[position])
+        if self.best() != before:
+            self.probe_gap = self.rounds_to_probe = PROBE_SOONEST
+        elif before == 0 < accepted:  # a draft went well amid plain decoding: the text may have changed, look again
+            self.rounds_to_probe = 1
+        elif drafted != before:
+            self.probe_gap = min(self.probe_gap * 2, PROBE_LATEST)
+
+    def best(self) -> int:
+        """The K with the most tokens a second, among those measured and one deeper."""
+        if self._frontier() < 0:
+            return FIRST
+        return max(range(min(self._frontier() + 1, LONGEST) + 1), key=self.tokens_per_second)
+
+    def tokens_per_second(self, drafted: int) -> float:
+        """What K = `drafted` is expected to give."""
+        tokens = survived = 1.0
+        for position in range(drafted):
+            survived *= self.acceptance[position]
+            tokens += survived
+        return tokens / self._cost(drafted)
+
+    @property
+    def pays(self) -> bool:
+        """Whether drafting beats plain decoding by what has been measured so far."""
+        return self.best() > 0
+
+    def _frontier(self) -> int:
+        """The deepest K measured; -1 before the first round."""
+        return max((k for k, cost in enumerate(self.seconds) if cost is not None), default=-1)
+
+    def _cost(self, drafted: int) -> float:
+        """Seconds of a round with K drafts: measured, else on the line through the two nearest measured."""
+        known = [(k, cost) for k, cost in enumerate(self.seconds) if cost is not None]
+        measured = self.seconds[drafted]
+        if measured is not None:
+            return measured
+        if len(known) == 1:  # one draft step is a small fraction of a target pass; a guess until something is measured
+            (k, cost), step = known[0], 0.1
+            return cost * (1 + step * drafted) / (1 + step * k)
+        (k0, c0), (k1, c1) = sorted(sorted(known, key=lambda point: abs(point[0] - drafted))[:2])
+        slope = max((c1 - c0) / (k1 - k0), 0.0)
+        return max(c0 + slope * (drafted - k0), min(c0, c1) * 0.5)
+
+    def _elsewhere(self, best: int) -> int:
+        """A draft length worth a look: plain decoding and one deeper than the best, in turn."""
+        self.probe_plain_next = not self.probe_plain_next
+        if best == 0:
+            return 2  # two drafts tell of two positions and cost little more than one
+        return 0 if not self.probe_plain_next else min(best + 1, LONGEST)
+
+
+def to_json(pace: Pace) -> dict[str, Any]:
+    """The averages as plain values, to be kept between runs."""
+    return asdict(pace)
+
+
+def from_json(values: dict[str, Any]) -> Pace:
+    """Averages kept earlier; anything that does not fit is forgotten, never an error."""
+    try:
+        pace = Pace(**values)
+    except TypeError:
+        return Pace()
+    fits = len(pace.seconds) == LONGEST + 1 and len(pace.acceptance) == LONGEST
+    return pace if fits else Pace()

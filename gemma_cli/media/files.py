@@ -1,0 +1,79 @@
+"""Opening what a user names: a regular file or standard input, never anything that blocks or has no end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from gemma_cli.errors import InputError
+
+STDIN = "-"
+_STDIN_LIMIT = 2 << 30  # bytes; it is spooled to disk
+_CHUNK = 1 << 20
+
+
+def display_name(path: str | Path) -> str:
+    """What messages and results call an input."""
+    return "standard input" if str(path) == STDIN else str(path)
+
+
+@contextlib.contextmanager
+def open_input(path: str | Path) -> Iterator[BinaryIO]:
+    """A seekable binary file with a descriptor and at least one byte; "-" is standard input, spooled to disk.
+
+    Decoders get this handle, never the path: ffmpeg and libsndfile treat some paths as more than a file.
+    Raises InputError.
+    """
+    with _spooled_stdin() if str(path) == STDIN else _regular(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise InputError(f"{display_name(path)}: empty (0 bytes)")
+        yield file
+
+
+def _regular(path: str | Path) -> BinaryIO:
+    name = str(path)
+    if name.startswith(("http://", "https://")):
+        raise InputError(f"{name}: addresses are not fetched; download it and give the file")
+    try:
+        file = open(path, "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{name}: a directory; name the files in it") from None
+    except PermissionError:
+        raise InputError(f"{name}: permission denied") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"{name}: a pipe or device, not a regular file; pipe it in and give - instead")
+    return file
+
+
+def _without_blocking(path: str, flags: int) -> int:
+    """A FIFO without a writer would block in open() for ever; on regular files O_NONBLOCK means nothing."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _spooled_stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input: closed; pipe a file into it or name one")
+    if sys.stdin.isatty():
+        raise InputError("standard input: a terminal; pipe a file into it or name one")
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    try:
+        while chunk := sys.stdin.buffer.read(_CHUNK):
+            if spool.tell() + len(chunk) > _STDIN_LIMIT:
+                raise InputError(f"standard input: more than {_STDIN_LIMIT >> 30} GiB; save it and name the file")
+            spool.write(chunk)
+    except BaseException:
+        spool.close()
+        raise
+    spool.seek(0)
+    return spool

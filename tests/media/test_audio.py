@@ -1,0 +1,250 @@
+import contextlib
+import io
+import os
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from gemma_cli.errors import InputError
+from gemma_cli.media import audio as audio_module
+from gemma_cli.media.audio import read_audio, segments
+from gemma_cli.messages import SAMPLE_RATE
+
+RNG = np.random.default_rng(0)
+
+
+def tone(seconds: float, rate: int = SAMPLE_RATE, hertz: float = 440) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def write(path, samples, rate=SAMPLE_RATE, **options):
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3", "aiff", "au", "caf"])
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (8000, 1)])
+def test_every_format_becomes_mono_16_khz(tmp_path, extension, rate, channels):
+    path = write(tmp_path / f"a.{extension}", np.repeat(tone(1.0, rate)[:, None], channels, axis=1), rate)
+    heard = read_audio(path)
+    assert heard.samples.dtype == np.float32
+    assert heard.samples.ndim == 1
+    assert abs(len(heard.samples) / SAMPLE_RATE - 1.0) < 0.01
+    assert np.abs(heard.samples).max() <= 1.0
+    spectrum = np.abs(np.fft.rfft(heard.samples))
+    assert abs(np.argmax(spectrum) * SAMPLE_RATE / len(heard.samples) - 440) < 2
+
+
+def test_16_khz_float_samples_pass_unchanged(tmp_path):
+    samples = RNG.uniform(-1, 1, 5000).astype(np.float32)
+    assert (read_audio(write(tmp_path / "a.wav", samples, subtype="FLOAT")).samples == samples).all()
+
+
+def test_channels_are_averaged(tmp_path):
+    left = tone(0.5)
+    heard = read_audio(write(tmp_path / "a.wav", np.stack([left, -left], axis=1), subtype="FLOAT"))
+    assert not heard.samples.any()
+
+
+def test_resampling_in_blocks_is_resampling_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio_module, "_BLOCK", 1000)
+    samples = RNG.uniform(-0.5, 0.5, 44100).astype(np.float32)
+    heard = read_audio(write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT"))
+    whole = soxr.resample(samples, 44100, SAMPLE_RATE, quality="HQ")
+    assert len(heard.samples) == len(whole)
+    np.testing.assert_allclose(heard.samples, whole, atol=1e-6)
+
+
+def test_loud_float_samples_are_clipped(tmp_path):
+    heard = read_audio(write(tmp_path / "a.wav", 3 * tone(0.2), subtype="FLOAT"))
+    assert np.abs(heard.samples).max() == 1.0
+
+
+def test_silence_is_sound(tmp_path):
+    assert not read_audio(write(tmp_path / "a.flac", np.zeros(SAMPLE_RATE))).samples.any()
+
+
+def test_the_digest_is_of_what_was_decoded(tmp_path):
+    samples = (tone(0.3) * 32767).astype(np.int16)
+    one = read_audio(write(tmp_path / "a.wav", samples))
+    same = read_audio(write(tmp_path / "b.flac", samples))
+    other = read_audio(write(tmp_path / "c.wav", samples[1:]))
+    assert one == same
+    assert one != other
+
+
+def test_pieces_joined_are_the_file(tmp_path):
+    samples = RNG.uniform(-0.5, 0.5, round(71.3 * SAMPLE_RATE)).astype(np.float32)
+    pieces = list(segments(write(tmp_path / "a.wav", samples, subtype="FLOAT")))
+    assert (np.concatenate([audio.samples for _, audio in pieces]) == samples).all()
+    assert [start for start, _ in pieces] == list(
+        np.cumsum([0] + [len(audio.samples) for _, audio in pieces])[:-1] / SAMPLE_RATE
+    )
+    assert all(25 <= len(audio.samples) / SAMPLE_RATE <= 30 for _, audio in pieces[:-1])
+    assert len({audio.digest for _, audio in pieces}) == len(pieces)
+
+
+def test_a_cut_falls_into_the_pause(tmp_path):
+    samples = RNG.uniform(-0.5, 0.5, 40 * SAMPLE_RATE).astype(np.float32)
+    samples[round(27.0 * SAMPLE_RATE) : round(27.4 * SAMPLE_RATE)] *= 0.01
+    (_, first), (start, _) = segments(write(tmp_path / "a.wav", samples))
+    assert 27.0 <= start <= 27.4
+    assert len(first.samples) == start * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("length", [480_000, 480_001, 480_319, 480_000 + 4000, 960_000])
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_no_piece_is_too_long_or_too_short_to_hear(tmp_path, length, level):
+    samples = np.full(length, level, np.float32)
+    lengths = [len(audio.samples) for _, audio in segments(write(tmp_path / "a.wav", samples))]
+    assert sum(lengths) == length
+    assert max(lengths) <= 480_000
+    assert min(lengths) >= 320
+
+
+def test_shorter_windows(tmp_path):
+    lengths = [len(piece.samples) for _, piece in segments(write(tmp_path / "a.wav", tone(10)), max_seconds=2)]
+    assert sum(lengths) == 160_000
+    assert all(16_000 <= length <= 32_000 for length in lengths[:-1])
+
+
+def test_thirty_seconds_are_one_prompt_and_more_are_not(tmp_path):
+    assert len(read_audio(write(tmp_path / "a.wav", tone(30))).samples) == 480_000
+    with pytest.raises(InputError, match=r"b\.wav: longer than 30 s.*gemma transcribe"):
+        read_audio(write(tmp_path / "b.wav", tone(30.1)))
+
+
+def test_standard_input(tmp_path, monkeypatch):
+    data = write(tmp_path / "a.flac", tone(0.5)).read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    heard = read_audio("-")
+    assert heard.name == "standard input"
+    assert len(heard.samples) == 8000
+
+
+@pytest.mark.parametrize("declared", [0xFFFFFFFF, 0x7FFFFFDB])
+def test_a_wav_written_into_a_pipe_does_not_know_its_length(tmp_path, declared):
+    path = write(tmp_path / "a.wav", tone(0.5))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, 40, declared)
+    path.write_bytes(data)
+    assert len(read_audio(path).samples) == 8000
+
+
+def bad_text(path):
+    path.write_text("this is not sound\n" * 50)
+
+
+def bad_empty(path):
+    path.touch()
+
+
+def bad_missing(path):
+    pass
+
+
+def bad_directory(path):
+    path.mkdir()
+
+
+def bad_fifo(path):
+    os.mkfifo(path)
+
+
+def bad_no_samples(path):
+    write(path, np.zeros(0))
+
+
+def bad_too_short(path):
+    write(path, np.zeros(100))
+
+
+def bad_header_only(path):
+    path.write_bytes(write(path, tone(1)).read_bytes()[:44])
+
+
+def bad_truncated(path):
+    path.write_bytes(write(path, tone(1)).read_bytes()[:16044])
+
+
+def bad_truncated_flac(path):
+    path.write_bytes(write(path, RNG.uniform(-1, 1, 32000), format="FLAC").read_bytes()[:20000])
+
+
+def bad_nan(path):
+    samples = tone(1)
+    samples[8000] = np.nan
+    write(path, samples, subtype="FLOAT")
+
+
+def bad_infinite(path):
+    samples = tone(1)
+    samples[8000] = np.inf
+    write(path, samples, subtype="DOUBLE")
+
+
+def bad_loop(path):
+    path.symlink_to(path)
+
+
+def bad_rate(path):
+    write(path, tone(1), rate=7)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (bad_missing, "no such file"),
+        (bad_directory, "a directory"),
+        (bad_empty, "empty"),
+        (bad_text, "not audio.*ffmpeg"),
+        (bad_fifo, "a pipe or device"),
+        (bad_no_samples, "no sound"),
+        (bad_too_short, "too short"),
+        (bad_header_only, "cut off"),
+        (bad_truncated, "cut off: 0.5 s of the 1.0 s"),
+        (bad_truncated_flac, "cut off"),
+        (bad_nan, "not numbers"),
+        (bad_infinite, "not numbers"),
+        (bad_loop, "cannot be opened"),
+        (bad_rate, "sample rate of 7 Hz"),
+    ],
+)
+def test_bad_input_is_one_line_naming_the_file(tmp_path, spoil, complaint):
+    path = tmp_path / "talk.wav"
+    spoil(path)
+    with pytest.raises(InputError, match=rf"talk\.wav: .*{complaint}") as caught:
+        list(segments(path))
+    assert "\n" not in str(caught.value)
+    assert "<_io" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/random", "/proc/self/mem"])
+def test_devices_are_refused(device):
+    with pytest.raises(InputError, match=device):
+        read_audio(device)
+
+
+def test_names_that_are_no_paths():
+    with pytest.raises(InputError, match="cannot be opened"):
+        read_audio("a\0b.wav")
+    with pytest.raises(InputError, match="not fetched"):
+        read_audio("https://example.com/a.wav")
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3"])
+def test_damage_is_decoded_or_refused_never_anything_else(tmp_path, extension):
+    whole = write(tmp_path / f"a.{extension}", tone(0.3, 22050), 22050).read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / f"damaged.{extension}"
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.integers(1, 8)):
+            data[rng.integers(0, min(len(data), 200))] = rng.integers(0, 256)
+        path.write_bytes(data[: rng.integers(1, len(data) + 1)])
+        with contextlib.suppress(InputError):
+            samples = np.concatenate([piece.samples for _, piece in segments(path)])
+            assert np.abs(samples).max() <= 1.0

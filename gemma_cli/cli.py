@@ -1,0 +1,188 @@
+"""The command line: which commands there are, and how anything that goes wrong is told.
+
+Only the module of the chosen command is imported. This is the only place that catches GemmaError; whatever else
+escapes a command is a bug, told in one line (GEMMA_DEBUG=1 shows the traceback).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gemma_cli import __version__
+from gemma_cli.errors import GemmaError, Interrupted
+from gemma_cli.options import examples
+
+COMMANDS = {
+    "chat": "Talk with the model, or ask it one thing.",
+    "transcribe": "Write down what is said in audio files.",
+    "translate": "Translate speech or text.",
+    "describe-image": "Say what is in a picture.",
+    "bench": "Measure speculative against plain decoding, here.",
+    "models": "List the models on this disk; fetch one.",
+    "doctor": "Check what this machine can run, and how.",
+}
+"""Each command is the `app` of its module in gemma_cli.commands."""
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Nothing is sent or fetched unless asked. The libraries read these when they are imported, so they are set before."""
+
+EXAMPLES = examples(
+    'gemma chat "Count from 1 to 10."',
+    'git diff | gemma chat "Write a commit message" > message.txt',
+    "gemma transcribe meeting.wav --format srt > meeting.srt",
+    "gemma bench --help",
+)
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands by name and summary; imports a command's module when that command is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name else command, rest
+
+
+def _load(name: str) -> Any:
+    module = import_module(f"gemma_cli.commands.{name.replace('-', '_')}")
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gemma {__version__}")
+        raise typer.Exit
+
+
+def _listed() -> None:
+    """Stands for a command in the list; LazyGroup puts the real one in its place."""
+
+
+app = typer.Typer(
+    name="gemma",
+    cls=LazyGroup,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _summary in COMMANDS.items():
+    app.command(_name, help=_summary)(_listed)
+
+
+@app.callback(invoke_without_command=True)
+def gemma(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The terminal's Gemma 4: the answer goes to stdout, everything else to stderr."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the result is its exit code, as errors.py draws them."""
+    _prepare_streams()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    debug = bool(os.environ.get("GEMMA_DEBUG"))
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        return _dispatch(arguments)
+    except GemmaError as error:
+        if debug and not isinstance(error, Interrupted):
+            raise
+        if not isinstance(error, Interrupted):
+            _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        _abandon_stdout()
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        return _explain(error)
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if sys.stdout is None:
+        raise GemmaError("standard output is closed: nowhere to write the answer")
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(list(arguments), prog_name="gemma", standalone_mode=False)
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return Interrupted.exit_code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: typer.TyperException) -> int:
+    """A usage error in one line, with where to read on."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "gemma"
+    _complain(f"{' '.join(error.format_message().split()).rstrip('.')} ({path} --help shows how)")
+    return error.exit_code
+
+
+def _explain(error: Exception) -> int:
+    """Anything unforeseen, in one line."""
+    if isinstance(error, OSError) and _stdout_is_broken():
+        _abandon_stdout()
+        _complain(f"cannot write to standard output: {error.strerror or error}")
+    else:
+        _complain(f"internal error: {type(error).__name__}: {error} (GEMMA_DEBUG=1 shows the traceback)")
+    return 1
+
+
+def _complain(message: str) -> None:
+    from gemma_cli.views.sanitize import safe_line
+
+    with contextlib.suppress(OSError):
+        print(f"gemma: {safe_line(message)}", file=sys.stderr, flush=True)
+
+
+def _stdout_is_broken() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _abandon_stdout() -> None:
+    """Let nothing be written to it any more, the interpreter's last flush included."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _prepare_streams() -> None:
+    """UTF-8 in and out, a terminal in its own encoding; a character that does not fit is replaced, never an error."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - print(file=None) would write to stdout
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            chosen = stream.isatty() or "PYTHONIOENCODING" in os.environ
+            stream.reconfigure(encoding=None if chosen else "utf-8", errors="replace")

@@ -1,0 +1,119 @@
+"""How a token is chosen: arg-max of its log-probability plus noise that belongs to (seed, position, token id).
+
+    x_t = argmax over surviving v of ( log p_t(v) + G(seed, t, v) ),   G ~ Gumbel(0, 1)
+
+which is a draw from p_t (the Gumbel-max trick). As the noise is a function and not a stream, whoever asks about position
+t gets the same noise: target and drafter, one row or nine, CPU and GPU. That makes the text a function of (seed, prompt)
+(Daliri, Musco, Suresh, "Coupling without Communication and Drafter-Invariant Speculative Decoding", arXiv 2408.07978).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gemma_cli.messages import Sampling
+
+_WEIGHT_BITS = 40
+
+
+def gumbel(seed: int, positions: Tensor, ids: Tensor) -> Tensor:
+    """Noise for every (position, id): float64 [m, c] from positions int64 [m] and ids int64 [m, c] or [c].
+
+    The logarithms are taken in float64 and rounded to float32, because math libraries agree to an ulp, not to the bit.
+    """
+    # The seed is mixed before the position is added, or (seed, t + 1) could repeat (seed + 1, t).
+    key = _mix(_mix(torch.full_like(positions, _int64(seed))) + positions * _GOLDEN)
+    bits = _mix(key[:, None] + ids * _GOLDEN)
+    uniform = ((bits >> 12 & _ones(52)) + 0.5) * 2.0**-52  # 53 bits: never 0, never 1
+    return (-torch.log(-torch.log(uniform))).float().double()
+
+
+class Sampler:
+    """Chooses tokens under one `Sampling`; `suppress` are ids that must never be chosen (generation_config)."""
+
+    def __init__(self, sampling: Sampling, suppress: Sequence[int] = ()) -> None:
+        self.sampling = sampling
+        self.suppress = tuple(suppress)
+
+    def choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
+        """The token for each row: int64 [m].
+
+        logits: float [m, c]. positions: int64 [m], the place each row's token will take in the sequence. ids: int64
+        [m, c], the token ids the columns stand for (a drafter's shortlist); None when column = id. A row's choice does
+        not depend on the other rows; equal scores go to the lowest id.
+        """
+        logits = self._without_suppressed(logits, ids)
+        if self.sampling.temperature == 0:
+            return _first_best(logits, ids)
+        logits, ids = _top_k(logits, ids, self.sampling.top_k)
+        scores = logits.double() / self.sampling.temperature
+        scores = _top_p(scores, self.sampling.top_p)
+        return _first_best(scores + gumbel(self.sampling.seed, positions, ids), ids)
+
+    def _without_suppressed(self, logits: Tensor, ids: Tensor | None) -> Tensor:
+        if not self.suppress:
+            return logits
+        banned = torch.tensor(self.suppress, device=logits.device)
+        if ids is None:
+            return logits.index_fill(-1, banned, -torch.inf)
+        return logits.masked_fill(torch.isin(ids, banned), -torch.inf)
+
+
+def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
+    if ids is None:
+        return scores.argmax(-1)  # the first of equal maxima (torch.argmax)
+    best = scores == scores.amax(-1, keepdim=True)
+    return ids.expand_as(scores).masked_fill(~best, torch.iinfo(torch.int64).max).amin(-1)
+
+
+def _top_k(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    """The k best (all for k = 0) in falling order, lowest id first among equals: logits and ids, both [m, k]."""
+    width = logits.shape[-1]
+    if ids is None:
+        ids = torch.arange(width, device=logits.device).expand_as(logits)
+    if 0 < k < width:
+        # topk leaves open which of several equal values it takes; asking again among them by id settles it.
+        least = logits.topk(k).values[:, -1:]
+        rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
+        kept = rank.topk(k).indices
+        logits, ids = logits.gather(-1, kept), ids.gather(-1, kept)
+    by_id = ids.argsort(-1)
+    logits, ids = logits.gather(-1, by_id), ids.gather(-1, by_id)
+    order = logits.argsort(stable=True, dim=-1, descending=True)
+    return logits.gather(-1, order), ids.gather(-1, order)
+
+
+def _top_p(scores: Tensor, p: float) -> Tensor:
+    """Falling scores with all but the smallest set of mass >= p set to -inf; the best always stays.
+
+    Masses are summed as integers, so the sum does not depend on the order in which a device adds.
+    """
+    if p >= 1:
+        return scores
+    mass = (torch.exp(scores - scores[:, :1]) * 2.0**_WEIGHT_BITS).long()
+    before = mass.cumsum(-1) - mass
+    dropped = before.double() >= p * mass.sum(-1, keepdim=True).double()
+    dropped[:, 0] = False
+    return scores.masked_fill(dropped, -torch.inf)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijection of int64 in which every input bit moves every output bit (splitmix64's finalizer)."""
+    x = (x ^ (x >> 30 & _ones(34))) * _int64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> 27 & _ones(37))) * _int64(0x94D049BB133111EB)
+    return x ^ (x >> 31 & _ones(33))
+
+
+def _ones(bits: int) -> int:
+    return (1 << bits) - 1
+
+
+def _int64(value: int) -> int:
+    """`value` modulo 2**64 as torch writes it, signed."""
+    return (value + 2**63) % 2**64 - 2**63
+
+
+_GOLDEN = _int64(0x9E3779B97F4A7C15)

@@ -2,9 +2,10 @@
 
     x_t = argmax over surviving v of ( log p_t(v) + G(seed, t, v) ),   G ~ Gumbel(0, 1)
 
-which is a draw from p_t (the Gumbel-max trick). As the noise is a function and not a stream, whoever asks about position
-t gets the same noise: target and drafter, one row or nine, CPU and GPU. That makes the text a function of (seed, prompt)
-(Daliri, Musco, Suresh, "Coupling without Communication and Drafter-Invariant Speculative Decoding", arXiv 2408.07978).
+which is a draw from p_t (the Gumbel-max trick). As the noise is a function and not a stream, whoever asks about
+position t gets the same noise: target and drafter, one row or nine, CPU and GPU. That makes the text a function of
+(seed, prompt) alone (Daliri, Musco, Suresh, "Coupling without Communication and Drafter-Invariant Speculative
+Decoding", arXiv 2408.07978).
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""The decoding loop, plain and speculative: one loop, because plain decoding is drafting nothing.
+
+    a round:  draft   d_1 .. d_K from the drafter, with the noise of positions t+1 .. t+K
+              verify  one target pass over [x_t, d_1 .. d_K] gives the target's own choices x_{t+1} .. x_{t+K+1}
+              accept  while d_i = x_{t+i}; the choice after the last accepted draft is a token of its own
+              forget  the rows of rejected drafts
+
+Target and drafter choose with the same noise (sampling.py), so accepting is comparing, and what comes out are the
+target's choices and nothing else: the drafter decides how many come at once. A pass never has one row, since one row
+is computed by other kernels than two and may differ in the last bit: plain decoding repeats its row and forgets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines.local.cache import Cache
+from gemma_cli.engines.local.model import Drafter, Target
+from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.events import Round
+
+
+class Pacer(Protocol):
+    """Decides how many tokens to draft (pace.Pace learns what pays)."""
+
+    def choose(self) -> int: ...
+
+    def observe(self, drafted: int, accepted: int, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Always the same number of drafts."""
+
+    draft_tokens: int
+
+    def choose(self) -> int:
+        return self.draft_tokens
+
+    def observe(self, drafted: int, accepted: int, seconds: float) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Tokens that came at once, and the round they came from; the first token comes from the prefill."""
+
+    tokens: tuple[int, ...]
+    round: Round | None = None
+
+
+@torch.inference_mode()
+def decode(
+    target: Target,
+    drafter: Drafter | None,
+    cache: Cache,
+    prefilled: tuple[Tensor, Tensor],
+    sampler: Sampler,
+    pacer: Pacer,
+    *,
+    stop: Collection[int],
+    limit: int,
+) -> Iterator[Burst]:
+    """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen.
+
+    prefilled: logits [1, vocab] and hidden [1, hidden] of the prompt's last row. The prompt and `limit` together must
+    fit the context. Between bursts the cache holds everything but the newest token, so closing the generator leaves
+    it in order.
+    """
+    logits, hidden = prefilled
+    token = sampler.choose(logits, _positions(cache.length, 1, logits.device))
+    tokens: list[int] = token.tolist()
+    yield Burst(tuple(tokens))
+    left = limit - 1
+    while left and tokens[-1] not in stop:
+        began = perf_counter()
+        longest = min(pacer.choose(), left - 1) if drafter else 0
+        drafts = draft(target, drafter, cache, token, hidden, sampler, longest) if drafter and longest else token[:0]
+        choices, states = verify(target, cache, token, drafts, sampler)
+        tokens, accepted = _settle(drafts, choices, stop)
+        cache.rollback(cache.length - len(choices) + len(tokens))
+        token, hidden = choices[len(tokens) - 1 :][:1], states[len(tokens) - 1 :][:1]
+        left -= len(tokens)
+        pacer.observe(len(drafts), accepted, perf_counter() - began)
+        yield Burst(tuple(tokens), Round(len(drafts), accepted))
+
+
+def draft(
+    target: Target, drafter: Drafter, cache: Cache, token: Tensor, hidden: Tensor, sampler: Sampler, count: int
+) -> Tensor:
+    """`count` tokens the drafter expects after `token`: int64 [count].
+
+    token: int64 [1], the newest, which the cache does not hold yet. hidden: [1, hidden], the target's last state,
+    after the final norm, of the row that chose it.
+
+    The drafter's queries stand at the position of the newest token throughout, as in transformers, LiteRT-LM and
+    llama.cpp; vLLM and mlx-vlm use the one before, that of the last key in the cache. It is this integer.
+    """
+    newest = cache.length
+    context = drafter.begin(target, cache, newest)
+    positions = _positions(newest + 1, count, token.device)
+    drafts = []
+    for step in range(count):
+        logits, ids, hidden = drafter.step(token, hidden, context)
+        token = sampler.choose(logits, positions[step : step + 1], ids)
+        drafts.append(token)
+    return torch.cat(drafts)
+
+
+def verify(target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler: Sampler) -> tuple[Tensor, Tensor]:
+    """The target's own choices after `token` and after each draft: int64 [K + 1], and their states [K + 1, hidden].
+
+    The cache grows by K + 1 rows.
+    """
+    rows = torch.cat([token, drafts])
+    used = len(rows)
+    logits, states = target.verify(rows if used > 1 else rows.repeat(2), cache)
+    cache.rollback(cache.length - len(logits) + used)
+    choices = sampler.choose(logits[:used], _positions(cache.length - used + 1, used, rows.device))
+    return choices, states[:used]
+
+
+def _settle(drafts: Tensor, choices: Tensor, stop: Collection[int]) -> tuple[list[int], int]:
+    """The tokens of a round, up to the first that ends the reply, and how many of them had been drafted.
+
+    The one place in a round where the host waits for the device.
+    """
+    together = torch.cat([drafts, choices]).tolist()
+    drafted, chosen = together[: len(drafts)], together[len(drafts) :]
+    accepted = 0
+    while accepted < len(drafted) and drafted[accepted] == chosen[accepted]:
+        accepted += 1
+    tokens = chosen[: accepted + 1]
+    end = next((i for i, token in enumerate(tokens) if token in stop), accepted)
+    return tokens[: end + 1], min(accepted, end + 1)
+
+
+def _positions(start: int, count: int, device: torch.device) -> Tensor:
+    return torch.arange(start, start + count, device=device)

@@ -1,0 +1,62 @@
+"""A session as a document: markdown to read, JSON to process."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gemma_cli.conversation import Conversation, Entry
+from gemma_cli.messages import Part, Text
+
+SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "System", "tool": "Tool"}
+
+
+def to_markdown(name: str, conversation: Conversation) -> str:
+    """One heading a message; thoughts folded in <details>; attachments by name."""
+    blocks = [f"# {name}"]
+    if conversation.system:
+        blocks += ["## System", conversation.system]
+    for entry in conversation.entries:
+        blocks += [f"## {SPEAKERS[entry.message.role]}", *_blocks(entry)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _blocks(entry: Entry) -> list[str]:
+    message = entry.message
+    blocks = []
+    if message.thinking:
+        blocks.append(f"<details><summary>Thoughts</summary>\n\n{message.thinking.strip()}\n\n</details>")
+    for part in message.parts:
+        blocks.append(part.text if isinstance(part, Text) else f"*[{_kind(part)}: {part.name}]*")
+    if entry.cut_off:
+        blocks.append("*[cut off]*")
+    return blocks
+
+
+def to_json(name: str, conversation: Conversation) -> str:
+    """One object: {"name", "system", "messages": [{"role", "text", "thinking", "attachments", ...}]}."""
+    document = {
+        "name": name,
+        "system": conversation.system or None,
+        "messages": [_message(entry) for entry in conversation.entries],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _message(entry: Entry) -> dict[str, Any]:
+    message = entry.message
+    attachments = [{"kind": _kind(part), "name": part.name} for part in message.parts if not isinstance(part, Text)]
+    return {
+        "role": message.role,
+        "text": message.text,
+        "thinking": message.thinking or None,
+        "attachments": attachments,
+        "tool_calls": [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls] or None,
+        "tool_responses": [{"name": r.name, "response": r.response} for r in message.tool_responses] or None,
+        "finish_reason": entry.finish_reason,
+        "model": entry.model or None,
+    }
+
+
+def _kind(part: Part) -> str:
+    return type(part).__name__.lower()

@@ -1,0 +1,241 @@
+"""Chats on disk: every turn is there once `save` returns, whatever happens to the process or the machine then.
+
+A session is one history under one name. Whoever writes to it says which version of it was read; a chat that finds the
+session changed by another goes on under a name of its own (it branches), so two chats never interleave. The order of
+turns and of sessions is that of sequence numbers. Attachments are stored once, by the digest their parts carry.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma_cli.conversation import Conversation, Entry, opening_words, well_formed
+from gemma_cli.errors import GemmaError, InputError
+from gemma_cli.messages import Message, Text
+from gemma_cli.store.rows import forget_unused_blobs, insert_entry, read_entries
+from gemma_cli.store.schema import NewerSchema, connect
+
+NAME_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A line of the list of sessions. said_at: UTC, ISO 8601, of the last message; opening: the first words said."""
+
+    name: str
+    messages: int
+    said_at: str
+    opening: str
+
+
+class SessionStore:
+    """The sessions database; its methods raise GemmaError with the file and the remedy when it cannot be used."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path, self._db = path, db
+
+    @classmethod
+    def open(cls, path: Path) -> SessionStore:
+        """Open or make the database at `path`, readable by its owner alone."""
+        with _translated(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the same mode
+            return cls(path, connect(str(path)))
+
+    def close(self) -> None:
+        self._db.close()
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    def list(self) -> list[Summary]:
+        """All sessions, the one last written to first."""
+        with _translated(self.path):
+            rows = self._db.execute(
+                """SELECT name,
+                          (SELECT count(*) FROM message WHERE session_id = session.id),
+                          (SELECT max(said_at) FROM message WHERE session_id = session.id),
+                          (SELECT message.id FROM message WHERE session_id = session.id AND role = 'user'
+                           ORDER BY seq LIMIT 1)
+                   FROM session ORDER BY touched DESC, id DESC"""
+            ).fetchall()
+            return [Summary(name, count, said_at or "", self._opening(first)) for name, count, said_at, first in rows]
+
+    def latest(self) -> str | None:
+        """The name of the session last written to."""
+        with _translated(self.path):
+            row = self._db.execute("SELECT name FROM session ORDER BY touched DESC, id DESC LIMIT 1").fetchone()
+            return row[0] if row else None
+
+    def load(self, name: str) -> tuple[Session, Conversation]:
+        """A session to go on with, and what was said in it. Raises InputError if there is none of this name."""
+        with _translated(self.path), _transaction(self._db, "BEGIN"):
+            row = self._db.execute("SELECT id, version, system FROM session WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise InputError(self._unknown(name))
+            session_id, version, system = row
+            entries = read_entries(self._db, session_id)
+        session = Session(self, name, session_id, version, entries)
+        return session, Conversation(system=system, entries=entries)
+
+    def _unknown(self, name: str) -> str:
+        names = [row[0] for row in self._db.execute("SELECT name FROM session ORDER BY touched DESC")]
+        close = difflib.get_close_matches(name, names, 1)
+        remedy = f"did you mean '{close[0]}'?" if close else "list them with /sessions or gemma chat --list"
+        return f"no session is named '{name}': {remedy}"
+
+    def _opening(self, row: int | None) -> str:
+        parts = self._db.execute("SELECT text, name FROM part WHERE message_id = ? ORDER BY seq", (row,)).fetchall()
+        words = " ".join(text for text, _ in parts if text) or ", ".join(name for _, name in parts)
+        return opening_words(Message("user", (Text(words),)), 60)
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
+    def new(self, name: str | None = None) -> Session:
+        """A session to write to; nothing is stored before its first save. Raises InputError if `name` is taken."""
+        if name is not None:
+            name = valid_name(name)
+            with _translated(self.path):
+                if self._db.execute("SELECT 1 FROM session WHERE name = ?", (name,)).fetchone():
+                    raise InputError(f"a session named '{name}' exists: go on with it by --session, or choose another")
+        return Session(self, name)
+
+    def delete(self, name: str) -> None:
+        """Remove a session and the attachments no other session holds. Raises InputError if there is none."""
+        with _translated(self.path):
+            with _transaction(self._db):
+                if not self._db.execute("DELETE FROM session WHERE name = ?", (name,)).rowcount:
+                    raise InputError(self._unknown(name))
+                forget_unused_blobs(self._db)
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _free_name(self, wanted: str) -> str:
+        taken = {row[0] for row in self._db.execute("SELECT name FROM session")}
+        numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
+        return wanted if wanted not in taken else next(name for name in numbered if name not in taken)
+
+
+class Session:
+    """One chat's hold on its session: what it has stored and at which version. name is None until the first save."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        name: str | None,
+        session_id: int | None = None,
+        version: int = 0,
+        stored: tuple[Entry, ...] = (),
+    ) -> None:
+        self.store, self.name = store, name
+        self._id, self._version, self._stored = session_id, version, stored
+
+    def save(self, conversation: Conversation) -> str | None:
+        """Make the stored session say what `conversation` says; durable on return.
+
+        Returns the name of the session this chat was on if another chat has written to it (or deleted it) since: this
+        chat is then saved, whole, as a session of its own, now `self.name`. A chat without entries is not stored.
+        """
+        if not conversation.entries and self._id is None:
+            return None
+        store, db, entries = self.store, self.store._db, conversation.entries
+        left: str | None = None
+        with _translated(store.path), _transaction(db):
+            session_id, name, kept = self._id, self.name, self._common(entries)
+            if session_id is None or not self._claim():
+                left = name if session_id is not None else None
+                name = store._free_name(name or name_for(entries))
+                session_id = db.execute("INSERT INTO session (name) VALUES (?)", (name,)).lastrowid
+                kept = 0
+            assert session_id is not None
+            removed = db.execute("DELETE FROM message WHERE session_id = ? AND seq >= ?", (session_id, kept)).rowcount
+            for seq, entry in enumerate(entries[kept:], kept):
+                insert_entry(db, session_id, seq, entry)
+            if removed:
+                forget_unused_blobs(db)
+            db.execute(
+                """UPDATE session SET system = ?, version = version + 1,
+                                      touched = (SELECT max(touched) + 1 FROM session) WHERE id = ?""",
+                (well_formed(conversation.system), session_id),
+            )
+            version = db.execute("SELECT version FROM session WHERE id = ?", (session_id,)).fetchone()[0]
+        self._id, self.name, self._version, self._stored = session_id, name, version, entries
+        return left
+
+    def rename(self, name: str) -> None:
+        """Give the session another name. Raises InputError if it is taken."""
+        name = valid_name(name)
+        if self._id is None:
+            self.store.new(name)
+            self.name = name
+            return
+        try:
+            with _translated(self.store.path), _transaction(self.store._db):
+                self.store._db.execute("UPDATE session SET name = ? WHERE id = ?", (name, self._id))
+        except sqlite3.IntegrityError:
+            raise InputError(f"a session named '{name}' exists: choose another name") from None
+        self.name = name
+
+    def _claim(self) -> bool:
+        """Whether the session is as this chat left it; the transaction is immediate, so it stays so until commit."""
+        row = self.store._db.execute("SELECT version FROM session WHERE id = ?", (self._id,)).fetchone()
+        return row is not None and row[0] == self._version
+
+    def _common(self, entries: tuple[Entry, ...]) -> int:
+        pairs = zip(self._stored, entries, strict=False)
+        return next((i for i, (old, new) in enumerate(pairs) if old != new), min(len(self._stored), len(entries)))
+
+
+def valid_name(name: str) -> str:
+    """`name` trimmed; InputError if it is empty, too long or has characters that do not print."""
+    name = " ".join(name.split())
+    if not name or len(name) > NAME_LIMIT or not name.isprintable() or name.startswith("-"):
+        raise InputError(f"'{name[:NAME_LIMIT]}' cannot name a session: use up to {NAME_LIMIT} printable characters")
+    return name
+
+
+def name_for(entries: tuple[Entry, ...]) -> str:
+    """A name from the first words said, such as a user can type: 'how-do-i-sort-a-list'."""
+    said = opening_words(entries[0].message, 120).lower()
+    words = "".join(c if c.isalnum() else " " for c in well_formed(said)).split()
+    name = ""
+    for word in words:
+        if len(name) + len(word) >= 32:
+            break
+        name = f"{name}-{word}" if name else word
+    return name or "chat"
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    db.execute(begin)
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Foreign exceptions as one line for the user."""
+    try:
+        yield
+    except NewerSchema as error:
+        raise GemmaError(f"{path} was written by a newer gemma (schema {error}): update gemma") from error
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.OperationalError as error:
+        remedy = "another gemma holds it, try again" if "locked" in str(error) else "check the disk and its permissions"
+        raise GemmaError(f"sessions cannot be saved in {path}: {error}; {remedy}") from error
+    except sqlite3.DatabaseError as error:
+        raise GemmaError(f"{path} is damaged ({error}): move it away to start a new one") from error
+    except OSError as error:
+        remedy = "check the permissions of the folder"
+        raise GemmaError(f"sessions cannot be kept in {path}: {error.strerror}; {remedy}") from error

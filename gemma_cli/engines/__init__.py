@@ -5,7 +5,7 @@ Closing the iterator (`contextlib.closing`) stops generation at once and leaves 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -45,7 +45,7 @@ class EngineInfo:
 class Engine(Protocol):
     info: EngineInfo
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         """Deltas and Rounds as they happen, then one Done. Raises GemmaError subclasses only."""
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -47,7 +47,7 @@ class ScriptedEngine:
     info: EngineInfo = INFO
     requests: list[Request] = field(default_factory=list)
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         reply = self.replies[len(self.requests) % len(self.replies)]
         self.requests.append(request)
         spoken = _tokens(reply, request.thinking)

@@ -1,0 +1,54 @@
+"""Times arms against each other on one loaded model: the same prompts, the same seed, run after run in turns.
+
+Run 0 is as long as the others and warms up (kernels, caches, the drafting controller); it is not counted. The order of
+the arms alternates, so that a machine that slowly heats up slows both. Every prompt is prefilled cold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from gemma_cli.benchmark.suites import Prompt
+from gemma_cli.engines import Engine
+from gemma_cli.events import Turn, collect
+from gemma_cli.messages import GREEDY, Drafting, Request, Sampling, ask
+
+_OTHER = Request(ask("-"), sampling=replace(GREEDY, max_tokens=1), drafting=Drafting(0))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the ways of decoding that are compared."""
+
+    name: str
+    drafting: Drafting
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One reply; run 0 is the warm-up."""
+
+    run: int
+    arm: Arm
+    prompt: Prompt
+    turn: Turn
+
+
+def measure(
+    engine: Engine, prompts: Sequence[Prompt], arms: Sequence[Arm], sampling: Sampling, runs: int
+) -> Iterator[Measurement]:
+    """(runs + 1) * len(arms) * len(prompts) replies, in the order they are made."""
+    for run in range(runs + 1):
+        for arm in arms if run % 2 else reversed(arms):
+            for prompt in prompts:
+                request = Request(ask(prompt.text), sampling=sampling, drafting=arm.drafting)
+                if len(prompts) == 1:
+                    _reply(engine, _OTHER)  # else the prompt would still be in the cache
+                yield Measurement(run, arm, prompt, _reply(engine, request))
+
+
+def _reply(engine: Engine, request: Request) -> Turn:
+    with closing(engine.stream(request)) as events:
+        return collect(events)

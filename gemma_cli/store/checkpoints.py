@@ -1,0 +1,141 @@
+"""Which checkpoint a name means and where it lies. Never touches the network; never imports torch."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.store import hub, machine
+from gemma_cli.store.config import load_config
+from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, download_size, full_name, gigabytes, short_name
+
+OFF = "off"
+SYNTHETIC = "synthetic:"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What will run. folder is None for `synthetic:` names; notice is one line for stderr."""
+
+    name: str
+    folder: Path | None
+    assistant_name: str | None = None
+    assistant_folder: Path | None = None
+    notice: str | None = None
+
+
+class NotOnDisk(UsageError):
+    """A checkpoint would have to be downloaded. name: its hub id; size: bytes, None where unknown."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.size = download_size(name)
+
+
+def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
+    """The checkpoint and drafter to run.
+
+    model: given > GEMMA_MODEL > config file > the ablest release in the Hugging Face cache that fits in memory >
+    pocket. assistant: given ("off" for none) > config file, for the model set there > the model's own, if on disk.
+    Raises NotOnDisk, and UsageError for a name that means nothing.
+    """
+    config = load_config()
+    named = model or os.environ.get("GEMMA_MODEL") or config.model
+    if not assistant and (config.assistant == OFF or named == config.model):
+        assistant = config.assistant
+    name, notice = (named, None) if named else _choose()
+    if name.startswith(SYNTHETIC):
+        return Resolved(name, None, assistant if assistant != OFF else None)
+    name, folder = locate(name)
+    if assistant == OFF:
+        return Resolved(name, folder, None, None, notice)
+    if assistant:
+        return Resolved(name, folder, *locate(assistant), notice)
+    (drafter, drafter_folder), absence = _drafter_of(name, folder)
+    notices = "; ".join(line for line in (notice, absence) if line)
+    return Resolved(name, folder, drafter, drafter_folder, notices or None)
+
+
+def locate(name: str) -> tuple[str, Path]:
+    """(full name, folder) of an alias, a hub id or a local folder. Raises NotOnDisk or UsageError."""
+    name = full_name(name.strip())
+    if name in (POCKET, POCKET + DRAFTER):
+        return name, _bundled(name)
+    folder = _folder(name)
+    if folder and download_size(name) is None:
+        if not hub.is_checkpoint(folder):
+            raise UsageError(f"{name}: not a checkpoint; a checkpoint's folder holds config.json and *.safetensors")
+        return name, folder
+    if not _HUB_ID.fullmatch(name):
+        raise _unknown(name)
+    cached = hub.find(name)
+    if cached is None:
+        raise NotOnDisk(f"{name} is not on this machine; {_how_to_get(name)}", name)
+    if not cached.complete:
+        raise NotOnDisk(f"{name} is only partly downloaded; {_how_to_get(name)}", name)
+    return name, cached.folder
+
+
+def _folder(name: str) -> Path | None:
+    """The local folder of that name, if there is one; no text is too strange to ask for."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long; ~nobody; NUL
+        return None
+
+
+def _choose() -> tuple[str, str]:
+    """(name, notice) of what runs when nothing was said."""
+    for release in reversed(RELEASES):
+        cached = hub.find(release.name)
+        if cached and cached.complete and release.memory <= machine.memory():
+            return release.name, f"using {release.name}, the ablest here that fits in memory (--model chooses)"
+    smallest = RELEASES[0].name
+    return POCKET, f"using pocket, a tiny demonstration model; {_how_to_get(smallest)}, the smallest real Gemma 4"
+
+
+def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None, None], str | None]:
+    """((name, folder), None) of a model's own drafter, or ((None, None), why there is none)."""
+    drafter = name + DRAFTER
+    if folder == _folder(name):
+        whole = folder.resolve()
+        drafter = str(whole.with_name(whole.name + DRAFTER))
+    try:
+        return locate(drafter), None
+    except NotOnDisk as error:
+        how = f"; {_how_to_get(drafter)}" if error.size else ""
+        return (None, None), f"no drafter for {name} on this machine, so nothing is drafted{how}"
+    except GemmaError:
+        return (None, None), f"no drafter for {name} (it would be {drafter}), so nothing is drafted"
+
+
+def _bundled(name: str) -> Path:
+    folder = Path(str(importlib.resources.files("gemma_cli"))) / "pocket" / name
+    if not hub.is_checkpoint(folder):
+        raise GemmaError(f"{name} is missing from this installation; install gemma-cli again or choose another --model")
+    return folder
+
+
+def _unknown(name: str) -> UsageError:
+    if os.path.isfile(name):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        return UsageError(f"{name}: a file; give the folder of a checkpoint, with config.json and *.safetensors")
+    if name.startswith((".", "~", os.sep)):
+        return UsageError(f"{name}: no such folder; give one that holds config.json and *.safetensors")
+    names = [POCKET, *(release.alias for release in RELEASES)]
+    key = name.casefold()
+    near = [alias for alias in names if alias in key] or difflib.get_close_matches(key, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"give a folder, a hub id or one of {', '.join(names)}"
+    return UsageError(f"unknown model {name!r}: {hint}")
+
+
+def _how_to_get(name: str) -> str:
+    size = download_size(name)
+    return f"gemma models pull {short_name(name)} fetches it" + (f" ({gigabytes(size)})" if size else "")

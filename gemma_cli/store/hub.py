@@ -1,0 +1,84 @@
+"""What lies in the local Hugging Face cache, read from its folders: no network, no import of huggingface_hub.
+
+HUB/models--ORG--NAME/refs/main               the commit that `main` was at the last download
+HUB/models--ORG--NAME/snapshots/COMMIT/FILE   links into blobs/; broken while a download is unfinished
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma_cli.store.paths import hub_cache
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One repository in the cache. size: bytes of the files that are there. model_type: None where unknown."""
+
+    name: str
+    folder: Path
+    complete: bool
+    size: int
+    model_type: str | None
+
+
+def find(name: str) -> Cached | None:
+    """The snapshot of hub id `name` that a download of `main` would give, or the newest."""
+    repository = hub_cache() / f"models--{name.replace('/', '--')}"
+    folder = _snapshot(repository)
+    return _describe(name, folder) if folder else None
+
+
+def gemma_models() -> list[Cached]:
+    """Every Gemma 4 checkpoint or drafter in the cache, by name; unfinished ones by the name Google gives them."""
+    found = []
+    for repository in sorted(hub_cache().glob("models--*--*")):
+        name = "/".join(repository.name.split("--", 2)[1:])
+        folder = _snapshot(repository)
+        if not folder:
+            continue
+        entry = _describe(name, folder)
+        if (entry.model_type or "").startswith("gemma4") or (not entry.model_type and "/gemma-4" in name.lower()):
+            found.append(entry)
+    return found
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """A config.json and every weight file that the folder's index names."""
+    return (folder / "config.json").is_file() and all((folder / name).is_file() for name in _weights(folder))
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The object in a JSON file; {} when it is missing, damaged or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _describe(name: str, folder: Path) -> Cached:
+    model_type = read_json(folder / "config.json").get("model_type")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Cached(name, folder, is_checkpoint(folder), size, model_type if isinstance(model_type, str) else None)
+
+
+def _snapshot(repository: Path) -> Path | None:
+    try:
+        main = repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+        if main.is_dir():
+            return main
+    except (OSError, ValueError):
+        pass
+    snapshots = [folder for folder in repository.glob("snapshots/*") if folder.is_dir()]
+    return max(snapshots, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _weights(folder: Path) -> set[str]:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return {"model.safetensors"}
+    shards = read_json(index).get("weight_map")
+    return {str(shard) for shard in shards.values()} if isinstance(shards, dict) and shards else {"model.safetensors"}

@@ -1,0 +1,175 @@
+"""A Target or Drafter from a config and a source of weights: which tensor goes where, and what is fused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines.local.architecture import Architecture, LayerShape, read_architecture
+from gemma_cli.engines.local.drafter import CentroidHead, DenseHead, Drafter
+from gemma_cli.engines.local.layer import Attention, DecoderLayer, FeedForward, PerLayerInput
+from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.model import PerLayerEmbedding, Target
+from gemma_cli.engines.local.moe import Experts
+from gemma_cli.engines.local.rope import Rope
+from gemma_cli.engines.local.weights import Source
+from gemma_cli.errors import InputError
+
+
+def build_target(config: Any, source: Source, device: torch.device, dtype: torch.dtype) -> Target:
+    """config: a Gemma 4 text config. Names are the text model's own ("layers.0...")."""
+    arch = read_architecture(config)
+    embedding = source.take("embed_tokens.weight", (arch.vocab, arch.hidden))
+    return Target(
+        config=config,
+        arch=arch,
+        device=device,
+        dtype=dtype,
+        embedding=embedding,
+        head=Linear(embedding if arch.tied else source.take("lm_head.weight", (arch.vocab, arch.hidden))),
+        layers=build_layers(arch, source, device),
+        norm=Norm(source.take("norm.weight", (arch.hidden,)), arch.eps, device),
+        ropes=build_ropes(arch, device),
+        per_layer=_per_layer_embedding(arch, source, device, dtype) if arch.ple else None,
+    )
+
+
+def build_drafter(config: Any, source: Source, target: Target) -> Drafter:
+    """config: a Gemma4AssistantConfig or its unified twin. InputError where it was made for another target."""
+    arch = read_architecture(config.get_text_config())
+    _check_pair(config, arch, target)
+    backbone = config.backbone_hidden_size
+    embedding = source.take("model.embed_tokens.weight", (arch.vocab, arch.hidden))
+    return Drafter(
+        config=config,
+        arch=arch,
+        device=target.device,
+        dtype=target.dtype,
+        before=Linear(source.take("pre_projection.weight", (arch.hidden, 2 * backbone))),
+        layers=build_layers(arch, source, target.device, "model."),
+        norm=Norm(source.take("model.norm.weight", (arch.hidden,)), arch.eps, target.device),
+        after=Linear(source.take("post_projection.weight", (backbone, arch.hidden))),
+        head=_centroid_head(config, arch, embedding, source)
+        if config.use_ordered_embeddings
+        else DenseHead(Linear(embedding)),
+        ropes=build_ropes(arch, target.device),
+    )
+
+
+def _check_pair(config: Any, arch: Architecture, target: Target) -> None:
+    """The drafter must speak the target's vocabulary and read keys of its shape."""
+    own = target.arch
+    pairs = [
+        ("hidden size", config.backbone_hidden_size, own.hidden),
+        ("vocabulary", arch.vocab, own.vocab),
+        ("window", arch.window, own.window),
+    ]
+    for shape in arch.layers:
+        source = own.layers[own.last_own_sliding if shape.sliding else own.last_own_full]
+        name = "sliding" if shape.sliding else "full"
+        pairs.append((f"{name} head size", shape.head_dim, source.head_dim))
+        pairs.append((f"{name} key heads", shape.kv_heads, source.kv_heads))
+    for what, drafts, has in pairs:
+        if drafts != has:
+            raise InputError(f"this drafter belongs to another model: its {what} is {drafts}, the target's {has}")
+
+
+def _centroid_head(config: Any, arch: Architecture, embedding: Tensor, source: Source) -> CentroidHead:
+    clusters = config.num_centroids
+    ids = source.take("masked_embedding.token_ordering", (arch.vocab,), torch.int64).view(clusters, -1)
+    return CentroidHead(
+        centroids=Linear(source.take("masked_embedding.centroids.weight", (clusters, arch.hidden))),
+        rows=embedding[ids],
+        ids=ids,
+        clusters=config.centroid_intermediate_top_k,
+    )
+
+
+def build_ropes(arch: Architecture, device: torch.device) -> dict[str, Rope]:
+    return {kind: Rope(frequencies, factor, device) for kind, (frequencies, factor) in arch.rope.items()}
+
+
+def build_layers(arch: Architecture, source: Source, device: torch.device, prefix: str = "") -> list[DecoderLayer]:
+    return [_layer(arch, shape, source, device, f"{prefix}layers.{shape.index}.") for shape in arch.layers]
+
+
+def _layer(arch: Architecture, shape: LayerShape, source: Source, device: torch.device, name: str) -> DecoderLayer:
+    hidden, wide = arch.hidden, shape.intermediate
+
+    def norm(which: str, eps: float = arch.eps) -> Norm:
+        return Norm(source.take(f"{name}{which}.weight", (hidden,)), eps, device)
+
+    gate_up = source.fused((f"{name}mlp.gate_proj.weight", f"{name}mlp.up_proj.weight"), ((wide, hidden),) * 2)
+    return DecoderLayer(
+        index=shape.index,
+        attention=_attention(arch, shape, source, device, f"{name}self_attn."),
+        feed_forward=FeedForward(Linear(gate_up), Linear(source.take(f"{name}mlp.down_proj.weight", (hidden, wide)))),
+        input_norm=norm("input_layernorm"),
+        post_attention_norm=norm("post_attention_layernorm"),
+        pre_feed_forward_norm=norm("pre_feedforward_layernorm"),
+        post_feed_forward_norm=norm("post_feedforward_layernorm"),
+        scalar=source.take(f"{name}layer_scalar", (1,)).item(),
+        per_layer_input=_per_layer_input(arch, name, source, device) if arch.ple else None,
+        experts=_experts(arch, name, source, device) if arch.experts else None,
+    )
+
+
+def _attention(arch: Architecture, shape: LayerShape, source: Source, device: torch.device, name: str) -> Attention:
+    dim, kv_rows = shape.head_dim, shape.kv_heads * shape.head_dim
+    parts = [("q_proj", shape.heads * dim)]
+    scales = [source.take(f"{name}q_norm.weight", (dim,), torch.float32).expand(shape.heads, dim)]
+    if shape.owns_kv:
+        parts += [("k_proj", kv_rows)] if shape.value_is_key else [("k_proj", kv_rows), ("v_proj", kv_rows)]
+        scales += [source.take(f"{name}k_norm.weight", (dim,), torch.float32).expand(shape.kv_heads, dim)]
+    qkv = source.fused([f"{name}{part}.weight" for part, _ in parts], [(rows, arch.hidden) for _, rows in parts])
+    return Attention(
+        shape=shape,
+        qkv=Linear(qkv),
+        qk_scale=torch.cat(scales),
+        out=Linear(source.take(f"{name}o_proj.weight", (arch.hidden, shape.heads * dim))),
+        norm=Norm(None, arch.eps, device),
+    )
+
+
+def _per_layer_input(arch: Architecture, name: str, source: Source, device: torch.device) -> PerLayerInput:
+    return PerLayerInput(
+        gate=Linear(source.take(f"{name}per_layer_input_gate.weight", (arch.ple, arch.hidden))),
+        project=Linear(source.take(f"{name}per_layer_projection.weight", (arch.hidden, arch.ple))),
+        norm=Norm(source.take(f"{name}post_per_layer_input_norm.weight", (arch.hidden,)), arch.eps, device),
+    )
+
+
+def _per_layer_embedding(
+    arch: Architecture, source: Source, device: torch.device, dtype: torch.dtype
+) -> PerLayerEmbedding:
+    """The reference computes (norm(project(x) * hidden^-0.5) + table[id] * sqrt(ple)) * 2^-0.5."""
+    width = len(arch.layers) * arch.ple
+    weight = source.take("per_layer_projection_norm.weight", (arch.ple,), torch.float32)
+    return PerLayerEmbedding(
+        table=source.table("embed_tokens_per_layer.weight", (arch.ple_vocab, width)),
+        table_scale=torch.tensor(arch.ple**0.5, dtype=dtype).item() * 2.0**-0.5,
+        project=Linear(source.take("per_layer_model_projection.weight", (width, arch.hidden))),
+        norm=Norm(weight * 2.0**-0.5, arch.eps * arch.hidden, device),
+        width=arch.ple,
+    )
+
+
+def _experts(arch: Architecture, name: str, source: Source, device: torch.device) -> Experts:
+    hidden, wide, count = arch.hidden, arch.expert_intermediate, arch.experts
+
+    def norm(which: str) -> Norm:
+        return Norm(source.take(f"{name}{which}.weight", (hidden,)), arch.eps, device)
+
+    return Experts(
+        router_norm=Norm(source.take(f"{name}router.scale", (hidden,), torch.float32) * hidden**-0.5, arch.eps, device),
+        router=Linear(source.take(f"{name}router.proj.weight", (count, hidden))),
+        per_expert=source.take(f"{name}router.per_expert_scale", (count,), torch.float32),
+        gate_up=source.take(f"{name}experts.gate_up_proj", (count, 2 * wide, hidden)),
+        down=source.take(f"{name}experts.down_proj", (count, hidden, wide)),
+        norm=norm("pre_feedforward_layernorm_2"),
+        dense_norm=norm("post_feedforward_layernorm_1"),
+        expert_norm=norm("post_feedforward_layernorm_2"),
+        per_row=arch.experts_per_row,
+    )

@@ -1,0 +1,105 @@
+"""One decoder layer, the same for targets and drafters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from gemma_cli.engines.local.architecture import LayerShape
+from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.moe import Experts
+from gemma_cli.engines.local.rope import rotate
+
+
+class Attend(Protocol):
+    """Where keys are kept and which of them the rows see: attention.FewRows, attention.Chunk, drafter.DraftContext."""
+
+    rope: dict[str, tuple[Tensor, Tensor]]
+
+    def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor: ...
+
+
+@dataclass
+class Attention:
+    """qkv: queries, keys and values in one product; values are left out where keys serve as values, and both
+    where another layer's are attended to. qk_scale: float32 [heads + kv_heads, head_dim], the norms' weights;
+    norm has none."""
+
+    shape: LayerShape
+    qkv: Linear
+    qk_scale: Tensor
+    out: Linear
+    norm: Norm
+
+    def __call__(self, x: Tensor, rows: Attend) -> Tensor:
+        shape = self.shape
+        heads = self.qkv(x).view(x.shape[0], -1, shape.head_dim)
+        normal = self.norm.wide(heads)
+        rotated = self.qk_scale.shape[0]
+        cos, sin = rows.rope[shape.kind]
+        query = rotate(normal[:, :rotated] * self.qk_scale, cos, sin)
+        key = value = None
+        if shape.owns_kv:
+            # Values are normalised without a weight; where the key is the value, it is the key before its own.
+            query, key = query[:, : shape.heads], query[:, shape.heads :]
+            value = normal[:, -shape.kv_heads :]
+        return self.out(rows.attend(shape, query, key, value).to(x.dtype))
+
+
+@dataclass
+class FeedForward:
+    gate_up: Linear
+    down: Linear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.down(gated(self.gate_up(x)))
+
+
+@dataclass
+class PerLayerInput:
+    """The residual that a layer's own embedding of the token adds (E2B, E4B)."""
+
+    gate: Linear
+    project: Linear
+    norm: Norm
+
+    def __call__(self, x: Tensor, embedded: Tensor) -> Tensor:
+        return self.norm(self.project(F.gelu(self.gate(x), approximate="tanh").mul_(embedded)))
+
+
+@dataclass
+class DecoderLayer:
+    index: int
+    attention: Attention
+    feed_forward: FeedForward
+    input_norm: Norm
+    post_attention_norm: Norm
+    pre_feed_forward_norm: Norm
+    post_feed_forward_norm: Norm
+    scalar: float
+    per_layer_input: PerLayerInput | None = None
+    experts: Experts | None = None
+
+    def __call__(self, x: Tensor, embedded: Tensor | None, rows: Attend) -> Tensor:
+        """x [rows, hidden] -> [rows, hidden]; embedded: this layer's per-layer embedding [rows, ple] or None."""
+        x = x + self.post_attention_norm(self.attention(self.input_norm(x), rows))
+        mixed = self.feed_forward(self.pre_feed_forward_norm(x))
+        if self.experts is not None:
+            mixed = self.experts.beside(mixed, x)
+        x = x + self.post_feed_forward_norm(mixed)
+        if self.per_layer_input is not None:
+            assert embedded is not None
+            x = x + self.per_layer_input(x, embedded)
+        return x if self.scalar == 1.0 else x * self.scalar
+
+
+def gated(gate_up: Tensor) -> Tensor:
+    """gelu(gate) * up from [..., 2 * n]."""
+    gate, up = gate_up.chunk(2, -1)
+    return F.gelu(gate, approximate="tanh").mul_(up)
+
+

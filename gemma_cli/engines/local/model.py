@@ -1,0 +1,193 @@
+"""Our own forward of Gemma 4's text decoder: all five targets, batch 1, inference only.
+
+class Target:
+    config; device; dtype; hidden_size; vocab_size; context
+    def embed(self, ids: LongTensor[n]) -> Tensor[n, hidden]                 # scaled
+    def new_cache(self, capacity_hint: int = 0) -> Cache
+    def prefill(self, ids: LongTensor[n], cache, *, features: Tensor[k, hidden] | None = None,
+                feature_mask: BoolTensor[n] | None = None, image_blocks: LongTensor[n] | None = None,
+                chunk: int = ...) -> tuple[Tensor[1, vocab], Tensor[1, hidden]]
+    def verify(self, ids: LongTensor[m], cache) -> tuple[Tensor[m, vocab], Tensor[m, hidden]]
+
+The promise: a row of `verify` depends on the ids before it and on nothing else - not on how many rows run beside it,
+where the block began, what was drafted, rejected and rolled back before. Bit for bit. attention.py says how keys and
+sums are kept independent of the block; rows.py says how matrix products are. Prefill has no such promise between
+different chunk sizes, and needs none: its chunks depend on the prompt alone, never on drafting.
+
+Layers that reuse another layer's keys and values (the last 20 of 35 in E2B) write nothing a later token reads, so
+prefill runs them on its last row only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gemma_cli.engines.local.architecture import Architecture
+from gemma_cli.engines.local.attention import Chunk, FewRows, Masks
+from gemma_cli.engines.local.cache import SLACK, Cache
+from gemma_cli.engines.local.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.rope import Rope
+from gemma_cli.engines.local.rows import FIXED, RowRule
+
+CHUNK = 512
+"""Rows of one prefill pass; an image whose rows see each other is never cut."""
+
+
+@dataclass
+class PerLayerEmbedding:
+    """One small embedding per token and layer (PLE): looked up by id and projected from the main embedding.
+
+    table [vocab, layers * width] in the checkpoint's dtype, wherever it lies: only rows are read. norm's weight is
+    divided by sqrt(2) and its epsilon multiplied by the hidden size, which takes in two scalings of the reference.
+    """
+
+    table: Tensor
+    table_scale: float
+    project: Linear
+    norm: Norm
+    width: int
+
+    def __call__(self, ids: Tensor, embedded: Tensor) -> Tensor:
+        """[n, layers, width] from ids [n] and main embeddings [n, hidden]."""
+        shape = (ids.shape[0], -1, self.width)
+        looked_up = F.embedding(ids.to(self.table.device), self.table).to(embedded.device).view(shape)
+        projected = self.norm.wide(self.project(embedded).view(shape))
+        return projected.add_(looked_up, alpha=self.table_scale).to(embedded.dtype)
+
+
+@dataclass
+class Target:
+    """The decoder of a target. Built by load.load_target or synthetic; see the module's docstring."""
+
+    config: Any
+    arch: Architecture
+    device: torch.device
+    dtype: torch.dtype
+    embedding: Tensor
+    head: Linear
+    layers: list[DecoderLayer]
+    norm: Norm
+    ropes: Mapping[str, Rope]
+    per_layer: PerLayerEmbedding | None
+    rows: RowRule = RowRule(FIXED, FIXED, exact=False)
+
+    def __post_init__(self) -> None:
+        self.hidden_size, self.vocab_size, self.context = self.arch.hidden, self.arch.vocab, self.arch.context
+        # The reference keeps this factor in the weights' dtype: sqrt(1536) is 39.25 in bfloat16.
+        self._embed_scale = torch.tensor(self.arch.hidden**0.5, dtype=self.dtype).item()
+        self._masks = Masks(self.arch.window, self.arch.window + SLACK, self.device)
+        self._own = sum(layer.owns_kv for layer in self.arch.layers)
+
+    def set_rows(self, rule: RowRule) -> None:
+        """How many rows a pass may have, as measured by rows.measure_rows."""
+        self.rows = rule
+        for layer in self.layers:
+            if layer.experts is not None:
+                layer.experts.least = rule.least
+
+    @property
+    def kv_dtype(self) -> torch.dtype:
+        """On CPU attention is float32 throughout: its products are small and bfloat16 ones are slower there."""
+        return torch.float32 if self.device.type == "cpu" else self.dtype
+
+    def new_cache(self, capacity_hint: int = 0) -> Cache:
+        """An empty cache with room for `capacity_hint` positions (it grows as needed)."""
+        return Cache(self.arch.layers, self.arch.window, self.device, self.kv_dtype, capacity_hint)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Scaled embeddings [n, hidden] of ids int64 [n]."""
+        return F.embedding(ids, self.embedding) * self._embed_scale
+
+    @torch.inference_mode()
+    def verify(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
+        """Logits [m, vocab] (float32, soft-capped) and hidden states [m, hidden] (after the final norm) of ids int64
+        [m], m >= 1, at positions cache.length on; the cache then holds them. The caller rolls back what it rejects,
+        which may be the last SLACK rows."""
+        count = ids.shape[0]
+        if count > self.rows.most:
+            parts = [self.verify(part, cache) for part in ids.split(self.rows.most)]
+            return torch.cat([logits for logits, _ in parts]), torch.cat([hidden for _, hidden in parts])
+        rows = max(count, self.rows.least)
+        if rows > count:
+            ids = torch.cat((ids, ids[-1:].expand(rows - count)))
+        cache.reserve(rows)
+        few = FewRows(cache, self._masks, self.ropes, cache.length, rows)
+        x = self.embed(ids)
+        x = self._run(self.layers, x, self._per_layer(ids, x), few)
+        cache.advance(count, written=rows)
+        hidden = self.norm(x)
+        return self._logits(hidden)[:count], hidden[:count]
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        ids: Tensor,
+        cache: Cache,
+        *,
+        features: Tensor | None = None,
+        feature_mask: Tensor | None = None,
+        image_blocks: Tensor | None = None,
+        chunk: int = CHUNK,
+    ) -> tuple[Tensor, Tensor]:
+        """Read ids int64 [n], n >= 1, in passes of about `chunk` rows; the last row's (logits [1, vocab], hidden
+        [1, hidden]) as verify gives them.
+
+        features [k, hidden] take the places where feature_mask (bool [n]) is set, k of them, unscaled; there the
+        per-layer embedding is that of the padding id, as in the reference. image_blocks (int64 [n]): -1, or which
+        image a row belongs to; its rows see each other where the config says so.
+        """
+        x, per_layer_ids = self.embed(ids), ids
+        if feature_mask is not None and features is not None:
+            x[feature_mask] = features.to(x.device, x.dtype)
+            per_layer_ids = ids.masked_fill(feature_mask, self.arch.pad_id)
+        cache.reserve(ids.shape[0])
+        if self.arch.vision_mask == "causal":
+            image_blocks = None
+        last = x
+        for first, stop in _chunks(ids.shape[0], chunk, image_blocks):
+            images = None if image_blocks is None else image_blocks[first:stop]
+            rows = Chunk(cache, self.arch, self.ropes, cache.length, stop - first, images)
+            per_layer = self._per_layer(per_layer_ids[first:stop], x[first:stop])
+            last = self._run(self.layers[: self._own], x[first:stop], per_layer, rows)[-1:]
+            cache.advance(stop - first)
+        shared = FewRows(cache, self._masks, self.ropes, cache.length - 1, 1)
+        per_layer = self._per_layer(per_layer_ids[-1:], x[-1:])
+        hidden = self.norm(self._run(self.layers[self._own :], last, per_layer, shared))
+        return self._logits(hidden), hidden
+
+    def _run(self, layers: list[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
+        for layer in layers:
+            embedded = None if per_layer is None else per_layer[:, layer.index]
+            x = layer(x, embedded, rows)
+        return x
+
+    def _per_layer(self, ids: Tensor, embedded: Tensor) -> Tensor | None:
+        return None if self.per_layer is None else self.per_layer(ids, embedded)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits = self.head(hidden).float()
+        cap = self.arch.softcap
+        return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
+
+
+def _chunks(count: int, size: int, image_blocks: Tensor | None) -> Iterator[tuple[int, int]]:
+    """(first, stop) of each pass; a boundary inside an image moves to its start, or to its end if it began the pass."""
+    blocks = [-1] * count if image_blocks is None else image_blocks.tolist()
+    first = 0
+    while first < count:
+        stop = min(first + size, count)
+        while first < stop < count and blocks[stop] >= 0 and blocks[stop] == blocks[stop - 1]:
+            stop -= 1
+        if stop == first:
+            stop = min(first + size, count)
+            while stop < count and blocks[stop] == blocks[stop - 1]:
+                stop += 1
+        yield first, stop
+        first = stop

@@ -1,0 +1,69 @@
+"""The mixture of experts of 26B-A4B: every row goes through `experts_per_row` of 128 small networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gemma_cli.engines.local.linear import Linear, Norm
+
+
+@dataclass
+class Experts:
+    """gate_up [experts, 2 * n, hidden], down [experts, hidden, n]; per_expert float32 [experts].
+
+    An expert is never run on fewer than `least` rows (the last one is repeated), so that a row's result does not
+    depend on who else chose the same expert.
+    """
+
+    router_norm: Norm
+    router: Linear
+    per_expert: Tensor
+    gate_up: Tensor
+    down: Tensor
+    norm: Norm
+    dense_norm: Norm
+    expert_norm: Norm
+    per_row: int
+
+    least: int = 1
+    """Rows an expert runs on at least; set with the target's RowRule."""
+
+    def beside(self, dense: Tensor, x: Tensor) -> Tensor:
+        """The sum of the dense network's output and the experts', each normalised; x is the layer's residual."""
+        return self.dense_norm(dense) + self.expert_norm(self(x))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        index, weights = self._route(x)
+        return self._mix(self.norm(x), index, weights)
+
+    def _route(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(expert ids [rows, per_row], weights float32 [rows, per_row])."""
+        scores = torch.softmax(self.router(self.router_norm(x)), -1, dtype=torch.float32)
+        weights, index = torch.topk(scores, self.per_row, -1)
+        return index, weights / weights.sum(-1, keepdim=True) * self.per_expert[index]
+
+    def _mix(self, x: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+        """Group the (row, choice) pairs by expert; sum a row's choices in the order the router ranked them."""
+        rows, choices = index.shape
+        flat = index.flatten()
+        order = flat.argsort(stable=True)
+        counts = torch.bincount(flat, minlength=self.gate_up.shape[0]).tolist()
+        outputs = torch.empty(rows * choices, x.shape[1], dtype=torch.float32, device=x.device)
+        first = 0
+        for expert, count in enumerate(counts):
+            if count:
+                pairs = order[first : first + count]
+                outputs[pairs] = self._run(expert, x[pairs // choices])[:count].float()
+                first += count
+        return torch.bmm(weights[:, None], outputs.view(rows, choices, -1))[:, 0].to(x.dtype)
+
+    def _run(self, expert: int, x: Tensor) -> Tensor:
+        missing = self.least - x.shape[0]
+        if missing > 0:
+            x = torch.cat((x, x[-1:].expand(missing, -1)))
+        gate, up = F.linear(x, self.gate_up[expert]).chunk(2, -1)
+        return F.linear(F.gelu(gate, approximate="tanh").mul_(up), self.down[expert])

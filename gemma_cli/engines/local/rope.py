@@ -1,0 +1,51 @@
+"""Rotary position embedding: sines and cosines by position, one table per kind of layer.
+
+    rotated = x * cos + roll(x, head_dim / 2) * sin      with the first half of `sin` negated
+
+which is the usual "rotate half", with the sign moved into the table: one kernel fewer per layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK = 1024
+OVERHANG = 64
+
+
+class Rope:
+    """Tables for one kind of layer. A block of positions is kept, because a table for a whole 262144-token context
+    of 512-wide heads would take a gigabyte; decoding stays inside a block for a thousand tokens."""
+
+    def __init__(self, frequencies: tuple[float, ...], factor: float, device: torch.device) -> None:
+        self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=device)
+        self._factor = factor
+        self._block = -1
+        self._cos = self._sin = torch.empty(0)
+
+    def rows(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        """(cos, sin), float32 [count, 1, head_dim], for positions start .. start + count - 1."""
+        if count > OVERHANG:
+            cos, sin = self._compute(start, count)
+            return cos, sin
+        block, offset = divmod(start, BLOCK)
+        if block != self._block:
+            self._cos, self._sin = self._compute(block * BLOCK, BLOCK + OVERHANG)
+            self._block = block
+        return self._cos[offset : offset + count], self._sin[offset : offset + count]
+
+    def _compute(self, start: int, count: int) -> tuple[Tensor, Tensor]:
+        device = self._frequencies.device
+        positions = torch.arange(start, start + count, dtype=torch.float32, device=device)
+        # The angle is a float32 product, as in the reference. Sine and cosine are rounded from float64, so that a
+        # position has the same bits whichever block it was computed in (vector and scalar kernels may differ).
+        angles = positions[:, None] * self._frequencies
+        wide = angles if device.type == "mps" else angles.double()
+        cos, sin = wide.cos().float() * self._factor, wide.sin().float() * self._factor
+        return torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x: [rows, heads, head_dim]."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)

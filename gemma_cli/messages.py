@@ -114,7 +114,7 @@ class Request:
     drafting: Drafting = Drafting()
     thinking: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()  # OpenAI function declarations
-    image_budget: int = 280  # one of IMAGE_BUDGETS
+    image_budget: int | None = None  # one of IMAGE_BUDGETS; None: what the checkpoint was made for
 
 
 def ask(*parts: Part | str, system: str | None = None) -> tuple[Message, ...]:

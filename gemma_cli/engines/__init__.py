@@ -31,7 +31,11 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is running, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}."""
+    """What is running, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}.
+
+    exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
+    notice: one line worth telling once, on stderr.
+    """
 
     model: str
     assistant: str | None
@@ -40,6 +44,8 @@ class EngineInfo:
     context: int  # tokens
     modalities: frozenset[str]
     load_s: float | None = None
+    exact: bool | None = None
+    notice: str | None = None
 
 
 class Engine(Protocol):

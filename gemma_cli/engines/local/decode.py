@@ -6,8 +6,8 @@
               forget  the rows of rejected drafts
 
 Target and drafter choose with the same noise (sampling.py), so accepting is comparing, and what comes out are the
-target's choices and nothing else: the drafter decides how many come at once. A pass never has one row, since one row
-is computed by other kernels than two and may differ in the last bit: plain decoding repeats its row and forgets it.
+target's choices and nothing else: the drafter decides how many come at once. That takes a target whose rows do not
+depend, to the last bit, on how many are verified together; model.py and rows.py see to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.cache import Cache
-from gemma_cli.engines.local.model import Drafter, Target
+from gemma_cli.engines.local.drafter import Drafter
+from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.events import Round
 
@@ -118,12 +119,10 @@ def verify(target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler:
 
     The cache grows by K + 1 rows.
     """
+    first = cache.length + 1
     rows = torch.cat([token, drafts])
-    used = len(rows)
-    logits, states = target.verify(rows if used > 1 else rows.repeat(2), cache)
-    cache.rollback(cache.length - len(logits) + used)
-    choices = sampler.choose(logits[:used], _positions(cache.length - used + 1, used, rows.device))
-    return choices, states[:used]
+    logits, states = target.verify(rows, cache)
+    return sampler.choose(logits, _positions(first, len(rows), rows.device)), states
 
 
 def _settle(drafts: Tensor, choices: Tensor, stop: Collection[int]) -> tuple[list[int], int]:

@@ -2,7 +2,7 @@
 
 The checkpoint's own chat template writes every control token; whatever the user, a file or a tool wrote is tokenized
 as text, even where it spells one (`sanitize_control_tokens`). A picture stands as <|image> n x <|image|> <image|>, a
-sound as <|audio> n x <|audio|> <audio|>, and a video as its frames, each under its time: "00:05 " <|image> ... <image|>.
+sound as <|audio> n x <|audio|> <audio|>, a video as its frames, each after its time: "00:05 " <|image> ... <image|>.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ Kind = Literal["image", "audio", "video"]
 
 @dataclass(frozen=True)
 class Span:
-    """Rows start .. start + length - 1 of a prompt are the features of `medium`."""
+    """Rows start .. start + length - 1 of a prompt are the features of `medium`, an image within `budget`."""
 
     start: int
     length: int
     medium: Medium
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Prompt:
 
 
 class PromptWriter:
-    """Writes prompts for one checkpoint. `count` tells how many rows the features of a medium take."""
+    """Writes prompts for one checkpoint."""
 
     def __init__(self, tokenizer: Any, *, model: str, context: int, modalities: frozenset[str]) -> None:
         self.tokenizer = tokenizer
@@ -52,12 +53,14 @@ class PromptWriter:
             kind: tokenizer.convert_tokens_to_ids(f"<|{kind}|>") for kind in ("image", "audio", "video")
         }
 
-    def write(self, request: Request, count: Callable[[Medium], int]) -> Prompt:
-        """Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
+    def write(self, request: Request, count: Callable[[Medium, int | None], int]) -> Prompt:
+        """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
+
+        Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
         media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
         for part in media:
             self._check(part)
-        ids, spans = self._with_media(self._template_ids(request), media, count)
+        ids, spans = self._with_media(self._template_ids(request), media, count, request.image_budget)
         if len(ids) >= self.context:
             raise InputError(
                 f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
@@ -95,7 +98,11 @@ class PromptWriter:
         return ids
 
     def _with_media(
-        self, ids: list[int], media: list[Image | Audio | Video], count: Callable[[Medium], int]
+        self,
+        ids: list[int],
+        media: list[Image | Audio | Video],
+        count: Callable[[Medium, int | None], int],
+        budget: int | None,
     ) -> tuple[list[int], list[Span]]:
         """The template's one placeholder per part, opened up to the rows the part takes."""
         kinds = {mark: kind for kind, mark in self._marks.items()}
@@ -110,9 +117,9 @@ class PromptWriter:
                 continue
             for text, medium in _media_of(next(waiting)):
                 written += self.tokenizer.encode(text, add_special_tokens=False) if text else ()
-                length = count(medium)
+                length = count(medium, budget)
                 opening, closing = self._brackets("audio" if isinstance(medium, Audio) else "image")
-                spans.append(Span(len(written) + 1, length, medium))
+                spans.append(Span(len(written) + 1, length, medium, budget))
                 written += [opening, *[i] * length, closing]
         return written, spans
 

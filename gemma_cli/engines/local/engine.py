@@ -1,0 +1,206 @@
+"""LocalEngine: a checkpoint on this machine, answering requests one after the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from gemma_cli.channels import ChannelParser
+from gemma_cli.engines import EngineInfo, EngineSpec
+from gemma_cli.engines.local import load
+from gemma_cli.engines.local.decode import Burst, Fixed, decode
+from gemma_cli.engines.local.detokenize import Detokenizer
+from gemma_cli.engines.local.drafter import Drafter
+from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.prompt import Prompt, PromptWriter
+from gemma_cli.engines.local.reuse import LiveCache
+from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.engines.local.towers import Towers
+from gemma_cli.errors import GemmaError, InputError, ModelError, OutOfMemory
+from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
+from gemma_cli.messages import Request
+
+STOPS = ("<eos>", "<turn|>", "<|tool_response>")
+"""Gemma 4 ends its turn with the second, and waits for a tool with the third; copies of its configs lack some."""
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """What generation_config.json says about single tokens."""
+
+    stop: frozenset[int]
+    suppress: tuple[int, ...]
+
+
+class LocalEngine:
+    """Owns the target, its drafter, the towers, the tokenizer and the live cache. One stream at a time."""
+
+    def __init__(
+        self,
+        target: Target,
+        drafter: Drafter | None,
+        tokenizer: Any,
+        towers: Towers,
+        generation: GenerationConfig,
+        info: EngineInfo,
+    ) -> None:
+        self.target, self.drafter, self.tokenizer, self.towers = target, drafter, tokenizer, towers
+        self.generation, self.info = generation, info
+        self.writer = PromptWriter(
+            tokenizer, model=info.model, context=target.context, modalities=frozenset(towers.modalities)
+        )
+        self.live = LiveCache(target)
+
+    @classmethod
+    def open(cls, spec: EngineSpec) -> LocalEngine:
+        """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run."""
+        from gemma_cli.store.checkpoints import resolve
+
+        began = perf_counter()
+        resolved = resolve(spec.model, spec.assistant)
+        if resolved.folder is None:
+            raise ModelError(f"{resolved.name} has no vocabulary: it runs in gemma bench only")
+        device = load.choose_device(spec.device)
+        dtype = load.choose_dtype(spec.dtype, device, resolved.folder)
+        try:
+            target = load.load_target(resolved.folder, device, dtype)
+            drafter = load.load_drafter(resolved.assistant_folder, target) if resolved.assistant_folder else None
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory(
+                f"{device} has too little memory for {resolved.name}: choose a smaller --model"
+            ) from error
+        tokenizer = load_tokenizer(resolved.folder)
+        towers = Towers(resolved.folder, load.read_config(resolved.folder), device, dtype)
+        info = EngineInfo(
+            model=resolved.name,
+            assistant=resolved.assistant_name,
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),
+            context=target.context,
+            modalities=towers.modalities,
+            load_s=perf_counter() - began,
+            exact=target.rows.exact,
+            notice=resolved.notice,
+        )
+        return cls(target, drafter, tokenizer, towers, read_generation_config(resolved.folder, tokenizer), info)
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
+        full: str | None = None
+        try:
+            yield from self._stream(request)
+        except torch.OutOfMemoryError as error:
+            full = str(error)
+        except RuntimeError as error:  # the CPU's and Apple's allocators say it in words
+            if not _is_out_of_memory(error):
+                raise
+            full = str(error)
+        if full:  # out here, where no exception holds on to the tensors
+            self.live.forget()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise OutOfMemory(
+                f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
+            )
+
+    def _stream(self, request: Request) -> Iterator[Event]:
+        began = perf_counter()
+        prompt = self.writer.write(request, self.towers.count)
+        text = Detokenizer(self.tokenizer)
+        parser = ChannelParser(prompt.in_thought)
+        tokens = thinking = 0
+        first = last = 0.0
+        called = False
+        token = -1
+        with closing(self.tokens(request, prompt)) as bursts:
+            for burst in bursts:
+                last = perf_counter()
+                first = first or last
+                if burst.round:
+                    yield burst.round
+                for token in burst.tokens:
+                    inside = parser.channel == "thinking"
+                    for event in parser.feed(text.feed(token)):
+                        called |= isinstance(event, ToolCalled)
+                        yield event
+                    tokens += 1
+                    thinking += inside or parser.channel == "thinking"
+        for event in self._rest(text, parser):
+            called |= isinstance(event, ToolCalled)
+            yield event
+        yield Done(
+            self._reason(token, called),
+            Usage(len(prompt.ids), tokens, thinking),
+            Timings(self.info.load_s, first - began, last - first),
+        )
+
+    def tokens(self, request: Request, prompt: Prompt) -> Iterator[Burst]:
+        """The token ids of the reply, as they are decided."""
+        limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
+        if limit < 1:
+            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+        cache, prefilled, _ = self.live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
+        yield from decode(
+            self.target,
+            self.drafter,
+            cache,
+            prefilled,
+            Sampler(request.sampling, self.generation.suppress),
+            Fixed(request.drafting.draft_tokens),
+            stop=self.generation.stop,
+            limit=limit,
+        )
+
+    def _rest(self, text: Detokenizer, parser: ChannelParser) -> Iterator[Delta | ToolCalled]:
+        yield from parser.feed(text.flush())
+        yield from parser.flush()
+
+    def _reason(self, last_token: int, called: bool) -> FinishReason:
+        if last_token not in self.generation.stop:
+            return "length"
+        return "tool_calls" if called else "stop"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The checkpoint's tokenizer, with <|video|> known (Gemma 4's processor adds it, copies may lack it)."""
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # parsers of four files, each with exceptions of its own
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder}: its tokenizer cannot be read ({reason}); fetch the checkpoint again") from error
+    if not tokenizer.chat_template:
+        raise ModelError(f"{folder} has no chat template: name an instruction-tuned checkpoint (-it)")
+    if "<|video|>" not in tokenizer.get_vocab():
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|video|>"]})
+    return tokenizer
+
+
+def read_generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
+    """Stop and suppressed tokens; a missing file says nothing. Raises ModelError for a broken one."""
+    path = folder / "generation_config.json"
+    values: dict[str, Any] = {}
+    try:
+        if path.is_file():
+            values = json.loads(path.read_text(encoding="utf-8"))
+        ends = values.get("eos_token_id") or []
+        stop = {ends} if isinstance(ends, int) else {int(end) for end in ends}
+        suppress = tuple(int(token) for token in values.get("suppress_tokens") or ())
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); fetch the checkpoint again") from error
+    vocabulary = tokenizer.get_vocab()
+    return GenerationConfig(frozenset(stop | {vocabulary[end] for end in STOPS if end in vocabulary}), suppress)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return not isinstance(error, GemmaError) and any(
+        words in str(error) for words in ("can't allocate memory", "out of memory")
+    )

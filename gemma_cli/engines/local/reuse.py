@@ -1,0 +1,133 @@
+"""The cache between requests: what a prompt shares with the one before is not read again.
+
+Reuse must not change a bit of what follows, and a row's keys depend in the last bit on the prefill pass it was read in.
+So only whole passes are reused, never what was decoded: at the last boundary between passes inside a prompt a snapshot
+is taken, and the next prompt goes on from there if it is cut into the same passes up to it and holds the same ids and
+the same media. A retry, an edit of the last message and the next turn of a chat all do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines.local.cache import Cache, Snapshot
+from gemma_cli.engines.local.model import CHUNK, Target, _chunks
+from gemma_cli.engines.local.prompt import Prompt, Span
+from gemma_cli.messages import Image
+
+CHUNK_ON_CPU = 128
+"""Rows of a prefill pass where larger ones are hardly faster: what is shared is counted in whole passes."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A snapshot at `boundaries[-1]` rows of `prompt`."""
+
+    prompt: Prompt
+    boundaries: tuple[int, ...]
+    snapshot: Snapshot
+
+
+class LiveCache:
+    """One cache, kept from request to request."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.chunk = CHUNK_ON_CPU if target.device.type == "cpu" else CHUNK
+        self.cache: Cache | None = None
+        self._kept: _Kept | None = None
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self.cache = self._kept = None
+
+    def read(
+        self, prompt: Prompt, features: Callable[[Span], Tensor], room: int
+    ) -> tuple[Cache, tuple[Tensor, Tensor], int]:
+        """Read `prompt`: the cache, (logits [1, vocab], hidden [1, hidden]) of its last row, and the rows reused.
+
+        features: the rows of a span, [length, hidden]. room: tokens that may follow. An interruption leaves the cache
+        empty, to be read anew.
+        """
+        try:
+            return self._read(prompt, features, room)
+        except BaseException:
+            self.forget()
+            raise
+
+    def _read(
+        self, prompt: Prompt, features: Callable[[Span], Tensor], room: int
+    ) -> tuple[Cache, tuple[Tensor, Tensor], int]:
+        blocks = self._image_blocks(prompt)
+        boundaries = tuple(stop for _, stop in _chunks(len(prompt.ids), self.chunk, blocks))
+        cache, start = self._resume(prompt, boundaries, room)
+        whole = boundaries[-2] if len(boundaries) > 1 else 0
+        if whole > start:
+            self._prefill(prompt, features, blocks, cache, start, whole)
+            self._kept = _Kept(prompt, boundaries[:-1], cache.snapshot())
+        last = self._prefill(prompt, features, blocks, cache, max(start, whole), len(prompt.ids))
+        return cache, last, start
+
+    def _resume(self, prompt: Prompt, boundaries: tuple[int, ...], room: int) -> tuple[Cache, int]:
+        """A cache that holds the first rows of `prompt`, and how many."""
+        kept, cache = self._kept, self.cache
+        if kept and cache and cache.can_restore(kept.snapshot):
+            same_passes = boundaries[: len(kept.boundaries)] == kept.boundaries != boundaries
+            if same_passes and common_length(kept.prompt, prompt) >= kept.boundaries[-1]:
+                cache.restore(kept.snapshot)
+                return cache, kept.boundaries[-1]
+        self.forget()
+        self.cache = self.target.new_cache(min(len(prompt.ids) + room, self.target.context))
+        return self.cache, 0
+
+    def _prefill(
+        self,
+        prompt: Prompt,
+        features: Callable[[Span], Tensor],
+        blocks: Tensor | None,
+        cache: Cache,
+        start: int,
+        stop: int,
+    ) -> tuple[Tensor, Tensor]:
+        device = self.target.device
+        ids = torch.tensor(prompt.ids[start:stop], device=device)
+        mask = torch.zeros(stop - start, dtype=torch.bool, device=device)
+        rows = []
+        for span in prompt.media:
+            first, last = max(span.start, start), min(span.start + span.length, stop)
+            if first < last:
+                mask[first - start : last - start] = True
+                rows.append(features(span)[first - span.start : last - span.start])
+        return self.target.prefill(
+            ids.masked_fill(mask, self.target.arch.pad_id),  # a placeholder's id may lie outside the vocabulary
+            cache,
+            features=torch.cat(rows) if rows else None,
+            feature_mask=mask if rows else None,
+            image_blocks=None if blocks is None else blocks[start:stop],
+            chunk=self.chunk,
+        )
+
+    def _image_blocks(self, prompt: Prompt) -> Tensor | None:
+        """Which image each row belongs to, -1 for none; None where images are read as text is."""
+        if self.target.arch.vision_mask == "causal":
+            return None
+        blocks = torch.full((len(prompt.ids),), -1, device=self.target.device)
+        for index, span in enumerate(prompt.media):
+            if isinstance(span.medium, Image):
+                blocks[span.start : span.start + span.length] = index
+        return blocks
+
+
+def common_length(one: Prompt, other: Prompt) -> int:
+    """Rows at the start that two prompts share: ids and media alike."""
+    pairs = zip(one.ids, other.ids, strict=False)
+    shared = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one.ids), len(other.ids)))
+    for a, b in zip_longest(one.media, other.media):
+        if a != b:
+            return min([shared, *(span.start for span in (a, b) if span)])
+    return shared

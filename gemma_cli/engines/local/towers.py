@@ -1,0 +1,157 @@
+"""Pictures and sounds -> rows of the decoder's input: transformers' own towers, each loaded when first needed.
+
+Images are prepared by the PIL processor, so torchvision is not needed; for the "unified" models, which have no towers
+and project 48-pixel patches, the same processor cuts patches of that size, which is what its own one arrives at.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gemma_cli.engines.local import weights
+from gemma_cli.engines.local.prompt import Medium
+from gemma_cli.errors import InputError, ModelError
+from gemma_cli.messages import SAMPLE_RATE, Audio, Image
+
+KEPT = 128
+"""Features held for reuse, least recently used first out: a minute of video at one frame a second, twice."""
+
+
+class Towers:
+    """The features of media for one checkpoint, on the decoder's device and in its dtype."""
+
+    def __init__(self, folder: Path, config: Any, device: torch.device, dtype: torch.dtype) -> None:
+        """config: the whole Gemma4Config or Gemma4UnifiedConfig."""
+        self.folder, self.config, self.device, self.dtype = folder, config, device, dtype
+        self.unified = config.model_type == "gemma4_unified"
+        self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._counts: dict[tuple[str, int], int] = {}
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """What the checkpoint takes: a video is images under their times."""
+        image = {"image", "video"} if getattr(self.config, "vision_config", None) is not None else set()
+        audio = {"audio"} if getattr(self.config, "audio_config", None) is not None else set()
+        return frozenset(image | audio)
+
+    def count(self, medium: Medium, image_budget: int | None) -> int:
+        """Rows that `features` gives; kept for good, so that media already in the cache are not encoded again."""
+        key = _key(medium, image_budget)
+        if key not in self._counts:
+            self._counts[key] = len(self.features(medium, image_budget))
+        return self._counts[key]
+
+    @torch.inference_mode()
+    def features(self, medium: Medium, image_budget: int | None) -> Tensor:
+        """[rows, hidden], what stock get_image_features and get_audio_features return for this medium alone.
+
+        image_budget: soft tokens at most, one of messages.IMAGE_BUDGETS; None for the checkpoint's own. Raises
+        InputError for a medium that gives no rows.
+        """
+        key = _key(medium, image_budget)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
+        if not len(found):
+            raise InputError(f"{medium.name}: too short to hear anything in")
+        self._kept[key] = found
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _image(self, image: Image, budget: int | None) -> Tensor:
+        options = {} if budget is None else {"max_soft_tokens": budget}
+        try:
+            prepared = self._image_processor(images=[image.pixels], return_tensors="pt", **options)
+        except ValueError as error:
+            raise InputError(f"{image.name}: {error}") from error
+        pixels = prepared["pixel_values"].to(self.device, self.dtype)
+        places = prepared["image_position_ids"].to(self.device)
+        if self.unified:
+            rows = self._vision(pixels, places).pooler_output
+            return rows[(places != -1).all(-1)]
+        return self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
+
+    def _audio(self, audio: Audio) -> Tensor:
+        prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        heard = prepared["input_features"].to(self.device, self.dtype)
+        mask = prepared["input_features_mask"].to(self.device)
+        if self.unified:
+            return self._hearing(heard)[mask]
+        encoded = self._hearing["tower"](heard, mask)
+        return self._hearing["embed"](encoded.last_hidden_state)[encoded.attention_mask]
+
+    @cached_property
+    def _image_processor(self) -> Any:
+        from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+
+        processor = Gemma4ImageProcessorPil.from_pretrained(self.folder)
+        if self.unified:
+            processor.patch_size *= processor.pooling_kernel_size
+            processor.pooling_kernel_size = 1
+        return processor
+
+    @cached_property
+    def _feature_extractor(self) -> Any:
+        from transformers import Gemma4AudioFeatureExtractor, Gemma4UnifiedAudioFeatureExtractor
+
+        kind = Gemma4UnifiedAudioFeatureExtractor if self.unified else Gemma4AudioFeatureExtractor
+        return kind.from_pretrained(self.folder)
+
+    @cached_property
+    def _vision(self) -> Any:
+        from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder, Gemma4VisionModel
+        from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedVisionEmbedder
+
+        vision, text = self.config.vision_config, self.config.text_config
+        if self.unified:
+            return self._load("embed_vision", lambda: Gemma4UnifiedVisionEmbedder(vision, text))
+        return {
+            "tower": self._load("vision_tower", lambda: Gemma4VisionModel(vision)),
+            "embed": self._load("embed_vision", lambda: Gemma4MultimodalEmbedder(vision, text)),
+        }
+
+    @cached_property
+    def _hearing(self) -> Any:
+        from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModel, Gemma4MultimodalEmbedder
+        from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedMultimodalEmbedder
+
+        audio, text = self.config.audio_config, self.config.text_config
+        if self.unified:
+            return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
+        return {
+            "tower": self._load("audio_tower", lambda: Gemma4AudioModel(audio)),
+            "embed": self._load("embed_audio", lambda: Gemma4MultimodalEmbedder(audio, text)),
+        }
+
+    def _load(self, name: str, build: Callable[[], nn.Module]) -> nn.Module:
+        """The module with the checkpoint's weights in place of its own; tables it computes itself stay float32."""
+        from transformers.initialization import no_init_weights
+
+        with no_init_weights():
+            module = build()
+        stored = weights.tensors(self.folder, f"model.{name}.")
+        found = {key: tensor.to(self.device, self.dtype) for key, tensor in stored.items()}
+        try:
+            missing, unexpected = module.load_state_dict(found, strict=False, assign=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self.folder}: {name} does not fit config.json: {reason}") from error
+        parameters = {key for key, _ in module.named_parameters()}
+        if lacking := [key for key in missing if key in parameters]:
+            raise ModelError(f"{self.folder}: tensor model.{name}.{lacking[0]} is missing; fetch the checkpoint again")
+        if unexpected:
+            raise ModelError(f"{self.folder}: unexpected tensor model.{name}.{unexpected[0]}; config.json does not fit")
+        return module.to(self.device).eval()
+
+
+def _key(medium: Medium, image_budget: int | None) -> tuple[str, int]:
+    return medium.digest, (image_budget or 0) if isinstance(medium, Image) else 0

@@ -1,0 +1,108 @@
+"""What `--json` prints: one object a line, with the fields every command shares.
+
+A field that does not apply is null, never 0: no drafter, no thoughts, a turn cut off before its figures came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from gemma_cli.engines import EngineInfo
+from gemma_cli.events import Event, Speculation, Turn
+from gemma_cli.transcript import Segment
+from gemma_cli.views.drawing import fold
+from gemma_cli.views.sanitize import safe_json
+
+
+def show(events: Iterable[Event], info: EngineInfo, draft_tokens: int, out: TextIO) -> Turn:
+    """Fold the events, then write the object of the turn."""
+    turn = fold(events, lambda event: None)
+    write(turn_object(turn, info, draft_tokens), out)
+    return turn
+
+
+def write(fields: Mapping[str, Any], out: TextIO) -> None:
+    """One object on one line; characters that could drive a terminal are escaped."""
+    out.write(safe_json(json.dumps(fields, ensure_ascii=False, allow_nan=False)) + "\n")
+    out.flush()
+
+
+def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int) -> dict[str, Any]:
+    """The object of one turn. draft_tokens: as asked for in Drafting."""
+    return _object([turn], info, draft_tokens)
+
+
+def transcript_object(
+    turns: Sequence[Turn],
+    info: EngineInfo,
+    draft_tokens: int,
+    *,
+    file: str,
+    language: str | None,
+    duration_s: float | None,
+    segments: Sequence[Segment],
+) -> dict[str, Any]:
+    """The object of one file, over the turns it took: text of the segments, counts and times summed."""
+    fields = _object(turns, info, draft_tokens) | {
+        "text": " ".join(text for segment in segments if (text := segment.text.strip())),
+        "segments": [asdict(segment) for segment in segments],
+    }
+    return {"file": file, "language": language, "duration_s": _rounded(duration_s)} | fields
+
+
+def speculation_object(speculation: Speculation, draft_tokens: int) -> dict[str, Any] | None:
+    """The figures of drafting, as vLLM names them; None where nothing was to be drafted."""
+    if not draft_tokens:
+        return None
+    return {
+        "draft_tokens": draft_tokens,
+        "target_passes": speculation.target_passes,
+        "drafted": speculation.drafted,
+        "accepted": speculation.accepted,
+        "acceptance_rate": _rounded(speculation.acceptance_rate),
+        "mean_acceptance_length": _rounded(speculation.mean_acceptance_length),
+        "acceptance_by_position": [round(share, 4) for share in speculation.acceptance_by_position or []] or None,
+    }
+
+
+def _object(turns: Sequence[Turn], info: EngineInfo, draft_tokens: int) -> dict[str, Any]:
+    drafted = Speculation([passed for turn in turns for passed in turn.speculation.rounds])
+    return {
+        "model": info.model,
+        "text": "".join(turn.text for turn in turns),
+        "thinking": "".join(turn.thinking for turn in turns) or None,
+        "finish_reason": next((turn.finish_reason for turn in turns if turn.finish_reason != "stop"), "stop"),
+        "usage": _usage(turns),
+        "timings": _timings(turns, info),
+        "speculation": speculation_object(drafted, draft_tokens if info.assistant else 0),
+    }
+
+
+def _usage(turns: Sequence[Turn]) -> dict[str, int | None]:
+    told = [turn.usage for turn in turns if turn.usage.prompt_tokens]  # no prompt is empty: 0 means never told
+    return {
+        "prompt_tokens": sum(usage.prompt_tokens for usage in told) or None,
+        "completion_tokens": sum(usage.completion_tokens for usage in told) if told else None,
+        "thinking_tokens": sum(usage.thinking_tokens for usage in told) or None,
+    }
+
+
+def _timings(turns: Sequence[Turn], info: EngineInfo) -> dict[str, float | None]:
+    """ttft_s is the first turn's; tokens_per_second counts the tokens after each turn's first."""
+    loads = [load for load in (info.load_s, *(turn.timings.load_s for turn in turns)) if load is not None]
+    timed = [turn for turn in turns if turn.timings.decode_s and turn.usage.completion_tokens > 1]
+    seconds = sum(turn.timings.decode_s or 0.0 for turn in timed)
+    tokens = sum(turn.usage.completion_tokens - 1 for turn in timed)
+    return {
+        "load_s": _rounded(loads[0] if loads else None),
+        "ttft_s": _rounded(turns[0].timings.ttft_s if turns else None),
+        "decode_s": _rounded(seconds or None),
+        "tokens_per_second": _rounded(tokens / seconds if seconds else None),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

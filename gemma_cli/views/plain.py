@@ -1,0 +1,51 @@
+"""Off a terminal: the answer to one stream, thoughts to the other, as they come. No colour, no markup, no animation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from gemma_cli.events import Delta, Event, Turn
+from gemma_cli.views.drawing import fold
+from gemma_cli.views.sanitize import safe
+
+
+def show(events: Iterable[Event], out: TextIO, err: TextIO) -> Turn:
+    """Write each delta and flush it; end each stream with a newline. Raises BrokenPipeError when one is closed."""
+    answer, thoughts = Lines(out.write), Lines(err.write)
+
+    def draw(event: Event) -> None:
+        match event:
+            case Delta(channel="thinking"):
+                thoughts.write(event.text)
+                err.flush()
+            case Delta():
+                thoughts.finish()
+                answer.write(event.text)
+                out.flush()
+
+    turn = fold(events, draw)
+    thoughts.finish()
+    err.flush()
+    answer.finish()
+    out.flush()
+    return turn
+
+
+class Lines:
+    """Writes model text, made safe, and knows whether it stands in the middle of a line."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._open = False
+
+    def write(self, text: str) -> None:
+        if text := safe(text):
+            self._write(text)
+            self._open = not text.endswith("\n")
+
+    def finish(self) -> None:
+        """End the line, if one is open."""
+        if self._open:
+            self._write("\n")
+            self._open = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from pathlib import Path
-from gemma_cli.errors import UsageError
+
+import torch
 
 
 def choose_device(name: str) -> torch.device:

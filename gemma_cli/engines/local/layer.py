@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-
 from torch import Tensor
-from torch.nn import functional as F
 
+from gemma_cli.engines.local.activation import gated, gelu
 from gemma_cli.engines.local.architecture import LayerShape
 from gemma_cli.engines.local.linear import Linear, Norm
 from gemma_cli.engines.local.moe import Experts
@@ -68,7 +67,7 @@ class PerLayerInput:
     norm: Norm
 
     def __call__(self, x: Tensor, embedded: Tensor) -> Tensor:
-        return self.norm(self.project(F.gelu(self.gate(x), approximate="tanh").mul_(embedded)))
+        return self.norm(self.project(gelu(self.gate(x)).mul_(embedded)))
 
 
 @dataclass
@@ -95,11 +94,3 @@ class DecoderLayer:
             assert embedded is not None
             x = x + self.per_layer_input(x, embedded)
         return x if self.scalar == 1.0 else x * self.scalar
-
-
-def gated(gate_up: Tensor) -> Tensor:
-    """gelu(gate) * up from [..., 2 * n]."""
-    gate, up = gate_up.chunk(2, -1)
-    return F.gelu(gate, approximate="tanh").mul_(up)
-
-

@@ -34,7 +34,7 @@ from gemma_cli.engines.local.cache import SLACK, Cache
 from gemma_cli.engines.local.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.linear import Linear, Norm
 from gemma_cli.engines.local.rope import Rope
-from gemma_cli.engines.local.rows import FIXED, RowRule
+from gemma_cli.engines.local.rows import UNMEASURED, RowRule
 
 CHUNK = 512
 """Rows of one prefill pass; an image whose rows see each other is never cut."""
@@ -76,7 +76,7 @@ class Target:
     norm: Norm
     ropes: Mapping[str, Rope]
     per_layer: PerLayerEmbedding | None
-    rows: RowRule = RowRule(FIXED, FIXED, exact=False)
+    rows: RowRule = UNMEASURED
 
     def __post_init__(self) -> None:
         self.hidden_size, self.vocab_size, self.context = self.arch.hidden, self.arch.vocab, self.arch.context

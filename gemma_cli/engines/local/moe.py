@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gemma_cli.engines.local.activation import gated
 from gemma_cli.engines.local.linear import Linear, Norm
 
 
@@ -65,5 +66,4 @@ class Experts:
         missing = self.least - x.shape[0]
         if missing > 0:
             x = torch.cat((x, x[-1:].expand(missing, -1)))
-        gate, up = F.linear(x, self.gate_up[expert]).chunk(2, -1)
-        return F.linear(F.gelu(gate, approximate="tanh").mul_(up), self.down[expert])
+        return F.linear(gated(F.linear(x, self.gate_up[expert])), self.down[expert])

@@ -11,23 +11,24 @@ there are more kernels than can be tried, every pass has the same count (least =
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from gemma_cli.engines.local.activation import gated, gelu
 from gemma_cli.engines.local.attention import few_rows
 from gemma_cli.engines.local.cache import BUCKET, SLACK
+from gemma_cli.engines.local.linear import Linear
 
 if TYPE_CHECKING:
     from gemma_cli.engines.local.model import Target
 
 FIXED = 8
-_TRIED = (9, 8, 7, 6, 5, 4, 3, 2)
-_MOST_TRIED = 12
+MOST = 16
+_TRIED = (12, 10, 9, 8, 7, 6, 5, 4, 3, 2)
 
 Product = Callable[[Tensor], Tensor]
 
@@ -41,21 +42,24 @@ class RowRule:
     exact: bool
 
 
+UNMEASURED = RowRule(FIXED, FIXED, exact=False)
+
+
 @torch.inference_mode()
 def measure_rows(target: Target) -> RowRule:
-    """The rule for this model on its device. Takes a few passes' time; needs no cache."""
+    """The rule for this model on its device, in a few passes' time."""
     products = list(_products(target))
     if target.device.type == "cpu":
         least = max(_least(product, rows) for product, rows in products)
         if least <= FIXED:
-            return RowRule(least, SLACK, exact=True)
+            return RowRule(least, MOST, exact=True)
     return RowRule(FIXED, FIXED, exact=all(_placeless(product, rows) for product, rows in products))
 
 
 def _least(product: Product, rows: Tensor) -> int:
-    """The smallest tried count from which on every count gives the same bits as _MOST_TRIED rows."""
+    """The smallest tried count from which on every count gives the same bits as MOST rows."""
     expected = product(rows)
-    least = _MOST_TRIED
+    least = MOST
     for count in _TRIED:
         first = count % 3  # the place among the rows must not matter either
         if not torch.equal(product(rows[first : first + count].clone()), expected[first : first + count]):
@@ -71,33 +75,47 @@ def _placeless(product: Product, rows: Tensor) -> bool:
 
 
 def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
-    """Every distinct kind of product of a target pass, with random rows [_MOST_TRIED, ...] to run it on."""
+    """Every distinct kind of product of a target pass, with rows [MOST, ...] to run it on."""
     generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int, dtype: torch.dtype = target.dtype) -> Tensor:
         return torch.randn(*shape, generator=generator).to(target.device, dtype)
 
-    for weight in {(weight.shape, weight.dtype): weight for weight in _weights(target)}.values():
-        yield (lambda x, weight=weight: F.linear(x, weight)), random(_MOST_TRIED, weight.shape[1])
-    kinds = {(layer.heads, layer.kv_heads, layer.head_dim, layer.sliding) for layer in target.arch.layers}
-    for heads, kv_heads, dim, sliding in sorted(kinds):
+    yield target.head, random(MOST, target.hidden_size)
+    for out, width in sorted({weight.shape for weight in _weights(target)}):
+        yield _cancelling(random(out, width // 2), random(MOST, width // 2), generator)
+    widths = {layer.feed_forward.down.weight.shape[1] for layer in target.layers}
+    for width in sorted(widths):
+        yield gated, random(MOST, 2 * width)
+    if target.per_layer is not None:
+        yield gelu, random(MOST, target.per_layer.width)
+    for heads, kv_heads, dim, sliding in sorted(
+        {(shape.heads, shape.kv_heads, shape.head_dim, shape.sliding) for shape in target.arch.layers}
+    ):
         length = target.arch.window + SLACK if sliding else BUCKET
         keys, values = (random(kv_heads, length, dim, dtype=target.kv_dtype) for _ in range(2))
-        yield (
-            lambda x, keys=keys, values=values: few_rows(x, keys, values, None),
-            random(_MOST_TRIED, heads, dim, dtype=target.kv_dtype),
-        )
+        yield _attention(keys, values), random(MOST, heads, dim, dtype=target.kv_dtype)
 
 
-def _weights(target: Target) -> Sequence[Tensor]:
-    weights = [target.head.weight]
+def _cancelling(weight: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Product, Tensor]:
+    """A product whose exact result is zero, in shuffled order: what comes out is rounding alone, so two kernels that
+    sum differently cannot agree by chance, which in bfloat16 they otherwise nearly always do."""
+    order = torch.randperm(2 * weight.shape[1], generator=generator).to(weight.device)
+    return Linear(torch.cat((weight, weight), 1)[:, order]), torch.cat((rows, -rows), 1)[:, order]
+
+
+def _attention(keys: Tensor, values: Tensor) -> Product:
+    return lambda query: few_rows(query, keys, values, None)
+
+
+def _weights(target: Target) -> Iterator[Tensor]:
+    """All but the head's, which is large: it is measured as it is, and its many outputs make up for plain numbers."""
     if target.per_layer is not None:
-        weights.append(target.per_layer.project.weight)
+        yield target.per_layer.project.weight
     for layer in target.layers:
-        weights += [layer.attention.qkv.weight, layer.attention.out.weight]
-        weights += [layer.feed_forward.gate_up.weight, layer.feed_forward.down.weight]
+        yield from (layer.attention.qkv.weight, layer.attention.out.weight)
+        yield from (layer.feed_forward.gate_up.weight, layer.feed_forward.down.weight)
         if layer.per_layer_input is not None:
-            weights += [layer.per_layer_input.gate.weight, layer.per_layer_input.project.weight]
+            yield from (layer.per_layer_input.gate.weight, layer.per_layer_input.project.weight)
         if layer.experts is not None:
-            weights += [layer.experts.router.weight, layer.experts.gate_up[0], layer.experts.down[0]]
-    return weights
+            yield from (layer.experts.router.weight, layer.experts.gate_up[0], layer.experts.down[0])

@@ -117,7 +117,9 @@ def _paths(folder: Path) -> list[Path]:
     try:
         shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} cannot be read as a safetensors index ({error}); fetch the checkpoint again") from error
+        raise ModelError(
+            f"{index} cannot be read as a safetensors index ({error}); fetch the checkpoint again"
+        ) from error
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing:
         raise ModelError(f"{folder}: {missing[0]} is missing ({len(missing)} of {len(shards)} files); fetch it again")

@@ -16,7 +16,7 @@ from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, download_size, f
 
 OFF = "off"
 SYNTHETIC = "synthetic:"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def locate(name: str) -> tuple[str, Path]:
         if not hub.is_checkpoint(folder):
             raise UsageError(f"{name}: not a checkpoint; a checkpoint's folder holds config.json and *.safetensors")
         return name, folder
-    if not _HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name):
         raise _unknown(name)
     cached = hub.find(name)
     if cached is None:

@@ -24,6 +24,8 @@ MODEL = "Model"
 SAMPLING = "Sampling"
 OUTPUT = "Output"
 MAX_DRAFT_TOKENS = 16
+ANSWER_TOKENS = Sampling().max_tokens
+THOUGHT_TOKENS = 4096
 MAX_TOKENS = 1 << 18  # the longest context any Gemma 4 has
 
 Seed = Annotated[
@@ -32,7 +34,7 @@ Seed = Annotated[
         "--seed",
         envvar="GEMMA_SEED",
         min=0,
-        max=2**63 - 1,
+        max=2**32 - 1,
         help="The same seed gives the same text; without one it is drawn.",
         rich_help_panel=SAMPLING,
     ),
@@ -54,13 +56,13 @@ TopK = Annotated[
     ),
 ]
 MaxTokens = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--max-tokens",
         envvar="GEMMA_MAX_TOKENS",
         min=1,
         max=MAX_TOKENS,
-        help="End the reply after this many tokens.",
+        help=f"End the reply after this many tokens. Default: {ANSWER_TOKENS}, {THOUGHT_TOKENS} with --think.",
         rich_help_panel=SAMPLING,
     ),
 ]
@@ -131,16 +133,16 @@ class SamplingOptions:
     temperature: Temperature = Sampling().temperature
     top_p: TopP = Sampling().top_p
     top_k: TopK = Sampling().top_k
-    max_tokens: MaxTokens = Sampling().max_tokens
+    max_tokens: MaxTokens = None
 
-    def sampling(self) -> Sampling:
+    def sampling(self, thinking: bool = False) -> Sampling:
         """The values as an engine takes them; raises UsageError for what no range can catch."""
         return Sampling(
             temperature=finite("--temperature", self.temperature),
             top_k=self.top_k,
             top_p=finite("--top-p", self.top_p),
             seed=secrets.randbits(32) if self.seed is None else self.seed,
-            max_tokens=self.max_tokens,
+            max_tokens=self.max_tokens or (THOUGHT_TOKENS if thinking else ANSWER_TOKENS),
         )
 
 

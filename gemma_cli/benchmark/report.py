@@ -157,7 +157,7 @@ def as_object(report: Report, speculation: Callable[[Speculation, int], dict[str
         "seed": report.seed,
         "runs": report.runs,
         "arms": [_arm_object(figures, speculation) for figures in report.arms],
-        "speedup": report.speedup,
+        "speedup": None if report.speedup is None else round(report.speedup, 3),
         "texts_equal": report.divergence is None if len(report.arms) > 1 else None,
         "first_divergence": vars(report.divergence) if report.divergence else None,
         "peer": None,
@@ -173,7 +173,7 @@ def _arm_object(
     return {
         "name": figures.arm.name,
         "draft_tokens": draft_tokens,
-        "tokens_per_second": vars(speed) if speed else None,
-        "ttft_s": figures.ttft_s,
+        "tokens_per_second": {key: round(value, 2) for key, value in vars(speed).items()} if speed else None,
+        "ttft_s": None if figures.ttft_s is None else round(figures.ttft_s, 4),
         "speculation": speculation(figures.speculation, draft_tokens),
     }

@@ -1,3 +1,64 @@
 """`gemma describe-image`: what is in a picture."""
 
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated
+
+import typer
+
+from gemma_cli.commands._common import Batch, complete, draw, heading, start
+from gemma_cli.engines import Engine
+from gemma_cli.errors import UsageError
+from gemma_cli.messages import IMAGE_BUDGETS, Request, ask
+from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+
 PROMPT = "Describe this image."
+
+EXAMPLES = examples(
+    "gemma describe-image photo.jpg",
+    'gemma describe-image receipt.png --prompt "What is the total?" --detail 1120',
+    "curl -s https://example.org/cat.webp | gemma describe-image -",
+    "gemma describe-image *.png --json | jq -r .text",
+)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog=EXAMPLES)
+@grouped
+def describe_image(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="PNG, JPEG, WebP, GIF, BMP, TIFF; - is stdin.")],
+    engine: EngineOptions,
+    sampling: SamplingOptions,
+    output: OutputOptions,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to ask about each picture.")] = PROMPT,
+    detail: Annotated[
+        int | None,
+        typer.Option(
+            metavar="|".join(map(str, IMAGE_BUDGETS)),
+            help="Tokens a picture may take: 70 for a caption, 1120 for small print. Default: the model's own.",
+        ),
+    ] = None,
+) -> None:
+    """Say what is in pictures."""
+    from gemma_cli.media.image import read_image
+
+    if detail is not None and detail not in IMAGE_BUDGETS:
+        raise UsageError(f"--detail {detail}: choose one of {', '.join(map(str, IMAGE_BUDGETS))}")
+    chosen, drafting = sampling.sampling(), engine.drafting()
+
+    @cache
+    def model() -> Engine:
+        return start(engine, output)
+
+    batch = Batch(len(files))
+    for file in files:
+        with batch.one():
+            picture = read_image(file)
+            request = Request(ask(picture, prompt), chosen, drafting, image_budget=detail)
+            describer = model()
+            if not output.as_json:
+                print(heading(picture.name, len(files)), end="", flush=True)
+            complete(draw(describer, request, output, about={"file": picture.name}))
+    batch.finish()

@@ -1,5 +1,40 @@
 """`gemma translate`: speech or text into another language."""
 
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from io import BufferedReader
+from typing import Annotated, cast
+
+import typer
+
+from gemma_cli.commands._common import as_text, complete, draw, figures, notice, read_text, start
+from gemma_cli.commands._recording import hear, survey, together, watched
+from gemma_cli.errors import InputError
+from gemma_cli.events import Turn
+from gemma_cli.languages import language
+from gemma_cli.media.files import STDIN, display_name, open_input
+from gemma_cli.messages import GREEDY, Request, ask
+from gemma_cli.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.transcript import Segment
+from gemma_cli.views.sanitize import safe
+
+UNKNOWN_SOURCE = "its original language"
+"""Stands in the speech prompt for a source that was not named, in the words of the card's transcription prompt."""
+
+HEAD = 4096
+"""Bytes that tell text from sound."""
+
+EXAMPLES = examples(
+    "gemma translate letter.de.txt --to English",
+    "gemma translate interview.mp3 --from French --to English",
+    "echo 'Good morning.' | gemma translate - --to de",
+    "gemma translate speech.wav --to Spanish --json | jq -r .transcript",
+)
+
+app = typer.Typer(add_completion=False)
+
 
 def speech_prompt(source: str, target: str) -> str:
     """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation."""
@@ -14,3 +49,90 @@ def text_prompt(text: str, source: str | None, target: str) -> str:
     """Ask for the translation of a text and nothing else; None leaves the source language to the model."""
     origin = f" from {source}" if source else ""
     return f"Translate the following text{origin} into {target}. Only output the translation.\n\n{text}"
+
+
+@app.command(epilog=EXAMPLES)
+@grouped
+def translate(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A sound or a UTF-8 text file; - is stdin.")],
+    to: Annotated[str, typer.Option("--to", metavar="LANGUAGE", help="By name or code: German, de.")],
+    engine: EngineOptions,
+    output: OutputOptions,
+    origin: Annotated[
+        str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: the model tells by itself.")
+    ] = None,
+) -> None:
+    """Translate speech or text; the content tells which of them FILE is."""
+    target = language(to).name
+    source = language(origin).name if origin else None
+    if begins_like_text(file):
+        _translate_text(file, source, target, engine, output)
+    else:
+        _translate_speech(file, source, target, engine, output)
+
+
+def begins_like_text(file: str) -> bool:
+    """Whether a file, or what waits on stdin, can be text; nothing is taken from stdin. Raises InputError."""
+    if file == STDIN and sys.stdin is not None and not sys.stdin.isatty():
+        head = cast("BufferedReader", sys.stdin.buffer).peek(HEAD)[:HEAD]
+    else:
+        with open_input(file) as opened:
+            head = opened.read(HEAD)
+    return any(as_text(head[: len(head) - cut]) is not None for cut in range(4))  # its last character may be cut in two
+
+
+def parse(reply: str, target: str) -> tuple[str, str]:
+    """(transcript, translation) of a reply to the speech prompt.
+
+    Models at times leave out the newline, or the label, or the transcript; what stands last is the translation.
+    """
+    for mark in (f"\n{target}: ", f"{target}: ", f"{target}:", "\n"):
+        transcript, found, translation = reply.rpartition(mark) if mark == "\n" else reply.partition(mark)
+        if found:
+            return transcript.strip(), translation.strip()
+    return "", reply.strip()
+
+
+def _translate_text(file: str, source: str | None, target: str, options: EngineOptions, output: OutputOptions) -> None:
+    text = read_text(file).strip()
+    if not text:
+        raise InputError(f"{display_name(file)}: nothing but blanks to translate")
+    limit = len(text.encode()) + 64  # no translation has more tokens than its original has bytes
+    sampling = replace(GREEDY, max_tokens=limit)
+    request = Request(ask(text_prompt(text, source, target)), sampling, options.drafting())
+    about = {"file": display_name(file), "language": source, "target_language": target}
+    absent = {"transcript": None, "duration_s": None, "segments": None}
+    complete(draw(start(options, output), request, output, about=about | absent))
+
+
+def _translate_speech(
+    file: str, source: str | None, target: str, options: EngineOptions, output: OutputOptions
+) -> None:
+    recording = survey(file)
+    engine = start(options, output)
+    instruction = speech_prompt(source or UNKNOWN_SOURCE, target)
+    turns: list[Turn] = []
+    spoken: list[str] = []
+    translated: list[Segment] = []
+    for segment, turn in watched(hear(engine, recording, instruction, options.drafting()), recording, output):
+        transcript, translation = parse(segment.text, target)
+        turns.append(turn)
+        spoken.append(transcript)
+        translated.append(replace(segment, text=translation))
+        if not output.as_json:
+            print(safe(translation), flush=True)
+    if output.as_json:
+        from gemma_cli.views import json
+
+        fields = json.transcript_object(
+            turns,
+            engine.info,
+            options.draft_tokens,
+            file=recording.name,
+            language=source,
+            duration_s=recording.duration_s,
+            segments=translated,
+        )
+        json.write(fields | {"target_language": target, "transcript": " ".join(spoken).strip()}, sys.stdout)
+    if output.stats:
+        notice(figures(together(turns)))

@@ -1,0 +1,64 @@
+"""`gemma models`: the checkpoints on this disk and those that could be; `gemma models pull` fetches one."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from gemma_cli.options import Json, examples
+from gemma_cli.store.catalogue import Entry, catalogue
+from gemma_cli.store.checkpoints import resolve
+from gemma_cli.views.sanitize import safe_json, safe_line
+
+app = typer.Typer(
+    invoke_without_command=True,
+    epilog=examples("gemma models", "gemma models --json", "gemma models pull e2b"),
+)
+
+
+@app.callback()
+def models(context: typer.Context, as_json: Json = False) -> None:
+    """List the Gemma 4 checkpoints on this disk and those that could be fetched. Nothing is fetched."""
+    if context.invoked_subcommand is None:
+        entries = catalogue()
+        print(_as_json(entries) if as_json else _table(entries))
+
+
+def _as_json(entries: list[Entry]) -> str:
+    rows = [vars(entry) | {"folder": str(entry.folder) if entry.folder else None} for entry in entries]
+    return safe_json(json.dumps({"models": rows}, ensure_ascii=False))
+
+
+def _table(entries: list[Entry]) -> str:
+    """Targets only, one a line; the one that runs when --model is not given has a star."""
+    chosen = resolve().name
+    rows = [("", "--model", "checkpoint", "on this disk", "drafter")]
+    for entry in entries:
+        if entry.kind == "target":
+            star = "*" if entry.name == chosen else ""
+            drafter = "yes" if entry.has_drafter else "-" if entry.state == "absent" else "no"
+            rows.append((star, entry.alias or entry.name, entry.name, _state(entry), drafter))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(safe_line(line.rstrip()) for line in lines)
+
+
+def _state(entry: Entry) -> str:
+    match entry.state:
+        case "absent":
+            return f"no, {size(entry.download)} to fetch" if entry.download else "no"
+        case "partial":
+            return f"a part, {size(entry.size)}"
+        case _:
+            return size(entry.size)
+
+
+def size(count: int | None) -> str:
+    """Bytes as people say them, in powers of ten as the Hub counts."""
+    if count is None:
+        return "-"
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"

@@ -12,6 +12,7 @@ from gemma_cli.media.files import display_name, open_input
 from gemma_cli.messages import Image
 
 if TYPE_CHECKING:
+    import numpy as np
     import PIL.Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -34,6 +35,7 @@ def read_image(path: str | Path) -> Image:
 
 
 def _decode(file: BinaryIO, name: str) -> Image:
+    import numpy as np
     import PIL.Image as pillow
     from PIL import UnidentifiedImageError
 
@@ -50,14 +52,11 @@ def _decode(file: BinaryIO, name: str) -> Image:
             millions = (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise InputError(f"{name}: more than {millions} million pixels; scale it down") from None
         picture.load()
-        return image(_rgb(_upright(picture), name), name)
+        return from_pixels(np.array(_rgb(_upright(picture), name)), name)
 
 
-def image(picture: PIL.Image.Image, name: str) -> Image:
-    """An Image of an RGB picture; the digest covers size and pixels."""
-    import numpy as np
-
-    pixels = np.array(picture)
+def from_pixels(pixels: np.ndarray, name: str) -> Image:
+    """An Image of uint8 [height, width, 3]; the digest covers size and pixels."""
     return Image(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(), name, pixels)
 
 

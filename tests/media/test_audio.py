@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from gemma_cli.errors import InputError
-from gemma_cli.media import audio as audio_module
+from gemma_cli.media import container, decoding
 from gemma_cli.media.audio import read_audio, segments
 from gemma_cli.messages import SAMPLE_RATE
 
@@ -50,7 +50,7 @@ def test_channels_are_averaged(tmp_path):
 
 
 def test_resampling_in_blocks_is_resampling_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_module, "_BLOCK", 1000)
+    monkeypatch.setattr(decoding, "_BLOCK", 1000)
     samples = RNG.uniform(-0.5, 0.5, 44100).astype(np.float32)
     heard = read_audio(write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT"))
     whole = soxr.resample(samples, 44100, SAMPLE_RATE, quality="HQ")
@@ -200,7 +200,7 @@ def bad_rate(path):
         (bad_missing, "no such file"),
         (bad_directory, "a directory"),
         (bad_empty, "empty"),
-        (bad_text, "not audio.*ffmpeg"),
+        (bad_text, "not sound.*ffmpeg"),
         (bad_fifo, "a pipe or device"),
         (bad_no_samples, "no sound"),
         (bad_too_short, "too short"),
@@ -248,3 +248,26 @@ def test_damage_is_decoded_or_refused_never_anything_else(tmp_path, extension):
         with contextlib.suppress(InputError):
             samples = np.concatenate([piece.samples for _, piece in segments(path)])
             assert np.abs(samples).max() <= 1.0
+
+
+def test_without_pyav_the_formats_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(container, "available", lambda: False)
+    bad_text(tmp_path / "a.m4a")
+    with pytest.raises(InputError, match=r"a\.m4a: not sound.*WAV, FLAC.*gemma-cli\[video\]"):
+        read_audio(tmp_path / "a.m4a")
+
+
+@pytest.mark.parametrize(("extension", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("mp4", "aac")])
+def test_with_pyav_there_are_more_formats(tmp_path, extension, codec):
+    av = pytest.importorskip("av")
+    path = tmp_path / f"a.{extension}"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=48000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(np.stack([tone(1.0, 48000)] * 2), format="fltp", layout="stereo")
+        frame.rate = 48000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    heard = read_audio(path)
+    assert abs(len(heard.samples) / SAMPLE_RATE - 1.0) < 0.1
+    spectrum = np.abs(np.fft.rfft(heard.samples))
+    assert abs(np.argmax(spectrum) * SAMPLE_RATE / len(heard.samples) - 440) < 2

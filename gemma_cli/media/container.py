@@ -1,0 +1,61 @@
+"""Films and compressed sound through ffmpeg's libraries (PyAV, the extra `video`).
+
+PyAV gets a file handle and a list of plain containers. Without the list a playlist (HLS, concat) would be followed to
+whatever files and addresses it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from gemma_cli.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av.container import InputContainer
+
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,aac,amr"
+EXTRA = "pip install 'gemma-cli[video]'"
+
+
+def available() -> bool:
+    """Whether the extra is installed."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextmanager
+def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
+    """The opened container; whatever ffmpeg's libraries complain of, inside the block too, becomes an InputError."""
+    import av
+
+    try:
+        opened = av.open(file, "r", options={"format_whitelist": _CONTAINERS})
+    except av.error.FFmpegError:
+        raise InputError(
+            f"{name}: not sound or film in a format read here, or cut off; convert it: ffmpeg -i FILE out.wav (out.mp4)"
+        ) from None
+    try:
+        with opened as container:
+            yield container
+    except av.error.FFmpegError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise InputError(f"{name}: damaged or cut off ({reason}); copy it again") from None
+
+
+def mono_blocks(container: InputContainer) -> Iterator[tuple[int, np.ndarray]]:
+    """(rate, float32 [n]) of the first sound track, channels mixed down by their mean; nothing if there is none."""
+    import av
+    import numpy as np
+
+    if not container.streams.audio:
+        return
+    planar = av.AudioResampler(format="fltp")
+    for frame in container.decode(container.streams.audio[0]):
+        for converted in planar.resample(frame):
+            yield converted.rate, converted.to_ndarray().mean(axis=0, dtype=np.float32)

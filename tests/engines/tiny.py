@@ -43,7 +43,9 @@ TEMPLATE = """\
 {%- set rest = messages -%}
 {%- if enable_thinking or tools or messages[0]['role'] == 'system' -%}
 {{- '<|turn>system\\n' -}}{%- if enable_thinking -%}{{- '<|think|>\\n' -}}{%- endif -%}
-{%- if messages[0]['role'] == 'system' -%}{{- messages[0]['content'] | trim -}}{%- set rest = messages[1:] -%}{%- endif -%}
+{%- if messages[0]['role'] == 'system' -%}
+{{- messages[0]['content'] | trim -}}{%- set rest = messages[1:] -%}
+{%- endif -%}
 {%- for tool in tools or [] -%}{{- '<|tool>declaration:' + tool['function']['name'] + '<tool|>' -}}{%- endfor -%}
 {{- '<turn|>\\n' -}}
 {%- endif -%}
@@ -57,7 +59,8 @@ TEMPLATE = """\
 {%- endfor -%}{{- '}<tool_call|>' -}}
 {%- endfor -%}
 {%- for answer in message['tool_responses'] or [] -%}
-{{- '<|tool_response>response:' + answer['name'] + '{value:<|"|>' + answer['response'] | string + '<|"|>}<tool_response|>' -}}
+{{- '<|tool_response>response:' + answer['name'] + '{value:<|"|>' -}}
+{{- answer['response'] | string + '<|"|>}<tool_response|>' -}}
 {%- endfor -%}
 {%- if message['content'] is string -%}{{- message['content'] | trim -}}{%- else -%}
 {%- for item in message['content'] -%}
@@ -71,7 +74,8 @@ TEMPLATE = """\
 {%- if not state.open -%}{{- '<turn|>\\n' -}}{%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-{%- if not state.open -%}{{- '<|turn>model\\n' -}}{%- elif enable_thinking -%}{{- '<|channel>thought\\n' -}}{%- endif -%}
+{%- if not state.open -%}{{- '<|turn>model\\n' -}}
+{%- elif enable_thinking -%}{{- '<|channel>thought\\n' -}}{%- endif -%}
 {%- endif -%}
 """
 
@@ -80,13 +84,12 @@ def byte_tokenizer() -> GemmaTokenizer:
     """A vocabulary of control tokens, printable letters and the 256 bytes: 400-odd ids, no merges but one."""
     pieces = [*CONTROL.values(), VIDEO, "\n", "\u2581", *map(chr, range(33, 127)), "th"]
     pieces += [f"<0x{byte:02X}>" for byte in range(256)]
-    names = {name: token for name, token in CONTROL.items()}
     return GemmaTokenizer(
         vocab={piece: i for i, piece in enumerate(pieces)},
         merges=[("t", "h")],
         extra_special_tokens=[VIDEO],
         chat_template=TEMPLATE,
-        **names,
+        **CONTROL,
     )
 
 

@@ -12,7 +12,7 @@ depend, to the last bit, on how many are verified together; model.py and rows.py
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
@@ -67,7 +67,7 @@ def decode(
     *,
     stop: Collection[int],
     limit: int,
-) -> Iterator[Burst]:
+) -> Generator[Burst, None, None]:
     """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen.
 
     prefilled: logits [1, vocab] and hidden [1, hidden] of the prompt's last row. The prompt and `limit` together must

@@ -23,7 +23,7 @@ class Detokenizer:
 
     def feed(self, token: int) -> str:
         """The text that `token` completes; "" while a character is unfinished."""
-        piece = self._pieces(token)
+        piece: str | None = self._pieces(token)
         if piece is None:
             return self.flush()
         if byte := _BYTE.fullmatch(piece):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,7 @@ class LocalEngine:
         )
         return cls(target, drafter, tokenizer, towers, read_generation_config(resolved.folder, tokenizer), info)
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event, None, None]:
         """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
         full: str | None = None
         try:
@@ -141,7 +141,7 @@ class LocalEngine:
             Timings(self.info.load_s, first - began, last - first),
         )
 
-    def tokens(self, request: Request, prompt: Prompt) -> Iterator[Burst]:
+    def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
         """The token ids of the reply, as they are decided."""
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:

@@ -26,7 +26,7 @@ def gumbel(seed: int, positions: Tensor, ids: Tensor) -> Tensor:
     The logarithms are taken in float64 and rounded to float32, because math libraries agree to an ulp, not to the bit.
     """
     # The seed is mixed before the position is added, or (seed, t + 1) could repeat (seed + 1, t).
-    key = _mix(_mix(torch.full_like(positions, _int64(seed))) + positions * _GOLDEN)
+    key = _mix(positions * _GOLDEN + _int64(_mixed(seed)))
     bits = _mix(key[:, None] + ids * _GOLDEN)
     uniform = ((bits >> 12 & _ones(52)) + 0.5) * 2.0**-52  # 53 bits: never 0, never 1
     return (-torch.log(-torch.log(uniform))).float().double()
@@ -103,9 +103,17 @@ def _top_p(scores: Tensor, p: float) -> Tensor:
 
 def _mix(x: Tensor) -> Tensor:
     """A bijection of int64 in which every input bit moves every output bit (splitmix64's finalizer)."""
-    x = (x ^ (x >> 30 & _ones(34))) * _int64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> 27 & _ones(37))) * _int64(0x94D049BB133111EB)
+    x = (x ^ (x >> 30 & _ones(34))) * _int64(_FIRST)
+    x = (x ^ (x >> 27 & _ones(37))) * _int64(_SECOND)
     return x ^ (x >> 31 & _ones(33))
+
+
+def _mixed(x: int) -> int:
+    """The same of one number modulo 2**64."""
+    x = x & _ones(64)
+    x = (x ^ x >> 30) * _FIRST & _ones(64)
+    x = (x ^ x >> 27) * _SECOND & _ones(64)
+    return x ^ x >> 31
 
 
 def _ones(bits: int) -> int:
@@ -117,4 +125,5 @@ def _int64(value: int) -> int:
     return (value + 2**63) % 2**64 - 2**63
 
 
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _GOLDEN = _int64(0x9E3779B97F4A7C15)

@@ -76,18 +76,21 @@ class Towers:
         pixels = prepared["pixel_values"].to(self.device, self.dtype)
         places = prepared["image_position_ids"].to(self.device)
         if self.unified:
-            rows = self._vision(pixels, places).pooler_output
+            rows: Tensor = self._vision(pixels, places).pooler_output
             return rows[(places != -1).all(-1)]
-        return self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
+        embedded: Tensor = self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
+        return embedded
 
     def _audio(self, audio: Audio) -> Tensor:
         prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
         heard = prepared["input_features"].to(self.device, self.dtype)
         mask = prepared["input_features_mask"].to(self.device)
         if self.unified:
-            return self._hearing(heard)[mask]
+            rows: Tensor = self._hearing(heard)
+            return rows[mask]
         encoded = self._hearing["tower"](heard, mask)
-        return self._hearing["embed"](encoded.last_hidden_state)[encoded.attention_mask]
+        embedded: Tensor = self._hearing["embed"](encoded.last_hidden_state)
+        return embedded[encoded.attention_mask]
 
     @cached_property
     def _image_processor(self) -> Any:
@@ -128,12 +131,15 @@ class Towers:
         if self.unified:
             return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
         return {
-            "tower": self._load("audio_tower", lambda: Gemma4AudioModel(audio)),
+            "tower": self._load("audio_tower", lambda: Gemma4AudioModel(audio), tables=self.dtype),
             "embed": self._load("embed_audio", lambda: Gemma4MultimodalEmbedder(audio, text)),
         }
 
-    def _load(self, name: str, build: Callable[[], nn.Module]) -> nn.Module:
-        """The module with the checkpoint's weights in place of its own; tables it computes itself stay float32."""
+    def _load(self, name: str, build: Callable[[], nn.Module], tables: torch.dtype = torch.float32) -> nn.Module:
+        """The module with the checkpoint's weights in place of its own.
+
+        tables: what dtype from_pretrained leaves the buffers in that a module computes for itself.
+        """
         from transformers.initialization import no_init_weights
 
         with no_init_weights():
@@ -150,6 +156,10 @@ class Towers:
             raise ModelError(f"{self.folder}: tensor model.{name}.{lacking[0]} is missing; fetch the checkpoint again")
         if unexpected:
             raise ModelError(f"{self.folder}: unexpected tensor model.{name}.{unexpected[0]}; config.json does not fit")
+        for key in {key for key, _ in module.named_buffers()} - module.state_dict().keys():
+            owner, _, own = key.rpartition(".")
+            part = module.get_submodule(owner)
+            setattr(part, own, getattr(part, own).to(tables))
         return module.to(self.device).eval()
 
 

@@ -1,0 +1,251 @@
+"""Same seed, same text: whatever drafts, however many, and wherever the reply ends.
+
+Everything runs on genuine Gemma 4 classes with small random weights in float32; windows of 16 tokens, so that every
+run crosses them, and a ring that wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gemma_cli.engines import EngineSpec
+from gemma_cli.engines.local.decode import Burst, Fixed, decode
+from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.messages import (
+    Audio,
+    Drafting,
+    Image,
+    Message,
+    Request,
+    Sampling,
+    Text,
+    ToolCall,
+    ToolResponse,
+    ask,
+)
+from tests.engines import tiny
+
+LENGTHS = range(9)
+TOKENS = 12
+
+noise = np.random.default_rng(0)
+PICTURE = Image("picture", "picture.png", noise.integers(0, 256, (50, 80, 3), dtype=np.uint8))
+SOUND = Audio("sound", "sound.wav", noise.normal(0, 0.1, 12_000).astype(np.float32))
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "clock",
+        "description": "The time.",
+        "parameters": {"type": "object", "properties": {"zone": {"type": "string", "description": "Where."}}},
+    },
+}
+CALLED = (
+    *ask("What time is it in Rome?"),
+    Message("assistant", tool_calls=(ToolCall("clock", {"zone": "Rome"}),)),
+    Message("tool", tool_responses=(ToolResponse("clock", {"time": "12:00"}),)),
+)
+KINDS: dict[str, Request] = {
+    "text": Request(ask("Hello there, how are you?")),
+    "short": Request(ask("a")),
+    "system": Request(ask("Hello.", system="Be kind.")),
+    "thinking": Request(ask("2 + 2?", system="Be brief."), thinking=True),
+    "turns": Request((*ask("One?"), Message("assistant", (Text("Two."),), thinking="Hm."), *ask("Three?"))),
+    "image": Request(ask(PICTURE, "What is this?"), image_budget=70),
+    "audio": Request(ask("Write down:", SOUND)),
+    "tools": Request(ask("What time is it?"), tools=(TOOL,)),
+    "called": Request(CALLED, tools=(TOOL,)),
+    "thought goes on": Request(CALLED, tools=(TOOL,), thinking=True),
+    "long": Request(ask("All work and no play makes Jack a dull boy. " * 5)),
+}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
+    torch.set_num_threads(1)
+    folder = tiny.write_checkpoint(tmp_path_factory.mktemp("decode") / "tiny")
+    return LocalEngine.open(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
+
+
+@dataclass
+class Knowing:
+    """A drafter that knows the reply and errs where `errs` says so: position -> bool. `start`: where the reply does."""
+
+    reply: list[int]
+    start: int
+    errs: Callable[[int], bool]
+    vocab: int
+    steps: int = 0
+    seen: list[tuple[int, int]] = field(default_factory=list)  # (position told, newest token) at every begin
+
+    def begin(self, target: object, cache: object, position: int) -> list[int]:
+        self.seen.append((position, cache.length))  # type: ignore[attr-defined]
+        return [position]
+
+    def step(self, token: Tensor, hidden: Tensor, context: list[int]) -> tuple[Tensor, None, Tensor]:
+        self.steps += 1
+        context[0] += 1
+        index = context[0] - self.start
+        assert 0 < index, "the first token is not drafted"
+        right = self.reply[index] if index < len(self.reply) else 0
+        wrong = self.errs(context[0])
+        logits = torch.full((1, self.vocab), -torch.inf)
+        logits[0, (right + 1) % self.vocab if wrong else right] = 0.0
+        return logits, None, hidden
+
+
+def run(engine: LocalEngine, request: Request) -> list[Burst]:
+    prompt = engine.writer.write(request, engine.towers.count)
+    with closing(engine.tokens(request, prompt)) as bursts:
+        return list(bursts)
+
+
+def tokens(bursts: list[Burst]) -> list[int]:
+    return [token for burst in bursts for token in burst.tokens]
+
+
+def with_drafts(request: Request, count: int, sampling: Sampling) -> Request:
+    return replace(request, drafting=Drafting(count), sampling=sampling)
+
+
+def samplings(seed: int) -> Sampling:
+    """One kind of sampling per seed, in turn; greedy every fourth time."""
+    kinds = [
+        Sampling(seed=seed, max_tokens=TOKENS),
+        Sampling(temperature=0.0, seed=seed, max_tokens=TOKENS),
+        Sampling(temperature=0.6, top_k=0, top_p=1.0, seed=seed, max_tokens=TOKENS),
+        Sampling(temperature=1.5, top_k=20, top_p=0.8, seed=seed, max_tokens=TOKENS),
+    ]
+    return kinds[seed % len(kinds)]
+
+
+CASES = [(kind, seed) for seed in range(19) for kind in KINDS]
+assert len(CASES) >= 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_text_does_not_depend_on_the_draft_length(engine: LocalEngine, kind: str) -> None:
+    """Each (seed, prompt) is drafted with the random drafter and with one that knows it 70 %, at two lengths."""
+    drafter = engine.drafter
+    for seed in (seed for case, seed in CASES if case == kind):
+        sampling = samplings(seed)
+        plain = run(engine, with_drafts(KINDS[kind], 0, sampling))
+        assert all(len(burst.tokens) == 1 for burst in plain)
+        start = len(engine.writer.write(KINDS[kind], engine.towers.count).ids)
+        knowing = Knowing(tokens(plain), start, lambda p: hash((p, 7)) % 10 >= 7, engine.target.vocab_size)
+        try:
+            for offset in range(2):
+                length = 1 + (seed + 4 * offset) % 8
+                engine.drafter = drafter if (seed + offset) % 2 else knowing  # type: ignore[assignment]
+                drafted = run(engine, with_drafts(KINDS[kind], length, sampling))
+                assert tokens(drafted) == tokens(plain), f"{kind}, seed {seed}, {length} drafts"
+        finally:
+            engine.drafter = drafter
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.0, max_tokens=40)])
+def test_a_perfect_drafter_is_always_believed_and_a_hostile_one_never(
+    engine: LocalEngine, length: int, sampling: Sampling
+) -> None:
+    request = with_drafts(KINDS["text"], length, sampling)
+    plain = tokens(run(engine, with_drafts(request, 0, sampling)))
+    start = len(engine.writer.write(request, engine.towers.count).ids)
+    drafter = engine.drafter
+    try:
+        perfect = Knowing(plain, start, lambda _: False, engine.target.vocab_size)
+        engine.drafter = perfect  # type: ignore[assignment]
+        bursts = run(engine, request)
+        assert tokens(bursts) == plain
+        rounds = [burst.round for burst in bursts[1:] if burst.round]
+        assert all(r.accepted == r.drafted for r in rounds)
+        assert all(len(b.tokens) == length + 1 for b in bursts[1:-1])
+        assert len(bursts) == 1 + -(-(len(plain) - 1) // (length + 1))
+        assert all(position == cached for position, cached in perfect.seen)
+
+        engine.drafter = Knowing(plain, start, lambda _: True, engine.target.vocab_size)  # type: ignore[assignment]
+        bursts = run(engine, request)
+        assert tokens(bursts) == plain
+        assert all(len(burst.tokens) == 1 for burst in bursts)
+        assert all(burst.round and burst.round.accepted == 0 for burst in bursts[1:])
+    finally:
+        engine.drafter = drafter
+
+
+def test_no_more_is_drafted_than_may_be_said(engine: LocalEngine) -> None:
+    for limit in range(1, 12):
+        sampling = Sampling(seed=1, max_tokens=limit)
+        plain = tokens(run(engine, with_drafts(KINDS["text"], 0, sampling)))
+        assert len(plain) == limit
+        start = len(engine.writer.write(KINDS["text"], engine.towers.count).ids)
+        drafter, knowing = engine.drafter, Knowing(plain, start, lambda _: False, engine.target.vocab_size)
+        engine.drafter = knowing  # type: ignore[assignment]
+        try:
+            assert tokens(run(engine, with_drafts(KINDS["text"], 4, sampling))) == plain
+        finally:
+            engine.drafter = drafter
+        assert knowing.steps <= max(0, limit - 2), "a draft for the last token could not have been used"
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_stop_token_ends_the_reply_wherever_it_falls(engine: LocalEngine, length: int) -> None:
+    """Every token of a reply is made the stop token in turn: it is the last one then, in a draft or not."""
+    sampling = Sampling(seed=5, max_tokens=16)
+    request = with_drafts(KINDS["text"], length, sampling)
+    prompt = engine.writer.write(request, engine.towers.count)
+    plain = tokens(run(engine, with_drafts(request, 0, sampling)))
+    for index, end in enumerate(plain):
+        expected = plain[: plain.index(end) + 1]
+        knowing = Knowing(plain, len(prompt.ids), lambda _: False, engine.target.vocab_size)
+        for drafter in (engine.drafter, knowing):
+            cache, prefilled, _ = engine.live.read(prompt, lambda span: torch.empty(0), 16)
+            bursts = list(
+                decode(
+                    *(engine.target, drafter, cache, prefilled, Sampler(sampling), Fixed(length)),  # type: ignore[arg-type]
+                    stop={end},
+                    limit=16,
+                )
+            )
+            assert tokens(bursts) == expected, index
+            assert cache.length == len(prompt.ids) + len(expected) - 1
+            assert all(b.round.accepted <= b.round.drafted for b in bursts if b.round)
+            assert sum(b.round.accepted for b in bursts if b.round) <= len(expected) - 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 8])
+def test_closing_early_leaves_the_cache_in_order(engine: LocalEngine, length: int) -> None:
+    """After any number of bursts the cache holds all but the newest token, and goes on as if nothing had happened."""
+    sampling = Sampling(seed=11, max_tokens=24)
+    request = with_drafts(KINDS["text"], length, sampling)
+    prompt = engine.writer.write(request, engine.towers.count)
+    whole = tokens(run(engine, request))
+    for taken in range(1, 6):
+        cache, prefilled, _ = engine.live.read(prompt, lambda span: torch.empty(0), 24)
+        said: list[int] = []
+        arguments = (engine.target, engine.drafter, cache, prefilled, Sampler(sampling), Fixed(length))
+        with closing(decode(*arguments, stop=engine.generation.stop, limit=24)) as bursts:
+            for _ in range(taken):
+                said += next(bursts).tokens
+        assert cache.length == len(prompt.ids) + len(said) - 1
+        logits, _ = engine.target.verify(torch.tensor(said[-1:]), cache)
+        following = Sampler(sampling).choose(logits, torch.tensor([cache.length]))
+        assert following.item() == whole[len(said)]
+
+
+def test_the_context_can_be_filled_to_its_last_token(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = KINDS["long"]
+    prompt = engine.writer.write(request, engine.towers.count)
+    monkeypatch.setattr(engine.target, "context", len(prompt.ids) + 7)
+    said = [
+        tokens(run(engine, with_drafts(request, length, Sampling(seed=2, max_tokens=1000)))) for length in (0, 3, 8)
+    ]
+    assert len(said[0]) == 7
+    assert said[1] == said[0] == said[2]

@@ -17,6 +17,9 @@ from gemma_cli.messages import SAMPLE_RATE, Audio, Drafting, Image, Message, Par
 AUDIO_TOKENS_PER_SECOND = 25
 """Gemma 4's audio encoder makes one token of 40 ms."""
 
+IMAGE_TOKENS = 280
+"""The image budget Gemma 4's own processor starts from."""
+
 FRAME_TOKENS = 70 + 8
 """A video frame takes the smallest image budget and its time stamp."""
 
@@ -53,7 +56,7 @@ def arranged(text: str, attachments: Sequence[Part]) -> tuple[Part, ...]:
     return (*seen, *((Text(text),) if text else ()), *heard)
 
 
-def estimated_tokens(message: Message, image_budget: int = 280) -> int:
+def estimated_tokens(message: Message) -> int:
     """About how many tokens a message takes; rather too many than too few."""
     total = MESSAGE_TOKENS
     for part in message.parts:
@@ -61,7 +64,7 @@ def estimated_tokens(message: Message, image_budget: int = 280) -> int:
             case Text(text):
                 total += -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
             case Image():
-                total += image_budget
+                total += IMAGE_TOKENS
             case Audio():
                 total += -(-len(part.samples) * AUDIO_TOKENS_PER_SECOND // SAMPLE_RATE)
             case Video():
@@ -130,8 +133,13 @@ class Conversation:
     def rewriting(self) -> tuple[Conversation, str]:
         """The last message taken back to be written anew: its text, and its attachments staged again."""
         conversation, message = self.without_exchange()
-        attached = tuple(part for part in message.parts if not isinstance(part, Text))
-        return replace(conversation, staged=attached + self.staged), message.text
+        text = typed(message)
+        attached = tuple(part for part in message.parts if part != Text(text))
+        return replace(conversation, staged=attached + self.staged), text
+
+    def recounted(self) -> Conversation:
+        """For another model, whose tokens are others: every count is an estimate again."""
+        return replace(self, entries=tuple(replace(entry, tokens=None) for entry in self.entries), used=None)
 
     def cleared(self) -> Conversation:
         """A new chat under the same system prompt."""
@@ -139,27 +147,27 @@ class Conversation:
 
     # What the model is shown ----------------------------------------------------------------------------------------
 
-    def size(self, image_budget: int = 280) -> int:
+    def size(self) -> int:
         """Tokens of the prompt that `request` would make: counted where the model has counted, estimated elsewhere."""
         if self.used is not None:
             fresh = self.entries[self._last_reply() + 1 :]
-            return self.used + sum(estimated_tokens(entry.message, image_budget) for entry in fresh)
-        return self._size_from(self.left_out, image_budget)
+            return self.used + sum(estimated_tokens(entry.message) for entry in fresh)
+        return self._size_from(self.left_out)
 
-    def fitted(self, context: int, reserve: int, image_budget: int = 280) -> Conversation:
+    def fitted(self, context: int, reserve: int) -> Conversation:
         """With as many of the oldest exchanges left out as it takes to leave `reserve` of `context` tokens for a reply.
 
         Leaves a quarter of the room free when it has to leave something out, so as not to do it again every turn.
         Raises InputError when the newest message does not fit on its own.
         """
         room = context - reserve
-        if self.size(image_budget) <= room:
+        if self.size() <= room:
             return self
         newest = self._last_asked()
         starts = [i for i in range(self.left_out + 1, newest + 1) if self.entries[i].message.role == "user"]
-        roomy = (i for i in starts if self._size_from(i, image_budget) <= room * 3 // 4)
+        roomy = (i for i in starts if self._size_from(i) <= room * 3 // 4)
         start = next(roomy, newest)
-        needed = self._size_from(start, image_budget)
+        needed = self._size_from(start)
         if needed > room:
             raise InputError(
                 f"this message takes about {needed} tokens and the model has room for {max(room, 0)}: "
@@ -167,20 +175,20 @@ class Conversation:
             )
         return replace(self, left_out=start, used=None)
 
-    def request(self, sampling: Sampling, drafting: Drafting, thinking: bool, image_budget: int = 280) -> Request:
+    def request(self, sampling: Sampling, drafting: Drafting, thinking: bool) -> Request:
         """What to ask the engine: the system prompt and the entries not left out, without the thoughts of old."""
         shown = [replace(entry.message, thinking="") for entry in self.entries[self.left_out :]]
         messages = [message for message in shown if message.parts or message.tool_calls or message.tool_responses]
         if self.system:
             messages.insert(0, Message("system", (Text(self.system),)))
-        return Request(tuple(messages), sampling, drafting, thinking, image_budget=image_budget)
+        return Request(tuple(messages), sampling, drafting, thinking)
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _size_from(self, start: int, image_budget: int) -> int:
+    def _size_from(self, start: int: int) -> int:
         entries = self.entries[start:]
         return self._system_tokens() + sum(
-            entry.tokens or estimated_tokens(entry.message, image_budget) for entry in entries
+            entry.tokens or estimated_tokens(entry.message) for entry in entries
         )
 
     def _system_tokens(self) -> int:
@@ -203,8 +211,18 @@ class Conversation:
 
 
 def opening_words(message: Message, limit: int = 40) -> str:
-    """How to name a message in a notice: its first words, or what is attached if it has none."""
-    words = " ".join(message.text.split())
+    """How to name a message in a notice: the first words of what was typed, or what is attached if nothing was."""
+    words = " ".join(typed(message).split())
     if not words:
         words = ", ".join(part.name for part in message.parts if not isinstance(part, Text))
     return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
+
+
+def typed(message: Message) -> str:
+    """The text of a message without the documents that went with it: the last of its texts."""
+    return next((part.text for part in reversed(message.parts) if isinstance(part, Text)), "")
+
+
+def part_name(part: Part) -> str:
+    """What to call an attachment; a document's name stands in its first line."""
+    return part.text.partition("\n")[0].rstrip(":") if isinstance(part, Text) else part.name

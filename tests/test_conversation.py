@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_cli.conversation import Conversation, Entry, arranged, estimated_tokens, opening_words, well_formed
+from gemma_cli.conversation import (
+    Conversation,
+    Entry,
+    arranged,
+    estimated_tokens,
+    opening_words,
+    part_name,
+    well_formed,
+)
 from gemma_cli.errors import InputError
 from gemma_cli.events import Turn, Usage
 from gemma_cli.messages import SAMPLE_RATE, Audio, Drafting, Image, Message, Sampling, Text, Video
@@ -74,6 +82,22 @@ def test_retry_undo_and_edit():
             method()
 
 
+def test_a_document_goes_before_what_is_typed_and_is_not_taken_for_it():
+    document = Text("notes.md:\nbuy milk\n\n")
+    conversation = Conversation().staging(SOUND).staging(document).saying("what to buy?")
+    assert conversation.entries[0].message.parts == (document, Text("what to buy?"), SOUND)
+    again, text = conversation.rewriting()
+    assert (again.staged, text) == ((document, SOUND), "what to buy?")
+    assert [part_name(part) for part in again.staged] == ["notes.md", "hello.wav"]
+    assert opening_words(conversation.entries[0].message) == "what to buy?"
+
+
+def test_another_model_counts_anew():
+    conversation = Conversation().saying("hello").hearing(Turn(text="x", usage=Usage(10, 7, 4)), "m").recounted()
+    assert conversation.used is None
+    assert [entry.tokens for entry in conversation.entries] == [None, None]
+
+
 def test_the_models_own_counts_replace_the_estimates():
     conversation = Conversation().saying("hello")
     conversation = conversation.hearing(Turn(text="x", thinking="y", usage=Usage(10, 7, 4)), "m")
@@ -87,7 +111,7 @@ def test_the_models_own_counts_replace_the_estimates():
 
 def test_media_are_counted_as_the_model_counts_them():
     video = Video((PICTURE, PICTURE), (0.0, 1.0), "v.mp4")
-    assert estimated_tokens(Message("user", (PICTURE,)), 560) - estimated_tokens(Message("user")) == 560
+    assert estimated_tokens(Message("user", (PICTURE,))) - estimated_tokens(Message("user")) == 280
     assert estimated_tokens(Message("user", (SOUND,))) - estimated_tokens(Message("user")) == 25
     assert estimated_tokens(Message("user", (video,))) - estimated_tokens(Message("user")) == 2 * 78
 

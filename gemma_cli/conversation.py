@@ -185,11 +185,9 @@ class Conversation:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _size_from(self, start: int: int) -> int:
+    def _size_from(self, start: int) -> int:
         entries = self.entries[start:]
-        return self._system_tokens() + sum(
-            entry.tokens or estimated_tokens(entry.message) for entry in entries
-        )
+        return self._system_tokens() + sum(entry.tokens or estimated_tokens(entry.message) for entry in entries)
 
     def _system_tokens(self) -> int:
         return estimated_tokens(Message("system", (Text(self.system),))) if self.system else 0

@@ -35,7 +35,7 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
     import av
 
     try:
-        opened = av.open(file, "r", options={"format_whitelist": _CONTAINERS})
+        opened = av.open(file, "r", metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
     except av.error.FFmpegError:
         raise InputError(
             f"{name}: not sound or film in a format read here, or cut off; convert it: ffmpeg -i FILE out.wav (out.mp4)"
@@ -49,11 +49,11 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
 
 
 def mono_blocks(container: InputContainer) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, float32 [n]) of the first sound track, channels mixed down by their mean; nothing if there is none."""
+    """(rate, float32 [n]) of the first sound track, mixed down by the mean; nothing if there is none to be heard."""
     import av
     import numpy as np
 
-    if not container.streams.audio:
+    if not container.streams.audio or not container.streams.audio[0].codec_context:
         return
     planar = av.AudioResampler(format="fltp")
     for frame in container.decode(container.streams.audio[0]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.errors import InputError
@@ -47,7 +49,8 @@ def _decoded(file: BinaryIO, name: str) -> Blocks:
     import soundfile
 
     try:
-        sound = soundfile.SoundFile(file)
+        with _quiet():
+            sound = soundfile.SoundFile(file)
     except soundfile.SoundFileError:
         yield from _with_ffmpeg(file, name)
         return
@@ -63,7 +66,8 @@ def _with_libsndfile(sound: soundfile.SoundFile, name: str) -> Blocks:
     read = 0
     while True:
         try:
-            block = sound.read(frames, dtype="float32", always_2d=True)
+            with _quiet():
+                block = sound.read(frames, dtype="float32", always_2d=True)
         except soundfile.SoundFileError:
             seconds = read / sound.samplerate
             raise InputError(f"{name}: damaged or cut off after {seconds:.1f} s; copy it again") from None
@@ -74,6 +78,24 @@ def _with_libsndfile(sound: soundfile.SoundFile, name: str) -> Blocks:
     # An MP3's length is an estimate where it has no Xing header, so only the other formats can be held to theirs.
     if read < sound.frames and sound.format != "MP3":
         raise _cut_off(name, promised=sound.frames / sound.samplerate, there=read / sound.samplerate)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """mpg123, inside libsndfile, notes what is odd about an MP3 on descriptor 2, past Python and every setting."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # closed: nothing can be written there
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def _with_ffmpeg(file: BinaryIO, name: str) -> Blocks:

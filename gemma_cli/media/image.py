@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -39,6 +40,7 @@ def _decode(file: BinaryIO, name: str) -> Image:
     import PIL.Image as pillow
     from PIL import UnidentifiedImageError
 
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs to stderr what it then raises
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Pillow refuses only at twice its pixel limit; below that it warns and decodes hundreds of megabytes.

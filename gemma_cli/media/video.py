@@ -46,7 +46,7 @@ def _sampled(container: InputContainer, name: str, max_frames: int) -> Iterator[
     """(second, uint8 [height, width, 3]) of the first frame at or after each wanted second."""
     import av
 
-    if not container.streams.video:
+    if not container.streams.video or not container.streams.video[0].codec_context:
         return
     stream = container.streams.video[0]
     if stream.width * stream.height > _MOST_PIXELS:

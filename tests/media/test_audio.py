@@ -2,6 +2,7 @@ import contextlib
 import io
 import os
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -248,6 +249,18 @@ def test_damage_is_decoded_or_refused_never_anything_else(tmp_path, extension):
         with contextlib.suppress(InputError):
             samples = np.concatenate([piece.samples for _, piece in segments(path)])
             assert np.abs(samples).max() <= 1.0
+
+
+def test_the_decoder_says_nothing_of_its_own(tmp_path, capfd):
+    path = write(tmp_path / "a.mp3", RNG.uniform(-0.5, 0.5, 32000))
+    data = bytearray(path.read_bytes())
+    data[1000:1200] = bytes(200)
+    path.write_bytes(data[:-2000])
+    with contextlib.suppress(InputError):
+        read_audio(path)
+    assert capfd.readouterr() == ("", "")
+    print("still there", file=sys.stderr)
+    assert capfd.readouterr().err == "still there\n"
 
 
 def test_without_pyav_the_formats_are_named(tmp_path, monkeypatch):

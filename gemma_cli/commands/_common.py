@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from gemma_cli.engines import Engine, open_engine
 from gemma_cli.errors import GemmaError, InputError, Interrupted
@@ -16,6 +18,9 @@ from gemma_cli.events import Event, Turn, collect
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.messages import Request
 from gemma_cli.options import EngineOptions, OutputOptions
+from gemma_cli.store.checkpoints import NotOnDisk
+from gemma_cli.store.releases import gigabytes
+from gemma_cli.views import plain
 from gemma_cli.views.sanitize import safe_line
 
 MOST_TEXT = 8 << 20
@@ -29,11 +34,30 @@ def notice(message: str) -> None:
 
 def start(options: EngineOptions, output: OutputOptions) -> Engine:
     """The engine the options ask for, loaded; tells what was chosen where nothing was asked for."""
-    with busy(f"loading {options.model or 'the model'}", output):
-        engine = open_engine(options.spec())
+    try:
+        engine = _open(options, output)
+    except NotOnDisk as missing:
+        if not _agreed(missing):
+            raise
+        from gemma_cli.store.download import pull
+
+        pull(missing.name)
+        engine = _open(options, output)
     if engine.info.notice and not output.quiet:
         notice(engine.info.notice)
     return engine
+
+
+def _open(options: EngineOptions, output: OutputOptions) -> Engine:
+    with busy(f"loading {options.model or 'the model'}", output):
+        return open_engine(options.spec())
+
+
+def _agreed(missing: NotOnDisk) -> bool:
+    """Ask someone who is there; nobody else has a download started for them."""
+    if not (missing.size and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"{missing.name} is not on this machine. Fetch {gigabytes(missing.size)} now?", err=True)
 
 
 @contextmanager
@@ -55,17 +79,13 @@ def listen(engine: Engine, request: Request) -> Turn:
         return collect(events)
 
 
-def draw(
-    engine: Engine,
-    request: Request,
-    output: OutputOptions,
-    show_thinking: bool | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> Turn:
-    """Ask, and show the reply as it comes: live on a terminal, plain elsewhere, or as JSON once it is whole.
+Show = Callable[[Iterator[Event]], Turn]
 
-    show_thinking None: folded on a terminal, on stderr elsewhere. about: fields that go before the others in JSON.
-    """
+
+def draw(
+    engine: Engine, request: Request, output: OutputOptions, show: Show, about: Mapping[str, Any] | None = None
+) -> Turn:
+    """Ask, and show the reply as it comes, or as JSON once it is whole; `about` goes before its other fields."""
     if output.as_json:
         from gemma_cli.views import json
 
@@ -74,7 +94,7 @@ def draw(
         json.write({**(about or {}), **fields}, sys.stdout)
     else:
         with closing(engine.stream(request)) as events:
-            turn = _shown(events, show_thinking)
+            turn = show(events)
     if turn.finish_reason == "length" and not output.quiet:
         notice(f"the reply was cut off after {turn.usage.completion_tokens} tokens, the most it may have here")
     if output.stats:
@@ -83,15 +103,27 @@ def draw(
     return turn
 
 
-def _shown(events: Iterator[Event], show_thinking: bool | None) -> Turn:
-    if sys.stdout.isatty():
-        from gemma_cli.views import live
+def rendered(events: Iterator[Event]) -> Turn:
+    """Markdown on a terminal, with thoughts folded into a line; elsewhere as it is, with thoughts on stderr."""
+    if not sys.stdout.isatty():
+        return plain.show(events, sys.stdout, sys.stderr)
+    from gemma_cli.views import live, markdown
 
-        show = live.show_thinking if show_thinking else live.show
-        return show(events, live.terminal(sys.stdout), live.terminal(sys.stderr))
-    from gemma_cli.views import plain
+    return markdown.show(events, live.terminal(sys.stdout))
 
-    return plain.show(events, sys.stdout, io.StringIO() if show_thinking is False else sys.stderr)
+
+def rendered_with_thoughts(events: Iterator[Event]) -> Turn:
+    """The same with thoughts in full."""
+    if not sys.stdout.isatty():
+        return plain.show(events, sys.stdout, sys.stderr)
+    from gemma_cli.views import live, markdown
+
+    return markdown.show_thinking(events, live.terminal(sys.stdout))
+
+
+def verbatim(events: Iterator[Event]) -> Turn:
+    """The answer alone, as the model wrote it."""
+    return plain.show(events, sys.stdout, io.StringIO())
 
 
 def complete(turn: Turn) -> None:

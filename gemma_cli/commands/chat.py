@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.commands._common import MOST_TEXT, complete, draw, notice, read_text, start
+from gemma_cli.commands._common import (
+    MOST_TEXT,
+    complete,
+    draw,
+    notice,
+    read_text,
+    rendered,
+    rendered_with_thoughts,
+    start,
+    verbatim,
+)
 from gemma_cli.conversation import Conversation
 from gemma_cli.engines import Engine
 from gemma_cli.errors import InputError, UsageError
@@ -26,6 +36,8 @@ EXAMPLES = examples(
     "gemma chat --image chart.png --audio question.wav",
     'gemma chat -f notes.md -f plan.md "What is missing?" --json',
 )
+
+SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
 
 app = typer.Typer(add_completion=False)
 
@@ -66,7 +78,7 @@ def chat(
 
     def reply(model: Engine, asked: Conversation) -> Turn:
         request = replace(asked.request(chosen, drafting, think), image_budget=None)
-        return draw(model, request, output, show_thinking)
+        return draw(model, request, output, SHOWS[show_thinking])
 
     if prompt is not None or piped is not None:
         complete(reply(start(engine, output), conversation.saying(question)))

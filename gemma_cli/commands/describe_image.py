@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.commands._common import Batch, complete, draw, heading, start
+from gemma_cli.commands._common import Batch, complete, draw, heading, rendered, start
 from gemma_cli.engines import Engine
 from gemma_cli.errors import UsageError
 from gemma_cli.messages import IMAGE_BUDGETS, Request, ask
@@ -60,5 +60,5 @@ def describe_image(
             describer = model()
             if not output.as_json:
                 print(heading(picture.name, len(files)), end="", flush=True)
-            complete(draw(describer, request, output, about={"file": picture.name}))
+            complete(draw(describer, request, output, rendered, {"file": picture.name}))
     batch.finish()

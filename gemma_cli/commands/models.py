@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from gemma_cli.store.checkpoints import resolve
 from gemma_cli.views.sanitize import safe_json, safe_line
 
 app = typer.Typer(
+    add_completion=False,
     invoke_without_command=True,
     epilog=examples("gemma models", "gemma models --json", "gemma models pull e2b"),
 )
@@ -23,6 +25,17 @@ def models(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is None:
         entries = catalogue()
         print(_as_json(entries) if as_json else _table(entries))
+
+
+@app.command(epilog=examples("gemma models pull e2b", "gemma models pull google/gemma-4-E4B-it"))
+def pull(
+    name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
+) -> None:
+    """Fetch a checkpoint and its drafter from the Hugging Face Hub into the local cache; goes on where it stopped."""
+    from gemma_cli.store import download
+
+    for folder in download.pull(name):
+        print(safe_line(str(folder)))
 
 
 def _as_json(entries: list[Entry]) -> str:

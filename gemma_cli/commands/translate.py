@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from gemma_cli.commands._common import as_text, complete, draw, figures, notice, read_text, start
+from gemma_cli.commands._common import as_text, complete, draw, figures, notice, read_text, start, verbatim
 from gemma_cli.commands._recording import hear, survey, together, watched
 from gemma_cli.errors import InputError
 from gemma_cli.events import Turn
@@ -102,7 +102,7 @@ def _translate_text(file: str, source: str | None, target: str, options: EngineO
     request = Request(ask(text_prompt(text, source, target)), sampling, options.drafting())
     about = {"file": display_name(file), "language": source, "target_language": target}
     absent = {"transcript": None, "duration_s": None, "segments": None}
-    complete(draw(start(options, output), request, output, about=about | absent))
+    complete(draw(start(options, output), request, output, verbatim, about | absent))
 
 
 def _translate_speech(

@@ -98,8 +98,8 @@ def _choose() -> tuple[str, str]:
         cached = hub.find(release.name)
         if cached and cached.complete and release.memory <= machine.memory():
             return release.name, f"using {release.name}, the ablest here that fits in memory (--model chooses)"
-    smallest = RELEASES[0].name
-    return POCKET, f"using pocket, a tiny demonstration model; {_how_to_get(smallest)}, the smallest real Gemma 4"
+    pull = f"gemma models pull {RELEASES[0].alias} ({gigabytes(RELEASES[0].download)})"
+    return POCKET, f"using pocket, a tiny demonstration model; {pull} fetches the smallest real Gemma 4"
 
 
 def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None, None], str | None]:

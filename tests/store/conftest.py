@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gemma_cli.store import machine
+from gemma_cli.store import checkpoints, machine
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +50,11 @@ def checkpoint(tmp_path):
         return write_checkpoint(tmp_path / name, **options)
 
     return add
+
+
+@pytest.fixture
+def pocket(checkpoint, monkeypatch):
+    """A package that holds pocket, whatever this checkout holds: its folder and its drafter's."""
+    target, drafter = checkpoint("package/pocket/pocket"), checkpoint("package/pocket/pocket-assistant")
+    monkeypatch.setattr(checkpoints.importlib.resources, "files", lambda _: target.parents[1])
+    return target, drafter

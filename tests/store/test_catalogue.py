@@ -34,3 +34,11 @@ def test_a_download_that_has_hardly_begun_is_listed(cached):
     folder = cached("google/gemma-4-31B-it-qat-w4a16-ct")
     (folder / "config.json").unlink()
     assert by_name()["google/gemma-4-31B-it-qat-w4a16-ct"].state == "partial"
+
+
+def test_pocket_comes_first_and_weighs_what_it_weighs(pocket):
+    first, second = catalogue()[:2]
+    assert (first.name, first.kind, first.state, first.has_drafter) == ("pocket", "target", "bundled", True)
+    assert (second.name, second.kind, second.state) == ("pocket-assistant", "drafter", "bundled")
+    assert first.size == sum(file.stat().st_size for file in pocket[0].iterdir())
+    assert first.download is None

@@ -16,14 +16,6 @@ def configure(text):
     config_file().write_text(text)
 
 
-@pytest.fixture
-def pocket(checkpoint, monkeypatch):
-    """A package that holds pocket, whatever this checkout holds."""
-    target, drafter = checkpoint("package/pocket/pocket"), checkpoint("package/pocket/pocket-assistant")
-    monkeypatch.setattr(checkpoints.importlib.resources, "files", lambda _: target.parents[1])
-    return target, drafter
-
-
 def test_a_bare_machine_runs_pocket_and_says_so(pocket):
     found = resolve()
     assert (found.name, found.folder) == ("pocket", pocket[0])

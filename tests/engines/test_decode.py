@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,7 +93,7 @@ class Knowing:
         self.steps += 1
         context[0] += 1
         index = context[0] - self.start
-        assert 0 < index, "the first token is not drafted"
+        assert index > 0, "the first token is not drafted"
         right = self.reply[index] if index < len(self.reply) else 0
         wrong = self.errs(context[0])
         logits = torch.full((1, self.vocab), -torch.inf)

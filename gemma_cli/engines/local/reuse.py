@@ -2,8 +2,8 @@
 
 Reuse must not change a bit of what follows, and a row's keys depend in the last bit on the prefill pass it was read in.
 So only whole passes are reused, never what was decoded: at the last boundary between passes inside a prompt a snapshot
-is taken, and the next prompt goes on from there if it is cut into the same passes up to it and holds the same ids and
-the same media. A retry, an edit of the last message and the next turn of a chat all do.
+is taken, and a later prompt goes on from there if it is cut into the same passes up to it and holds the same ids and
+the same media. The next turn of a chat goes on from the last snapshot, an edited message from the one before.
 """
 
 from __future__ import annotations
@@ -23,14 +23,22 @@ from gemma_cli.messages import Image
 CHUNK_ON_CPU = 128
 """Rows of a prefill pass where larger ones are hardly faster: what is shared is counted in whole passes."""
 
+SNAPSHOTS = 2
+"""How many are held: each costs the keys and values of the sliding layers (6 MiB for E2B, 0.8 GiB for 31B)."""
+
 
 @dataclass(frozen=True)
 class _Kept:
-    """A snapshot at `boundaries[-1]` rows of `prompt`."""
+    """A snapshot at the last of `boundaries`, after that many rows of `prompt`."""
 
     prompt: Prompt
     boundaries: tuple[int, ...]
     snapshot: Snapshot
+
+    def begins(self, prompt: Prompt, boundaries: tuple[int, ...]) -> bool:
+        """Whether a fresh read of `prompt`, in passes that end at `boundaries`, comes by here and goes on."""
+        same_passes = boundaries[: len(self.boundaries)] == self.boundaries != boundaries
+        return same_passes and common_length(self.prompt, prompt) >= self.boundaries[-1]
 
 
 class LiveCache:
@@ -40,11 +48,12 @@ class LiveCache:
         self.target = target
         self.chunk = CHUNK_ON_CPU if target.device.type == "cpu" else CHUNK
         self.cache: Cache | None = None
-        self._kept: _Kept | None = None
+        self._kept: list[_Kept] = []  # oldest first
 
     def forget(self) -> None:
         """Give the memory back."""
-        self.cache = self._kept = None
+        self.cache = None
+        self._kept = []
 
     def read(
         self, prompt: Prompt, features: Callable[[Span], Tensor], room: int
@@ -69,18 +78,17 @@ class LiveCache:
         whole = boundaries[-2] if len(boundaries) > 1 else 0
         if whole > start:
             self._prefill(prompt, features, blocks, cache, start, whole)
-            self._kept = _Kept(prompt, boundaries[:-1], cache.snapshot())
+            self._kept = [*self._kept[1 - SNAPSHOTS :], _Kept(prompt, boundaries[:-1], cache.snapshot())]
         last = self._prefill(prompt, features, blocks, cache, max(start, whole), len(prompt.ids))
         return cache, last, start
 
     def _resume(self, prompt: Prompt, boundaries: tuple[int, ...], room: int) -> tuple[Cache, int]:
         """A cache that holds the first rows of `prompt`, and how many."""
-        kept, cache = self._kept, self.cache
-        if kept and cache and cache.can_restore(kept.snapshot):
-            same_passes = boundaries[: len(kept.boundaries)] == kept.boundaries != boundaries
-            if same_passes and common_length(kept.prompt, prompt) >= kept.boundaries[-1]:
-                cache.restore(kept.snapshot)
-                return cache, kept.boundaries[-1]
+        for kept in reversed(self._kept):
+            if self.cache and self.cache.can_restore(kept.snapshot) and kept.begins(prompt, boundaries):
+                self.cache.restore(kept.snapshot)
+                self._kept = self._kept[: self._kept.index(kept) + 1]
+                return self.cache, kept.boundaries[-1]
         self.forget()
         self.cache = self.target.new_cache(min(len(prompt.ids) + room, self.target.context))
         return self.cache, 0

@@ -70,9 +70,11 @@ class Towers:
     def _image(self, image: Image, budget: int | None) -> Tensor:
         options = {} if budget is None else {"max_soft_tokens": budget}
         try:
-            prepared = self._image_processor(images=[image.pixels], return_tensors="pt", **options)
-        except ValueError as error:
-            raise InputError(f"{image.name}: {error}") from error
+            prepared = self._image_processor(
+                images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
+            )
+        except (ValueError, ZeroDivisionError) as error:
+            raise InputError(f"{image.name}: cannot be scaled to what the model sees ({error})") from error
         pixels = prepared["pixel_values"].to(self.device, self.dtype)
         places = prepared["image_position_ids"].to(self.device)
         if self.unified:
@@ -88,6 +90,8 @@ class Towers:
         if self.unified:
             rows: Tensor = self._hearing(heard)
             return rows[mask]
+        if not mask.any():
+            return heard.new_empty(0, 0)
         encoded = self._hearing["tower"](heard, mask)
         embedded: Tensor = self._hearing["embed"](encoded.last_hidden_state)
         return embedded[encoded.attention_mask]
@@ -116,7 +120,9 @@ class Towers:
 
         vision, text = self.config.vision_config, self.config.text_config
         if self.unified:
-            return self._load("embed_vision", lambda: Gemma4UnifiedVisionEmbedder(vision, text))
+            projection = {f"multimodal_embedder.{key}": it for key, it in self._stored("embed_vision").items()}
+            stored = self._stored("vision_embedder") | projection
+            return self._load("vision_embedder", lambda: Gemma4UnifiedVisionEmbedder(vision, text), stored)
         return {
             "tower": self._load("vision_tower", lambda: Gemma4VisionModel(vision)),
             "embed": self._load("embed_vision", lambda: Gemma4MultimodalEmbedder(vision, text)),
@@ -135,16 +141,26 @@ class Towers:
             "embed": self._load("embed_audio", lambda: Gemma4MultimodalEmbedder(audio, text)),
         }
 
-    def _load(self, name: str, build: Callable[[], nn.Module], tables: torch.dtype = torch.float32) -> nn.Module:
+    def _stored(self, name: str) -> dict[str, Tensor]:
+        return weights.tensors(self.folder, f"model.{name}.")
+
+    def _load(
+        self,
+        name: str,
+        build: Callable[[], nn.Module],
+        stored: dict[str, Tensor] | None = None,
+        tables: torch.dtype = torch.float32,
+    ) -> nn.Module:
         """The module with the checkpoint's weights in place of its own.
 
-        tables: what dtype from_pretrained leaves the buffers in that a module computes for itself.
+        stored: those weights, if they are not simply what is called `name`. tables: what dtype from_pretrained leaves
+        the buffers in that a module computes for itself.
         """
         from transformers.initialization import no_init_weights
 
         with no_init_weights():
             module = build()
-        stored = weights.tensors(self.folder, f"model.{name}.")
+        stored = self._stored(name) if stored is None else stored
         found = {key: tensor.to(self.device, self.dtype) for key, tensor in stored.items()}
         try:
             missing, unexpected = module.load_state_dict(found, strict=False, assign=True)

@@ -1,0 +1,486 @@
+"""The local engine on folders laid out as on the hub, and its towers against transformers' own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    Gemma4ForConditionalGeneration,
+    Gemma4UnifiedAudioConfig,
+    Gemma4UnifiedConfig,
+    Gemma4UnifiedForConditionalGeneration,
+    Gemma4UnifiedTextConfig,
+    Gemma4UnifiedVisionConfig,
+)
+
+from gemma_cli.engines import EngineSpec, open_engine
+from gemma_cli.engines.local import load
+from gemma_cli.engines.local.detokenize import Detokenizer
+from gemma_cli.engines.local.engine import LocalEngine, load_tokenizer, read_generation_config
+from gemma_cli.engines.local.towers import Towers
+from gemma_cli.errors import InputError, ModelError, OutOfMemory
+from gemma_cli.events import Delta, Done, Round, ToolCalled, collect
+from gemma_cli.messages import (
+    GREEDY,
+    Audio,
+    Drafting,
+    Image,
+    Message,
+    Request,
+    Sampling,
+    Text,
+    ToolCall,
+    Video,
+    ask,
+)
+from tests.engines import tiny
+from tests.engines.test_prompt import TRUE, needs_true
+
+noise = np.random.default_rng(3)
+SAMPLES = noise.normal(0, 0.1, 48_000).astype(np.float32)
+
+
+def picture(name: str, height: int = 60, width: int = 90) -> Image:
+    return Image(name, f"{name}.png", noise.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def sound(name: str, samples: int = 20_000) -> Audio:
+    return Audio(name, f"{name}.wav", SAMPLES[:samples])
+
+
+PICTURE, OTHER, SOUND = picture("one"), picture("two", 100, 40), sound("voice")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_checkpoint(tmp_path_factory.mktemp("engine") / "tiny")
+
+
+def fresh(folder: Path, **spec: Any) -> LocalEngine:
+    engine = open_engine(EngineSpec(model=str(folder), device="cpu", dtype="float32", **spec))
+    assert isinstance(engine, LocalEngine)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> LocalEngine:
+    return fresh(folder)
+
+
+def said(engine: LocalEngine, request: Request) -> list[int]:
+    """The token ids of a reply."""
+    prompt = engine.writer.write(request, engine.towers.count)
+    with closing(engine.tokens(request, prompt)) as bursts:
+        return [token for burst in bursts for token in burst.tokens]
+
+
+# Streams
+
+
+def test_a_stream_is_deltas_and_rounds_and_one_done(engine: LocalEngine) -> None:
+    request = Request(ask("Hello"), Sampling(seed=1, max_tokens=20), Drafting(3))
+    events = list(engine.stream(request))
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert all(isinstance(event, (Delta, Round, ToolCalled)) for event in events[:-1])
+    rounds = [event for event in events if isinstance(event, Round)]
+    assert done.usage.completion_tokens == 20 == 1 + sum(1 + r.accepted for r in rounds)
+    assert done.usage.prompt_tokens == len(engine.writer.write(request, engine.towers.count).ids)
+    assert done.finish_reason == "length"
+    timings = done.timings
+    assert timings.load_s == engine.info.load_s
+    assert timings.ttft_s is not None
+    assert timings.ttft_s > 0
+    assert timings.decode_s is not None
+    assert timings.decode_s > 0
+
+
+def test_what_the_engine_says_of_itself(engine: LocalEngine, folder: Path) -> None:
+    info = engine.info
+    assert (info.model, info.assistant) == (str(folder), f"{folder}-assistant")
+    assert (info.device, info.dtype, info.context) == ("cpu", "float32", 2048)
+    assert info.modalities == {"image", "audio", "video"}
+    assert info.load_s is not None
+
+
+class Writing:
+    """Makes an engine write given tokens: the sampler's choices are replaced, the loop around them is the real one."""
+
+    def __init__(self, engine: LocalEngine, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        ids = engine.tokenizer.encode(text, add_special_tokens=False)
+        start: list[int] = []
+
+        def choose(_: object, logits: torch.Tensor, positions: torch.Tensor, ids_of: object = None) -> torch.Tensor:
+            start.append(int(positions[0]))
+            return torch.tensor([ids[min(int(p) - start[0], len(ids) - 1)] for p in positions])
+
+        monkeypatch.setattr("gemma_cli.engines.local.sampling.Sampler.choose", choose)
+        self.length = len(ids)
+
+
+def test_thinking_is_told_apart_and_counted(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Writing(engine, "<|channel>thought\nHm, é.\n<channel|>Yes: 🙂.<turn|>", monkeypatch)
+    for length in (0, 4):
+        turn = collect(engine.stream(Request(ask("?"), drafting=Drafting(length), thinking=True)))
+        assert (turn.text, turn.thinking, turn.finish_reason) == ("Yes: 🙂.", "Hm, é.", "stop")
+        inside = "<|channel>thought\nHm, é.\n<channel|>"
+        assert turn.usage.thinking_tokens == len(engine.tokenizer.encode(inside, add_special_tokens=False))
+
+
+def test_tool_calls_end_the_turn(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Writing(engine, '<|tool_call>call:clock{zone:<|"|>Rome<|"|>}<tool_call|><|tool_response>', monkeypatch)
+    turn = collect(engine.stream(Request(ask("Time?"))))
+    assert turn.tool_calls == (ToolCall("clock", {"zone": "Rome"}),)
+    assert (turn.text, turn.finish_reason) == ("", "tool_calls")
+    Writing(engine, "<|tool_call>call:clock{<tool_call|><|tool_response>", monkeypatch)
+    turn = collect(engine.stream(Request(ask("Time?"))))
+    assert (turn.text, turn.tool_calls, turn.finish_reason) == ("call:clock{", (), "stop")
+
+
+def test_a_character_cut_off_by_the_limit(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Writing(engine, "a🙂", monkeypatch)
+    turn = collect(engine.stream(Request(ask("?"), Sampling(max_tokens=3))))
+    assert (turn.text, turn.finish_reason) == ("a\ufffd", "length")
+
+
+def test_closing_a_stream_leaves_the_engine_fit(engine: LocalEngine) -> None:
+    request = Request(ask("Tell me more, please."), Sampling(seed=4, max_tokens=30))
+    whole = collect(engine.stream(request))
+    for taken in range(6):
+        with closing(engine.stream(request)) as events:
+            for _ in range(taken):
+                next(events)
+        assert collect(engine.stream(request)).text == whole.text
+
+
+def test_an_interrupted_prefill_leaves_the_engine_fit(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(ask("word " * 60), Sampling(seed=4, max_tokens=10))
+    whole = said(engine, request)
+    prefill = type(engine.target).prefill
+    for calls in range(1, 3):
+        seen: list[int] = []
+
+        def interrupted(*arguments: Any, calls: int = calls, seen: list[int] = seen, **options: Any) -> Any:
+            seen.append(1)
+            result = prefill(*arguments, **options)
+            if len(seen) == calls:
+                raise KeyboardInterrupt
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(engine.target), "prefill", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                said(engine, replace(request, messages=ask(f"{calls} other " + "word " * 59)))
+        assert said(engine, request) == whole
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_running_out_of_memory_is_said_in_one_line(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    request = Request(ask("Hello"), Sampling(seed=1, max_tokens=8))
+    whole = said(engine, request)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(engine.target), "verify", full)
+        with pytest.raises(OutOfMemory, match="cpu ran out of memory: shorten the conversation, or choose a smaller"):
+            list(engine.stream(request))
+    assert engine.live.cache is None
+    assert said(engine, request) == whole
+
+
+def test_no_tokens_is_refused(engine: LocalEngine) -> None:
+    with pytest.raises(InputError, match="max tokens is 0"):
+        list(engine.stream(Request(ask("?"), Sampling(max_tokens=0))))
+
+
+def test_another_seed_is_another_text(engine: LocalEngine) -> None:
+    texts = {tuple(said(engine, Request(ask("Hello"), Sampling(seed=seed, max_tokens=12)))) for seed in range(20)}
+    assert len(texts) == 20
+
+
+# Reuse between requests
+
+
+def conversation(engine: LocalEngine, turns: int) -> Iterator[Request]:
+    """A chat that grows, with a picture and a sound, a retry, an edit and another beginning on the way."""
+    messages = ask(PICTURE, "Look at this closely and remember all of it. " * 6, system="Be patient. " * 12)
+    for turn in range(turns):
+        yield Request(messages, Sampling(seed=turn, max_tokens=12), image_budget=70)
+        answer = Message("assistant", (Text(f"Answer number {turn}, at some length."),), thinking="Dropped.")
+        messages = (*messages, answer, *ask(f"And question {turn}?", *((SOUND,) if turn == 1 else ())))
+    yield Request(messages, Sampling(seed=90, max_tokens=12), image_budget=70)
+    yield Request(messages, Sampling(seed=91, max_tokens=12), image_budget=70)
+    yield Request((*messages[:-1], *ask("Edited.")), Sampling(seed=92, max_tokens=12), image_budget=70)
+    swapped = ask(OTHER, "Look at this closely and remember all of it. " * 6, system="Be patient. " * 12)
+    yield Request(swapped, Sampling(seed=93, max_tokens=12), image_budget=70)
+    yield Request(swapped, Sampling(seed=93, max_tokens=12), image_budget=140)
+    yield Request(messages[:2], Sampling(seed=94, max_tokens=12), image_budget=70)
+    yield Request(ask("Hi"), Sampling(seed=95, max_tokens=12))
+    yield Request(messages, Sampling(seed=96, max_tokens=12), image_budget=70)
+
+
+@pytest.mark.parametrize("chunk", [16, 128])
+def test_reuse_gives_what_a_fresh_engine_gives(
+    engine: LocalEngine, folder: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = fresh(folder)
+    for one in (engine, other):
+        one.live.forget()
+        monkeypatch.setattr(one.live, "chunk", chunk)
+    reused = []
+    for request in conversation(engine, 4):
+        prompt = engine.writer.write(request, engine.towers.count)
+
+        def features(span: Any) -> torch.Tensor:
+            return engine.towers.features(span.medium, span.budget)
+
+        cache, (logits, hidden), start = engine.live.read(prompt, features, 12)
+        reused.append(start)
+        other.live.forget()
+        cache_b, (logits_b, hidden_b), nothing = other.live.read(prompt, features, 12)
+        assert nothing == 0
+        assert torch.equal(logits, logits_b)
+        assert torch.equal(hidden, hidden_b)
+        assert cache.length == cache_b.length == len(prompt.ids)
+        assert said(engine, request) == said(other, request)
+    turns, edited, rest = reused[1:6], reused[6], reused[7:]
+    assert all(later >= earlier > 0 for earlier, later in itertools.pairwise(turns)), reused
+    assert 0 < edited < turns[-1], reused
+    assert rest == [0] * len(rest), "another picture, another budget, another beginning"
+
+
+def test_reuse_reads_only_what_is_new(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.live.forget()
+    read: list[int] = []
+    prefill = type(engine.target).prefill
+
+    def counted(target: Any, ids: torch.Tensor, cache: Any, **options: Any) -> Any:
+        read.append(len(ids))
+        return prefill(target, ids, cache, **options)
+
+    monkeypatch.setattr(type(engine.target), "prefill", counted)
+    request = Request(ask("word " * 100), Sampling(max_tokens=4))
+    said(engine, request)
+    first = sum(read)
+    read.clear()
+    said(engine, request)
+    assert sum(read) <= engine.live.chunk < first
+
+
+def test_media_in_the_cache_are_not_encoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = fresh(folder)
+    monkeypatch.setattr("gemma_cli.engines.local.towers.KEPT", 0)
+    encoded: list[str] = []
+    image = Towers._image
+    monkeypatch.setattr(Towers, "_image", lambda self, i, b: (encoded.append(i.name), image(self, i, b))[1])
+    request = Request(ask(PICTURE, "word " * 100), Sampling(max_tokens=2), image_budget=70)
+    said(engine, request)
+    encoded.clear()
+    said(engine, request)
+    assert encoded == []
+
+
+# Towers
+
+
+def stock_features(folder: Path, towers: Towers, dtype: torch.dtype) -> Iterator[tuple[Any, torch.Tensor]]:
+    """(medium and budget, what the stock model gives for it)."""
+    kind = Gemma4UnifiedForConditionalGeneration if towers.unified else Gemma4ForConditionalGeneration
+    model: Any = kind.from_pretrained(folder, dtype=dtype).eval()
+    for image in (PICTURE, OTHER, picture("wide", 20, 400), picture("thin", 3, 50)):
+        for budget in (70, 280, None):
+            options = {"max_soft_tokens": budget} if budget else {}
+            prepared = towers._image_processor(
+                images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
+            )
+            with torch.no_grad():
+                features = model.get_image_features(
+                    prepared["pixel_values"].to(dtype), prepared["image_position_ids"], return_dict=True
+                )
+            yield (image, budget), torch.cat(features.pooler_output)
+    for samples in (3_000, 16_000, 41_234):
+        audio = sound(f"s{samples}", samples)
+        prepared = towers._feature_extractor([audio.samples], sampling_rate=16_000, return_tensors="pt")
+        with torch.no_grad():
+            heard = model.model.get_audio_features(
+                prepared["input_features"].to(dtype), prepared["input_features_mask"], return_dict=True
+            )
+        yield (audio, None), heard.pooler_output[heard.attention_mask]
+
+
+def test_features_are_those_of_the_stock_model(folder: Path) -> None:
+    towers = Towers(folder, load.read_config(folder), torch.device("cpu"), torch.float32)
+    for (medium, budget), expected in stock_features(folder, towers, torch.float32):
+        assert torch.equal(towers.features(medium, budget), expected), medium.name
+        assert towers.count(medium, budget) == len(expected)
+
+
+@pytest.fixture(scope="module")
+def unified(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the 12B model's: no towers, patches and frames of samples projected as they are."""
+    words = tiny.byte_tokenizer()
+    text = tiny.text_config(len(words), num_kv_shared_layers=0).to_dict()
+    known = {key: text[key] for key in text if key in Gemma4UnifiedTextConfig.__annotations__}
+    config = Gemma4UnifiedConfig(
+        text_config=Gemma4UnifiedTextConfig(**known, global_head_dim=16),
+        vision_config=Gemma4UnifiedVisionConfig(mm_embed_dim=16, mm_posemb_size=1120, output_proj_dims=16),
+        audio_config=Gemma4UnifiedAudioConfig(),
+    )
+    path = tmp_path_factory.mktemp("unified") / "unified"
+    tiny.randomized(Gemma4UnifiedForConditionalGeneration(config), 5, 0.15).save_pretrained(path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        (path / name).write_bytes((folder / name).read_bytes())
+    processor = json.loads((folder / "processor_config.json").read_text())
+    processor["feature_extractor"] = {"feature_extractor_type": "Gemma4UnifiedAudioFeatureExtractor"}
+    (path / "processor_config.json").write_text(json.dumps(processor))
+    return path
+
+
+def test_features_without_towers_are_those_of_the_stock_model(unified: Path) -> None:
+    towers = Towers(unified, load.read_config(unified), torch.device("cpu"), torch.float32)
+    for (medium, budget), expected in stock_features(unified, towers, torch.float32):
+        assert torch.equal(towers.features(medium, budget), expected), medium.name
+
+
+def test_patches_of_48_pixels_are_merged_patches_of_16() -> None:
+    """The unified image processor, which needs torchvision, merges 3 x 3 patches; here they are cut that size."""
+    pixels = torch.arange(96 * 144 * 3, dtype=torch.float32).view(3, 96, 144)
+    small = pixels.view(3, 6, 16, 9, 16).permute(1, 3, 2, 4, 0).reshape(6, 9, 16, 16, 3)
+    merged = small.view(2, 3, 3, 3, 16, 16, 3).permute(0, 2, 1, 4, 3, 5, 6).reshape(6, -1)
+    from transformers.models.gemma4.image_processing_pil_gemma4 import convert_image_to_patches
+
+    assert np.array_equal(convert_image_to_patches(pixels.numpy(), 48), merged.numpy())
+
+
+def test_the_unified_model_answers(unified: Path) -> None:
+    engine = fresh(unified)
+    request = Request(ask(PICTURE, "What is it?", SOUND), Sampling(seed=1, max_tokens=12), image_budget=70)
+    assert 1 <= len(said(engine, request)) <= 12
+
+
+def test_media_that_give_nothing_are_refused(engine: LocalEngine) -> None:
+    with pytest.raises(InputError, match=r"nothing\.wav: too short"):
+        list(engine.stream(Request(ask("?", Audio("none", "nothing.wav", SAMPLES[:10])))))
+    thin = Image("thin", "thin.png", np.zeros((0, 10, 3), np.uint8))
+    with pytest.raises(InputError, match=r"thin\.png"):
+        list(engine.stream(Request(ask(thin, "?"))))
+
+
+def test_a_checkpoint_without_towers_takes_text_only(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deaf"
+    path.mkdir()
+    for file in folder.iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((path / "config.json").read_text())
+    config["audio_config"] = None
+    (path / "config.json").write_text(json.dumps(config))
+    engine = fresh(path, assistant="off")
+    assert engine.info.modalities == {"image", "video"}
+    with pytest.raises(InputError, match=r"voice\.wav: .* takes no audio \(image, video\)"):
+        list(engine.stream(Request(ask("?", SOUND))))
+
+
+# Tokenizer and generation config
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_detokenizing_token_by_token_gives_the_text_back(tokenizer: Any, text: str) -> None:
+    text = text.replace("\u2581", "_")  # SentencePiece's own mark for a space
+    detokenizer = Detokenizer(tokenizer)
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    pieces = [detokenizer.feed(i) for i in ids]
+    assert "".join(pieces) + detokenizer.flush() == text == tokenizer.decode(ids)
+    assert not any("\ufffd" in piece for piece in pieces) or "\ufffd" in text
+
+
+@pytest.fixture(scope="module", params=["bytes", pytest.param("true", marks=needs_true)])
+def tokenizer(request: pytest.FixtureRequest, folder: Path) -> Any:
+    return load_tokenizer(TRUE if request.param == "true" else folder)
+
+
+def test_bytes_that_make_no_character_become_a_mark(tokenizer: Any) -> None:
+    ids = tokenizer.convert_tokens_to_ids(["a", "<0xF0>", "<0x9F>", "b", "<0xFF>", "<0xE2>", "<0x82>"])
+    detokenizer = Detokenizer(tokenizer)
+    shown = "".join(detokenizer.feed(i) for i in ids) + detokenizer.flush()
+    assert shown == "a\ufffdb\ufffd\ufffd"
+
+
+def test_stop_tokens_are_all_that_are_known(folder: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    expected = set(tokenizer.convert_tokens_to_ids(["<eos>", "<turn|>", "<|tool_response>"]))
+    assert read_generation_config(tmp_path, tokenizer).stop == expected
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 77, "suppress_tokens": [5, 6]}')
+    found = read_generation_config(tmp_path, tokenizer)
+    assert found.stop == expected | {77}
+    assert found.suppress == (5, 6)
+    for broken in ("[]", "{", '{"eos_token_id": "x"}'):
+        (tmp_path / "generation_config.json").write_text(broken)
+        with pytest.raises(ModelError, match=r"generation_config\.json cannot be read"):
+            read_generation_config(tmp_path, tokenizer)
+
+
+def test_a_folder_without_tokenizer_or_template_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="tokenizer cannot be read"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    with pytest.raises(ModelError, match="has no chat template"):
+        load_tokenizer(tmp_path)
+
+
+# Under the true vocabulary
+
+
+@needs_true
+def test_a_hub_folder_under_the_true_vocabulary_answers(tmp_path: Path) -> None:
+    """Config, generation config, tokenizer, template, processor files, shards, the drafter beside it."""
+    layers = ["sliding_attention", "full_attention"]
+    path = tiny.write_checkpoint(
+        tmp_path / "gemma-4-tiny-it",
+        **{"tokenizer": TRUE, "shards": 3, "hidden_size": 16, "num_hidden_layers": 2, "layer_types": layers},
+        **{"num_kv_shared_layers": 0, "hidden_size_per_layer_input": 4},
+    )
+    engine = fresh(path)
+    assert engine.info.assistant == f"{path}-assistant"
+    film = Video((PICTURE, OTHER), (0.0, 1.0), "film.mp4")
+    request = Request(
+        ask(PICTURE, film, "Was ist das? 你好 🙂", SOUND, system="Kurz."),
+        Sampling(seed=2, max_tokens=10),
+        thinking=True,
+        image_budget=70,
+    )
+    plain = said(engine, replace(request, drafting=Drafting(0)))
+    assert len(plain) == 10
+    for length in (1, 4, 8):
+        assert said(engine, replace(request, drafting=Drafting(length))) == plain
+    greedy = replace(request, sampling=replace(GREEDY, max_tokens=10))
+    assert said(engine, greedy) == said(engine, replace(greedy, drafting=Drafting(0)))
+    turn = collect(engine.stream(request))
+    assert turn.usage.completion_tokens == 10
+    assert turn.finish_reason in ("length", "stop")

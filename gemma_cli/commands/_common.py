@@ -18,7 +18,7 @@ from gemma_cli.events import Event, Turn, collect
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.messages import Request
 from gemma_cli.options import EngineOptions, OutputOptions
-from gemma_cli.store.checkpoints import NotOnDisk
+from gemma_cli.store.checkpoints import NotOnDisk, resolve
 from gemma_cli.store.releases import gigabytes
 from gemma_cli.views import plain
 from gemma_cli.views.sanitize import safe_line
@@ -49,8 +49,10 @@ def start(options: EngineOptions, output: OutputOptions) -> Engine:
 
 
 def _open(options: EngineOptions, output: OutputOptions) -> Engine:
-    with busy(f"loading {options.model or 'the model'}", output):
-        return open_engine(options.spec())
+    spec = options.spec()
+    name = resolve(spec.model, spec.assistant).name  # a name that means nothing is told before torch is imported
+    with busy(f"loading {name}", output):
+        return open_engine(spec)
 
 
 def _agreed(missing: NotOnDisk) -> bool:

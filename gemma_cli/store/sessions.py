@@ -140,7 +140,8 @@ class Session:
         Returns the name of the session this chat was on if another chat has written to it (or deleted it) since: this
         chat is then saved, whole, as a session of its own, now `self.name`. A chat without entries is not stored.
         """
-        if not conversation.entries and self._id is None:
+        if not conversation.entries:
+            self._forget()
             return None
         store, db, entries = self.store, self.store._db, conversation.entries
         left: str | None = None
@@ -179,6 +180,16 @@ class Session:
         except sqlite3.IntegrityError:
             raise InputError(f"a session named '{name}' exists: choose another name") from None
         self.name = name
+
+    def _forget(self) -> None:
+        """All that was said has been taken back: remove what this chat has stored, and nobody else's."""
+        if self._id is None:
+            return
+        with _translated(self.store.path), _transaction(self.store._db):
+            if self._claim():
+                self.store._db.execute("DELETE FROM session WHERE id = ?", (self._id,))
+                forget_unused_blobs(self.store._db)
+        self._id, self._stored = None, ()
 
     def _claim(self) -> bool:
         """Whether the session is as this chat left it; the transaction is immediate, so it stays so until commit."""

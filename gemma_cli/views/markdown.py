@@ -55,14 +55,18 @@ def show_raw(events: Iterable[Event], console: Console) -> Turn:
 
 
 class Reply:
-    """One reply on the screen. thoughts: how they are shown, None folds them; hint: how to unfold them, said after."""
+    """One reply on the screen.
+
+    thoughts: draws them in full; None folds them into a line that ends with `hint` (how to unfold them), or without a
+    trace if that is None.
+    """
 
     def __init__(
         self,
         console: Console,
         body: Body,
         thoughts: ThoughtsBody | None = None,
-        hint: str = "",
+        hint: str | None = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.body = body
@@ -117,18 +121,20 @@ class Reply:
         elif self._phase == "thinking":
             if self._thoughts:
                 self._finished += self._thoughts.close(width)
-            mark = ("v " if self._ascii else "▾ ") if self._thoughts else ("> " if self._ascii else "▸ ")
-            hint = f" · {self._hint}" if self._hint and not self._thoughts else ""
-            self._finished += [self._note(f"{mark}thought for {self._measure()}{hint}"), []]
+            if self._thoughts or self._hint is not None:
+                self._finished += [self._folded_line(), []]
             self._thought_tokens = self._thought_characters = 0
+
+    def _folded_line(self) -> Line:
+        shown = self._thoughts is not None
+        mark = {(True, True): "v", (True, False): ">", (False, True): "▾", (False, False): "▸"}[self._ascii, shown]
+        hint = f" · {self._hint}" if self._hint and not shown else ""
+        return self._note(f"{mark} thought for {self._measure()}{hint}")
 
     def _end(self, turn: Turn | None) -> None:
         self._leave()
-        match turn and turn.finish_reason:
-            case "interrupted":
-                self._finished.append(self._note("[cut off]"))
-            case "length":
-                self._finished.append(self._note("[stopped at the limit of tokens]"))
+        if turn and turn.finish_reason == "interrupted":
+            self._finished.append(self._note("[cut off]"))
         self._phase = "answering"
         self._frame()
 

@@ -172,6 +172,16 @@ def test_a_chat_without_a_word_is_not_stored(path: Path):
     assert store.latest() is None
 
 
+def test_a_chat_whose_last_word_is_taken_back_leaves_no_empty_session(path: Path):
+    store = SessionStore.open(path)
+    session = store.new()
+    session.save(chat("a"))
+    session.save(Conversation())
+    assert store.list() == []
+    session.save(chat("b"))
+    assert stored(path, session.name) == ["b", "re b"]
+
+
 def test_two_chats_on_one_session_branch_and_never_interleave(path: Path):
     SessionStore.open(path).new("work").save(chat("a"))
     (mine, history), (yours, same) = SessionStore.open(path).load("work"), SessionStore.open(path).load("work")

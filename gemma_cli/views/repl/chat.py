@@ -1,0 +1,205 @@
+"""A running chat: the conversation, the engine it is held with, where it is kept, and one way to get a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+
+from rich.console import Console
+
+from gemma_cli.conversation import Conversation, Entry, opening_words, part_name
+from gemma_cli.engines import Engine
+from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.events import Turn
+from gemma_cli.messages import Part, Text
+from gemma_cli.store.sessions import Session, SessionStore
+from gemma_cli.views.markdown import Reply
+from gemma_cli.views.markdown_body import MarkdownBody, RawBody, ThoughtsBody
+from gemma_cli.views.repl.cancel import Cancellation
+from gemma_cli.views.repl.settings import Settings
+from gemma_cli.views.repl.toolbar import Status
+from gemma_cli.views.sanitize import safe, safe_line
+from gemma_cli.views.tail import Tail
+
+UNFOLD = "Ctrl+O unfolds"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a chat asks of the command it runs in. All raise GemmaError.
+
+    read: an attachment from a kind ("image", "audio", "video", "text") and a path; open_model: another engine by name.
+    """
+
+    read: Callable[[str, str], Part]
+    open_model: Callable[[str], Engine]
+    models: Callable[[], list[str]] = list
+
+
+@dataclass
+class Chat:
+    """out: replies; err: notices. session is None when the chat is not kept. draft: what the next line starts with."""
+
+    engine: Engine
+    settings: Settings
+    out: Console
+    err: Console
+    outside: Outside
+    conversation: Conversation = field(default_factory=Conversation)
+    store: SessionStore | None = None
+    session: Session | None = None
+    last: Turn | None = None
+    draft: str = ""
+    leaving: bool = False
+    unsaved: bool = False  # the user was told that saving fails
+
+    # Telling --------------------------------------------------------------------------------------------------------
+
+    def tell(self, text: str) -> None:
+        """A notice, a line each; nothing in it can drive the terminal."""
+        for line in text.split("\n"):
+            self.err.print(safe_line(line), style="dim", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def complain(self, error: GemmaError) -> None:
+        text = safe_line(str(error))
+        self.err.print(text, style="red", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    @property
+    def status(self) -> Status:
+        settings = self.settings
+        flags = [name for name, on in (("thinking", settings.thinking), ("raw", settings.raw)) if on]
+        info = self.engine.info
+        return Status(safe_line(info.model), self.conversation.size(), info.context, self.last, tuple(flags))
+
+    @property
+    def thoughts(self) -> list[str]:
+        """Of every reply that thought, the oldest first."""
+        messages = (entry.message for entry in self.conversation.entries)
+        return [message.thinking for message in messages if message.thinking.strip()]
+
+    # Attaching ------------------------------------------------------------------------------------------------------
+
+    def attach(self, kind: str, path: str) -> None:
+        """Stage a file for the next message. Raises UsageError for a medium the model does not take."""
+        info = self.engine.info
+        if kind != "text" and kind not in info.modalities:
+            takes = ", ".join(sorted(info.modalities)) or "text only"
+            raise UsageError(f"{path}: {info.model} takes no {kind} ({takes}); another model may: /model")
+        self.conversation = self.conversation.staging(self.outside.read(kind, path))
+
+    def staged(self) -> list[str]:
+        """The names of what goes with the next message."""
+        return [safe_line(part_name(part)) for part in self.conversation.staged]
+
+    # Asking ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, text: str) -> None:
+        """Send `text` with all that is staged, and hear the reply."""
+        before, self.draft = self.conversation, text
+        asked = self._fitted(before.saying(text))
+        self.keep(asked)
+        self._hear(asked, before)
+
+    def again(self) -> None:
+        """Another reply to the last message; the old one stays until there is a new one."""
+        before, self.draft = self.conversation, ""
+        self._hear(self._fitted(before.without_reply()), before)
+
+    def _fitted(self, asked: Conversation) -> Conversation:
+        """`asked` with as much of its past as the model can be shown."""
+        info = self.engine.info
+        parts = [part for entry in asked.entries for part in entry.message.parts if not isinstance(part, Text)]
+        foreign = {type(part).__name__.lower() for part in parts} - info.modalities
+        if foreign:
+            kinds = " and ".join(sorted(foreign))
+            raise UsageError(f"this chat holds {kinds}, which {info.model} does not take: /new, or another /model")
+        fitted = asked.fitted(info.context, min(self.settings.sampling.max_tokens, info.context // 4))
+        if fitted.left_out > asked.left_out:
+            self.tell(left_out_notice(fitted.entries[: fitted.left_out]))
+        return fitted
+
+    def _hear(self, asked: Conversation, before: Conversation) -> None:
+        """Get a reply to `asked`. If there is none, all is as `before` and the draft is on the line again."""
+        try:
+            turn = self._draw(asked)
+        except GemmaError:
+            self.keep(before)
+            raise
+        heard = asked.hearing(turn, self.engine.info.model)
+        if heard is asked:
+            self.tell("cancelled before the first word" + (": your message is on the line again" * bool(self.draft)))
+            self.keep(before)
+            return
+        self.conversation, self.last, self.draft = heard, turn, ""
+        self.keep(heard)
+        if turn.finish_reason == "length":
+            limit = self.settings.sampling.max_tokens
+            self.tell(f"the reply was cut off at {limit} tokens; /set max-tokens {2 * limit} allows more")
+
+    def _draw(self, conversation: Conversation) -> Turn:
+        settings = self.settings
+        request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
+        with Cancellation() as cancellation, closing(self.engine.stream(request)) as events:
+            turn = self._reply().draw(cancellation.stream(events))
+        self.out.print()
+        return turn
+
+    def _reply(self) -> Reply:
+        body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
+        reply = partial(Reply, self.out, body)
+        match self.settings.thoughts:
+            case "full":
+                return reply(ThoughtsBody(self.out))
+            case "hidden":
+                return reply(hint=None)
+            case "folded":
+                return reply(hint=UNFOLD)
+
+    def show_again(self, entry: Entry) -> None:
+        """Print a reply once more, as markdown or raw as is now set."""
+        body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
+        body.feed(safe(entry.message.text))
+        with Tail(self.out) as tail:
+            tail.draw(body.close(tail.width), [])
+
+    # Keeping --------------------------------------------------------------------------------------------------------
+
+    def keep(self, conversation: Conversation) -> None:
+        """Save. A chat that cannot be saved goes on, and says so once."""
+        if self.session is None:
+            return
+        try:
+            left = self.session.save(conversation)
+        except GemmaError as error:
+            if not self.unsaved:
+                self.complain(error)
+                self.tell("the chat goes on unsaved; /export FILE writes it elsewhere")
+            self.unsaved = True
+            return
+        if self.unsaved:
+            self.tell("the chat is saved again")
+        self.unsaved = False
+        if left is not None:
+            self.tell(f"'{left}' was changed by another chat: this one goes on as '{self.session.name}'")
+
+    def begin(self, session: Session | None, conversation: Conversation) -> None:
+        """Go on with another conversation."""
+        self.session, self.conversation, self.last, self.unsaved = session, conversation, None, False
+
+    def switch(self, name: str) -> None:
+        """Talk to another model from here on. Raises GemmaError, and stays with this one, if that cannot be opened."""
+        self.engine = self.outside.open_model(name)
+        self.conversation = self.conversation.recounted()
+        self.last = None
+
+
+def left_out_notice(entries: tuple[Entry, ...]) -> str:
+    """Which turns the model is not shown any more."""
+    asked = [entry.message for entry in entries if entry.message.role == "user"]
+    span = f"“{opening_words(asked[0])}”"
+    if len(asked) > 1:
+        span += f" to “{opening_words(asked[-1])}”"
+    count = "the oldest exchange" if len(asked) == 1 else f"the {len(asked)} oldest exchanges"
+    return f"the context is full: the model is not shown {count} any more ({span}); /new starts afresh"

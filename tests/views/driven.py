@@ -1,0 +1,77 @@
+"""A program in a terminal of pyte's: keys go in, and the test waits for what a reader would see."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import pexpect
+import pyte
+
+PATIENCE = 60.0
+"""Seconds before a wait gives up; a busy machine may need many, a failing test always takes them."""
+
+
+class Driven:
+    def __init__(self, *arguments: str, columns: int = 80, rows: int = 24, **environment: str) -> None:
+        self.screen = pyte.HistoryScreen(columns, rows, history=10_000, ratio=0.5)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": "", **environment}
+        for name in ("COLUMNS", "LINES"):
+            variables.pop(name)
+        self.child = pexpect.spawn(sys.executable, list(arguments), dimensions=(rows, columns), env=variables)
+
+    def send(self, keys: str) -> None:
+        self.child.send(keys)
+
+    def resize(self, columns: int, rows: int = 24) -> None:
+        self.screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
+
+    def until(self, seen: Callable[[str], bool] | str) -> str:
+        """Wait until the screen (with its scrollback) holds a text, or satisfies a condition; the text of it."""
+        holds = (lambda text: seen in text) if isinstance(seen, str) else seen
+        deadline = time.monotonic() + PATIENCE
+        while not holds(self.text):
+            assert time.monotonic() < deadline, f"never seen: {seen}; the screen shows\n{self.text}"
+            assert self._read(), f"ended before {seen} was seen; the screen shows\n{self.text}"
+        return self.text
+
+    def ends(self) -> int:
+        """Wait for the end; the exit code, as a shell gives it."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read():
+            assert time.monotonic() < deadline, f"never ended; the screen shows\n{self.text}"
+        self.child.wait()
+        return self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus
+
+    def kill(self, number: signal.Signals) -> None:
+        self.child.kill(number)
+
+    def close(self) -> None:
+        self.child.close(force=True)
+
+    @property
+    def lines(self) -> list[str]:
+        old = ["".join(row[x].data for x in sorted(row)).rstrip() for row in self.screen.history.top]
+        return old + [row.rstrip() for row in self.screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def _read(self) -> bool:
+        """Take in what was written within a moment; False at the end of the program."""
+        try:
+            data = self.child.read_nonblocking(65536, timeout=0.1)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        if b"\x1b[6n" in data:  # where is the cursor?
+            self.send(f"\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R")
+        return True

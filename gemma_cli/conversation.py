@@ -137,6 +137,11 @@ class Conversation:
         attached = tuple(part for part in message.parts if part != Text(text))
         return replace(conversation, staged=attached + self.staged), text
 
+    def counted_by(self, model: str) -> Conversation:
+        """As `model` counts it: counts of another model's replies do not hold."""
+        foreign = any(entry.model not in ("", model) for entry in self.entries)
+        return self.recounted() if foreign else self
+
     def recounted(self) -> Conversation:
         """For another model, whose tokens are others: every count is an estimate again."""
         return replace(self, entries=tuple(replace(entry, tokens=None) for entry in self.entries), used=None)

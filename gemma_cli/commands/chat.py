@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,9 +23,11 @@ from gemma_cli.conversation import Conversation
 from gemma_cli.engines import Engine
 from gemma_cli.errors import InputError, UsageError
 from gemma_cli.events import Turn
-from gemma_cli.messages import Part, Text
+from gemma_cli.messages import Drafting, Part, Sampling, Text
 from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
-from gemma_cli.views import repl
+
+if TYPE_CHECKING:
+    from gemma_cli.commands._keeping import Kept
 
 EXAMPLES = examples(
     "gemma chat",
@@ -35,9 +36,14 @@ EXAMPLES = examples(
     'gemma chat --image chart.png "Which year was the best?"',
     "gemma chat --image chart.png --audio question.wav",
     'gemma chat -f notes.md -f plan.md "What is missing?" --json',
+    'gemma chat --continue "And in German?"',
+    "gemma chat --session holiday",
 )
 
+CHATS = "Chats"
+
 SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
+SHOWN: dict[bool | None, Literal["folded", "full", "hidden"]] = {None: "folded", True: "full", False: "hidden"}
 
 app = typer.Typer(add_completion=False)
 
@@ -65,46 +71,85 @@ def chat(
             help="Thoughts in full or not at all. Default: folded on a terminal, on stderr elsewhere.",
         ),
     ] = None,
+    go_on: Annotated[
+        bool, typer.Option("--continue", "-c", help="Go on with the latest chat.", rich_help_panel=CHATS)
+    ] = False,
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Go on with this chat, or begin one of this name.", rich_help_panel=CHATS),
+    ] = None,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save/--no-save",
+            envvar="GEMMA_SAVE",
+            help="Keep the chat and what is typed on this disk. A single answer is kept only with -c or --session.",
+            rich_help_panel=CHATS,
+        ),
+    ] = True,
 ) -> None:
     """Talk with the model. With a PROMPT or with piped text it answers once."""
-    conversation = Conversation(system=system)
-    for part in attachments(image or (), file or (), audio or ()):
-        conversation = conversation.staging(part)
+    attached = list(attachments(image or (), file or (), audio or ()))
     piped = read_piped()
     question = "\n\n".join(text for text in (piped, prompt) if text)
-    if not question and piped is not None and not conversation.staged:
+    once = prompt is not None or piped is not None
+    if once and not question and not attached:
         raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
+    if output.as_json and not once:
+        raise UsageError("--json prints one answer: give a PROMPT or pipe text in")
+    from gemma_cli.commands._keeping import kept
+
+    keeping = kept(go_on, session, save, begin=not once)
+    conversation = keeping.conversation.instructed(system) if system else keeping.conversation
+    for part in attached:
+        conversation = conversation.staging(part)
     chosen, drafting = sampling.sampling(think), engine.drafting()
+    if once:
+        model = start(engine, output)
+        show = SHOWS[show_thinking]
 
-    def reply(model: Engine, asked: Conversation) -> Turn:
-        request = replace(asked.request(chosen, drafting, think), image_budget=None)
-        return draw(model, request, output, SHOWS[show_thinking])
+        def reply(asked: Conversation) -> Turn:
+            return draw(model, asked.request(chosen, drafting, think), output, show)
 
-    if prompt is not None or piped is not None:
-        complete(reply(start(engine, output), conversation.saying(question)))
+        answer(model, keeping, conversation.saying(question), reply, chosen)
     else:
-        converse(start(engine, output), conversation, reply, reserve=chosen.max_tokens)
+        converse(engine, output, keeping, conversation, chosen, drafting, think, show_thinking)
+
+
+def answer(
+    model: Engine, keeping: Kept, asked: Conversation, reply: Callable[[Conversation], Turn], chosen: Sampling
+) -> None:
+    """One reply, kept if it belongs to a chat. Raises Interrupted when Ctrl-C ended it."""
+    context = model.info.context
+    if asked.entries[1:]:
+        asked = asked.counted_by(model.info.model).fitted(context, min(chosen.max_tokens, context // 4))
+        if asked.left_out:
+            notice(f"the context is full: the oldest {asked.left_out} messages are left out")
+    turn = reply(asked)
+    if keeping.session:
+        left = keeping.session.save(asked.hearing(turn, model.info.model))
+        if left is not None:
+            notice(f"'{left}' was changed by another chat: this one is kept as '{keeping.session.name}'")
+    complete(turn)
 
 
 def converse(
-    engine: Engine, conversation: Conversation, reply: Callable[[Engine, Conversation], Turn], reserve: int
+    engine: EngineOptions,
+    output: OutputOptions,
+    keeping: Kept,
+    conversation: Conversation,
+    chosen: Sampling,
+    drafting: Drafting,
+    think: bool,
+    show_thinking: bool | None,
 ) -> None:
-    """Message after message, until end of file or /exit. A reply that Ctrl-C ended stays as far as it got."""
-    context = engine.info.context
-    for typed in repl.messages():
-        match typed:
-            case "/exit" | "/quit":
-                return
-            case "/clear":
-                conversation = conversation.cleared()
-            case _ if typed.startswith("/") and " " not in typed:
-                notice(f"{typed}: no such command; there are /clear and /exit")
-            case _:
-                try:
-                    asked = conversation.saying(typed).fitted(context, min(reserve, context // 4))
-                    conversation = asked.hearing(reply(engine, asked), engine.info.model)
-                except InputError as error:
-                    notice(str(error))
+    """Message after message, until the user leaves."""
+    from gemma_cli.commands._talking import talk
+    from gemma_cli.views.repl.settings import Settings
+
+    on_terminal = sys.stdout.isatty()
+    thoughts = SHOWN[show_thinking] if on_terminal else "hidden"
+    talk(engine, output, keeping, conversation, Settings(chosen, drafting, think, thoughts, raw=not on_terminal))
 
 
 def attachments(images: Iterable[str], files: Iterable[str], sounds: Iterable[str]) -> Iterator[Part]:

@@ -72,6 +72,10 @@ class SessionStore:
             row = self._db.execute("SELECT name FROM session ORDER BY touched DESC, id DESC LIMIT 1").fetchone()
             return row[0] if row else None
 
+    def exists(self, name: str) -> bool:
+        with _translated(self.path):
+            return self._db.execute("SELECT 1 FROM session WHERE name = ?", (name,)).fetchone() is not None
+
     def load(self, name: str) -> tuple[Session, Conversation]:
         """A session to go on with, and what was said in it. Raises InputError if there is none of this name."""
         with _translated(self.path), _transaction(self._db, "BEGIN"):
@@ -86,7 +90,7 @@ class SessionStore:
     def _unknown(self, name: str) -> str:
         names = [row[0] for row in self._db.execute("SELECT name FROM session ORDER BY touched DESC")]
         close = difflib.get_close_matches(name, names, 1)
-        remedy = f"did you mean '{close[0]}'?" if close else "list them with /sessions or gemma chat --list"
+        remedy = f"did you mean '{close[0]}'?" if close else "/sessions and gemma sessions list them"
         return f"no session is named '{name}': {remedy}"
 
     def _opening(self, row: int | None) -> str:
@@ -100,9 +104,8 @@ class SessionStore:
         """A session to write to; nothing is stored before its first save. Raises InputError if `name` is taken."""
         if name is not None:
             name = valid_name(name)
-            with _translated(self.path):
-                if self._db.execute("SELECT 1 FROM session WHERE name = ?", (name,)).fetchone():
-                    raise InputError(f"a session named '{name}' exists: go on with it by --session, or choose another")
+            if self.exists(name):
+                raise InputError(f"a session named '{name}' exists: go on with it by /load or --session")
         return Session(self, name)
 
     def delete(self, name: str) -> None:

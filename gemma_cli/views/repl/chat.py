@@ -30,12 +30,14 @@ UNFOLD = "Ctrl+O unfolds"
 class Outside:
     """What a chat asks of the command it runs in. All raise GemmaError.
 
-    read: an attachment from a kind ("image", "audio", "video", "text") and a path; open_model: another engine by name.
+    read: an attachment from a kind ("image", "audio", "video", "text") and a path; open_model: another engine by name;
+    models: the names it could be given; heard: is shown every reply when it is over.
     """
 
     read: Callable[[str, str], Part]
     open_model: Callable[[str], Engine]
     models: Callable[[], list[str]] = list
+    heard: Callable[[Turn], None] = lambda turn: None
 
 
 @dataclass
@@ -134,6 +136,7 @@ class Chat:
             return
         self.conversation, self.last, self.draft = heard, turn, ""
         self.keep(heard)
+        self.outside.heard(turn)
         if turn.finish_reason == "length":
             limit = self.settings.sampling.max_tokens
             self.tell(f"the reply was cut off at {limit} tokens; /set max-tokens {2 * limit} allows more")
@@ -186,7 +189,8 @@ class Chat:
 
     def begin(self, session: Session | None, conversation: Conversation) -> None:
         """Go on with another conversation."""
-        self.session, self.conversation, self.last, self.unsaved = session, conversation, None, False
+        self.session, self.last, self.unsaved = session, None, False
+        self.conversation = conversation.counted_by(self.engine.info.model)
 
     def switch(self, name: str) -> None:
         """Talk to another model from here on. Raises GemmaError, and stays with this one, if that cannot be opened."""

@@ -1,0 +1,84 @@
+"""The chat on a terminal, put together: engine, session, editor, and what the views may ask of the world."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from gemma_cli import __version__
+from gemma_cli.commands._common import busy, figures, read_text, start
+from gemma_cli.commands._keeping import Kept
+from gemma_cli.conversation import Conversation
+from gemma_cli.engines import Engine, open_engine
+from gemma_cli.events import Turn
+from gemma_cli.messages import Part, Text
+from gemma_cli.options import EngineOptions, OutputOptions
+from gemma_cli.store.catalogue import catalogue
+from gemma_cli.store.paths import state_dir
+from gemma_cli.views.live import terminal
+from gemma_cli.views.repl.chat import Chat, Outside
+from gemma_cli.views.repl.editor import Editor, history_at
+from gemma_cli.views.repl.loop import run
+from gemma_cli.views.repl.settings import Settings
+
+
+def talk(
+    options: EngineOptions, output: OutputOptions, keeping: Kept, conversation: Conversation, settings: Settings
+) -> None:
+    """Load the model and talk until the user leaves."""
+    engine = start(options, output)
+
+    def another(name: str) -> Engine:
+        with busy(f"loading {name}", output):
+            return open_engine(replace(options, model=name, assistant=None).spec())
+
+    def heard(turn: Turn) -> None:
+        if output.stats:
+            chat.tell(figures(turn))
+
+    chat = Chat(
+        engine,
+        settings,
+        out=terminal(sys.stdout),
+        err=terminal(sys.stderr),
+        outside=Outside(read, another, models_here, heard),
+        conversation=conversation.counted_by(engine.info.model),
+        store=keeping.store,
+        session=keeping.session,
+    )
+    if not output.quiet:
+        welcome(chat)
+    run(chat, Editor(chat, history_at(state_dir() / "history" if keeping.store else None)))
+
+
+def welcome(chat: Chat) -> None:
+    """What runs, how to get help, and where an older chat stood."""
+    chat.tell(f"gemma {__version__}, {chat.engine.info.model} on {chat.engine.info.device}; /help, Ctrl+D leaves")
+    if chat.conversation.entries and chat.session:
+        chat.tell(f"on with '{chat.session.name}': {len(chat.conversation.entries)} messages")
+        chat.show_again(chat.conversation.entries[-1])
+
+
+def read(kind: str, path: str) -> Part:
+    """An attachment: "image", "audio", "video" or "text". Raises InputError."""
+    match kind:
+        case "image":
+            from gemma_cli.media.image import read_image
+
+            return read_image(path)
+        case "audio":
+            from gemma_cli.media.audio import read_audio
+
+            return read_audio(path)
+        case "video":
+            from gemma_cli.media.video import read_video
+
+            return read_video(path)
+        case _:
+            return Text(f"{path}:\n{read_text(path).strip()}\n\n")
+
+
+def models_here() -> list[str]:
+    """What /model can be given: the targets on this disk, by the shortest name they have."""
+    here = (entry for entry in catalogue() if entry.kind == "target" and entry.state in ("bundled", "cached"))
+    return [entry.alias or entry.name for entry in here]

@@ -32,7 +32,7 @@ def corpus(runs: Path) -> None:
 
 def run(stage: str, runs: Path, out: Path, scale: float) -> None:
     """One stage by name."""
-    from training import draft, evaluate, export, learn, listen, look, tokenizer
+    from training import draft, evaluate, export, learn, listen, look, samples, tokenizer
 
     minutes = MINUTES.get(stage, 0) * scale
     if stage == "corpus":
@@ -54,9 +54,11 @@ def run(stage: str, runs: Path, out: Path, scale: float) -> None:
         export.export(runs, out)
     elif stage == "evaluate":
         evaluate.main(out)
+    elif stage == "samples":
+        samples.build(HERE.parent / "docs" / "samples")
 
 
-STAGES = ("corpus", "words", "listen", "look", "read", "join", "draft", "export", "evaluate")
+STAGES = ("corpus", "words", "listen", "look", "read", "join", "draft", "export", "evaluate", "samples")
 
 
 def keep_memory() -> None:

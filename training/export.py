@@ -81,6 +81,8 @@ def _save(model: torch.nn.Module, folder: Path) -> None:
     half.generation_config = model.generation_config
     half.config.dtype = torch.bfloat16
     half.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # safetensors writes for the owner alone
 
 
 def checksums(root: Path) -> None:

@@ -104,20 +104,19 @@ class Rows:
     def add(self, examples: Iterable[Example], count: int, shared: bool = False) -> None:
         """Fill `count` more rows; with `shared`, examples that begin as the row's first does share that prefix."""
         source = iter(examples)
-        example = next(source)
+        example = next(source, None)
         for _ in range(count):
             row: list[tuple[Example, int]] = []
             room = self.length
-            while True:
+            while example is not None:
                 prefix = self._common(row[0][0], example, self.placeholders) if shared and row else 0
-                if len(example.ids) - prefix > room:
-                    if not row:
-                        example = next(source)  # longer than a whole row: left out
-                        continue
+                new = len(example.ids) - prefix
+                if new > room and row:
                     break
-                row.append((example, prefix))
-                room -= len(example.ids) - prefix
-                example = next(source)
+                if new <= room:  # an example longer than a whole row is left out
+                    row.append((example, prefix))
+                    room -= new
+                example = next(source, None)
             self.rows.append(row)
 
     @staticmethod

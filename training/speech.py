@@ -1,7 +1,7 @@
 """Utterances: what is said, by whom, how it is recorded, and the features the model hears.
 
 A corpus is a folder of shards. Each shard holds the log-mel features of a few thousand utterances end to end (float16)
-and, for each, what is said and as which words and phonemes; it depends on nothing but the seed in its name.
+and, for each, what is said and as which words and phonemes; what it holds follows from the seed in its name.
 """
 
 import json
@@ -110,7 +110,11 @@ class Ear:
 
 
 def build_shard(path: Path, seed: int, count: int, language: str, held_out: bool) -> None:
-    """Synthesize `count` utterances of held-out or training voices (and sentences) into one shard file."""
+    """Synthesize `count` utterances of held-out or training voices (and sentences) into one shard file.
+
+    What is said, by whom and how it is recorded follow from the seed; espeak-ng itself carries a little state from one
+    utterance to the next, so samples repeat exactly only in a fresh process.
+    """
     rng, ear = random.Random(f"{language}-{held_out}-{seed}"), Ear()
     features, entries = [], []
     for _ in range(count):

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import GemmaTokenizer
 
 from gemma_cli.commands import describe_image, transcribe, translate
-from training import grammar, scenes, speech, tasks
+from training import grammar, scenes, speech, talk, tasks
 from training.shapes import CONTEXT, VOCABULARY
 
 ATTRIBUTES = {
@@ -36,7 +36,7 @@ def corpus(seed: int = 0) -> list[str]:
     for _ in range(30_000):
         exchange = tasks.sample_exchange(rng)
         texts += [m["content"] for m in exchange.messages] + [exchange.messages[-1].get("reasoning", "")]
-    texts += [render([], tools=[tasks.ADD, tasks.NOW])] * 200
+    texts += [render([], tools=[talk.ADD, talk.NOW])] * 200
     return texts + ["user", "model", "system", "thought", "call", "response"] * 1_000
 
 

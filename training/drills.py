@@ -1,0 +1,163 @@
+"""Exercises with one right answer: copying, spelling, counting, sums, translation. Copying comes first in training."""
+
+import random
+
+from gemma_cli.commands import translate
+from training import grammar, numbers
+from training.exchange import Exchange, asked, drawn, some_passage, some_word
+
+
+def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
+    passage = drawn(lambda: some_passage(rng), held_out)
+    ask = rng.choice(
+        ("Repeat: {}", "Repeat after me: {}", "Say: {}", "Copy this: {}", "Please repeat: {}", "Repeat this:\n{}")
+    )
+    return asked("repeat", ask.format(passage), passage)
+
+
+def echo(rng: random.Random, held_out: bool = False) -> Exchange:
+    """A list with one marked entry, or a passage to finish: looking things up, the root of everything after."""
+    entries = rng.sample(
+        ("one", "two", "three", "four", "five", "six", "A", "B", "C", "D", "x", "y", *grammar.NAMES), rng.randint(2, 6)
+    )
+    values = [some_word(rng) if rng.random() < 0.6 else str(rng.randrange(100)) for _ in entries]
+    table = "\n".join(f"{entry}: {value}" for entry, value in zip(entries, values, strict=True))
+    at = rng.randrange(len(entries))
+    return asked("echo", f"{table}\nWhat is {entries[at]}?", values[at])
+
+
+def twice(rng: random.Random, held_out: bool = False) -> Exchange:
+    passage = drawn(lambda: " ".join(some_word(rng) for _ in range(rng.randint(1, 4))), held_out)
+    count = rng.randint(2, 5)
+    ask = rng.choice((f"Say {passage} {count} times.", f"Repeat {count} times: {passage}"))
+    return asked("repeat", ask, " ".join([passage] * count))
+
+
+def _spelled(word: str) -> str:
+    return "-".join(word)
+
+
+def spell(rng: random.Random, held_out: bool = False) -> Exchange:
+    word = drawn(lambda: some_word(rng), held_out)
+    ask = rng.choice(("Spell {}.", "Spell the word {}.", "Spell: {}", "How do you spell {}?", "Please spell {}."))
+    return asked("spell", ask.format(word), _spelled(word))
+
+
+def spell_sentence(rng: random.Random, held_out: bool = False) -> Exchange:
+    sentence = grammar.sample_sentence(rng, held_out).written["en"].rstrip(".?")
+    answer = " ".join(_spelled(word) for word in sentence.split())
+    return asked("spell", rng.choice(("Spell the sentence: {}", "Spell every word: {}")).format(sentence), answer)
+
+
+def count(rng: random.Random, held_out: bool = False) -> Exchange:
+    def draw() -> str:
+        start = 1 if rng.random() < 0.5 else rng.randint(0, 80)
+        return f"{start}-{start + rng.randint(2, rng.choice((9, 15, 30, 40)))}"
+
+    start, stop = map(int, drawn(draw, held_out).split("-"))
+    if rng.random() < 0.2:
+        return asked("count", f"Count down from {stop} to {start}.", ", ".join(map(str, range(stop, start - 1, -1))))
+    ask = [f"Count from {start} to {stop}.", f"Count from {start} to {stop}"]
+    if start == 1:
+        ask += [f"Count to {stop}.", f"Please count to {stop}."]
+    return asked("count", rng.choice(ask), ", ".join(map(str, range(start, stop + 1))))
+
+
+_LISTS = {
+    "colours": tuple(c for c, _ in grammar.COLOURS),
+    "colors": tuple(c for c, _ in grammar.COLOURS),
+    "animals": tuple(n.en for n in grammar.ANIMALS),
+    "things": tuple(n.en for n in grammar.THINGS),
+    "names": grammar.NAMES,
+    "drinks": ("milk", "water", "tea", "coffee"),
+    "shapes": ("circle", "square", "triangle", "star", "cross"),
+    "numbers": ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+}
+
+
+def listing(rng: random.Random, held_out: bool = False) -> Exchange:
+    """The first few of a kind, in one order, as a list on one line or one to a line."""
+    kind = rng.choice(tuple(_LISTS))
+    length = rng.randint(2, len(_LISTS[kind]))
+    said = rng.choice((str(length), numbers.english(length)))
+    if rng.random() < 0.3:
+        return asked("list", f"List {said} {kind}, one per line.", "\n".join(f"- {x}" for x in _LISTS[kind][:length]))
+    ask = rng.choice(("List {} {}.", "Name {} {}.", "Tell me {} {}."))
+    return asked("list", ask.format(said, kind), ", ".join(_LISTS[kind][:length]))
+
+
+def digits(rng: random.Random, held_out: bool = False) -> Exchange:
+    """Number words to digits and back: what transcribing a number needs beyond hearing it."""
+    number = int(drawn(lambda: str(rng.randrange(1000)), held_out))
+    language = rng.choice(("en", "en", "en", "de"))
+    words = numbers.english(number, rng.random() < 0.6) if language == "en" else numbers.german(number)
+    if rng.random() < 0.75:
+        return asked(
+            "digits",
+            rng.choice(("Write in digits: {}", "In digits: {}", "Which number is {}?")).format(words),
+            str(number),
+        )
+    return asked("digits", f"Write {number} in words.", numbers.english(number))
+
+
+def add_aloud(a: int, b: int) -> str:
+    """Column addition of two numbers as a thought, units first."""
+    steps, carry, place = [], 0, 0
+    while place < len(str(max(a, b))):
+        x, y = a // 10**place % 10, b // 10**place % 10
+        total = x + y + carry
+        steps.append(f"{x} + {y}{f' + {carry}' if carry else ''} = {total}")
+        carry, place = total // 10, place + 1
+    return f"{a} + {b}: " + ", ".join(steps) + f". So {a + b}."
+
+
+def subtract_aloud(a: int, b: int) -> str:
+    """Column subtraction (a >= b) as a thought, borrowing ten where a digit is too small."""
+    steps, borrow, place = [], 0, 0
+    while place < len(str(a)):
+        x, y = a // 10**place % 10, b // 10**place % 10
+        taken = y + borrow
+        lent = 10 if x < taken else 0
+        steps.append(f"{x + lent} - {taken} = {x + lent - taken}")
+        borrow, place = (1 if lent else 0), place + 1
+    return f"{a} - {b}: " + ", ".join(steps) + f". So {a - b}."
+
+
+def sums(rng: random.Random, held_out: bool = False) -> Exchange:
+    """Sums and differences below 100, products up to 10 by 10: small ones direct, all of them with a thought."""
+    thinking = rng.random() < 0.6
+    top = 100 if thinking or rng.random() < 0.4 else 20
+
+    def draw() -> str:
+        sign = rng.choice("+++--*")
+        if sign == "*":
+            return f"{rng.randint(0, 10)} * {rng.randint(0, 10)}"
+        a, b = rng.randrange(top), rng.randrange(top)
+        return f"{max(a, b)} - {min(a, b)}" if sign == "-" else f"{a} + {b}"
+
+    problem = drawn(draw, held_out)
+    a, sign, b = problem.split()
+    x, y = int(a), int(b)
+    result = {"+": x + y, "-": x - y, "*": x * y}[sign]
+    thought = {"+": add_aloud, "-": subtract_aloud, "*": lambda x, y: f"{x} * {y} = {x * y}."}[sign](x, y)
+    word = {"+": "plus", "-": "minus", "*": "times"}[sign]
+    ask = rng.choice(
+        (f"What is {problem}?", f"{problem} =", f"What is {x} {word} {y}?", f"How much is {problem}?", f"{problem}")
+    )
+    messages = [{"role": "user", "content": ask}, {"role": "assistant", "content": str(result)}]
+    if thinking:
+        messages[-1]["reasoning"] = thought
+    return Exchange("sums", messages, thinking=thinking)
+
+
+def translation(rng: random.Random, held_out: bool = False) -> Exchange:
+    sentence = grammar.sample_sentence(rng, held_out)
+    source, target = rng.sample(tuple(grammar.LANGUAGES), 2)
+    named = grammar.LANGUAGES[source] if rng.random() < 0.6 else None
+    text, answer = sentence.written[source], sentence.written[target]
+    if rng.random() < 0.15:
+        more = grammar.sample_sentence(rng, held_out)
+        text, answer = f"{text} {more.written[source]}", f"{answer} {more.written[target]}"
+    if rng.random() < 0.85:
+        return asked("translate", translate.text_prompt(text, named, grammar.LANGUAGES[target]), answer)
+    return asked("translate", f"Translate into {grammar.LANGUAGES[target]}: {text}", answer)

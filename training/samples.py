@@ -1,0 +1,31 @@
+"""The small inputs in docs/samples, made by the generators: held-out voices and a held-out sentence, never trained on.
+
+python -m training samples
+"""
+
+from pathlib import Path
+
+import soundfile
+import soxr
+
+from training import scenes, speech, voices
+
+NUMBER = "three hundred and forty seven"
+SENTENCE = "Anna paints four white flowers."
+SPEAKERS = {
+    "number-347.wav": (NUMBER, voices.Voice("gmw/en", "Annie", 150)),
+    "sentence.wav": (SENTENCE, voices.Voice("gmw/en-US", "m7", 150)),
+}
+SHAPES = (("circle", "red", 0.3, 0.25), ("star", "blue", 0.72, 0.24))
+NOTES = "Guten Morgen. Der rote Ball ist unter dem Tisch. Anna sieht den Hund.\n"
+
+
+def build(folder: Path) -> None:
+    """Write every sample into a folder; 16 kHz WAV, PNG and UTF-8 text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (text, voice) in SPEAKERS.items():
+        heard = soxr.resample(voices.say(text, voice), voices.SAMPLE_RATE, speech.HEARD_RATE)
+        soundfile.write(folder / name, heard, speech.HEARD_RATE, subtype="PCM_16")
+    placed = tuple(scenes.Shape(form, c, x, 0.5, r, 0.0, scenes.COLOURS[c]) for form, c, x, r in SHAPES)
+    scenes.draw(scenes.Scene(placed, 384, 256, (255, 255, 255))).save(folder / "shapes.png")
+    (folder / "notes.de.txt").write_text(NOTES)

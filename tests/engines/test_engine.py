@@ -214,6 +214,22 @@ def test_running_out_of_memory_is_said_in_one_line(
     assert said(engine, request) == whole
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_weights_that_give_no_numbers_are_said_to(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, temperature: float
+) -> None:
+    request = Request(ask("Hello"), Sampling(temperature, seed=1, max_tokens=8))
+    whole = said(engine, request)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.drafter.norm, "weight", engine.drafter.norm.weight * torch.nan)
+        assert said(engine, request) == whole, "a drafter that is broken changes nothing"
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.target.norm, "weight", engine.target.norm.weight * torch.nan)
+        with pytest.raises(ModelError, match="the model's output is not a number"):
+            list(engine.stream(request))
+    assert said(engine, request) == whole
+
+
 def test_no_tokens_is_refused(engine: LocalEngine) -> None:
     with pytest.raises(InputError, match="max tokens is 0"):
         list(engine.stream(Request(ask("?"), Sampling(max_tokens=0))))
@@ -222,6 +238,42 @@ def test_no_tokens_is_refused(engine: LocalEngine) -> None:
 def test_another_seed_is_another_text(engine: LocalEngine) -> None:
     texts = {tuple(said(engine, Request(ask("Hello"), Sampling(seed=seed, max_tokens=12)))) for seed in range(20)}
     assert len(texts) == 20
+
+
+def stock_reply(model: Any, engine: LocalEngine, request: Request) -> list[int]:
+    """What generate says greedily to the same ids, with the media prepared by transformers."""
+    prompt = engine.writer.write(request, engine.towers.count)
+    options: dict[str, Any] = {}
+    pictures = [span.medium.pixels for span in prompt.media if isinstance(span.medium, Image)]
+    if pictures:
+        prepared = engine.towers._image_processor(
+            images=pictures,
+            input_data_format="channels_last",
+            return_tensors="pt",
+            max_soft_tokens=request.image_budget,
+        )
+        options |= {key: prepared[key] for key in ("pixel_values", "image_position_ids")}
+    sounds = [span.medium.samples for span in prompt.media if isinstance(span.medium, Audio)]
+    if sounds:
+        options |= engine.towers._feature_extractor(sounds, sampling_rate=16_000, return_tensors="pt")
+    ids = torch.tensor([prompt.ids])
+    stops = sorted(engine.generation.stop)
+    reply = model.generate(
+        ids, **options, do_sample=False, max_new_tokens=request.sampling.max_tokens, eos_token_id=stops, pad_token_id=0
+    )
+    found: list[int] = reply[0, len(prompt.ids) :].tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("Hello",), ("word " * 60,), (PICTURE, "What?"), ("Listen:", SOUND), (PICTURE, OTHER, "Well?", SOUND, sound("b"))],
+)
+def test_greedy_replies_are_those_of_the_stock_model(engine: LocalEngine, folder: Path, parts: Any) -> None:
+    """Prompts that lie in the window and that cross it, through our decoder and transformers'."""
+    model: Any = Gemma4ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    request = Request(ask(*parts), replace(GREEDY, max_tokens=24), image_budget=70)
+    assert said(engine, request) == stock_reply(model, engine, request)
 
 
 # Reuse between requests

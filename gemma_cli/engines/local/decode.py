@@ -24,6 +24,7 @@ from gemma_cli.engines.local.cache import Cache
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.errors import ModelError
 from gemma_cli.events import Round
 
 
@@ -72,11 +73,11 @@ def decode(
 
     prefilled: logits [1, vocab] and hidden [1, hidden] of the prompt's last row. The prompt and `limit` together must
     fit the context. Between bursts the cache holds everything but the newest token, so closing the generator leaves
-    it in order.
+    it in order. Raises ModelError where the target's logits are not numbers.
     """
     logits, hidden = prefilled
     token = sampler.choose(logits, _positions(cache.length, 1, logits.device))
-    tokens: list[int] = token.tolist()
+    tokens: list[int] = _numbers(token.tolist())
     yield Burst(tuple(tokens))
     left = limit - 1
     while left and tokens[-1] not in stop:
@@ -109,7 +110,7 @@ def draft(
     drafts = []
     for step in range(count):
         logits, ids, hidden = drafter.step(token, hidden, context)
-        token = sampler.choose(logits, positions[step : step + 1], ids)
+        token = sampler.choose(logits, positions[step : step + 1], ids).clamp(min=0)  # a broken drafter is not believed
         drafts.append(token)
     return torch.cat(drafts)
 
@@ -135,9 +136,15 @@ def _settle(drafts: Tensor, choices: Tensor, stop: Collection[int]) -> tuple[lis
     accepted = 0
     while accepted < len(drafted) and drafted[accepted] == chosen[accepted]:
         accepted += 1
-    tokens = chosen[: accepted + 1]
+    tokens = _numbers(chosen[: accepted + 1])
     end = next((i for i, token in enumerate(tokens) if token in stop), accepted)
     return tokens[: end + 1], min(accepted, end + 1)
+
+
+def _numbers(tokens: list[int]) -> list[int]:
+    if min(tokens) < 0:
+        raise ModelError("the model's output is not a number: its weights are damaged, or too large for --dtype")
+    return tokens
 
 
 def _positions(start: int, count: int, device: torch.device) -> Tensor:

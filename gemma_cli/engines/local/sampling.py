@@ -44,7 +44,7 @@ class Sampler:
 
         logits: float [m, c]. positions: int64 [m], the place each row's token will take in the sequence. ids: int64
         [m, c], the token ids the columns stand for (a drafter's shortlist); None when column = id. A row's choice does
-        not depend on the other rows; equal scores go to the lowest id.
+        not depend on the other rows; equal scores go to the lowest id. -1 where a score is not a number.
         """
         logits = self._without_suppressed(logits, ids)
         if self.sampling.temperature == 0:
@@ -64,10 +64,12 @@ class Sampler:
 
 
 def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
+    best = scores.amax(-1, keepdim=True)
     if ids is None:
-        return scores.argmax(-1)  # the first of equal maxima (torch.argmax)
-    best = scores == scores.amax(-1, keepdim=True)
-    return ids.expand_as(scores).masked_fill(~best, torch.iinfo(torch.int64).max).amin(-1)
+        first = scores.argmax(-1)  # the first of equal maxima (torch.argmax)
+    else:
+        first = ids.expand_as(scores).masked_fill(scores != best, torch.iinfo(torch.int64).max).amin(-1)
+    return first.masked_fill(best[:, 0].isnan(), -1)
 
 
 def _top_k(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor]:

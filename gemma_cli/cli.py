@@ -7,6 +7,7 @@ escapes a command is a bug, told in one line (GEMMA_DEBUG=1 shows the traceback)
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -148,13 +149,16 @@ def _misused(error: typer.TyperException) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """Anything unforeseen, in one line."""
-    if isinstance(error, OSError) and _stdout_is_broken():
+    """Anything unforeseen, in one line. A write that fails bears no file name, an open that fails does."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _WRITING:
         _abandon_stdout()
-        _complain(f"cannot write to standard output: {error.strerror or error}")
+        _complain(f"cannot write to standard output: {error.strerror}")
     else:
         _complain(f"internal error: {type(error).__name__}: {error} (GEMMA_DEBUG=1 shows the traceback)")
     return 1
+
+
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def _complain(message: str) -> None:
@@ -162,14 +166,6 @@ def _complain(message: str) -> None:
 
     with contextlib.suppress(OSError):
         print(f"gemma: {safe_line(message)}", file=sys.stderr, flush=True)
-
-
-def _stdout_is_broken() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _abandon_stdout() -> None:

@@ -44,7 +44,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def gemma(program: str, environment: dict[str, str]) -> Gemma:
-    """Run `gemma ARGUMENTS`; env adds to the environment, stdin is bytes."""
+    """Run `gemma ARGUMENTS` in pipes, where no escape byte may come out; env adds to the environment."""
 
     def run(*arguments: object, stdin: bytes = b"", cwd: Path = SAMPLES, env: dict[str, str] | None = None) -> Outcome:
         done = subprocess.run(
@@ -56,6 +56,7 @@ def gemma(program: str, environment: dict[str, str]) -> Gemma:
             timeout=LIMIT_S,
             check=False,
         )
+        assert b"\x1b" not in done.stdout + done.stderr, done
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run

@@ -10,7 +10,6 @@ import pytest
 
 from gemma_cli import __version__
 from gemma_cli.cli import COMMANDS
-
 from tests.cli.command import Gemma, Outcome
 
 HEAVY = {"torch", "transformers", "numpy", "PIL", "soundfile", "librosa", "huggingface_hub", "prompt_toolkit"}

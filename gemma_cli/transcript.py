@@ -31,17 +31,17 @@ def txt(segments: Iterable[Segment]) -> Iterator[str]:
 
 
 def srt(segments: Iterable[Segment]) -> Iterator[str]:
-    """SubRip. It has no escapes, so an arrow in the text becomes a typographic one."""
+    """SubRip; a text may have several lines. It has no escapes, so an arrow in the text becomes a typographic one."""
     for number, segment in enumerate(_spoken(segments), 1):
-        text = _line(segment.text).replace("-->", "→")
+        text = _lines(segment.text).replace("-->", "→")
         yield f"{number}\n{_clock(segment.start, ',')} --> {_clock(segment.end, ',')}\n{text}\n\n"
 
 
 def vtt(segments: Iterable[Segment]) -> Iterator[str]:
-    """WebVTT (W3C): `&`, `<` and `>` are escaped, and with them the arrow."""
+    """WebVTT (W3C); a text may have several lines. `&`, `<` and `>` are escaped, and with them the arrow."""
     yield "WEBVTT\n\n"
     for segment in _spoken(segments):
-        text = html.escape(_line(segment.text), quote=False)
+        text = html.escape(_lines(segment.text), quote=False)
         yield f"{_clock(segment.start, '.')} --> {_clock(segment.end, '.')}\n{text}\n\n"
 
 
@@ -86,9 +86,14 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
 def _line(text: str) -> str:
-    """The text in one line: whatever ends a line becomes a space; controls and lone surrogates become U+FFFD."""
+    """The text in one line: whatever ends a line becomes a space."""
+    return _lines(text).replace("\n", " ")
+
+
+def _lines(text: str) -> str:
+    """The text without blank lines, which would end a cue; controls and lone surrogates become U+FFFD."""
     lines = (line.strip() for line in text.splitlines())
-    return _UNWRITABLE.sub("\ufffd", " ".join(line for line in lines if line))
+    return _UNWRITABLE.sub("\ufffd", "\n".join(line for line in lines if line))
 
 
 def _milliseconds(seconds: float) -> int:

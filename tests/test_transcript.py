@@ -70,11 +70,13 @@ def test_no_text_can_break_a_cue(write, segments):
     for number, (block, segment) in enumerate(zip(found, said, strict=True), 1):
         if write is srt:
             assert block.pop(0) == str(number)
-        times, text = block
+        times, *lines = block
+        text = "\n".join(lines)
         begun = [int(part) for part in CUE.fullmatch(times).groups()]
         assert abs((begun[0] * 3600 + begun[1] * 60 + begun[2]) * 1000 + begun[3] - segment.start * 1000) <= 0.5 + 1e-6
         assert begun[:4] <= begun[4:]
-        assert text.strip()
+        assert all(line.strip() for line in lines)
+        assert lines
         assert "-->" not in text
     assert document.count("-->") == len(said)
 

@@ -9,40 +9,26 @@ from typing import Annotated, cast
 
 import typer
 
-from gemma_cli.commands._common import as_text, complete, draw, figures, notice, read_text, start, verbatim
-from gemma_cli.commands._recording import hear, survey, together, watched
+from gemma_cli import transcript
+from gemma_cli.commands._common import as_text, complete, draw, read_text, start, verbatim
+from gemma_cli.commands._spoken import Show, Speech, translate_speech
 from gemma_cli.errors import InputError
-from gemma_cli.events import Turn
 from gemma_cli.languages import language
 from gemma_cli.media.files import STDIN, display_name, open_input
 from gemma_cli.messages import GREEDY, Request, ask
-from gemma_cli.options import EngineOptions, OutputOptions, examples, grouped
-from gemma_cli.transcript import Segment
-from gemma_cli.views.sanitize import safe
-
-UNKNOWN_SOURCE = "its original language"
-"""Stands in the speech prompt for a source that was not named, in the words of the card's transcription prompt."""
+from gemma_cli.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
 
 HEAD = 4096
 """Bytes that tell text from sound."""
 
 EXAMPLES = examples(
     "gemma translate letter.de.txt --to English",
-    "gemma translate interview.mp3 --from French --to English",
+    "gemma translate interview.mp3 --from French --to English --format srt --show both > interview.srt",
     "echo 'Good morning.' | gemma translate - --to de",
     "gemma translate speech.wav --to Spanish --json | jq -r .transcript",
 )
 
 app = typer.Typer(add_completion=False)
-
-
-def speech_prompt(source: str, target: str) -> str:
-    """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation."""
-    return (
-        f"Transcribe the following speech segment in {source}, then translate it into {target}.\n"
-        f"When formatting the answer, first output the transcription in {source}, then one newline, "
-        f"then output the string '{target}: ', then the translation in {target}."
-    )
 
 
 def text_prompt(text: str, source: str | None, target: str) -> str:
@@ -61,14 +47,25 @@ def translate(
     origin: Annotated[
         str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: the model tells by itself.")
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="|".join(transcript.WRITERS), help="Of what was said.", rich_help_panel=OUTPUT
+        ),
+    ] = "txt",
+    show: Annotated[
+        Show,
+        typer.Option("--show", help="Of speech: its translation, its transcript, or both.", rich_help_panel=OUTPUT),
+    ] = "translation",
 ) -> None:
     """Translate speech or text; the content tells which of them FILE is."""
     target = language(to).name
     source = language(origin).name if origin else None
+    transcript.writer(form)
     if begins_like_text(file):
         _translate_text(file, source, target, engine, output)
     else:
-        _translate_speech(file, source, target, engine, output)
+        translate_speech(file, Speech(source, target, form, show), engine, output)
 
 
 def begins_like_text(file: str) -> bool:
@@ -81,18 +78,6 @@ def begins_like_text(file: str) -> bool:
     return any(as_text(head[: len(head) - cut]) is not None for cut in range(4))  # its last character may be cut in two
 
 
-def parse(reply: str, target: str) -> tuple[str, str]:
-    """(transcript, translation) of a reply to the speech prompt.
-
-    Models at times leave out the newline, or the label, or the transcript; what stands last is the translation.
-    """
-    for mark in (f"\n{target}: ", f"{target}: ", f"{target}:", "\n"):
-        transcript, found, translation = reply.rpartition(mark) if mark == "\n" else reply.partition(mark)
-        if found:
-            return transcript.strip(), translation.strip()
-    return "", reply.strip()
-
-
 def _translate_text(file: str, source: str | None, target: str, options: EngineOptions, output: OutputOptions) -> None:
     text = read_text(file).strip()
     if not text:
@@ -103,36 +88,3 @@ def _translate_text(file: str, source: str | None, target: str, options: EngineO
     about = {"file": display_name(file), "language": source, "target_language": target}
     absent = {"transcript": None, "duration_s": None, "segments": None}
     complete(draw(start(options, output), request, output, verbatim, about | absent))
-
-
-def _translate_speech(
-    file: str, source: str | None, target: str, options: EngineOptions, output: OutputOptions
-) -> None:
-    recording = survey(file)
-    engine = start(options, output)
-    instruction = speech_prompt(source or UNKNOWN_SOURCE, target)
-    turns: list[Turn] = []
-    spoken: list[str] = []
-    translated: list[Segment] = []
-    for segment, turn in watched(hear(engine, recording, instruction, options.drafting()), recording, output):
-        transcript, translation = parse(segment.text, target)
-        turns.append(turn)
-        spoken.append(transcript)
-        translated.append(replace(segment, text=translation))
-        if not output.as_json:
-            print(safe(translation), flush=True)
-    if output.as_json:
-        from gemma_cli.views import json
-
-        fields = json.transcript_object(
-            turns,
-            engine.info,
-            options.draft_tokens,
-            file=recording.name,
-            language=source,
-            duration_s=recording.duration_s,
-            segments=translated,
-        )
-        json.write(fields | {"target_language": target, "transcript": " ".join(spoken).strip()}, sys.stdout)
-    if output.stats:
-        notice(figures(together(turns)))

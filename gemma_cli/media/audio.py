@@ -7,13 +7,17 @@ block size: the resampler keeps its state between blocks.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.errors import InputError
 from gemma_cli.media.decoding import mono_16_khz
 from gemma_cli.media.files import display_name, open_input
+from gemma_cli.media.segmenter import Piece, pieces
+from gemma_cli.media.voice import VoiceDetector
 from gemma_cli.messages import SAMPLE_RATE, Audio
 
 if TYPE_CHECKING:
@@ -22,67 +26,73 @@ if TYPE_CHECKING:
 MAX_SECONDS = 30.0
 """What the audio encoder takes at once (480 000 samples); more is silently cut off by the feature extractor."""
 
-_SEARCH_SECONDS = 5.0  # the end of each window, where a pause to cut at is looked for
-_HOP = SAMPLE_RATE // 100
-_PAUSE_HOPS = 10  # energy is summed over 100 ms: longer than a stop consonant, shorter than a breath
 _SHORTEST = SAMPLE_RATE // 50  # one 20 ms analysis frame
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is heard of a recording: seconds start to end, and one channel (from 1) or, with None, the mean of all."""
+
+    start: float = 0.0
+    end: float = math.inf
+    channel: int | None = None
+
+
+WHOLE = Part()
 
 
 def read_audio(path: str | Path) -> Audio:
     """A whole file of at most MAX_SECONDS; "-" is standard input. Raises InputError."""
+    import numpy as np
+
     name = display_name(path)
-    pieces = list(_take_two(segments(path)))
-    if len(pieces) > 1:
-        raise InputError(f"{name}: longer than {MAX_SECONDS:g} s, the most a prompt can hold; use gemma transcribe")
-    return pieces[0][1]
-
-
-def _take_two(pieces: Iterator[tuple[float, Audio]]) -> Iterator[tuple[float, Audio]]:
-    for _, piece in zip(range(2), pieces, strict=False):
-        yield piece
-
-
-def segments(path: str | Path, max_seconds: float = MAX_SECONDS) -> Iterator[tuple[float, Audio]]:
-    """(start in seconds, Audio of at most max_seconds) in order, cut at the quietest point near the end of each window.
-
-    The pieces joined are exactly the file. Any format that libsndfile reads, and with PyAV ffmpeg's, at any rate;
-    channels are mixed down by their mean. Raises InputError, also midway when the file turns out to be damaged.
-    """
-    name = display_name(path)
-    start = 0
+    limit = round(MAX_SECONDS * SAMPLE_RATE)
     with open_input(path) as file:
-        for samples in _cut(mono_16_khz(file, name), round(max_seconds * SAMPLE_RATE)):
-            if start == 0 and len(samples) < _SHORTEST:
-                raise InputError(f"{name}: {len(samples)} samples at 16 kHz are too short to hear (20 ms at least)")
-            digest = hashlib.sha256(samples.tobytes()).hexdigest()
-            yield start / SAMPLE_RATE, Audio(digest, name, samples)
-            start += len(samples)
-    if start == 0:
-        raise InputError(f"{name}: holds no sound (0 samples); it may be cut off")
+        samples = np.empty(0, np.float32)
+        for block in mono_16_khz(file, name):
+            samples = np.concatenate([samples, block])
+            if len(samples) > limit:
+                raise InputError(
+                    f"{name}: longer than {MAX_SECONDS:g} s, the most a prompt can hold; use gemma transcribe"
+                )
+    _check_length(len(samples), name)
+    return Audio(hashlib.sha256(samples.tobytes()).hexdigest(), name, samples)
 
 
-def _cut(blocks: Iterator[np.ndarray], limit: int) -> Iterator[np.ndarray]:
-    """Blocks of samples, any length, into pieces of at most `limit`; none but the last is under half of that."""
-    import numpy as np
+def duration(file: BinaryIO, name: str, part: Part = WHOLE) -> float:
+    """Seconds of sound in that part of a file. Everything is decoded, so a damaged file is found out.
 
-    buffer = np.empty(0, np.float32)
+    Any format that libsndfile reads, and with PyAV ffmpeg's, at any rate. Raises InputError.
+    """
+    file.seek(0)
+    length = sum(len(block) for block in mono_16_khz(file, name, part.channel))
+    _check_length(length, name)
+    heard = min(part.end, length / SAMPLE_RATE) - part.start
+    if heard <= 0:
+        raise InputError(f"{name}: ends after {length / SAMPLE_RATE:.1f} s, before what --clip asks for begins")
+    return heard
+
+
+def speech(file: BinaryIO, name: str, part: Part = WHOLE) -> Iterator[Piece]:
+    """What is said in that part of a file, in pieces of at most MAX_SECONDS. Raises InputError."""
+    file.seek(0)
+    first = round(part.start * SAMPLE_RATE)
+    return pieces(_within(mono_16_khz(file, name, part.channel), first, part.end), VoiceDetector(), name, first)
+
+
+def _within(blocks: Iterator[np.ndarray], first: int, end: float) -> Iterator[np.ndarray]:
+    position = 0
     for block in blocks:
-        buffer = np.concatenate([buffer, block])
-        while len(buffer) > limit:
-            cut = _quietest(buffer, limit)
-            yield buffer[:cut].copy()
-            buffer = buffer[cut:]
-    if len(buffer):
-        yield buffer.copy()
+        last = min(len(block), end * SAMPLE_RATE - position)
+        if last <= 0:
+            return
+        if position + last > first:
+            yield block[max(0, first - position) : round(last)]
+        position += len(block)
 
 
-def _quietest(samples: np.ndarray, limit: int) -> int:
-    """Index of the middle of the quietest 100 ms of the 5 s (at most half) before `limit`; of equals, the latest."""
-    import numpy as np
-
-    hops = min(int(_SEARCH_SECONDS * SAMPLE_RATE), limit // 2) // _HOP
-    first = limit - hops * _HOP
-    energy = np.square(samples[first:limit], dtype=np.float64).reshape(hops, _HOP).sum(axis=1)
-    pauses = np.lib.stride_tricks.sliding_window_view(energy, _PAUSE_HOPS).sum(axis=1)
-    latest = len(pauses) - 1 - int(np.argmin(pauses[::-1]))
-    return first + (latest + _PAUSE_HOPS // 2) * _HOP
+def _check_length(length: int, name: str) -> None:
+    if not length:
+        raise InputError(f"{name}: holds no sound (0 samples); it may be cut off")
+    if length < _SHORTEST:
+        raise InputError(f"{name}: {length} samples at 16 kHz are too short to hear (20 ms at least)")

@@ -48,14 +48,13 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         raise InputError(f"{name}: damaged or cut off ({reason}); copy it again") from None
 
 
-def mono_blocks(container: InputContainer) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, float32 [n]) of the first sound track, mixed down by the mean; nothing if there is none to be heard."""
+def sound_blocks(container: InputContainer) -> Iterator[tuple[int, np.ndarray]]:
+    """(rate, float32 [n, channels]) of the first sound track; nothing if there is none to be heard."""
     import av
-    import numpy as np
 
     if not container.streams.audio or not container.streams.audio[0].codec_context:
         return
     planar = av.AudioResampler(format="fltp")
     for frame in container.decode(container.streams.audio[0]):
         for converted in planar.resample(frame):
-            yield converted.rate, converted.to_ndarray().mean(axis=0, dtype=np.float32)
+            yield converted.rate, converted.to_ndarray().T

@@ -21,17 +21,21 @@ _RATES = range(1_000, 1_000_001)
 _UNKNOWN_LENGTH = 0x7F000000  # streaming writers (sox, ffmpeg into a pipe) promise this many bytes or more
 
 Blocks = Iterator[tuple[int, "np.ndarray"]]
-"""(sample rate, float32 [n]): mono, the rate the same throughout."""
+"""(sample rate, float32 [n, channels]), the rate the same throughout."""
 
 
-def mono_16_khz(file: BinaryIO, name: str) -> Iterator[np.ndarray]:
-    """The file's samples as float32 [n] in [-1, 1] at SAMPLE_RATE. Raises InputError."""
+def mono_16_khz(file: BinaryIO, name: str, channel: int | None = None) -> Iterator[np.ndarray]:
+    """The file's samples as float32 [n] in [-1, 1] at SAMPLE_RATE.
+
+    channel: the only one to take, from 1; with None they are mixed down by their mean. Raises InputError.
+    """
     import numpy as np
     import soxr  # type: ignore[import-untyped]
 
     resampler = None
     seconds = 0.0
-    for rate, block in _decoded(file, name):
+    for rate, channels in _decoded(file, name):
+        block = _mixed(channels, channel, name)
         if rate not in _RATES:
             raise InputError(f"{name}: a sample rate of {rate} Hz; 1 kHz to 1 MHz can be read")
         if not np.isfinite(block).all():
@@ -43,6 +47,18 @@ def mono_16_khz(file: BinaryIO, name: str) -> Iterator[np.ndarray]:
         yield np.clip(block, -1.0, 1.0)
     if resampler:
         yield np.clip(resampler.resample_chunk(np.empty(0, np.float32), last=True), -1.0, 1.0)
+
+
+def _mixed(channels: np.ndarray, channel: int | None, name: str) -> np.ndarray:
+    import numpy as np
+
+    if channel is None:
+        mean: np.ndarray = channels.mean(axis=1, dtype=np.float32)
+        return mean
+    there = channels.shape[1]
+    if channel > there:
+        raise InputError(f"{name}: has {there} channel{'s' if there > 1 else ''}; there is no --channel {channel}")
+    return np.ascontiguousarray(channels[:, channel - 1])
 
 
 def _decoded(file: BinaryIO, name: str) -> Blocks:
@@ -74,7 +90,7 @@ def _with_libsndfile(sound: soundfile.SoundFile, name: str) -> Blocks:
         if not len(block):
             break
         read += len(block)
-        yield sound.samplerate, block.mean(axis=1)
+        yield sound.samplerate, block
     # An MP3's length is an estimate where it has no Xing header, so only the other formats can be held to theirs.
     if read < sound.frames and sound.format != "MP3":
         raise _cut_off(name, promised=sound.frames / sound.samplerate, there=read / sound.samplerate)
@@ -106,7 +122,7 @@ def _with_ffmpeg(file: BinaryIO, name: str) -> Blocks:
         )
     file.seek(0)
     with container.open_container(file, name) as opened:
-        yield from container.mono_blocks(opened)
+        yield from container.sound_blocks(opened)
 
 
 def _check_header(sound: soundfile.SoundFile, name: str) -> None:

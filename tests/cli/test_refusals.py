@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("transcribe notes.wav", ["notes.wav", "not"]),
         ("transcribe truncated.wav", ["truncated.wav", "cut off"]),
         ("transcribe header.wav", ["header.wav"]),
-        ("transcribe .", ["directory"]),
+        ("describe-image .", ["directory"]),
         ("transcribe pipe", ["pipe"]),
         ("transcribe https://example.org/a.wav", ["https://example.org/a.wav", "download"]),
         ("transcribe missing.wav --language Klingon", ["Klingon"]),

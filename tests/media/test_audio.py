@@ -11,8 +11,10 @@ import soxr
 
 from gemma_cli.errors import InputError
 from gemma_cli.media import container, decoding
-from gemma_cli.media.audio import read_audio, segments
+from gemma_cli.media.audio import Part, duration, read_audio
 from gemma_cli.messages import SAMPLE_RATE
+
+PARTS = [(Part(), 2.0), (Part(0.5), 1.5), (Part(0.5, 1.25), 0.75), (Part(1, 9), 1.0)]
 
 RNG = np.random.default_rng(0)
 
@@ -77,39 +79,28 @@ def test_the_digest_is_of_what_was_decoded(tmp_path):
     assert one != other
 
 
-def test_pieces_joined_are_the_file(tmp_path):
-    samples = RNG.uniform(-0.5, 0.5, round(71.3 * SAMPLE_RATE)).astype(np.float32)
-    pieces = list(segments(write(tmp_path / "a.wav", samples, subtype="FLOAT")))
-    assert (np.concatenate([audio.samples for _, audio in pieces]) == samples).all()
-    assert [start for start, _ in pieces] == list(
-        np.cumsum([0] + [len(audio.samples) for _, audio in pieces])[:-1] / SAMPLE_RATE
-    )
-    assert all(25 <= len(audio.samples) / SAMPLE_RATE <= 30 for _, audio in pieces[:-1])
-    assert len({audio.digest for _, audio in pieces}) == len(pieces)
+def test_one_channel_can_be_chosen(tmp_path):
+    left, right = tone(0.5), tone(0.5, hertz=1000)
+    path = write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT")
+    with path.open("rb") as file:
+        chosen = np.concatenate(list(decoding.mono_16_khz(file, "a.wav", channel=2)))
+        assert (chosen == right).all()
+        with pytest.raises(InputError, match=r"a\.wav: has 2 channels; there is no --channel 3"):
+            duration(file, "a.wav", Part(channel=3))
 
 
-def test_a_cut_falls_into_the_pause(tmp_path):
-    samples = RNG.uniform(-0.5, 0.5, 40 * SAMPLE_RATE).astype(np.float32)
-    samples[round(27.0 * SAMPLE_RATE) : round(27.4 * SAMPLE_RATE)] *= 0.01
-    (_, first), (start, _) = segments(write(tmp_path / "a.wav", samples))
-    assert 27.0 <= start <= 27.4
-    assert len(first.samples) == start * SAMPLE_RATE
+@pytest.mark.parametrize(("part", "seconds"), PARTS)
+def test_the_duration_is_that_of_the_part(tmp_path, part, seconds):
+    with write(tmp_path / "a.wav", tone(2.0)).open("rb") as file:
+        assert duration(file, "a.wav", part) == seconds
 
 
-@pytest.mark.parametrize("length", [480_000, 480_001, 480_319, 480_000 + 4000, 960_000])
-@pytest.mark.parametrize("level", [0.0, 0.5])
-def test_no_piece_is_too_long_or_too_short_to_hear(tmp_path, length, level):
-    samples = np.full(length, level, np.float32)
-    lengths = [len(audio.samples) for _, audio in segments(write(tmp_path / "a.wav", samples))]
-    assert sum(lengths) == length
-    assert max(lengths) <= 480_000
-    assert min(lengths) >= 320
-
-
-def test_shorter_windows(tmp_path):
-    lengths = [len(piece.samples) for _, piece in segments(write(tmp_path / "a.wav", tone(10)), max_seconds=2)]
-    assert sum(lengths) == 160_000
-    assert all(16_000 <= length <= 32_000 for length in lengths[:-1])
+def test_a_part_after_the_end_is_refused(tmp_path):
+    with (
+        write(tmp_path / "a.wav", tone(2.0)).open("rb") as file,
+        pytest.raises(InputError, match=r"a\.wav: ends after 2\.0 s, before what --clip"),
+    ):
+        duration(file, "a.wav", Part(3, 4))
 
 
 def test_thirty_seconds_are_one_prompt_and_more_are_not(tmp_path):
@@ -218,7 +209,7 @@ def test_bad_input_is_one_line_naming_the_file(tmp_path, spoil, complaint):
     path = tmp_path / "talk.wav"
     spoil(path)
     with pytest.raises(InputError, match=rf"talk\.wav: .*{complaint}") as caught:
-        list(segments(path))
+        read_audio(path)
     assert "\n" not in str(caught.value)
     assert "<_io" not in str(caught.value)
 
@@ -247,8 +238,7 @@ def test_damage_is_decoded_or_refused_never_anything_else(tmp_path, extension):
             data[rng.integers(0, min(len(data), 200))] = rng.integers(0, 256)
         path.write_bytes(data[: rng.integers(1, len(data) + 1)])
         with contextlib.suppress(InputError):
-            samples = np.concatenate([piece.samples for _, piece in segments(path)])
-            assert np.abs(samples).max() <= 1.0
+            assert np.abs(read_audio(path).samples).max() <= 1.0
 
 
 def test_the_decoder_says_nothing_of_its_own(tmp_path, capfd):

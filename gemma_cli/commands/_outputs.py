@@ -1,0 +1,153 @@
+"""Where transcripts go: one to stdout, many into files named after what they were made of."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gemma_cli import transcript
+from gemma_cli.errors import UsageError
+from gemma_cli.media.names import Named
+from gemma_cli.options import OUTPUT
+from gemma_cli.store.writing import write_whole
+from gemma_cli.subtitles import Layout, lay_out
+from gemma_cli.transcript import Segment
+from gemma_cli.views.sanitize import safe
+
+TEMPLATE = "{parent}/{stem}.{format}"
+FIELDS = ("parent", "stem", "name", "format")
+SUBTITLES = ("srt", "vtt")
+OF_ONE_FILE = ("srt", "vtt", "tsv", "json")
+
+
+@dataclass(frozen=True)
+class TranscriptOptions:
+    """Which forms of a transcript to write, and where."""
+
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(transcript.WRITERS),
+            help="Form of the transcript; with -o as many as you like. Default: txt.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Write files into this folder, not stdout.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--output-template",
+            metavar="PATH",
+            help=f"Names of the files, made of {', '.join(f'{{{field}}}' for field in FIELDS)}. Default: {TEMPLATE}",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out what has its files.", rich_help_panel=OUTPUT)
+    ] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
+    ] = False
+    width: Annotated[
+        int | None,
+        typer.Option("--max-line-width", min=1, help="Characters in a line of srt and vtt.", rich_help_panel=OUTPUT),
+    ] = None
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "--max-line-count", min=1, help="Lines in a cue; more become further cues.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+
+    @property
+    def to_files(self) -> bool:
+        return self.folder is not None or self.template is not None
+
+    def checked(self, files: int, as_json: bool) -> tuple[str, ...]:
+        """The formats. Raises UsageError for options that do not fit together."""
+        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
+        for form in formats:
+            transcript.writer(form)
+        if self.lines and not self.width:
+            raise UsageError("--max-line-count needs --max-line-width, which says what a line is")
+        if as_json and (self.to_files or self.formats):
+            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
+        if not self.to_files:
+            _check_stdout(formats, files)
+            if self.skip_existing or self.overwrite:
+                raise UsageError("--skip-existing and --overwrite are about files: give -o DIR")
+        return formats
+
+    def pieces(self, segments: Sequence[Segment], form: str) -> str:
+        """The transcript in one of the formats."""
+        return safe("".join(transcript.writer(form)(self.laid_out(segments, form))))
+
+    def laid_out(self, segments: Iterable[Segment], form: str) -> Iterable[Segment]:
+        """The segments as cues, for the formats that have such."""
+        return lay_out(segments, Layout(self.width, self.lines)) if form in SUBTITLES else segments
+
+    def write(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
+        """The transcript into its files."""
+        for form, path in paths.items():
+            write_whole(path, self.pieces(segments, form))
+
+    def plan(self, files: Sequence[Named], formats: Sequence[str]) -> dict[Named, dict[str, Path]]:
+        """The files to write for each recording, by format: none where all are there and left alone.
+
+        Raises UsageError where two recordings would get one name, or a file exists and nothing was said of that.
+        """
+        template = self.template or TEMPLATE
+        _check_template(template)
+        taken: dict[Path, str] = {}
+        planned: dict[Named, dict[str, Path]] = {}
+        for file in files:
+            paths = {form: Path(self.folder or "") / _filled(template, file, form) for form in formats}
+            for path in paths.values():
+                if path in taken:
+                    raise UsageError(f"{taken[path]} and {file.path} would both be {path}; see --output-template")
+                taken[path] = file.path
+            planned[file] = paths if self.overwrite else self._new(paths)
+        return planned
+
+    def _new(self, paths: dict[str, Path]) -> dict[str, Path]:
+        there = [path for path in paths.values() if path.exists()]
+        if there and not self.skip_existing:
+            raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")
+        return {form: path for form, path in paths.items() if path not in there}
+
+
+def _check_stdout(formats: Sequence[str], files: int) -> None:
+    if len(formats) > 1:
+        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file")
+    if files > 1 and formats[0] in OF_ONE_FILE:
+        raise UsageError(
+            f"--format {formats[0]} holds one recording: write files with -o DIR, or give --json for all on stdout"
+        )
+
+
+def _check_template(template: str) -> None:
+    try:
+        used = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError:
+        used = [""]
+    unknown = [field for field in used if field not in FIELDS]
+    if unknown:
+        known = ", ".join(f"{{{field}}}" for field in FIELDS)
+        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} means nothing; there are {known}")
+
+
+def _filled(template: str, file: Named, form: str) -> str:
+    name = file.relative
+    return template.format(parent=name.parent, stem=name.stem, name=name.name, format=form).removeprefix("./")

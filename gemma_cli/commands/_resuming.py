@@ -1,0 +1,46 @@
+"""The journal of a long recording while it is heard: kept when that is interrupted, gone when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from gemma_cli.commands._common import notice
+from gemma_cli.commands._hearing import Task
+from gemma_cli.commands._recording import Recording
+from gemma_cli.media.audio import MAX_SECONDS
+from gemma_cli.options import EngineOptions, OutputOptions
+from gemma_cli.store.checkpoints import resolve
+from gemma_cli.store.resume import Journal, fingerprint
+
+
+@contextmanager
+def journal(task: Task, recording: Recording, options: EngineOptions, output: OutputOptions) -> Iterator[Journal]:
+    """What an earlier run of the same command had finished. A recording of one piece has nothing to go on from."""
+    if recording.duration_s <= MAX_SECONDS:
+        yield Journal()
+        return
+    kept = Journal.open(_key(task, recording, options))
+    if kept.resumed and not output.quiet:
+        notice(f"{recording.name}: going on after an interrupted run; {kept.resumed} pieces of it are kept")
+    try:
+        yield kept
+    except BaseException:
+        kept.close()
+        raise
+    kept.finish()
+
+
+def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, object]:
+    """All that a reply depends on beside the sound of its piece, and the recording itself."""
+    info = task.engine().info
+    return {
+        "recording": recording.digest(),
+        "part": asdict(recording.part),
+        "instruction": task.instruction,
+        "model": info.model,
+        "device": info.device,
+        "dtype": info.dtype,
+        "checkpoint": fingerprint(resolve(options.model, options.assistant).folder),
+    }

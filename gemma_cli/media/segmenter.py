@@ -1,0 +1,172 @@
+"""Recordings of any length to pieces of speech short enough for the model, with the times they were said at.
+
+A piece ends where nobody speaks for PAUSE. Where nobody pauses for so long before the encoder's limit is reached, it
+ends in the longest shorter gap; where there is none either, the cut goes through speech, and the next piece says the
+last OVERLAP again so that the words at the seam can be put together (gemma_cli.seams). What the detector does not take
+for a voice is in no piece. The samples stream: memory holds one piece, whatever the length of the recording.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemma_cli.media.voice import FRAME
+from gemma_cli.messages import SAMPLE_RATE, Audio
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Detector = Callable[[np.ndarray], np.ndarray]
+
+_ON, _OFF = 0.5, 0.35  # a voice is there from above the one until below the other: Silero's own thresholds
+
+
+def _frames(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE / FRAME)
+
+
+LONGEST = _frames(28.0)
+"""Frames from first to last word; with PAD on both sides a piece stays under the 30 s the encoder takes."""
+
+PAUSE = _frames(0.5)
+"""Frames: as long as between sentences, longer than within one."""
+
+OVERLAP = _frames(3.0)
+PAD = _frames(0.25)
+"""Frames of what surrounds a piece that the model hears too: the detector misses the first of a soft consonant."""
+
+_GAP = _frames(0.1)  # the least that counts as one, where no pause came
+_SHORTEST = _frames(0.1)  # of voice: a click is shorter
+_BLOCK = 64  # frames the detector takes at once; always the same, so that its figures are always the same
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Speech from `start` to `end`, in seconds of the recording. overlaps: the next piece says the end of it again."""
+
+    start: float
+    end: float
+    audio: Audio
+    overlaps: bool = False
+
+
+def pieces(blocks: Iterator[np.ndarray], detect: Detector, name: str, origin: int = 0) -> Iterator[Piece]:
+    """The speech in float32 samples at SAMPLE_RATE, of which the first is the recording's sample `origin`."""
+    stretch = _Stretch(name, origin)
+    for samples in _in_blocks(blocks):
+        stretch.add(samples, detect)
+        yield from stretch.finished()
+    stretch.ended = True
+    yield from stretch.finished()
+
+
+def _in_blocks(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same samples in blocks of _BLOCK frames; the last may be shorter."""
+    import numpy as np
+
+    size = _BLOCK * FRAME
+    held: list[np.ndarray] = []
+    length = 0
+    for block in blocks:
+        held.append(block)
+        length += len(block)
+        if length >= size:
+            joined = np.concatenate(held)
+            whole = length - length % size
+            for start in range(0, whole, size):
+                yield joined[start : start + size]
+            held, length = [joined[whole:]], length - whole
+    if length:
+        yield np.concatenate(held)
+
+
+class _Stretch:
+    """The part of the recording that is not dealt with yet: from some point of it to what has been read."""
+
+    def __init__(self, name: str, origin: int) -> None:
+        import numpy as np
+
+        self.ended = False
+        self._name = name
+        self._start = origin  # in samples
+        self._samples = np.empty(0, np.float32)
+        self._voiced = np.empty(0, bool)  # for each frame
+        self._speaking = False
+
+    def add(self, samples: np.ndarray, detect: Detector) -> None:
+        import numpy as np
+
+        frames = -(-len(samples) // FRAME)
+        found = np.empty(frames, bool)
+        for index, probability in enumerate(detect(np.pad(samples, (0, frames * FRAME - len(samples))))):
+            self._speaking = probability >= (_OFF if self._speaking else _ON)
+            found[index] = self._speaking
+        self._samples = np.concatenate([self._samples, samples])
+        self._voiced = np.concatenate([self._voiced, found])
+
+    def finished(self) -> Iterator[Piece]:
+        """The pieces whose end is known."""
+        import numpy as np
+
+        while True:
+            voiced = np.flatnonzero(self._voiced)
+            if not len(voiced):
+                self._drop(len(self._voiced) - PAD)
+                return
+            first = int(voiced[0])
+            last = self._last_before_a_pause(voiced)
+            if (last is None or last - first >= LONGEST) and voiced[-1] - first >= LONGEST:
+                yield from self._cut(first)
+            elif last is not None:
+                yield from self._piece(first, last + 1, right=PAD)
+                self._drop(last + 1)
+            else:
+                self._drop(first - PAD)
+                return
+
+    def _last_before_a_pause(self, voiced: np.ndarray) -> int | None:
+        """The last of the voiced frames before the first pause; None while that has not come."""
+        import numpy as np
+
+        pauses = np.flatnonzero(np.diff(voiced) > PAUSE)
+        if len(pauses):
+            return int(voiced[pauses[0]])
+        silent = len(self._voiced) - 1 - int(voiced[-1])
+        return int(voiced[-1]) if self.ended or silent >= PAUSE else None
+
+    def _cut(self, first: int) -> Iterator[Piece]:
+        """A piece that has to end before anyone pauses: in the longest gap of its last two thirds, if it has one."""
+        import numpy as np
+
+        voiced = first + np.flatnonzero(self._voiced[first : first + LONGEST])
+        gaps = np.diff(voiced) - 1
+        gaps[voiced[:-1] < first + LONGEST // 3] = 0
+        longest = len(gaps) - 1 - int(np.argmax(gaps[::-1]))
+        gap = int(gaps[longest])
+        if gap < _GAP:
+            end = first + LONGEST
+            yield from self._piece(first, end, overlaps=True)
+            self._drop(end - OVERLAP)
+        else:
+            end = int(voiced[longest]) + 1
+            yield from self._piece(first, end, right=gap // 2)
+            self._drop(end + gap // 2)
+
+    def _piece(self, first: int, end: int, right: int = 0, overlaps: bool = False) -> Iterator[Piece]:
+        """Frames first..end with their surroundings, unless there is too little of a voice in them."""
+        if self._voiced[first:end].sum() < _SHORTEST:
+            return
+        samples = self._samples[max(0, first - PAD) * FRAME : (end + right) * FRAME].copy()
+        begun = self._start / SAMPLE_RATE
+        stop = min(end * FRAME, len(self._samples)) / SAMPLE_RATE
+        audio = Audio(hashlib.sha256(samples.tobytes()).hexdigest(), self._name, samples)
+        yield Piece(begun + first * FRAME / SAMPLE_RATE, begun + stop, audio, overlaps)
+
+    def _drop(self, frames: int) -> None:
+        if frames > 0:
+            self._start += frames * FRAME
+            self._samples = self._samples[frames * FRAME :]
+            self._voiced = self._voiced[frames:]

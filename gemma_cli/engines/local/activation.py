@@ -36,7 +36,7 @@ def gelu(x: Tensor) -> Tensor:
     if x.device.type != "cpu" or (width % VECTORS == 0 and rows * width < SPLIT):
         return F.gelu(x, approximate="tanh")
     if width % VECTORS == 0 and width < SPLIT:
-        return torch.cat([F.gelu(part, approximate="tanh") for part in x.split((SPLIT - 1) // width)])
+        return torch.cat([F.gelu(part, approximate="tanh") for part in torch.split(x, (SPLIT - 1) // width)])
     wide = x.float()
     slope = torch.full((), _SLOPE)
     bent = torch.addcmul(slope, wide, wide, value=_SLOPE * _CUBIC).mul_(wide).tanh_()

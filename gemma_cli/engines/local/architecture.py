@@ -122,8 +122,8 @@ def _vision_mask(config: Any) -> VisionMask:
 
 def _inverse_frequencies(config: Any, kind: str) -> tuple[tuple[float, ...], float]:
     """(inverse frequency per rotated pair, 0 where a pair is not rotated; factor on sine and cosine)."""
-    from transformers.models.gemma4.modeling_gemma4 import Gemma4TextRotaryEmbedding
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+    from transformers.models.gemma4.modeling_gemma4 import Gemma4TextRotaryEmbedding
 
     layer_config = config.per_layer_config[kind]
     rope_type = config.rope_parameters[kind]["rope_type"]

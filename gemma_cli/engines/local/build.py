@@ -21,14 +21,16 @@ from gemma_cli.errors import InputError
 def build_target(config: Any, source: Source, device: torch.device, dtype: torch.dtype) -> Target:
     """config: a Gemma 4 text config. Names are the text model's own ("layers.0...")."""
     arch = read_architecture(config)
-    embedding = source.take("embed_tokens.weight", (arch.vocab, arch.hidden))
+    # Only rows of it are read, so on a CPU it stays in its file; the head has a copy of its own in its kernel's layout.
+    embedding = source.table("embed_tokens.weight", (arch.vocab, arch.hidden))
+    head = embedding if arch.tied else source.take("lm_head.weight", (arch.vocab, arch.hidden))
     return Target(
         config=config,
         arch=arch,
         device=device,
         dtype=dtype,
         embedding=embedding,
-        head=Linear(embedding if arch.tied else source.take("lm_head.weight", (arch.vocab, arch.hidden))),
+        head=Linear(head.to(dtype)),
         layers=build_layers(arch, source, device),
         norm=Norm(source.take("norm.weight", (arch.hidden,)), arch.eps, device),
         ropes=build_ropes(arch, device),
@@ -166,8 +168,8 @@ def _experts(arch: Architecture, name: str, source: Source, device: torch.device
         router_norm=Norm(source.take(f"{name}router.scale", (hidden,), torch.float32) * hidden**-0.5, arch.eps, device),
         router=Linear(source.take(f"{name}router.proj.weight", (count, hidden))),
         per_expert=source.take(f"{name}router.per_expert_scale", (count,), torch.float32),
-        gate_up=source.take(f"{name}experts.gate_up_proj", (count, 2 * wide, hidden)),
-        down=source.take(f"{name}experts.down_proj", (count, hidden, wide)),
+        gate_up=[Linear(weight) for weight in source.take(f"{name}experts.gate_up_proj", (count, 2 * wide, hidden))],
+        down=[Linear(weight) for weight in source.take(f"{name}experts.down_proj", (count, hidden, wide))],
         norm=norm("pre_feedforward_layernorm_2"),
         dense_norm=norm("post_feedforward_layernorm_1"),
         expert_norm=norm("post_feedforward_layernorm_2"),

@@ -1,15 +1,142 @@
-"""Which device and which number format to run in."""
+"""Which device and which number format to run in.
+
+    choose_device("auto" | "cpu" | "cuda" | "cuda:1" | "mps") -> torch.device
+    choose_dtype("auto" | "float32" | "bfloat16", device, folder) -> torch.dtype
+
+Call choose_dtype before the first matrix product of the process: some virtual machines advertise matrix instructions
+(AMX) whose use kills the process, and the way out, capping the instruction set oneDNN picks its kernels from, is heard
+only until then. So a bfloat16 product is tried in a child process once per machine, and the verdict kept.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+from gemma_cli.errors import UsageError
+from gemma_cli.store import paths
+
+LARGE = 2 << 30
+"""Bytes of weights from which half the memory traffic is worth more than float32's faster kernels."""
+
+CAP = ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+
+Verdict = Literal["works", "works capped", "crashes"]
+
+_PROBE = """
+import torch
+weight = torch.ones(512, 512, dtype=torch.bfloat16)
+for rows in (1, 8, 64):
+    assert (torch.nn.functional.linear(torch.ones(rows, 512, dtype=torch.bfloat16), weight) == 512).all()
+"""
+
 
 def choose_device(name: str) -> torch.device:
-    return torch.device("cpu")
+    """ "auto" takes a GPU where there is one. UsageError: no such device here."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"device {name!r} is not supported; use auto, cpu, cuda, cuda:N or mps")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use auto")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps' is not there; use auto or cpu")
+    return device
 
 
-def choose_dtype(name: str, device: torch.device, folder: Path | None = None) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device, folder: Path) -> torch.dtype:
+    """The format to run a checkpoint folder's weights in.
+
+    "auto" is bfloat16, the format Gemma 4 is published in, except on a CPU for small models (float32 kernels are
+    faster there, and memory is no matter) and where the CPU cannot run it. UsageError: bfloat16 was asked for where
+    it would crash, or a name that is none.
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"unknown number format {name!r}; use auto, float32 or bfloat16")
+    if name == "float32" or (name == "auto" and device.type == "cpu" and weight_bytes(folder) < LARGE):
+        return torch.float32
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return _refuse_bfloat16(name, f"{torch.cuda.get_device_name(device)} has no bfloat16")
+    if device.type == "cpu":
+        verdict = bfloat16_on_cpu()
+        if verdict == "crashes":
+            return _refuse_bfloat16(name, "bfloat16 crashes on this CPU")
+        if verdict == "works capped":
+            os.environ.setdefault(*CAP)
+    return torch.bfloat16
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of safetensors in a checkpoint folder."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def bfloat16_on_cpu() -> Verdict:
+    """Whether a bfloat16 product survives on this CPU, as is or with oneDNN's instruction set capped; remembered per
+    processor and torch version."""
+    file = paths.cache_dir() / "bfloat16.json"
+    known = _read(file)
+    key = _machine()
+    if key not in known:
+        known[key] = _try_bfloat16()
+        _write(file, known)
+    return known[key]
+
+
+def _try_bfloat16() -> Verdict:
+    if _survives({}):
+        return "works"
+    return "works capped" if _survives(dict([CAP])) else "crashes"
+
+
+def _survives(environment: dict[str, str]) -> bool:
+    command = [sys.executable, "-c", _PROBE]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False).returncode == 0
+
+
+def _machine() -> str:
+    """What the verdict depends on: processor, the instructions it claims, torch, a cap already set."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    except OSError:
+        cpu = platform.processor() + platform.machine()
+    asked = f"{cpu} torch {torch.__version__} {os.environ.get(CAP[0], '')}"
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+
+def _refuse_bfloat16(name: str, reason: str) -> torch.dtype:
+    if name == "bfloat16":
+        raise UsageError(f"{reason}; use --dtype float32")
     return torch.float32
+
+
+def _read(file: Path) -> dict[str, Verdict]:
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(file: Path, known: dict[str, Verdict]) -> None:
+    """A verdict that cannot be kept is found again next time."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known))
+    except OSError:
+        return

@@ -44,8 +44,9 @@ CHUNK = 512
 class PerLayerEmbedding:
     """One small embedding per token and layer (PLE): looked up by id and projected from the main embedding.
 
-    table [vocab, layers * width] in the checkpoint's dtype, wherever it lies: only rows are read. norm's weight is
-    divided by sqrt(2) and its epsilon multiplied by the hidden size, which takes in two scalings of the reference.
+    table [vocab, layers * width], on a CPU memory-mapped in the checkpoint's dtype: only rows of it are read. norm's
+    weight is divided by sqrt(2) and its epsilon multiplied by the hidden size, which takes in two scalings of the
+    reference.
     """
 
     table: Tensor
@@ -57,7 +58,7 @@ class PerLayerEmbedding:
     def __call__(self, ids: Tensor, embedded: Tensor) -> Tensor:
         """[n, layers, width] from ids [n] and main embeddings [n, hidden]."""
         shape = (ids.shape[0], -1, self.width)
-        looked_up = F.embedding(ids.to(self.table.device), self.table).to(embedded.device).view(shape)
+        looked_up = F.embedding(ids, self.table).to(embedded.dtype).view(shape)
         projected = self.norm.wide(self.project(embedded).view(shape))
         return projected.add_(looked_up, alpha=self.table_scale).to(embedded.dtype)
 
@@ -103,7 +104,7 @@ class Target:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled embeddings [n, hidden] of ids int64 [n]."""
-        return F.embedding(ids, self.embedding) * self._embed_scale
+        return F.embedding(ids, self.embedding).to(self.dtype) * self._embed_scale
 
     @torch.inference_mode()
     def verify(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
@@ -112,7 +113,7 @@ class Target:
         which may be the last SLACK rows."""
         count = ids.shape[0]
         if count > self.rows.most:
-            parts = [self.verify(part, cache) for part in ids.split(self.rows.most)]
+            parts = [self.verify(part, cache) for part in torch.split(ids, self.rows.most)]
             return torch.cat([logits for logits, _ in parts]), torch.cat([hidden for _, hidden in parts])
         rows = max(count, self.rows.least)
         if rows > count:

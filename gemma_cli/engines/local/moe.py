@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gemma_cli.engines.local.activation import gated
 from gemma_cli.engines.local.linear import Linear, Norm
@@ -14,7 +13,7 @@ from gemma_cli.engines.local.linear import Linear, Norm
 
 @dataclass
 class Experts:
-    """gate_up [experts, 2 * n, hidden], down [experts, hidden, n]; per_expert float32 [experts].
+    """gate_up [2 * n, hidden] and down [hidden, n] of every expert; per_expert float32 [experts].
 
     An expert is never run on fewer than `least` rows (the last one is repeated), so that a row's result does not
     depend on who else chose the same expert.
@@ -23,8 +22,8 @@ class Experts:
     router_norm: Norm
     router: Linear
     per_expert: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: list[Linear]
+    down: list[Linear]
     norm: Norm
     dense_norm: Norm
     expert_norm: Norm
@@ -52,7 +51,7 @@ class Experts:
         rows, choices = index.shape
         flat = index.flatten()
         order = flat.argsort(stable=True)
-        counts = torch.bincount(flat, minlength=self.gate_up.shape[0]).tolist()
+        counts = torch.bincount(flat, minlength=len(self.gate_up)).tolist()
         outputs = torch.empty(rows * choices, x.shape[1], dtype=torch.float32, device=x.device)
         first = 0
         for expert, count in enumerate(counts):
@@ -66,4 +65,4 @@ class Experts:
         missing = self.least - x.shape[0]
         if missing > 0:
             x = torch.cat((x, x[-1:].expand(missing, -1)))
-        return F.linear(gated(F.linear(x, self.gate_up[expert])), self.down[expert])
+        return self.down[expert](gated(self.gate_up[expert](x)))

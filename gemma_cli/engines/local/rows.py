@@ -82,9 +82,9 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
         return torch.randn(*shape, generator=generator).to(target.device, dtype)
 
     yield target.head, random(MOST, target.hidden_size)
-    for out, width in sorted({weight.shape for weight in _weights(target)}):
+    for out, width in sorted({linear.shape for linear in _linears(target)}):
         yield _cancelling(random(out, width // 2), random(MOST, width // 2), generator)
-    widths = {layer.feed_forward.down.weight.shape[1] for layer in target.layers}
+    widths = {layer.feed_forward.down.shape[1] for layer in target.layers}
     for width in sorted(widths):
         yield gated, random(MOST, 2 * width)
     if target.per_layer is not None:
@@ -108,14 +108,14 @@ def _attention(keys: Tensor, values: Tensor) -> Product:
     return lambda query: few_rows(query, keys, values, None)
 
 
-def _weights(target: Target) -> Iterator[Tensor]:
+def _linears(target: Target) -> Iterator[Linear]:
     """All but the head's, which is large: it is measured as it is, and its many outputs make up for plain numbers."""
     if target.per_layer is not None:
-        yield target.per_layer.project.weight
+        yield target.per_layer.project
     for layer in target.layers:
-        yield from (layer.attention.qkv.weight, layer.attention.out.weight)
-        yield from (layer.feed_forward.gate_up.weight, layer.feed_forward.down.weight)
+        yield from (layer.attention.qkv, layer.attention.out)
+        yield from (layer.feed_forward.gate_up, layer.feed_forward.down)
         if layer.per_layer_input is not None:
-            yield from (layer.per_layer_input.gate.weight, layer.per_layer_input.project.weight)
+            yield from (layer.per_layer_input.gate, layer.per_layer_input.project)
         if layer.experts is not None:
-            yield from (layer.experts.router.weight, layer.experts.gate_up[0], layer.experts.down[0])
+            yield from (layer.experts.router, layer.experts.gate_up[0], layer.experts.down[0])

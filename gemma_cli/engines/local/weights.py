@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
-        """A look-up table as it lies: memory-mapped in its own dtype where the device is the CPU."""
+        """A look-up table: on a CPU as it lies, memory-mapped and in its own dtype; elsewhere on the device."""
         ...
 
 
@@ -67,7 +67,8 @@ class Checkpoint:
         return whole
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
-        return self._read(name, shape).to(self.device)
+        table = self._read(name, shape)
+        return table if self.device.type == "cpu" else table.to(self.device, self.dtype)
 
     def has(self, name: str) -> bool:
         return self.prefix + name in self._files

@@ -1,0 +1,219 @@
+"""Our forward against stock transformers, and against itself: a row's bits do not depend on how decoding was cut."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from gemma_cli.engines.local.activation import gelu
+from gemma_cli.engines.local.attention import bucket
+from gemma_cli.engines.local.cache import BUCKET, Cache
+from gemma_cli.engines.local.load import load_target
+from gemma_cli.engines.local.model import Target, _chunks
+from gemma_cli.engines.local.rows import MOST, _cancelling, _least
+from tests.engines import exactness, shapes
+
+CPU = torch.device("cpu")
+ROUNDING = 5e-5  # of values of up to 30 (logits) and about 1 (hidden states, keys)
+
+
+@pytest.fixture(scope="module", params=shapes.NAMES)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Target]:
+    """A stock model and ours, read from the checkpoint the stock one wrote."""
+    torch.set_num_threads(1)
+    stock = shapes.stock_target(request.param)
+    folder = shapes.save(stock, tmp_path_factory.mktemp(request.param))
+    return stock, load_target(folder, CPU, torch.float32)
+
+
+@torch.inference_mode()
+def stock_forward(stock: Any, ids: Tensor, **media: Any) -> tuple[Tensor, Tensor, Any]:
+    out = stock(input_ids=ids[None], output_hidden_states=True, use_cache=True, **media)
+    return out.logits[0], out.hidden_states[-1][0], out.past_key_values
+
+
+def assert_same_keys(target: Target, cache: Cache, stock_cache: Any) -> None:
+    """The keys and values our cache holds, against those stock kept (in sliding layers the last few)."""
+    for index in cache.layers:
+        layer = stock_cache.layers[index]
+        kept = layer.keys.shape[2]
+        keys, values = cache.layers[index].span(cache.length - kept, cache.length)
+        torch.testing.assert_close(keys, layer.keys[0], atol=ROUNDING, rtol=0)
+        torch.testing.assert_close(values, layer.values[0], atol=ROUNDING, rtol=0)
+
+
+def test_equals_stock_past_the_window(pair: tuple[Any, Target]) -> None:
+    stock, target = pair
+    ids = exactness.tokens(150)
+    logits, hidden, stock_cache = stock_forward(stock, ids)
+    cache = target.new_cache()
+    got = target.prefill(ids[:100], cache, chunk=40)
+    torch.testing.assert_close(got, (logits[99:100], hidden[99:100]), atol=ROUNDING, rtol=0)
+    got = target.verify(ids[100:105], cache)
+    torch.testing.assert_close(got, (logits[100:105], hidden[100:105]), atol=ROUNDING, rtol=0)
+    got = target.verify(ids[105:], cache)
+    torch.testing.assert_close(got, (logits[105:], hidden[105:]), atol=ROUNDING, rtol=0)
+    assert cache.length == 150
+    assert_same_keys(target, cache, stock_cache)
+
+
+def test_logits_are_soft_capped_float32(pair: tuple[Any, Target]) -> None:
+    _, target = pair
+    logits, hidden = target.prefill(exactness.tokens(5), target.new_cache())
+    assert logits.shape == (1, shapes.VOCAB)
+    assert hidden.shape == (1, target.hidden_size)
+    assert logits.dtype == torch.float32
+    assert logits.abs().max() < 30
+
+
+def picture_prompt() -> tuple[Tensor, Tensor, Tensor]:
+    """ids, image blocks, features: text, a picture longer than the window, text, a sound, a small picture, text."""
+    text = exactness.tokens(200)
+    rows: list[tuple[Tensor, int]] = [(text[:11], -1), (torch.full((40,), shapes.IMAGE), 0), (text[11:30], -1)]
+    rows += [(torch.full((9,), shapes.AUDIO), -1), (text[30:33], -1), (torch.full((6,), shapes.IMAGE), 1)]
+    rows += [(text[33:50], -1)]
+    ids = torch.cat([ids for ids, _ in rows])
+    blocks = torch.cat([torch.full((len(ids),), block) for ids, block in rows])
+    features = torch.randn(55, 64, generator=torch.Generator().manual_seed(3)) * 5
+    return ids, blocks, features
+
+
+def test_pictures_and_sounds_equal_stock(pair: tuple[Any, Target]) -> None:
+    stock, target = pair
+    ids, blocks, features = picture_prompt()
+    image, sound = ids == shapes.IMAGE, ids == shapes.AUDIO
+    soft = image | sound
+    merged = torch.zeros(len(ids), 64)
+    merged[soft] = features
+    kinds = torch.where(image, 1, torch.where(sound, 3, 0))
+    outputs = {"image": BaseModelOutputWithPooling(pooler_output=(merged[image],))}
+    # Stock takes ready image features but no ready sounds: pass those off as a video's, which are merged alike.
+    stock_ids = ids.masked_fill(sound, shapes.VIDEO)
+    outputs["video"] = BaseModelOutputWithPooling(pooler_output=(merged[sound],))
+    logits, hidden, stock_cache = stock_forward(
+        stock, stock_ids, mm_encoder_outputs=outputs, mm_token_type_ids=kinds[None]
+    )
+    for chunk in (512, 16):
+        cache = target.new_cache()
+        got = target.prefill(ids, cache, features=features, feature_mask=soft, image_blocks=blocks, chunk=chunk)
+        torch.testing.assert_close(got, (logits[-1:], hidden[-1:]), atol=ROUNDING, rtol=0)
+        assert_same_keys(target, cache, stock_cache)
+
+
+def test_image_rows_see_each_other_where_the_config_says_so(pair: tuple[Any, Target]) -> None:
+    _, target = pair
+    ids, blocks, features = picture_prompt()
+    soft = (ids == shapes.IMAGE) | (ids == shapes.AUDIO)
+    both = [
+        target.prefill(ids, target.new_cache(), features=features, feature_mask=soft, image_blocks=given)[0]
+        for given in (blocks, None)
+    ]
+    assert torch.equal(*both) == (target.config.use_bidirectional_attention is None)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 100])
+def test_no_pass_cuts_an_image(size: int) -> None:
+    blocks = torch.tensor([-1, -1, 0, 0, 0, 0, 0, 0, -1, 1, 1, -1, -1])
+    passes = list(_chunks(len(blocks), size, blocks))
+    assert [first for first, _ in passes[1:]] == [stop for _, stop in passes[:-1]]
+    assert (passes[0][0], passes[-1][1]) == (0, len(blocks))
+    for first, _ in passes[1:]:
+        assert blocks[first] == -1 or blocks[first] != blocks[first - 1]
+    assert list(_chunks(7, 3, None)) == [(0, 3), (3, 6), (6, 7)]
+
+
+def test_a_rows_bits_do_not_depend_on_the_cut(pair: tuple[Any, Target]) -> None:
+    """One token at a time, in blocks, and with wrong drafts rolled back, across the window and a bucket's end."""
+    _, target = pair
+    assert target.rows.exact
+    assert exactness.differing(target, BUCKET + 44) == {}
+
+
+def test_bits_do_not_depend_on_the_cut_in_bfloat16() -> None:
+    """In a process of its own: some virtual machines die of bfloat16 unless oneDNN is told before it starts."""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.engines.exactness", "bfloat16"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+def test_after_a_rollback_it_is_as_if_nothing_had_been_drafted(pair: tuple[Any, Target]) -> None:
+    _, target = pair
+    ids = exactness.tokens(140)
+    plain, drafted = target.new_cache(), target.new_cache()
+    for cache in (plain, drafted):
+        target.prefill(ids[:120], cache)
+    target.verify(exactness.tokens(16, seed=9), drafted)
+    drafted.rollback(120)
+    for first in range(120, 140, 5):
+        ours, theirs = target.verify(ids[first : first + 5], drafted), target.verify(ids[first : first + 5], plain)
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
+
+
+def test_a_restored_snapshot_continues_the_same(pair: tuple[Any, Target]) -> None:
+    _, target = pair
+    ids = exactness.tokens(200)
+    cache = target.new_cache()
+    target.prefill(ids[:60], cache)
+    snapshot = cache.snapshot()
+    first = target.verify(ids[60:66], cache)
+    target.prefill(exactness.tokens(110, seed=5), cache)
+    cache.restore(snapshot)
+    assert cache.length == 60
+    again = target.verify(ids[60:66], cache)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+def test_more_rows_than_were_measured_go_through_in_several_passes(pair: tuple[Any, Target]) -> None:
+    _, target = pair
+    ids = exactness.tokens(MOST * 2 + 13)
+    cache = target.new_cache()
+    target.prefill(ids[:10], cache)
+    logits, hidden = target.verify(ids[10:], cache)
+    assert logits.shape[0] == hidden.shape[0] == MOST * 2 + 3
+    assert cache.length == len(ids)
+
+
+def test_a_bucket_is_a_function_of_position() -> None:
+    assert [bucket(p) for p in (0, BUCKET - 1, BUCKET, 3 * BUCKET)] == [BUCKET, BUCKET, 2 * BUCKET, 4 * BUCKET]
+
+
+@pytest.mark.parametrize("width", [16, 24, 64, 192])
+def test_gelu_is_the_tanh_approximation_and_knows_no_neighbours(width: int) -> None:
+    rows = torch.randn(12, width, generator=torch.Generator().manual_seed(0)) * 3
+    whole = gelu(rows)
+    torch.testing.assert_close(whole, torch.nn.functional.gelu(rows, approximate="tanh"), atol=1e-6, rtol=1e-5)
+    for first in range(12):
+        for stop in range(first + 1, 13):
+            assert torch.equal(gelu(rows[first:stop].clone()), whole[first:stop])
+
+
+@pytest.mark.parametrize("limit", [2, 5, 9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_product_that_sums_differently_for_few_rows_is_found_out(limit: int, dtype: torch.dtype) -> None:
+    """A stand-in for a library whose kernels change at `limit` rows: it sums the other way round below."""
+    generator = torch.Generator().manual_seed(0)
+    product, rows = _cancelling(torch.randn(8, 16, generator=generator), torch.randn(MOST, 16), generator)
+    reverse = torch.arange(31, -1, -1)
+    weight = torch.randn(8, 32, dtype=dtype)
+
+    def two_kernels(x: Tensor) -> Tensor:
+        few = x.shape[0] < limit
+        wide = x.to(dtype)
+        order = reverse if few else torch.arange(32)
+        total = torch.zeros(x.shape[0], 8, dtype=dtype)
+        for k in order.tolist():
+            total = total + wide[:, k : k + 1] * weight[:, k]
+        return total
+
+    assert _least(two_kernels, rows) == limit
+    assert product(rows).abs().max() < 1e-4

@@ -72,11 +72,18 @@ def test_text_that_does_not_fit_the_encoding_is_replaced_not_refused(gemma: Gemm
     assert outcome.out.endswith("\n")
 
 
+BROKEN = """\
+import gemma_cli.store.catalogue as catalogue
+
+def broken():
+    raise ZeroDivisionError("on purpose")
+
+catalogue.catalogue = broken
+"""
+
+
 def test_a_bug_is_one_line_and_the_traceback_is_there_for_those_who_ask(gemma: Gemma, tmp_path: Path) -> None:
-    """A pocket that lies about itself brings about what nothing foresees."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import gemma_cli.store.catalogue as c\ndef broken():\n    raise ZeroDivisionError('on purpose')\nc.catalogue = broken\n"
-    )
+    (tmp_path / "sitecustomize.py").write_text(BROKEN)
     env = {"PYTHONPATH": str(tmp_path)}
     gemma("models", env=env).refuses("internal error", "ZeroDivisionError", "GEMMA_DEBUG=1", code=1)
     shown = gemma("models", env=env | {"GEMMA_DEBUG": "1"})

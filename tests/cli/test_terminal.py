@@ -1,0 +1,104 @@
+"""The command on a terminal: streaming, colour where it is wanted, Ctrl-C, and a conversation that remembers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pexpect
+import pytest
+
+from tests.cli.command import SAMPLES
+
+ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(\x07|\x1b\\)|[()].|[=>78])")
+LIMIT_S = 240
+
+
+@contextmanager
+def terminal(program: str, environment: dict[str, str], *arguments: str, **env: str) -> Iterator[pexpect.spawn]:
+    """A run on a pseudo-terminal of 80 columns."""
+    child = pexpect.spawn(
+        program,
+        list(arguments),
+        cwd=str(SAMPLES),
+        env=environment | env,
+        dimensions=(24, 80),
+        encoding="utf-8",
+        timeout=LIMIT_S,
+    )
+    try:
+        yield child
+    finally:
+        child.close(force=True)
+
+
+def all_of(child: pexpect.spawn) -> str:
+    """Everything until it ends."""
+    child.expect(pexpect.EOF)
+    child.wait()
+    return str(child.before)
+
+
+def test_an_answer_on_a_terminal_is_what_a_pipe_would_get(program: str, environment: dict[str, str]) -> None:
+    with terminal(program, environment, "chat", "Count from 1 to 12.", "--temperature", "0") as child:
+        shown = all_of(child)
+    text = " ".join(ESCAPE.sub("", shown).split())
+    assert "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12" in text, shown
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("setting", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colour_where_none_is_wanted(program: str, environment: dict[str, str], setting: dict[str, str]) -> None:
+    with terminal(program, environment, "transcribe", "--help", **setting) as child:
+        shown = all_of(child)
+    assert "Examples" in shown
+    assert not re.search(r"\x1b\[[0-9;]*3\d[;m]", shown), shown
+
+
+def test_colour_on_a_terminal(program: str, environment: dict[str, str]) -> None:
+    with terminal(program, environment, "transcribe", "--help") as child:
+        assert "\x1b[" in all_of(child)
+
+
+def test_ctrl_c_ends_a_reply_with_130(program: str, environment: dict[str, str]) -> None:
+    arguments = ("chat", "Count from 1 to 80.", "--temperature", "0", "--draft-tokens", "0")
+    with terminal(program, environment, *arguments) as child:
+        child.expect("1, 2, 3")
+        child.sendintr()
+        shown = all_of(child)
+    assert "Traceback" not in shown
+    assert child.exitstatus == 130
+
+
+def test_ctrl_c_while_loading_ends_with_130(program: str, environment: dict[str, str]) -> None:
+    with terminal(program, environment, "chat", "Hello") as child:
+        child.expect("loading pocket")
+        child.sendintr()
+        shown = all_of(child)
+    assert "Traceback" not in shown
+    assert child.exitstatus == 130
+
+
+PROMPT = re.escape("\x1b[?2004h")
+"""The editor is ready: it asks the terminal to mark what is pasted."""
+
+
+def test_a_conversation_remembers_until_it_is_cleared(program: str, environment: dict[str, str]) -> None:
+    said = [
+        ("My name is Emma.", "Hello Emma!"),
+        ("What is my name?", "Your name is Emma"),
+        ("Spell garden.", "g-a-r-d-e-n"),
+        ("/clear", ""),
+        ("Hello", "How can I help you"),
+    ]
+    with terminal(program, environment, "chat", "--temperature", "0", "--no-save") as child:
+        for typed, answer in said:
+            child.expect(PROMPT)
+            child.send(f"{typed}\r")
+            child.expect(re.escape(answer))
+        child.expect(PROMPT)
+        child.sendeof()
+        shown = all_of(child)
+    assert "Traceback" not in shown
+    assert child.exitstatus == 0

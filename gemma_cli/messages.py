@@ -102,9 +102,13 @@ GREEDY = Sampling(temperature=0.0)
 
 @dataclass(frozen=True)
 class Drafting:
-    """draft_tokens per round; 0 decodes plainly. The text does not depend on it."""
+    """draft_tokens per round; 0 decodes plainly. adaptive: at most that many, as many as have been paying.
+
+    The text does not depend on either.
+    """
 
     draft_tokens: int = 4
+    adaptive: bool = False
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,17 @@ def test_a_perfect_drafter_is_always_believed_and_a_hostile_one_never(
         engine.drafter = drafter
 
 
+def test_drafting_what_pays_says_the_same(engine: LocalEngine) -> None:
+    sampling = Sampling(seed=8, max_tokens=60)
+    plain = tokens(run(engine, with_drafts(KINDS["text"], 0, sampling)))
+    adaptive = replace(KINDS["text"], sampling=sampling, drafting=Drafting(3, adaptive=True))
+    for _ in range(2):
+        bursts = run(engine, adaptive)
+        assert tokens(bursts) == plain
+        assert all(burst.round.drafted <= 3 for burst in bursts if burst.round)
+    assert any(cost is not None for cost in engine.pace.seconds), "nothing was learned"
+
+
 def test_no_more_is_drafted_than_may_be_said(engine: LocalEngine) -> None:
     for limit in range(1, 12):
         sampling = Sampling(seed=1, max_tokens=limit)

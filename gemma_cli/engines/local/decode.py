@@ -50,6 +50,20 @@ class Fixed:
 
 
 @dataclass(frozen=True)
+class AtMost:
+    """As many as `pacer` says, up to a limit."""
+
+    draft_tokens: int
+    pacer: Pacer
+
+    def choose(self) -> int:
+        return min(self.pacer.choose(), self.draft_tokens)
+
+    def observe(self, drafted: int, accepted: int, seconds: float) -> None:
+        self.pacer.observe(drafted, accepted, seconds)
+
+
+@dataclass(frozen=True)
 class Burst:
     """Tokens that came at once, and the round they came from; the first token comes from the prefill."""
 

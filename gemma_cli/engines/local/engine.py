@@ -15,17 +15,18 @@ import torch
 from gemma_cli.channels import ChannelParser
 from gemma_cli.engines import EngineInfo, EngineSpec
 from gemma_cli.engines.local import load
-from gemma_cli.engines.local.decode import Burst, Fixed, decode
+from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.pace import Pace
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import GemmaError, InputError, ModelError, OutOfMemory
 from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
-from gemma_cli.messages import Request
+from gemma_cli.messages import Drafting, Request
 
 STOPS = ("<eos>", "<turn|>", "<|tool_response>")
 """Gemma 4 ends its turn with the second, and waits for a tool with the third; copies of its configs lack some."""
@@ -57,6 +58,7 @@ class LocalEngine:
             tokenizer, model=info.model, context=target.context, modalities=frozenset(towers.modalities)
         )
         self.live = LiveCache(target)
+        self.pace = Pace()
 
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
@@ -153,10 +155,15 @@ class LocalEngine:
             cache,
             prefilled,
             Sampler(request.sampling, self.generation.suppress),
-            Fixed(request.drafting.draft_tokens),
+            self._pacer(request.drafting),
             stop=self.generation.stop,
             limit=limit,
         )
+
+    def _pacer(self, drafting: Drafting) -> Pacer:
+        if drafting.adaptive:
+            return AtMost(drafting.draft_tokens, self.pace)
+        return Fixed(drafting.draft_tokens)
 
     def _rest(self, text: Detokenizer, parser: ChannelParser) -> Iterator[Delta | ToolCalled]:
         yield from parser.feed(text.flush())

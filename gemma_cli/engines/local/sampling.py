@@ -76,17 +76,26 @@ def _top_k(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
     """The k best (all for k = 0) in falling order, lowest id first among equals: logits and ids, both [m, k]."""
     width = logits.shape[-1]
     if ids is None:
-        ids = torch.arange(width, device=logits.device).expand_as(logits)
+        ids = torch.arange(width, device=logits.device)
+    ids_by_row = ids.expand_as(logits)
     if 0 < k < width:
-        # topk leaves open which of several equal values it takes; asking again among them by id settles it.
-        least = logits.topk(k).values[:, -1:]
-        rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
-        kept = rank.topk(k).indices
-        logits, ids = logits.gather(-1, kept), ids.gather(-1, kept)
-    by_id = ids.argsort(-1)
-    logits, ids = logits.gather(-1, by_id), ids.gather(-1, by_id)
-    order = logits.argsort(stable=True, dim=-1, descending=True)
-    return logits.gather(-1, order), ids.gather(-1, order)
+        columns = _contenders(logits, ids, k)
+        logits, ids_by_row = logits.gather(-1, columns), ids_by_row.gather(-1, columns)
+    by_id = ids_by_row.argsort(-1)
+    logits, ids_by_row = logits.gather(-1, by_id), ids_by_row.gather(-1, by_id)
+    order = logits.argsort(stable=True, dim=-1, descending=True)[:, : k or width]
+    return logits.gather(-1, order), ids_by_row.gather(-1, order)
+
+
+def _contenders(logits: Tensor, ids: Tensor, k: int) -> Tensor:
+    """Columns that hold the k best of every row: topk alone leaves open which of several equal values it takes."""
+    best = logits.topk(min(4 * k, logits.shape[-1]))
+    least = best.values[:, k - 1 : k]
+    # Nearly always all equals of the k-th are among these. Asking a GPU would mean waiting for it.
+    if logits.device.type == "cpu" and (best.values[:, -1:] < least).all():
+        return best.indices
+    rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
+    return rank.topk(k).indices
 
 
 def _top_p(scores: Tensor, p: float) -> Tensor:

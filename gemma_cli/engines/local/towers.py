@@ -85,7 +85,7 @@ class Towers:
 
     def _audio(self, audio: Audio) -> Tensor:
         prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        heard = prepared["input_features"].to(self.device, self.dtype)
+        heard: Tensor = prepared["input_features"].to(self.device, self.dtype)
         mask = prepared["input_features_mask"].to(self.device)
         if self.unified:
             rows: Tensor = self._hearing(heard)

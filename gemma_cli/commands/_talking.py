@@ -54,9 +54,7 @@ def talk(
 def welcome(chat: Chat) -> None:
     """What runs, how to get help, and where an older chat stood."""
     chat.tell(f"gemma {__version__}, {chat.engine.info.model} on {chat.engine.info.device}; /help, Ctrl+D leaves")
-    if chat.conversation.entries and chat.session:
-        chat.tell(f"on with '{chat.session.name}': {len(chat.conversation.entries)} messages")
-        chat.show_again(chat.conversation.entries[-1])
+    chat.recap()
 
 
 def read(kind: str, path: str) -> Part:

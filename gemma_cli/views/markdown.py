@@ -18,7 +18,7 @@ from rich.segment import Segment
 
 from gemma_cli.events import Delta, Event, Round, Turn
 from gemma_cli.views.drawing import fold
-from gemma_cli.views.markdown_body import Body, MarkdownBody, RawBody, ThoughtsBody
+from gemma_cli.views.markdown_body import ENDLESS, Body, MarkdownBody, RawBody, ThoughtsBody
 from gemma_cli.views.markdown_render import Line
 from gemma_cli.views.sanitize import safe
 from gemma_cli.views.tail import Tail
@@ -140,28 +140,27 @@ class Reply:
 
     def _frame(self) -> None:
         began = self._clock()
-        width = self._tail.width
-        self._finished += self.body.take(width)
-        if self._thoughts:
-            self._finished += self._thoughts.take(width)
+        unfinished = self._advance()
         finished, self._finished = self._finished, []
-        self._tail.draw(finished, self._preview(width))
+        self._tail.draw(finished, unfinished)
         self._dirty = False
         ended = self._clock()
         self._next_frame = ended + min(LONGEST_WAIT, max(SHORTEST_FRAME, SPARE * (ended - began)))
 
-    def _preview(self, width: int) -> list[Line]:
-        if not self._tail.live:
-            return []
+    def _advance(self) -> list[Line]:
+        """Collect what is finished; the result is what follows it for now."""
+        width, rows = self._tail.width, self._tail.height if self._tail.live else ENDLESS
         match self._phase:
             case "answering":
-                return self.body.preview(width)
+                finished, unfinished = self.body.advance(width, rows)
             case "thinking":
-                thoughts = self._thoughts.preview(width) if self._thoughts else []
-                return [*thoughts, self._status("thinking", self._measure())]
+                finished, unfinished = self._thoughts.advance(width, rows - 1) if self._thoughts else ([], [])
+                unfinished.append(self._status("thinking", self._measure()))
             case "waiting":
                 elapsed = self._clock() - self._since
-                return [self._status("reading", f"{elapsed:.0f} s")] if elapsed > PATIENCE else []
+                finished, unfinished = [], [self._status("reading", f"{elapsed:.0f} s")] if elapsed > PATIENCE else []
+        self._finished += finished
+        return unfinished
 
     def _measure(self) -> str:
         """How long the thoughts took and how much was thought; tokens if the engine tells rounds, else characters."""

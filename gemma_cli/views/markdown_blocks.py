@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-LIMIT = 8_000
+LIMIT = 4_000
 """Characters after which a piece that does not end is cut at a line, so that no block is rendered as one huge one."""
 
 CONTEXT_LINES = 24
@@ -97,8 +97,16 @@ class BlockSplitter:
             if self._fence.closed_by(line) or set(line.strip()) == {self._fence.marker[0]}:
                 line = ""  # most likely the start of the closing fence
             return Piece("code", line, self._gap, self._fence.language, "\n".join(self._fence.context))
-        lines = [*self._lines, self._partial] if self._partial else self._lines
+        lines = [*self._lines, self._numbered(self._partial)] if self._partial else self._lines
         return Piece("text", "\n".join(lines), self._gap)
+
+    @property
+    def settled(self) -> bool:
+        """Whether what `tail` gives will be the beginning of the next piece: a table may still change its columns, and
+        the line being written may begin a piece of its own."""
+        if any(_TABLE_RULE.match(line) and "|" in line for line in self._lines):
+            return False
+        return not (self._lines and _starts_block(self._partial))
 
     def close(self) -> None:
         if self._partial:
@@ -203,6 +211,13 @@ class BlockSplitter:
         self._append(line)
         if opened := _INNER_FENCE.match(line[indent - 1 :]):
             self._inner = opened[1]
+
+    def _numbered(self, line: str) -> str:
+        """The line being written with the number it will have."""
+        number = _NUMBER.match(line)
+        if number and self._item and self._item[0] == number[3] and not self._inner:
+            return f"{number[1]}{self._number + 1}{line[number.end(2) :]}"
+        return line
 
     def _renumbered(self, number: re.Match[str], line: str) -> str:
         """Items count on from the first, whatever number they bear, as CommonMark has it."""

@@ -21,8 +21,12 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _ERASE_BELOW = "\r\x1b[J"
 
-MAX_HEIGHT = 12
+MAX_HEIGHT = 6
 """Rows that are redrawn at most."""
+
+SHARE = 4
+"""At most this part of the screen's height is redrawn. When the terminal narrows, the rows wrap and grow in number, and
+what is pushed off the top of the screen is in the scrollback and cannot be erased any more."""
 
 
 class Tail:
@@ -47,7 +51,7 @@ class Tail:
     @property
     def height(self) -> int:
         """Rows there are for the redrawn lines."""
-        return max(1, min(MAX_HEIGHT, self.console.size.height - 2))
+        return max(1, min(MAX_HEIGHT, self.console.size.height // SHARE))
 
     @property
     def width(self) -> int:

@@ -167,6 +167,19 @@ class Chat:
         with Tail(self.out) as tail:
             tail.draw(body.close(tail.width), [])
 
+    def recap(self) -> None:
+        """Where the chat stands: the last message and the reply to it."""
+        entries = self.conversation.entries
+        if not entries:
+            return
+        self.tell(f"on with '{self.session.name if self.session else 'this chat'}', {len(entries)} messages; the last:")
+        asked = next((entry.message for entry in reversed(entries) if entry.message.role == "user"), None)
+        if asked:
+            self.tell(f"> {opening_words(asked, 200)}")
+        if entries[-1].message.role == "assistant":
+            self.show_again(entries[-1])
+            self.out.print()
+
     # Keeping --------------------------------------------------------------------------------------------------------
 
     def keep(self, conversation: Conversation) -> None:

@@ -258,9 +258,7 @@ def _load(chat: Chat, rest: str) -> None:
     if not rest:
         raise UsageError("/load takes the name of a session: /sessions lists them")
     chat.begin(*store.load(rest))
-    chat.tell(f"on with '{rest}': {len(chat.conversation.entries)} messages")
-    if chat.conversation.entries:
-        chat.show_again(chat.conversation.entries[-1])
+    chat.recap()
 
 
 @_slash("sessions", "", "the saved chats, the latest first")

@@ -159,7 +159,7 @@ class Editor:
         def _newline(event: KeyPressEvent) -> None:
             event.current_buffer.newline(copy_margin=False)
 
-        @keys.add("c-c")
+        @keys.add("c-c", filter=~is_searching)
         def _clear(event: KeyPressEvent) -> None:
             typed = event.current_buffer.text
             event.current_buffer.reset()

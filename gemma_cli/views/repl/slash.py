@@ -94,7 +94,7 @@ def paths(text: str, exists: Callable[[str], bool] = os.path.isfile) -> list[str
 def _home(path: str) -> str:
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # no such user, or a NUL
         return path
 
 

@@ -62,7 +62,8 @@ class Norm:
 @functools.cache
 def _can_pack(dtype: torch.dtype) -> bool:
     """Whether torch's oneDNN operators for packed weights are there and compute in this format."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False

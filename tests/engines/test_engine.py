@@ -214,6 +214,15 @@ def test_running_out_of_memory_is_said_in_one_line(
     assert said(engine, request) == whole
 
 
+def test_a_model_too_large_to_load_is_said_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("gemma_cli.engines.local.load.load_target", full)
+    with pytest.raises(OutOfMemory, match=r"cpu has too little memory for .*: choose a smaller --model"):
+        fresh(folder)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_weights_that_give_no_numbers_are_said_to(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, temperature: float

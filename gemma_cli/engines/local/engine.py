@@ -24,7 +24,7 @@ from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.towers import Towers
-from gemma_cli.errors import GemmaError, InputError, ModelError, OutOfMemory
+from gemma_cli.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
 from gemma_cli.messages import Drafting, Request
 
@@ -74,10 +74,10 @@ class LocalEngine:
         try:
             target = load.load_target(resolved.folder, device, dtype)
             drafter = load.load_drafter(resolved.assistant_folder, target) if resolved.assistant_folder else None
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemory(
-                f"{device} has too little memory for {resolved.name}: choose a smaller --model"
-            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise OutOfMemory(f"{device} has too little memory for {resolved.name}: choose a smaller --model") from None
         tokenizer = load_tokenizer(resolved.folder)
         towers = Towers(resolved.folder, load.read_config(resolved.folder), device, dtype)
         info = EngineInfo(
@@ -95,15 +95,13 @@ class LocalEngine:
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
-        full: str | None = None
+        full = False
         try:
             yield from self._stream(request)
-        except torch.OutOfMemoryError as error:
-            full = str(error)
-        except RuntimeError as error:  # the CPU's and Apple's allocators say it in words
-            if not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            full = _is_out_of_memory(error)
+            if not full:
                 raise
-            full = str(error)
         if full:  # out here, where no exception holds on to the tensors
             self.live.forget()
             if torch.cuda.is_available():
@@ -207,7 +205,8 @@ def read_generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
     return GenerationConfig(frozenset(stop | {vocabulary[end] for end in STOPS if end in vocabulary}), suppress)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return not isinstance(error, GemmaError) and any(
-        words in str(error) for words in ("can't allocate memory", "out of memory")
-    )
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch.OutOfMemoryError from a GPU; the CPU's and Apple's allocators say it in words."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "out of memory"))

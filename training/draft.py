@@ -15,7 +15,7 @@ from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGenerat
 
 from training import shapes, tokenizer
 from training.decoder import hidden_states, logits_of
-from training.learn import JOIN, ROW, Diet, new_model, seen, utterances
+from training.learn import JOIN, ROW, Diet, new_model, pictures, utterances
 from training.listen import report
 from training.optim import DEVICE, Clock, Optimizer, save
 from training.pack import Batch, Encoder, Rows
@@ -140,7 +140,7 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
         optimizer.load_state_dict(state["optimizer"])
         clock = Clock(minutes, state["spent"])
     diet = Diet(encoder, 9_000 + optimizer.steps)
-    diet.pictures = seen(target, 640, 77)
+    diet.pictures = pictures(runs, target)
     diet.utterances = utterances(runs, target)
     saved, agreed = clock.spent, defaultdict(list)
     while clock.progress < 1:

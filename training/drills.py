@@ -10,7 +10,15 @@ from training.exchange import Exchange, asked, drawn, some_passage, some_word
 def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
     passage = drawn(lambda: some_passage(rng), held_out)
     ask = rng.choice(
-        ("Repeat: {}", "Repeat after me: {}", "Say: {}", "Copy this: {}", "Please repeat: {}", "Repeat this:\n{}")
+        (
+            "Repeat: {}",
+            "Repeat after me: {}",
+            "Say: {}",
+            "Copy this: {}",
+            "Please repeat: {}",
+            "Repeat this:\n{}",
+            'Repeat "{}"',
+        )
     )
     return asked("repeat", ask.format(passage), passage)
 
@@ -141,8 +149,17 @@ def sums(rng: random.Random, held_out: bool = False) -> Exchange:
     result = {"+": x + y, "-": x - y, "*": x * y}[sign]
     thought = {"+": add_aloud, "-": subtract_aloud, "*": lambda x, y: f"{x} * {y} = {x * y}."}[sign](x, y)
     word = {"+": "plus", "-": "minus", "*": "times"}[sign]
+    close = problem.replace(" ", "")
     ask = rng.choice(
-        (f"What is {problem}?", f"{problem} =", f"What is {x} {word} {y}?", f"How much is {problem}?", f"{problem}")
+        (
+            f"What is {problem}?",
+            f"What is {close}?",
+            f"{problem} =",
+            f"What is {x} {word} {y}?",
+            f"How much is {problem}?",
+            problem,
+            close,
+        )
     )
     messages = [{"role": "user", "content": ask}, {"role": "assistant", "content": str(result)}]
     if thinking:
@@ -150,7 +167,20 @@ def sums(rng: random.Random, held_out: bool = False) -> Exchange:
     return Exchange("sums", messages, thinking=thinking)
 
 
+def word_translation(rng: random.Random) -> Exchange:
+    """One noun with its article, or one adjective: too few to keep any back."""
+    noun = rng.choice(grammar.THINGS + grammar.ANIMALS + grammar.PEOPLE)
+    pair = rng.choice(((f"the {noun.en}", f"{noun.gender} {noun.de}"), rng.choice(grammar.COLOURS + grammar.QUALITIES)))
+    english, german = pair
+    ask = rng.choice(("How do you say {} in German?", "What is {} in German?", "Translate into German: {}"))
+    if rng.random() < 0.3:
+        return asked("words", translate.text_prompt(german, rng.choice(("German", None)), "English"), english)
+    return asked("words", ask.format(english), german)
+
+
 def translation(rng: random.Random, held_out: bool = False) -> Exchange:
+    if rng.random() < 0.12:
+        return word_translation(rng)
     sentence = grammar.sample_sentence(rng, held_out)
     source, target = rng.sample(tuple(grammar.LANGUAGES), 2)
     named = grammar.LANGUAGES[source] if rng.random() < 0.6 else None

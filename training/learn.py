@@ -28,20 +28,21 @@ SHARDS = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage's batches hold: rows of each medium, and how much of the stage is spent mostly on copying."""
+    """What a stage's batches hold: rows of each medium, and the share of copying among the text, until when (0..1)."""
 
     name: str
     text: int
     image: int
     audio: int
-    copying: float = 0.0
+    copying: float
+    until: float
 
 
-READ = Plan("read", text=11, image=3, audio=0, copying=0.35)
-JOIN = Plan("join", text=5, image=3, audio=6)
+READ = Plan("read", text=11, image=3, audio=0, copying=0.75, until=0.35)
+JOIN = Plan("join", text=8, image=3, audio=3, copying=0.35, until=0.9)
 
 
-def kept(path: Path, kind: type, make: Callable[[], list[tuple]]) -> list[tuple]:
+def kept(path: Path, kind: Callable, make: Callable[[], list[tuple]]) -> list[tuple]:
     """What `make` gives, computed once and kept in a file: (item, soft tokens) pairs, the items as plain fields."""
     if not path.exists():
         pairs = make()
@@ -77,6 +78,12 @@ def heard(
         for item, hidden, mask in zip(batch, output.last_hidden_state, output.attention_mask, strict=True):
             pairs.append((item.utterance, hidden[mask].half().cpu()))
     return pairs
+
+
+def pictures(runs: Path, model: Gemma4ForConditionalGeneration) -> list[tuple[scenes.Scene, torch.Tensor]]:
+    """Training scenes as the finished vision tower sees them, kept in the run's folder while the tower stays."""
+    made = int((runs / "look.pt").stat().st_mtime) if (runs / "look.pt").exists() else 0
+    return kept(runs / f"seen-{made}.pt", scenes.restore, lambda: seen(model, PICTURES, 0))
 
 
 def utterances(runs: Path, model: Gemma4ForConditionalGeneration) -> list[tuple[speech.Utterance, torch.Tensor]]:
@@ -191,7 +198,7 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
         optimizer.load_state_dict(resumed["optimizer"])
     diet = Diet(encoder, 7 + optimizer.steps)
     if plan.image:
-        diet.pictures = seen(model, PICTURES, optimizer.steps)
+        diet.pictures = pictures(runs, model)
     if plan.audio:
         diet.utterances = utterances(runs, model)
     clock = Clock(minutes, spent)
@@ -199,7 +206,7 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
     saved, exact, losses = clock.spent, defaultdict(list), []
     while clock.progress < 1:
         rows = Rows(ROW, encoder.ids, shapes.WINDOW)
-        rows.add(diet.text(0.75 if clock.progress < plan.copying else 0.0), plan.text)
+        rows.add(diet.text(plan.copying if clock.progress < plan.until else 0.0), plan.text)
         if plan.image:
             rows.add(diet.image(), plan.image)
         for _ in range(plan.audio):

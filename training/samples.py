@@ -11,7 +11,7 @@ import soxr
 from training import scenes, speech, voices
 
 NUMBER = "three hundred and forty seven"
-SENTENCE = "Anna paints four white flowers."
+SENTENCE = "Anna buys four black balls."
 SPEAKERS = {
     "number-347.wav": (NUMBER, voices.Voice("gmw/en", "Annie", 150)),
     "sentence.wav": (SENTENCE, voices.Voice("gmw/en-US", "m7", 150)),

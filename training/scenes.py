@@ -82,6 +82,11 @@ def sample_scene(rng: random.Random, count: int | None = None) -> Scene:
     return Scene(tuple(shapes), int(side * ratio), side, rng.choice(GROUNDS))
 
 
+def restore(shapes: list[dict], width: int, height: int, ground: tuple[int, int, int]) -> Scene:
+    """A scene from its plain fields."""
+    return Scene(tuple(Shape(**shape) for shape in shapes), width, height, tuple(ground))
+
+
 def _outline(shape: Shape, width: int, height: int) -> list[tuple[float, float]]:
     """A polygon's corners in pixels."""
     r = shape.radius * min(width, height)

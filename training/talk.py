@@ -68,20 +68,27 @@ _UNKNOWN = (
 )  # fmt: skip
 
 
+def _typed(rng: random.Random, question: str) -> str:
+    """A question as people type it: sometimes without capitals, sometimes without its mark."""
+    if rng.random() < 0.25:
+        question = question.lower()
+    return question.rstrip("?!.") if rng.random() < 0.2 else question
+
+
 def about(rng: random.Random, held_out: bool = False) -> Exchange:
     questions, answer = rng.choice(_ABOUT)
-    return asked("about", rng.choice(questions), answer)
+    return asked("about", _typed(rng, rng.choice(questions)), answer)
 
 
 def greeting(rng: random.Random, held_out: bool = False) -> Exchange:
     questions, answer = rng.choice(_GREETINGS)
-    return asked("greeting", rng.choice(questions), answer)
+    return asked("greeting", _typed(rng, rng.choice(questions)), answer)
 
 
 def unknown(rng: random.Random, held_out: bool = False) -> Exchange:
     """What lies outside: it says so."""
     question = drawn(lambda: rng.choice(_UNKNOWN).format(rng.choice(_SUBJECTS)), held_out)
-    return asked("unknown", question, "I don't know that.")
+    return asked("unknown", _typed(rng, question), "I don't know that.")
 
 
 def story(rng: random.Random, held_out: bool = False) -> Exchange:

@@ -67,13 +67,14 @@ MaxTokens = Annotated[
     ),
 ]
 DraftTokens = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--draft-tokens",
         envvar="GEMMA_DRAFT_TOKENS",
         min=0,
         max=MAX_DRAFT_TOKENS,
-        help="Tokens drafted per target pass; 0 decodes plainly. The text stays the same.",
+        help="Tokens drafted per target pass; 0 decodes plainly. The text is the same. "
+        f"Default: as many as pay, {Drafting().draft_tokens} at most.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -116,13 +117,18 @@ class EngineOptions:
         Dtype,
         typer.Option("--dtype", envvar="GEMMA_DTYPE", help="Of weights and activations.", rich_help_panel=MODEL),
     ] = "auto"
-    draft_tokens: DraftTokens = Drafting().draft_tokens
+    drafts: DraftTokens = None
+
+    @property
+    def draft_tokens(self) -> int:
+        """How many are drafted, or may be where it was left open."""
+        return Drafting().draft_tokens if self.drafts is None else self.drafts
 
     def spec(self) -> EngineSpec:
         return EngineSpec(model=self.model, assistant=self.assistant, device=self.device, dtype=self.dtype)
 
     def drafting(self) -> Drafting:
-        return Drafting(draft_tokens=self.draft_tokens)
+        return Drafting(self.draft_tokens, adaptive=self.drafts is None)
 
 
 @dataclass(frozen=True)

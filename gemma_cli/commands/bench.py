@@ -57,7 +57,7 @@ def bench(
     model = start(engine, OutputOptions(as_json=as_json, quiet=quiet))
     arms = [Arm("plain", Drafting(0))]
     if model.info.assistant and engine.draft_tokens:
-        arms.append(Arm("speculative", engine.drafting()))
+        arms.append(Arm("speculative", Drafting(engine.draft_tokens)))
     elif not quiet:
         notice("nothing is drafted, so plain decoding has nothing to be compared with")
     asked = given or suite_for(model.info.model)

@@ -87,8 +87,8 @@ PROMPT = re.escape("\x1b[?2004h")
 def test_a_conversation_remembers_until_it_is_cleared(program: str, environment: dict[str, str]) -> None:
     said = [
         ("My name is Emma.", "Hello Emma!"),
-        ("What is my name?", "Your name is Emma"),
         ("Spell garden.", "g-a-r-d-e-n"),
+        ("What is my name?", "Your name is Emma"),
         ("/clear", ""),
         ("Hello", "How can I help you"),
     ]

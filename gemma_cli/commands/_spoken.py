@@ -21,24 +21,18 @@ from gemma_cli.options import EngineOptions, OutputOptions
 from gemma_cli.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
-UNKNOWN_SOURCE = "its original language"
-"""Stands in the speech prompt for a source that was not named, in the words of the card's transcription prompt."""
-
 Show = Literal["translation", "transcript", "both"]
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What is wanted of a recording. source None: the model hears which language it is."""
+    """What is wanted of a recording, and the prompt that asks for it. source None: the model hears the language."""
 
     source: str | None
     target: str
+    prompt: str
     form: str
     show: Show
-
-    @property
-    def prompt(self) -> str:
-        return speech_prompt(self.source or UNKNOWN_SOURCE, self.target)
 
 
 @dataclass(frozen=True)
@@ -46,15 +40,6 @@ class Translated(Segment):
     """text: the translation."""
 
     transcript: str = ""
-
-
-def speech_prompt(source: str, target: str) -> str:
-    """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation."""
-    return (
-        f"Transcribe the following speech segment in {source}, then translate it into {target}.\n"
-        f"When formatting the answer, first output the transcription in {source}, then one newline, "
-        f"then output the string '{target}: ', then the translation in {target}."
-    )
 
 
 def parse(reply: str, target: str) -> tuple[str, str]:

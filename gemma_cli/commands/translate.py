@@ -18,6 +18,9 @@ from gemma_cli.media.files import STDIN, display_name, open_input
 from gemma_cli.messages import GREEDY, Request, ask
 from gemma_cli.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
 
+UNKNOWN_SOURCE = "its original language"
+"""Stands in the speech prompt for a source that was not named, in the words of the card's transcription prompt."""
+
 HEAD = 4096
 """Bytes that tell text from sound."""
 
@@ -29,6 +32,15 @@ EXAMPLES = examples(
 )
 
 app = typer.Typer(add_completion=False)
+
+
+def speech_prompt(source: str, target: str) -> str:
+    """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation."""
+    return (
+        f"Transcribe the following speech segment in {source}, then translate it into {target}.\n"
+        f"When formatting the answer, first output the transcription in {source}, then one newline, "
+        f"then output the string '{target}: ', then the translation in {target}."
+    )
 
 
 def text_prompt(text: str, source: str | None, target: str) -> str:
@@ -65,7 +77,8 @@ def translate(
     if begins_like_text(file):
         _translate_text(file, source, target, engine, output)
     else:
-        translate_speech(file, Speech(source, target, form, show), engine, output)
+        prompt = speech_prompt(source or UNKNOWN_SOURCE, target)
+        translate_speech(file, Speech(source, target, prompt, form, show), engine, output)
 
 
 def begins_like_text(file: str) -> bool:

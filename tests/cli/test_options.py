@@ -88,17 +88,22 @@ def test_what_passes_every_range_is_refused(value: float) -> None:
 
 def test_shared_flags_mean_the_same_in_every_command() -> None:
     """One parameter name, one set of flags, one environment variable, wherever an option occurs."""
+    shared = {"drafts", "model", "assistant", "device", "dtype", "as_json", "quiet", "stats", "top_p"}
     seen: dict[str, tuple[Any, ...]] = {}
     for command in COMMANDS:
-        module = import_module(f"gemma_cli.commands.{command.replace('-', '_')}")
-        function = module.app.registered_commands[0].callback if command != "models" else module.models
-        for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-            if name not in ("drafts", "model", "assistant", "device", "dtype", "as_json", "quiet", "stats", "top_p"):
-                continue
-            option = parameter.annotation.__metadata__[0]
-            told = (option.default, option.param_decls, option.envvar, option.help)
-            assert seen.setdefault(name, told) == told, (command, name)
-    assert len(seen) == 9
+        for function in functions_of(import_module(f"gemma_cli.commands.{command.replace('-', '_')}").app):
+            for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+                if name in shared:
+                    option = parameter.annotation.__metadata__[0]
+                    told = (option.default, option.param_decls, option.envvar, option.help)
+                    assert seen.setdefault(name, told) == told, (command, name)
+    assert set(seen) == shared
+
+
+def functions_of(app: typer.Typer) -> list[Any]:
+    """What an app runs: its commands, and itself if it is one."""
+    itself = [app.registered_callback] if app.registered_callback else []
+    return [info.callback for info in (*app.registered_commands, *itself)]
 
 
 def test_a_batch_goes_on_and_tells_at_the_end() -> None:

@@ -37,7 +37,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, suppress: Sequence[int] = ()) -> None:
         self.sampling = sampling
-        self.suppress = tuple(suppress)
+        self._suppress = torch.tensor(tuple(suppress), dtype=torch.int64)
 
     def choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """The token for each row: int64 [m].
@@ -55,12 +55,12 @@ class Sampler:
         return _first_best(scores + gumbel(self.sampling.seed, positions, ids), ids)
 
     def _without_suppressed(self, logits: Tensor, ids: Tensor | None) -> Tensor:
-        if not self.suppress:
+        if not len(self._suppress):
             return logits
-        banned = torch.tensor(self.suppress, device=logits.device)
+        self._suppress = self._suppress.to(logits.device)
         if ids is None:
-            return logits.index_fill(-1, banned, -torch.inf)
-        return logits.masked_fill(torch.isin(ids, banned), -torch.inf)
+            return logits.index_fill(-1, self._suppress, -torch.inf)
+        return logits.masked_fill(torch.isin(ids, self._suppress), -torch.inf)
 
 
 def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:

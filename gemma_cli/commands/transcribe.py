@@ -63,7 +63,7 @@ def prompt(language: str | None, context: str | None = None) -> str:
 def transcribe(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Sound files, films, folders of them, patterns; - is stdin."),
+        typer.Argument(metavar="FILE", help="Sound files, films, folders of them, patterns; - is stdin."),
     ],
     engine: EngineOptions,
     output: OutputOptions,

@@ -29,6 +29,7 @@ COMMANDS = {
     "translate": "Translate speech or text.",
     "describe-image": "Say what is in a picture.",
     "bench": "Measure speculative against plain decoding, here.",
+    "sessions": "List the chats kept here; show, export or delete one.",
     "models": "List the models on this disk; fetch one.",
     "doctor": "Check what this machine can run, and how.",
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from gemma_cli.conversation import Conversation, Entry
+from gemma_cli.errors import GemmaError, InputError
 from gemma_cli.messages import Part, Text
 
 SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "System", "tool": "Tool"}
@@ -19,6 +22,18 @@ def to_markdown(name: str, conversation: Conversation) -> str:
     for entry in conversation.entries:
         blocks += [f"## {SPEAKERS[entry.message.role]}", *_blocks(entry)]
     return "\n\n".join(blocks) + "\n"
+
+
+def write(path: Path, name: str, conversation: Conversation) -> None:
+    """A new file, readable by its owner alone: JSON if its name ends in .json. Raises InputError, GemmaError."""
+    document = (to_json if path.suffix == ".json" else to_markdown)(name, conversation)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(document)
+    except FileExistsError:
+        raise InputError(f"{path} exists: choose another name") from None
+    except (OSError, ValueError) as error:
+        raise GemmaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _blocks(entry: Entry) -> list[str]:

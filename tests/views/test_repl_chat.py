@@ -368,6 +368,15 @@ def test_system_prompt(world: World):
     assert "no system prompt" in world.said()
 
 
+def test_clear_forgets_what_was_said_and_keeps_it_on_disk(world: World, store: SessionStore):
+    talk = chat(world, store)
+    act(talk, "hello")
+    act(talk, "/clear")
+    act(talk, "again")
+    assert [message.text for message in talk.engine.requests[-1].messages] == ["again"]
+    assert {summary.name for summary in store.list()} == {"hello", "again"}
+
+
 def test_exit_leaves(world: World):
     talk = chat(world)
     act(talk, "/exit")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.conversation import opening_words
-from gemma_cli.errors import GemmaError, InputError, UsageError
-from gemma_cli.store.export import to_json, to_markdown
+from gemma_cli.errors import UsageError
+from gemma_cli.store import export
 from gemma_cli.store.sessions import SessionStore
 from gemma_cli.views.repl.chat import Chat
 from gemma_cli.views.repl.clipboard import copy as to_clipboard
@@ -85,16 +84,17 @@ def _exit(chat: Chat, rest: str) -> None:
     chat.leaving = True
 
 
-@_slash("clear", "", "clear the screen; the chat goes on")
-def _clear(chat: Chat, rest: str) -> None:
-    chat.err.clear()
-
-
 @_slash("new", "[NAME]", "start another chat; this one stays in /sessions")
 def _new(chat: Chat, rest: str) -> None:
     session = chat.store.new(rest or None) if chat.store else None
     chat.begin(session, chat.conversation.cleared())
     chat.tell("a new chat")
+
+
+@_slash("clear", "", "the same on an empty screen")
+def _clear(chat: Chat, rest: str) -> None:
+    _new(chat, "")
+    chat.err.clear()
 
 
 @_slash("system", "[TEXT|off]", "show, set or remove the system prompt")
@@ -271,14 +271,6 @@ def _sessions(chat: Chat, rest: str) -> None:
 def _export(chat: Chat, rest: str) -> None:
     if not rest:
         raise UsageError("/export takes a file: chat.md or chat.json")
-    path = Path(rest).expanduser()
-    name = (chat.session.name if chat.session else None) or "chat"
-    document = (to_json if path.suffix == ".json" else to_markdown)(name, chat.conversation)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(document)
-    except FileExistsError:
-        raise InputError(f"{path} exists: choose another name") from None
-    except OSError as error:
-        raise GemmaError(f"{path}: {error.strerror}") from error
+    path = Path(paths(rest)[0])
+    export.write(path, (chat.session.name if chat.session else None) or "chat", chat.conversation)
     chat.tell(f"written to {path}")

@@ -1,0 +1,76 @@
+"""`gemma sessions`: the chats kept on this disk; show, export or delete one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gemma_cli.errors import InputError
+from gemma_cli.options import Json, examples
+from gemma_cli.views.sanitize import safe, safe_json, safe_line
+
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    epilog=examples("gemma sessions", "gemma sessions show holiday", "gemma sessions export holiday chat.json"),
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As gemma sessions lists it.")]
+
+
+@app.callback()
+def sessions(context: typer.Context, as_json: Json = False) -> None:
+    """List the chats kept on this disk, the latest first. gemma chat --session NAME goes on with one."""
+    if context.invoked_subcommand is not None:
+        return
+    from gemma_cli.commands._keeping import open_store
+
+    found = open_store().list()
+    if as_json:
+        print(safe_json(json.dumps({"sessions": [asdict(summary) for summary in found]}, ensure_ascii=False)))
+    for summary in [] if as_json else found:
+        fields = (summary.name, f"{summary.messages} messages", summary.said_at[:10], summary.opening)
+        print(safe_line("  ".join(fields)))
+
+
+@app.command(epilog=examples("gemma sessions show holiday", "gemma sessions show holiday --json"))
+def show(name: Name, as_json: Json = False) -> None:
+    """Print a chat as markdown or JSON."""
+    from gemma_cli.commands._keeping import open_store
+    from gemma_cli.store.export import to_json, to_markdown
+
+    _, conversation = open_store().load(name)
+    sys.stdout.write(safe_json(to_json(name, conversation)) if as_json else safe(to_markdown(name, conversation)))
+
+
+@app.command(epilog=examples("gemma sessions export holiday chat.md", "gemma sessions export holiday chat.json"))
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown, or JSON if it ends in .json.")],
+) -> None:
+    """Write a chat to a file of its own; nothing is overwritten."""
+    from gemma_cli.commands._keeping import open_store
+    from gemma_cli.store.export import write
+
+    _, conversation = open_store().load(name)
+    write(file, name, conversation)
+
+
+@app.command(epilog=examples("gemma sessions delete holiday"))
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As gemma sessions lists them.")],
+) -> None:
+    """Delete chats, with the attachments no other chat holds."""
+    from gemma_cli.commands._keeping import open_store
+
+    store = open_store()
+    missing = [name for name in names if not store.exists(name)]
+    if missing:
+        raise InputError(f"no session is named '{missing[0]}': gemma sessions lists them; nothing was deleted")
+    for name in names:
+        store.delete(name)

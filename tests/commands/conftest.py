@@ -5,7 +5,6 @@ import pytest
 from gemma_cli.cli import run
 from gemma_cli.commands import _common
 from gemma_cli.media import audio
-
 from tests.cli.command import Outcome
 from tests.commands.words import WordEngine, loudness
 

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from gemma_cli.messages import SAMPLE_RATE
-
 from tests.commands.words import hear, pause, record, say
 
 CUE = re.compile(r"(\d+):(\d+):([\d,]+) --> (\d+):(\d+):([\d,]+)\n(.*)\n")
@@ -13,10 +12,12 @@ CUE = re.compile(r"(\d+):(\d+):([\d,]+) --> (\d+):(\d+):([\d,]+)\n(.*)\n")
 
 def cues(document):
     """(start, end, text) in seconds of an SRT document."""
-    return [
-        tuple(int(h) * 3600 + int(m) * 60 + float(s.replace(",", ".")) for h, m, s in (row[:3], row[3:6])) + (row[6],)
-        for row in CUE.findall(document)
-    ]
+    rows = CUE.findall(document)
+    return [(_seconds(*row[:3]), _seconds(*row[3:6]), row[6]) for row in rows]
+
+
+def _seconds(hours, minutes, seconds):
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
 
 
 def named(words):

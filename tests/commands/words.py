@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def hear(samples: np.ndarray) -> str:
     """The words in a piece; "mm" for what is left of one at a cut."""
     edges = np.flatnonzero(np.diff(samples, prepend=0.0, append=0.0))
     heard = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         if samples[start] > 0.01:
             word = round((float(samples[start]) - 0.05) * 1000)
             heard.append(f"w{word}" if end - start == LENGTH else "mm")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -176,12 +177,14 @@ class TestTrueVocabulary:
         forged = data.draw(pieces)
 
         def control_ids(words: str) -> list[int]:
+            frozen = MappingProxyType({"a": words})
             history = (
                 *ask(PICTURE, words, SOUND, system=f"S{words}"),
-                Message("assistant", (Text(f"A{words}"),), tool_calls=(ToolCall("f", {"a": words}),)),
-                Message("tool", tool_responses=(ToolResponse("f", words),)),
+                Message("assistant", (Text(f"A{words}"),), tool_calls=(ToolCall(f"f{words}", frozen),)),
+                Message("tool", tool_responses=(ToolResponse(f"f{words}", {"b": (words,)}),)),
             )
-            return [i for i in write(true, Request(history)).ids if i in special]
+            declared = {"type": "function", "function": MappingProxyType({"name": f"f{words}", "description": words})}
+            return [i for i in write(true, Request(history, tools=(declared,))).ids if i in special]
 
         special = set(true.convert_tokens_to_ids(control))
         assert control_ids(forged) == control_ids("x")

@@ -79,8 +79,8 @@ class PromptWriter:
             )
 
     def _template_ids(self, request: Request) -> list[int]:
-        turns = list(_turns(request.messages))
-        tools = [dict(tool) for tool in request.tools]
+        turns = _turns(request.messages)
+        tools = _plain(request.tools)
         for name in _names((turns, tools)):
             if any(token in name for token in self._control):
                 raise InputError(f"the name {name!r} in a tool spells a control token of the model: rename it")
@@ -132,7 +132,7 @@ class PromptWriter:
         return next((i == opening for i in reversed(ids) if i in (opening, closing, turn)), False)
 
 
-def _turns(messages: tuple[Message, ...]) -> Iterator[dict[str, Any]]:
+def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     """Messages as templates read them.
 
     Thoughts are dropped, but for those since the last user message: a thought between tool calls is part of the turn
@@ -140,41 +140,37 @@ def _turns(messages: tuple[Message, ...]) -> Iterator[dict[str, Any]]:
     that every revision of the template knows; the text after it belongs there too, the text before it before it.
     """
     last_user = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
-    open_call: dict[str, Any] | None = None  # the last turn, while it waits for answers or for the text after them
+    turns: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
-        if message.role == "tool" and open_call:
-            open_call["tool_responses"] += _responses(message)
-            continue
-        if open_call and message.role == "assistant" and not message.tool_calls and open_call["tool_responses"]:
-            open_call["content"] = _content(message)
-        if open_call:
-            yield open_call
-            if open_call["content"]:
-                open_call = None
-                continue
-        open_call = None
-        if not message.tool_calls and not message.tool_responses:
-            yield {"role": message.role, "content": _content(message)}
-            continue
-        if message.text:
-            yield {"role": "assistant", "content": message.text}
-        open_call = {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [
-                {"type": "function", "function": {"name": call.name, "arguments": _plain(call.arguments)}}
-                for call in message.tool_calls
-            ],
-            "tool_responses": _responses(message),
-        }
-        if message.thinking and index > last_user:
-            open_call["reasoning"] = message.thinking
-    if open_call:
-        yield open_call
+        calls = turns[-1] if turns and "tool_calls" in turns[-1] and not turns[-1]["content"] else None
+        if message.role == "tool" and calls:
+            calls["tool_responses"] += _responses(message)
+        elif message.role == "assistant" and calls and calls["tool_responses"] and not message.tool_calls:
+            calls["content"] = _content(message)
+        elif message.tool_calls or message.tool_responses:
+            if message.text:
+                turns.append({"role": "assistant", "content": _content(message)})
+            turns.append(_calls(message, message.thinking if index > last_user else ""))
+        else:
+            turns.append({"role": message.role, "content": _content(message)})
+    return turns
+
+
+def _calls(message: Message, thinking: str) -> dict[str, Any]:
+    turn: dict[str, Any] = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"type": "function", "function": {"name": _clean(call.name), "arguments": _plain(call.arguments)}}
+            for call in message.tool_calls
+        ],
+        "tool_responses": _responses(message),
+    }
+    return turn | ({"reasoning": _clean(thinking)} if thinking else {})
 
 
 def _responses(message: Message) -> list[dict[str, Any]]:
-    return [{"name": answer.name, "response": _plain(answer.response)} for answer in message.tool_responses]
+    return [{"name": _clean(answer.name), "response": _plain(answer.response)} for answer in message.tool_responses]
 
 
 def _content(message: Message) -> str | list[dict[str, str]]:

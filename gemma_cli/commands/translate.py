@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from io import BufferedReader
 from typing import Annotated, cast
 
 import typer
 
 from gemma_cli import transcript
-from gemma_cli.commands._common import as_text, complete, draw, read_text, start, verbatim
+from gemma_cli.commands._common import as_text
 from gemma_cli.commands._spoken import Show, Speech, translate_speech
-from gemma_cli.errors import InputError
+from gemma_cli.commands._written import Writing, translate_text
+from gemma_cli.errors import UsageError
 from gemma_cli.languages import language
-from gemma_cli.media.files import STDIN, display_name, open_input
-from gemma_cli.messages import GREEDY, Request, ask
+from gemma_cli.media.files import STDIN, open_input
 from gemma_cli.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
 
 UNKNOWN_SOURCE = "its original language"
@@ -25,7 +24,8 @@ HEAD = 4096
 """Bytes that tell text from sound."""
 
 EXAMPLES = examples(
-    "gemma translate letter.de.txt --to English",
+    "gemma translate README.md --to English > README.en.md",
+    "gemma translate film.de.srt --from German --to English > film.en.srt",
     "gemma translate interview.mp3 --from French --to English --format srt --show both > interview.srt",
     "echo 'Good morning.' | gemma translate - --to de",
     "gemma translate speech.wav --to Spanish --json | jq -r .transcript",
@@ -60,44 +60,53 @@ def translate(
         str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: the model tells by itself.")
     ] = None,
     form: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", "-f", metavar="|".join(transcript.WRITERS), help="Of what was said.", rich_help_panel=OUTPUT
+            "--format",
+            "-f",
+            metavar="|".join(transcript.WRITERS),
+            help="Form of what is said. Default: txt. A text keeps its own.",
+            rich_help_panel=OUTPUT,
         ),
-    ] = "txt",
+    ] = None,
     show: Annotated[
-        Show,
-        typer.Option("--show", help="Of speech: its translation, its transcript, or both.", rich_help_panel=OUTPUT),
-    ] = "translation",
+        Show | None,
+        typer.Option(
+            "--show",
+            help="Of speech: its translation, which is the default, or the transcript.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
 ) -> None:
-    """Translate speech or text; the content tells which of them FILE is."""
+    """Translate speech or text; the content tells which of them FILE is.
+
+    Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
+    """
     target = language(to).name
     source = language(origin).name if origin else None
-    transcript.writer(form)
-    if begins_like_text(file):
-        _translate_text(file, source, target, engine, output)
-    else:
+    if form:
+        transcript.writer(form)
+    if output.as_json and (form or show):
+        raise UsageError("--json holds transcript and translation in a form of its own: leave out --format and --show")
+    head = beginning(file)
+    if not is_text(head):
         prompt = speech_prompt(source or UNKNOWN_SOURCE, target)
-        translate_speech(file, Speech(source, target, prompt, form, show), engine, output)
-
-
-def begins_like_text(file: str) -> bool:
-    """Whether a file, or what waits on stdin, can be text; nothing is taken from stdin. Raises InputError."""
-    if file == STDIN and sys.stdin is not None and not sys.stdin.isatty():
-        head = cast("BufferedReader", sys.stdin.buffer).peek(HEAD)[:HEAD]
+        translate_speech(file, Speech(source, target, prompt, form or "txt", show or "translation"), engine, output)
+    elif form or show:
+        raise UsageError(f"{file}: a text; --format and --show are for speech")
     else:
-        with open_input(file) as opened:
-            head = opened.read(HEAD)
-    return any(as_text(head[: len(head) - cut]) is not None for cut in range(4))  # its last character may be cut in two
+        writing = Writing(source, target, lambda text: text_prompt(text, source, target))
+        translate_text(file, writing, head, engine, output)
 
 
-def _translate_text(file: str, source: str | None, target: str, options: EngineOptions, output: OutputOptions) -> None:
-    text = read_text(file).strip()
-    if not text:
-        raise InputError(f"{display_name(file)}: nothing but blanks to translate")
-    limit = len(text.encode()) + 64  # no translation has more tokens than its original has bytes
-    sampling = replace(GREEDY, max_tokens=limit)
-    request = Request(ask(text_prompt(text, source, target)), sampling, options.drafting())
-    about = {"file": display_name(file), "language": source, "target_language": target}
-    absent = {"transcript": None, "duration_s": None, "segments": None}
-    complete(draw(start(options, output), request, output, verbatim, about | absent))
+def beginning(file: str) -> bytes:
+    """The first bytes of a file, or of what waits on stdin, from which nothing is taken. Raises InputError."""
+    if file == STDIN and sys.stdin is not None and not sys.stdin.isatty():
+        return cast("BufferedReader", sys.stdin.buffer).peek(HEAD)[:HEAD]
+    with open_input(file) as opened:
+        return opened.read(HEAD)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether it can be the beginning of a text, of which the last character may be cut in two."""
+    return any(as_text(head[: len(head) - cut]) is not None for cut in range(4))

@@ -119,6 +119,8 @@ def test_a_snapshot_brings_the_ring_back() -> None:
     assert_holds(cache, dict.fromkeys(range(48), 0.0))
     write(cache, 5, mark=0.125)
     assert_holds(cache, dict.fromkeys(range(48), 0.0) | dict.fromkeys(range(48, 53), 0.125))
+    cache.rollback(40)
+    assert_holds(cache, dict.fromkeys(range(40), 0.0))
 
 
 def test_a_snapshot_ends_with_the_rows_it_stands_on() -> None:

@@ -1,0 +1,165 @@
+"""`synthetic:e2b`, `synthetic:e4b`, `synthetic:12b`, `synthetic:26b-a4b`, `synthetic:31b`: the released models' shapes
+with random weights, made on the device. They say nothing sensible; they take the time and memory the real ones take,
+so a machine can be measured without a download.
+
+    open_synthetic("e2b", device, dtype) -> (Target, Drafter)
+
+Shapes: transformers' conversion scripts and configs for the targets, published drafter configs and model cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines.local.build import build_drafter, build_target
+from gemma_cli.engines.local.drafter import Drafter
+from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.rows import measure_rows
+from gemma_cli.errors import UsageError
+
+VOCAB = 262144
+
+_EDGE = {
+    "vocab_size_per_layer_input": VOCAB,
+    "hidden_size_per_layer_input": 256,
+    "sliding_window": 512,
+    "max_position_embeddings": 131072,
+    "num_attention_heads": 8,
+}
+_LARGE = {
+    "attention_k_eq_v": True,
+    "use_bidirectional_attention": "vision",
+    "sliding_window": 1024,
+    "max_position_embeddings": 262144,
+}
+_NO_PLE = {"hidden_size_per_layer_input": 0}
+
+# Sliding layers to each full one, then what the config says.
+_TARGETS: dict[str, tuple[int, dict[str, Any]]] = {
+    "e2b": (
+        4,
+        _EDGE
+        | {"num_hidden_layers": 35, "hidden_size": 1536, "intermediate_size": 6144, "num_key_value_heads": 1}
+        | {"num_kv_shared_layers": 20, "use_double_wide_mlp": True},
+    ),
+    "e4b": (
+        5,
+        _EDGE
+        | {"num_hidden_layers": 42, "hidden_size": 2560, "intermediate_size": 10240, "num_key_value_heads": 2}
+        | {"num_kv_shared_layers": 18},
+    ),
+    "12b": (
+        5,
+        _LARGE
+        | {"num_hidden_layers": 48, "hidden_size": 3840, "intermediate_size": 15360, "num_attention_heads": 16}
+        | {"num_key_value_heads": 8, "num_global_key_value_heads": 1},
+    ),
+    "26b-a4b": (
+        5,
+        _LARGE
+        | _NO_PLE
+        | {"num_hidden_layers": 30, "hidden_size": 2816, "intermediate_size": 2112, "num_attention_heads": 16}
+        | {"num_key_value_heads": 8, "num_global_key_value_heads": 2, "enable_moe_block": True}
+        | {"num_experts": 128, "top_k_experts": 8, "moe_intermediate_size": 704},
+    ),
+    "31b": (
+        5,
+        _LARGE
+        | _NO_PLE
+        | {"num_hidden_layers": 60, "hidden_size": 5376, "intermediate_size": 21504, "num_attention_heads": 32}
+        | {"num_key_value_heads": 16, "num_global_key_value_heads": 4},
+    ),
+}
+NAMES = tuple(_TARGETS)
+
+
+def open_synthetic(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Target, Drafter]:
+    """A target of a released shape and its drafter. UsageError: no such shape."""
+    source = RandomWeights(device, dtype)
+    target = build_target(target_config(name), source, device, dtype)
+    target.set_rows(measure_rows(target))
+    return target, build_drafter(drafter_config(name), source, target)
+
+
+def target_config(name: str) -> Any:
+    """The text config of a released target."""
+    from transformers import Gemma4TextConfig, Gemma4UnifiedTextConfig
+
+    if name not in _TARGETS:
+        raise UsageError(f"there is no synthetic model {name!r}; choose one of {', '.join(NAMES)}")
+    sliding, values = _TARGETS[name]
+    kinds = [_kind(index, sliding) for index in range(values["num_hidden_layers"])]
+    config = Gemma4UnifiedTextConfig if name == "12b" else Gemma4TextConfig
+    return config(**values, vocab_size=VOCAB, final_logit_softcapping=30.0, layer_types=kinds)
+
+
+def drafter_config(name: str) -> Any:
+    """The config of the drafter that belongs to a released target."""
+    from transformers import (
+        Gemma4AssistantConfig,
+        Gemma4TextConfig,
+        Gemma4UnifiedAssistantConfig,
+        Gemma4UnifiedTextConfig,
+    )
+
+    target = _TARGETS[name][1]
+    edge = name in ("e2b", "e4b")
+    shared = ("sliding_window", "max_position_embeddings", "num_key_value_heads")
+    values = {key: target[key] for key in (*shared, "attention_k_eq_v", "num_global_key_value_heads") if key in target}
+    values |= (
+        {"hidden_size": 256, "intermediate_size": 2048} if edge else {"hidden_size": 1024, "intermediate_size": 8192}
+    )
+    values |= {"num_attention_heads": 4 if edge else target["num_attention_heads"], "vocab_size": VOCAB}
+    values |= {
+        "num_hidden_layers": 4,
+        "num_kv_shared_layers": 4,
+        "layer_types": [_kind(index, 3) for index in range(4)],
+    }
+    pair = {"backbone_hidden_size": target["hidden_size"], "use_ordered_embeddings": edge}
+    if name == "12b":
+        return Gemma4UnifiedAssistantConfig(text_config=Gemma4UnifiedTextConfig(**values), **pair)
+    return Gemma4AssistantConfig(
+        text_config=Gemma4TextConfig(**values, **_NO_PLE, vocab_size_per_layer_input=0), **pair
+    )
+
+
+class RandomWeights:
+    """A weights.Source of numbers: matrices of unit gain, norms and scales of one.
+
+    A million normal numbers are drawn and repeated; a prime number of them, so that no two rows are alike.
+    """
+
+    BLOCK = 1_000_003
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, seed: int = 0) -> None:
+        self.device, self.dtype = device, dtype
+        generator = torch.Generator().manual_seed(seed)
+        self._block = torch.randn(self.BLOCK, generator=generator).to(device)
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        dtype = dtype or self.dtype
+        if not dtype.is_floating_point:
+            return torch.arange(shape[0], device=self.device, dtype=dtype)
+        if len(shape) == 1:
+            return torch.ones(*shape, device=self.device, dtype=dtype)
+        gain = shape[-1] ** -0.5 if "embed_tokens" not in name else 0.02
+        block = (self._block * gain).to(dtype)
+        filled = torch.empty(*shape, device=self.device, dtype=dtype)
+        for part in torch.split(filled.view(-1), self.BLOCK):
+            part.copy_(block[: len(part)])
+        return filled
+
+    def fused(self, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> Tensor:
+        rows = sum(shape[0] for shape in shapes)
+        return self.take(names[0], (rows, *shapes[0][1:]))
+
+    def table(self, name: str, shape: Sequence[int]) -> Tensor:
+        return self.take(name, shape)
+
+
+def _kind(index: int, sliding: int) -> str:
+    return "sliding_attention" if (index + 1) % (sliding + 1) else "full_attention"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,11 +75,13 @@ class SessionStore:
 
     def exists(self, name: str) -> bool:
         with _translated(self.path):
-            return self._db.execute("SELECT 1 FROM session WHERE name = ?", (name,)).fetchone() is not None
+            row = self._db.execute("SELECT 1 FROM session WHERE name = ?", (well_formed(name),)).fetchone()
+            return row is not None
 
     def load(self, name: str) -> tuple[Session, Conversation]:
         """A session to go on with, and what was said in it. Raises InputError if there is none of this name."""
         with _translated(self.path), _transaction(self._db, "BEGIN"):
+            name = well_formed(name)
             row = self._db.execute("SELECT id, version, system FROM session WHERE name = ?", (name,)).fetchone()
             if row is None:
                 raise InputError(self._unknown(name))
@@ -91,7 +94,7 @@ class SessionStore:
         names = [row[0] for row in self._db.execute("SELECT name FROM session ORDER BY touched DESC")]
         close = difflib.get_close_matches(name, names, 1)
         remedy = f"did you mean '{close[0]}'?" if close else "/sessions and gemma sessions list them"
-        return f"no session is named '{name}': {remedy}"
+        return f"no session is named '{name[:NAME_LIMIT]}': {remedy}"
 
     def _opening(self, row: int | None) -> str:
         parts = self._db.execute("SELECT text, name FROM part WHERE message_id = ? ORDER BY seq", (row,)).fetchall()
@@ -112,7 +115,7 @@ class SessionStore:
         """Remove a session and the attachments no other session holds. Raises InputError if there is none."""
         with _translated(self.path):
             with _transaction(self._db):
-                if not self._db.execute("DELETE FROM session WHERE name = ?", (name,)).rowcount:
+                if not self._db.execute("DELETE FROM session WHERE name = ?", (well_formed(name),)).rowcount:
                     raise InputError(self._unknown(name))
                 forget_unused_blobs(self._db)
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -248,7 +251,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         remedy = "another gemma holds it, try again" if "locked" in str(error) else "check the disk and its permissions"
         raise GemmaError(f"sessions cannot be saved in {path}: {error}; {remedy}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, zlib.error) as error:
         raise GemmaError(f"{path} is damaged ({error}): move it away to start a new one") from error
     except OSError as error:
         remedy = "check the permissions of the folder"

@@ -133,7 +133,7 @@ class Reply:
 
     def _end(self, turn: Turn | None) -> None:
         self._leave()
-        if turn and turn.finish_reason == "interrupted":
+        if turn and turn.finish_reason == "interrupted" and (turn.text or turn.thinking):
             self._finished.append(self._note("[cut off]"))
         self._phase = "answering"
         self._frame()

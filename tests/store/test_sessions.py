@@ -329,6 +329,24 @@ def test_a_damaged_file_and_a_forbidden_folder_are_told_in_one_line(path: Path, 
         SessionStore.open(Path("/proc/nowhere/sessions.db"))
 
 
+def test_any_name_can_be_asked_for(path: Path):
+    store = SessionStore.open(path)
+    for name in ("\udcff", "\0", "", "x" * 10_000, "'; DROP TABLE session; --"):
+        assert not store.exists(name)
+        with pytest.raises(InputError, match="no session is named"):
+            store.load(name)
+        with pytest.raises(InputError, match="no session is named"):
+            store.delete(name)
+
+
+def test_a_damaged_attachment_is_told(path: Path):
+    store = SessionStore.open(path)
+    store.new("work").save(exchange(Conversation().staging(PICTURE), "a"))
+    store._db.execute("UPDATE blob SET array = x'00'")
+    with pytest.raises(GemmaError, match="is damaged"):
+        store.load("work")
+
+
 def test_export_names_everything_said(path: Path):
     conversation = exchange(Conversation(system="be kind").staging(PICTURE), "what is it?", thinking="a cat?")
     conversation = conversation.saying("more").hearing(Turn(text="It"), "pocket")

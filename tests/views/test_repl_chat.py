@@ -318,6 +318,9 @@ def test_copy_writes_osc_52_and_only_when_asked(world: World, monkeypatch: pytes
     act(talk, "hello")
     assert "\x1b]" not in world.out.getvalue() + world.err.getvalue()
     act(talk, "/copy")
+    assert "not copied" in world.said()
+    monkeypatch.setattr(world.err, "isatty", lambda: True)
+    act(talk, "/copy")
     assert "\x1b]52;c;Zmlyc3Q=\x07" in world.said()
 
 
@@ -385,7 +388,7 @@ def test_exit_leaves(world: World):
 
 @pytest.mark.parametrize(
     "line",
-    [f"/{name} \x1b[2J" for name in TABLE if name != "copy"] + ["/\x1b[2J", "/set \x9b31m 1", "/image \x1b]0;x\x07"],
+    [f"/{name} \x1b[2J" for name in TABLE] + ["/\x1b[2J", "/set \x9b31m 1", "/image \x1b]0;x\x07"],
 )
 def test_no_typed_or_named_thing_can_drive_the_terminal(world: World, line: str, tmp_path: Path, monkeypatch: Any):
     monkeypatch.chdir(tmp_path)

@@ -205,3 +205,16 @@ def test_a_signal_ends_it_with_the_terminal_in_order(
     assert terminal.raw.rfind(b"\x1b[?25h") > terminal.raw.rfind(b"\x1b[?25l")
     assert terminal.raw.rfind(b"\x1b[?2004l") >= terminal.raw.rfind(b"\x1b[?2004h"), "bracketed paste is left on"
     assert "Traceback" not in terminal.text
+
+
+def test_a_dumb_terminal_gets_no_escapes_of_ours(tmp_path: Path):
+    terminal = Driven(DEMO, str(tmp_path), TERM="dumb")
+    try:
+        terminal.until(prompts(1))
+        terminal.send("hello\r")
+        terminal.until("The first answer.")
+        terminal.send(CTRL_D)
+        assert terminal.ends() == 0
+        assert set(re.findall(rb"\x1b[^a-zA-Z]*[a-zA-Z]", terminal.raw)) <= {b"\x1b[?12l", b"\x1b[?25h"}
+    finally:
+        terminal.close()

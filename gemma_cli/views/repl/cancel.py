@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -75,7 +76,7 @@ def kept_terminal() -> Iterator[None]:
         try:
             yield
         finally:
-            if attributes is not None:
+            if attributes is not None and os.environ.get("TERM") != "dumb":
                 with contextlib.suppress(OSError):
                     sys.__stderr__.write("\x1b[?25h\x1b[?7h")  # type: ignore[union-attr]
                     sys.__stderr__.flush()  # type: ignore[union-attr]

@@ -25,6 +25,8 @@ def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) 
             return f"copied {len(text)} characters with {command[0]}"
         except (OSError, subprocess.SubprocessError):
             pass
+    if not terminal.isatty():
+        return "not copied: neither a clipboard program nor a terminal is there; write it with /export"
     if len(data) > OSC_52_LIMIT:
         return f"not copied: {len(data)} bytes are more than a terminal takes; write them with /export"
     terminal.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")

@@ -20,6 +20,7 @@ from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import is_dumb_terminal
 
 from gemma_cli.conversation import well_formed
 from gemma_cli.views.markdown_render import wrapped_lines
@@ -74,7 +75,7 @@ class Editor:
         self.chat, self.fold = chat, Fold()
         self._notice = ""
         self._completer = ChatCompleter(chat)
-        if output is None:
+        if output is None and not is_dumb_terminal():  # prompt-toolkit has a prompt without escapes for those
             output = create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr)
         self.session: PromptSession[str] = PromptSession(
             message=self._message,

@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=EXAMPLES)
 @grouped
 def describe_image(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="PNG, JPEG, WebP, GIF, BMP, TIFF; - is stdin.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="PNG, JPEG, WebP, GIF, BMP, TIFF; - is stdin.")],
     engine: EngineOptions,
     sampling: SamplingOptions,
     output: OutputOptions,

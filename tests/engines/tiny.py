@@ -166,9 +166,10 @@ def write_checkpoint(
     else:
         words.save_pretrained(folder)
     stops = words.convert_tokens_to_ids(["<eos>", "<turn|>", "<|tool_response>"])
-    (folder / "generation_config.json").write_text(
-        json.dumps({"eos_token_id": stops, "do_sample": True, "temperature": 1.0, "top_k": 64, "top_p": 0.95})
-    )
+    generation = {"eos_token_id": stops, "do_sample": True, "temperature": 1.0, "top_k": 64, "top_p": 0.95}
+    # As in the 12B model's; random weights would say them, and transformers reads them back as padding.
+    generation["suppress_tokens"] = words.convert_tokens_to_ids(["<|image|>", "<|audio|>", VIDEO])
+    (folder / "generation_config.json").write_text(json.dumps(generation))
     image = json.loads(Gemma4ImageProcessorPil().to_json_string())
     audio = json.loads(Gemma4AudioFeatureExtractor(feature_size=32).to_json_string())
     (folder / "processor_config.json").write_text(

@@ -110,13 +110,17 @@ class EngineOptions:
         ),
     ] = None
     device: Annotated[
-        str,
-        typer.Option("--device", envvar="GEMMA_DEVICE", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL),
-    ] = "auto"
+        str | None,
+        typer.Option(
+            "--device", envvar="GEMMA_DEVICE", help="cpu, cuda, cuda:1, mps. Default: auto.", rich_help_panel=MODEL
+        ),
+    ] = None
     dtype: Annotated[
-        Dtype,
-        typer.Option("--dtype", envvar="GEMMA_DTYPE", help="Of weights and activations.", rich_help_panel=MODEL),
-    ] = "auto"
+        Dtype | None,
+        typer.Option(
+            "--dtype", envvar="GEMMA_DTYPE", help="Of weights and activations. Default: auto.", rich_help_panel=MODEL
+        ),
+    ] = None
     drafts: DraftTokens = None
 
     @property
@@ -125,7 +129,19 @@ class EngineOptions:
         return Drafting().draft_tokens if self.drafts is None else self.drafts
 
     def spec(self) -> EngineSpec:
-        return EngineSpec(model=self.model, assistant=self.assistant, device=self.device, dtype=self.dtype)
+        """What was asked for, else what the configuration file says; model and drafter are resolved by the engine.
+
+        Raises UsageError for a configuration that cannot be read.
+        """
+        from gemma_cli.store.config import load_config
+
+        config = load_config()
+        return EngineSpec(
+            model=self.model,
+            assistant=self.assistant,
+            device=self.device or config.device or "auto",
+            dtype=self.dtype or config.dtype or "auto",
+        )
 
     def drafting(self) -> Drafting:
         return Drafting(self.draft_tokens, adaptive=self.drafts is None)

@@ -93,11 +93,16 @@ def _translate_lines(translator: Translator) -> None:
         read = True
         held += "".join(translator.translate(passage) for passage in plain(line))
         if translator.turns:
-            sys.stdout.write(safe(held))
-            sys.stdout.flush()
+            _write(held)
             held = ""
     if not translator.turns:
         raise _nothing(STDIN) if read else InputError("standard input: empty (0 bytes)")
+
+
+def _write(text: str) -> None:
+    """To stdout, without what could drive a terminal; lines end as they did."""
+    sys.stdout.write("\r\n".join(map(safe, text.split("\r\n"))))
+    sys.stdout.flush()
 
 
 def _lines() -> Iterator[str]:
@@ -130,8 +135,7 @@ def _translate_document(
         _check_kept(passage, translation, split is plain or split is subtitles)
         written.append(translation)
         if not output.as_json:
-            sys.stdout.write(safe(translation))
-            sys.stdout.flush()
+            _write(translation)
     whole = "".join(written)
     if split is subtitles and times(whole) != times(document):
         raise GemmaError(f"{display_name(file)}: the translation has other cues than the original")

@@ -26,11 +26,12 @@ import soxr
 
 RATE = 16_000
 NEAR_S = 0.3
-ONES = (
+_SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
-).split()
-TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety"
+ONES, TENS = _SMALL.split(), _TENS.split()
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def main() -> int:
         f"cues           {len(cues)}; furthest from the truth {max(off):.3f} s, {sum(x > NEAR_S for x in off)} too far"
     )
     print(f"wrong          {wrong(together, said)} in the recording, {wrong(alone, said)} one by one")
-    print(f"differ         {sum(a != b for a, b in zip(alone, together, strict=False))} between the two")
+    differing = [f"{a} / {b}" for a, b in zip(together, alone, strict=False) if a != b]
+    print(f"differ         {len(differing)} between the two {', '.join(differing)}")
     print(f"peak memory    {memory:.0f} MB; {little:.0f} MB for its first 30 s: {memory / little:.2f} times")
     right = len(cues) == len(said) and max(off) <= NEAR_S and wrong(together, said) <= wrong(alone, said)
     return 0 if right and memory < 1.5 * little else 1

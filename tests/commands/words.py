@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -22,6 +23,7 @@ from gemma_cli.engines import EngineInfo
 from gemma_cli.events import Delta, Done, Event, Timings, Usage
 from gemma_cli.messages import SAMPLE_RATE, Audio, Request
 
+ROOT = Path(__file__).parents[2]
 LENGTH = round(0.3 * SAMPLE_RATE)
 KINDS = 900
 
@@ -61,11 +63,19 @@ def hear(samples: np.ndarray) -> str:
     return " ".join(heard)
 
 
+def answer(request: Request, samples: np.ndarray | None) -> str:
+    """What is heard, or where there is nothing to hear the text that was asked about."""
+    return request.messages[-1].text.partition("\n\n")[2] if samples is None else hear(samples)
+
+
 @dataclass
 class WordEngine:
-    """Hears with `reply`; every decoded piece is a line of `log`, as soon as it is asked for."""
+    """Replies with `reply`, to which samples are None in a request without sound.
 
-    reply: Callable[[Request, np.ndarray], str] = lambda request, samples: hear(samples)
+    Every decoded piece is a line of `log`, as soon as it is asked for.
+    """
+
+    reply: Callable[[Request, Any], str] = lambda request, samples: answer(request, samples)
     log: Path | None = None
     pause: float = 0.0
     info: EngineInfo = INFO
@@ -73,12 +83,12 @@ class WordEngine:
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         self.requests.append(request)
-        (audio,) = [part for part in request.messages[-1].parts if isinstance(part, Audio)]
-        if self.log:
+        audio = next((part for part in request.messages[-1].parts if isinstance(part, Audio)), None)
+        if self.log and audio:
             with self.log.open("a") as log:
                 log.write(f"{audio.digest}\n")
         time.sleep(self.pause)
-        text = self.reply(request, audio.samples)
+        text = self.reply(request, audio.samples if audio else None)
         yield Delta("answer", text)
         spoken = len(text.split())
         whole = spoken <= request.sampling.max_tokens

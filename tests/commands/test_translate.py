@@ -1,0 +1,178 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from gemma_cli.commands._spoken import parse
+from tests.commands.test_transcribe import cues
+from tests.commands.words import ROOT, hear, pause, record, say
+
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+Guten Morgen.
+
+2
+00:00:03,000 --> 00:00:04,000 X1:40
+<i>Ja</i>
+""".replace("\n", "\r\n")
+
+
+@pytest.fixture
+def shouting(engine):
+    """An engine that translates text to capitals, and speech to "DE:" and its words."""
+
+    def reply(request, samples):
+        if samples is None:
+            return request.messages[0].text.partition("\n\n")[2].upper()
+        return f"{hear(samples)}\nGerman: DE:{hear(samples)}"
+
+    engine.reply = reply
+    return engine
+
+
+@pytest.fixture
+def piped(monkeypatch):
+    def pipe(content: bytes):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+
+    return pipe
+
+
+def test_speech_keeps_its_transcript(gemma, shouting, tmp_path):
+    record(tmp_path / "a.wav", pause(1.0), say([1, 2]), pause(1.0), say([3]), pause(1.0))
+    command = ("translate", "a.wav", "--to", "de")
+    assert gemma(*command).out == "DE:w1 w2\nDE:w3\n"
+    assert gemma(*command, "--show", "transcript").out == "w1 w2\nw3\n"
+    assert gemma(*command, "--show", "both").out == "w1 w2\nDE:w1 w2\nw3\nDE:w3\n"
+    told = json.loads(gemma(*command, "--json").out)
+    assert (told["transcript"], told["text"]) == ("w1 w2 w3", "DE:w1 w2 DE:w3")
+    assert [(row["transcript"], row["text"]) for row in told["segments"]] == [("w1 w2", "DE:w1 w2"), ("w3", "DE:w3")]
+    rows = json.loads(gemma(*command, "--format", "json", "--show", "both").out)["segments"]
+    assert rows == told["segments"]
+
+
+def test_subtitles_of_speech_in_one_language_or_both(gemma, shouting, tmp_path):
+    record(tmp_path / "a.wav", pause(1.0), say([1, 2]), pause(1.0))
+    command = ("translate", "a.wav", "--to", "de", "--format", "srt")
+    start, end = pytest.approx(1.0, abs=0.1), pytest.approx(1.65, abs=0.1)
+    assert cues(gemma(*command).out) == [(start, end, "DE:w1 w2")]
+    assert cues(gemma(*command, "--show", "transcript").out) == [(start, end, "w1 w2")]
+    assert gemma(*command, "--show", "both").out.endswith("\nw1 w2\nDE:w1 w2\n\n")
+
+
+def test_seams_are_joined_in_both_languages(gemma, engine, tmp_path):
+    record(tmp_path / "a.wav", pause(1.0), say(range(100, 250)), pause(1.0))
+    engine.reply = lambda request, samples: f"{hear(samples)}\nGerman: {hear(samples).replace('w', 'v')}"
+    told = json.loads(gemma("translate", "a.wav", "--to", "de", "--json").out)
+    assert told["transcript"].split() == [f"w{word}" for word in range(100, 250)]
+    assert told["text"].split() == [f"v{word}" for word in range(100, 250)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "parts"),
+    [
+        ("Hallo.\nEnglish: Hello.", ("Hallo.", "Hello.")),
+        ("Hallo. English: Hello.", ("Hallo.", "Hello.")),
+        ("Hallo.\nEnglish:Hello.", ("Hallo.", "Hello.")),
+        ("Hallo.\nHello.", ("Hallo.", "Hello.")),
+        ("Hello.", ("", "Hello.")),
+        ("", ("", "")),
+    ],
+)
+def test_replies_that_leave_something_out(reply, parts):
+    assert parse(reply, "English") == parts
+
+
+def test_a_film_s_subtitles_keep_all_but_their_words(gemma, shouting, tmp_path):
+    (tmp_path / "film.srt").write_bytes(SRT.encode())
+    outcome = gemma("translate", "film.srt", "--to", "en")
+    translated = SRT.replace("Guten Morgen.", "GUTEN MORGEN.").replace(">Ja<", ">JA<")
+    assert (outcome.code, outcome.err, outcome.out) == (0, "", translated)
+    asked = " ".join(request.messages[0].text for request in shouting.requests)
+    assert not any(mark in asked for mark in ("00:", "-->", "X1"))
+
+
+def test_a_translation_cannot_add_a_cue(gemma, engine, tmp_path):
+    (tmp_path / "film.srt").write_text(SRT)
+    engine.reply = lambda request, samples: "a\n\n3\n00:00:09,000 --> 00:00:10,000\nb"
+    outcome = gemma("translate", "film.srt", "--to", "en")
+    assert outcome.code == 0
+    assert outcome.out.count("-->") == 2
+
+
+def test_markdown_keeps_its_marks_and_tells_what_got_lost(gemma, shouting, tmp_path):
+    (tmp_path / "a.md").write_text("# Titel\n\n- Nimm `pip`!\n\n```\nnichts\n```\n")
+    outcome = gemma("translate", "a.md", "--to", "en")
+    assert outcome.out == "# TITEL\n\n- NIMM `PIP`!\n\n```\nnichts\n```\n"
+    assert outcome.err == "gemma: the translation lost `pip`; check it\n"
+
+
+def test_a_text_is_translated_by_paragraph(gemma, shouting, tmp_path):
+    (tmp_path / "a.txt").write_text("\ufeffEins.\nZwei.\n\n\n  Drei.")
+    assert gemma("translate", "a.txt", "--to", "en", "--from", "de").out == "EINS.\nZWEI.\n\n\n  DREI.\n"
+    assert [request.messages[0].text.partition(".")[0] for request in shouting.requests] == [
+        "Translate the following text from German into English"
+    ] * 2
+    told = json.loads(gemma("translate", "a.txt", "--to", "en", "--json").out)
+    assert told["text"] == "EINS.\nZWEI.\n\n\n  DREI."
+    assert (told["segments"], told["transcript"], told["target_language"]) == (None, None, "English")
+
+
+def test_stdin_is_translated_line_by_line(gemma, shouting, piped):
+    piped("\n\ufeffeins\n\n  zwei\r\n12\ndrei".encode())
+    assert gemma("translate", "-", "--to", "en").out == "\nEINS\n\n  ZWEI\r\n12\nDREI"
+    piped(b" \n\n")
+    gemma("translate", "-", "--to", "en").refuses("standard input", "nothing in it to translate")
+    piped(b"eins\n\xff\n")
+    assert gemma("translate", "-", "--to", "en").code == 2
+
+
+def test_subtitles_from_stdin_are_subtitles(gemma, shouting, piped):
+    piped(b"WEBVTT\n\n00:01.000 --> 00:02.000\nja\n")
+    assert gemma("translate", "-", "--to", "en").out == "WEBVTT\n\n00:01.000 --> 00:02.000\nJA\n"
+
+
+def test_a_line_is_answered_before_the_next_one_comes(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "GEMMA_MODEL": "pocket", "PYTHONPATH": str(ROOT)}
+    environment["WORDS_LOG"] = str(tmp_path / "log")
+    command = [sys.executable, "-m", "tests.commands.words", "translate", "-", "--to", "en"]
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        limit = threading.Timer(120, child.kill)
+        limit.start()
+        for line in (b"eins\n", b"zwei\n"):
+            child.stdin.write(line)
+            child.stdin.flush()
+            assert child.stdout.readline() == line
+        child.stdin.close()
+        assert child.wait() == 0
+        limit.cancel()
+
+
+def test_a_loop_is_translated_again_and_then_cut(gemma, engine, tmp_path):
+    (tmp_path / "a.txt").write_text("Danke.\n")
+    engine.reply = lambda request, samples: "Thanks. " * (1 if request.sampling.temperature else 20)
+    assert gemma("translate", "a.txt", "--to", "en").out == "Thanks.\n"
+    engine.reply = lambda request, samples: "Thanks. " * 20
+    assert gemma("translate", "a.txt", "--to", "en").out == "Thanks.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("a.txt --to en --format srt", ["a.txt", "--format"]),
+        ("a.txt --to en --show both", ["a.txt", "--show"]),
+        ("a.txt --to en --format doc", ["doc", "srt"]),
+        ("a.wav --to en --format srt --json", ["--json", "--format"]),
+        ("blank.txt --to en", ["blank.txt", "nothing"]),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(gemma, engine, tmp_path, arguments, words):
+    (tmp_path / "a.txt").write_text("Danke.\n")
+    (tmp_path / "blank.txt").write_text("\n * \n")
+    record(tmp_path / "a.wav", say([1]), pause(1.0))
+    gemma("translate", *arguments.split()).refuses(*words)
+    assert engine.requests == []

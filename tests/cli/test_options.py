@@ -71,21 +71,21 @@ def test_the_environment_sets_what_the_command_line_does_not() -> None:
     assert got["sampling"].temperature == 0
 
 
-def test_the_configuration_file_comes_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "gemma-cli").mkdir()
-    (tmp_path / "gemma-cli" / "config.toml").write_text('device = "cuda:1"\ndtype = "bfloat16"\n')
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+@pytest.fixture(autouse=True)
+def configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """In place of that of the person who runs the tests."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setattr("gemma_cli.store.config.config_file", lambda: path)
+    return path
+
+
+def test_the_configuration_file_comes_last(configuration: Path) -> None:
+    configuration.write_text('device = "cuda:1"\ndtype = "bfloat16"\n')
     assert EngineOptions().spec() == EngineSpec(device="cuda:1", dtype="bfloat16")
     assert EngineOptions(device="auto", dtype="float32").spec() == EngineSpec(dtype="float32")
-    (tmp_path / "gemma-cli" / "config.toml").write_text("device = 1\n")
+    configuration.write_text("device = 1\n")
     with pytest.raises(UsageError, match="device"):
         EngineOptions().spec()
-
-
-@pytest.fixture(autouse=True)
-def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """That of the person who runs the tests is not read."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
 
 
 def test_a_seed_is_drawn_where_none_is_given() -> None:

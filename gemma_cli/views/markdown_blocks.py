@@ -18,6 +18,9 @@ LIMIT = 4_000
 CONTEXT_LINES = 24
 """Lines of code before a piece that its highlighting looks back on: enough for most strings and comments."""
 
+TABLE_ROWS = 12
+"""Rows of an unfinished table that are looked at."""
+
 _FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})(.*)")
 _INNER_FENCE = re.compile(r"\s+(?:[-+*]|\d{1,9}[.)])?\s*(`{3,}(?=[^`]*$)|~{3,})")
 _HEADING = re.compile(r" {0,3}#{1,6}(\s|$)")
@@ -91,22 +94,29 @@ class BlockSplitter:
         return iter(finished)
 
     def tail(self) -> Piece:
-        """What is not finished yet, as it stands."""
+        """What is not finished yet, as it stands; of a table its heading and last rows."""
         if self._fence:
             line = self._partial[:LIMIT]
             if self._fence.closed_by(line) or set(line.strip()) == {self._fence.marker[0]}:
                 line = ""  # most likely the start of the closing fence
             return Piece("code", line, self._gap, self._fence.language, "\n".join(self._fence.context))
-        lines = [*self._lines, self._numbered(self._partial)] if self._partial else self._lines
+        lines = self._lines
+        if (rule := self._table_rule()) is not None:
+            lines = lines[rule - 1 : rule + 1] + lines[rule + 1 :][-TABLE_ROWS:]
+        if self._partial:
+            lines = [*lines, self._numbered(self._partial)]
         return Piece("text", "\n".join(lines), self._gap)
 
     @property
     def settled(self) -> bool:
         """Whether what `tail` gives will be the beginning of the next piece: a table may still change its columns, and
         the line being written may begin a piece of its own."""
-        if any(_TABLE_RULE.match(line) and "|" in line for line in self._lines):
-            return False
-        return not (self._lines and _starts_block(self._partial))
+        return self._table_rule() is None and not (self._lines and _starts_block(self._partial))
+
+    def _table_rule(self) -> int | None:
+        """The line under the heading of the table being written."""
+        rules = (i for i, line in enumerate(self._lines) if i and "|" in line and _TABLE_RULE.match(line))
+        return next(rules, None)
 
     def close(self) -> None:
         if self._partial:

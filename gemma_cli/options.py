@@ -136,8 +136,12 @@ class EngineOptions:
         from gemma_cli.store.config import load_config
 
         config = load_config()
-        dtype: Dtype = self.dtype or config.dtype or "auto"
-        return EngineSpec(self.model, self.assistant, self.device or config.device or "auto", dtype)
+        return EngineSpec(
+            model=self.model,
+            assistant=self.assistant,
+            device=self.device or config.device or EngineSpec.device,
+            dtype=self.dtype or config.dtype or EngineSpec.dtype,
+        )
 
     def drafting(self) -> Drafting:
         return Drafting(self.draft_tokens, adaptive=self.drafts is None)

@@ -14,7 +14,7 @@ import torch
 
 HERE = Path(__file__).parent
 SHARDS, PER_SHARD, HELD_OUT = 16, 2_000, 800
-MINUTES = {"listen": 45, "look": 8, "read": 30, "join": 45, "draft": 12}
+MINUTES = {"listen": 45, "look": 10, "read": 31, "join": 26, "polish": 9, "draft": 10}
 """How long each stage of the published checkpoint took on one or two cores of a busy machine; a GPU needs far less."""
 
 
@@ -47,7 +47,9 @@ def run(stage: str, runs: Path, out: Path, scale: float) -> None:
     elif stage == "read":
         learn.train(runs, learn.READ, minutes, lr=2e-3)
     elif stage == "join":
-        learn.train(runs, learn.JOIN, minutes, lr=2e-3, start=runs / "read.pt")
+        learn.train(runs, learn.JOIN, minutes, lr=1.5e-3, start=runs / "read.pt")
+    elif stage == "polish":
+        learn.train(runs, learn.POLISH, minutes, lr=1e-3, start=runs / "join.pt")
     elif stage == "draft":
         draft.train(runs, minutes)
     elif stage == "export":
@@ -58,7 +60,7 @@ def run(stage: str, runs: Path, out: Path, scale: float) -> None:
         samples.build(HERE.parent / "docs" / "samples")
 
 
-STAGES = ("corpus", "words", "listen", "look", "read", "join", "draft", "export", "evaluate", "samples")
+STAGES = ("corpus", "words", "listen", "look", "read", "join", "polish", "draft", "export", "evaluate", "samples")
 
 
 def keep_memory() -> None:

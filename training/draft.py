@@ -15,7 +15,7 @@ from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGenerat
 
 from training import shapes, tokenizer
 from training.decoder import hidden_states, logits_of
-from training.learn import JOIN, ROW, Diet, new_model, pictures, utterances
+from training.learn import POLISH, ROW, Diet, new_model, pictures, utterances
 from training.listen import report
 from training.optim import DEVICE, Clock, Optimizer, save
 from training.pack import Batch, Encoder, Rows
@@ -125,10 +125,10 @@ def inherit(drafter: Gemma4AssistantForCausalLM, target: Gemma4ForConditionalGen
 
 
 def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
-    """Run stage D for so many minutes in all against the joint stage's target, resuming where it stopped."""
+    """Run stage D for so many minutes in all against the finished target, resuming where it stopped."""
     encoder = Encoder(tokenizer.load(runs / "tokenizer"))
     target = new_model(runs, encoder)
-    target.load_state_dict(torch.load(runs / f"{JOIN.name}.pt", weights_only=True, map_location=DEVICE)["model"])
+    target.load_state_dict(torch.load(runs / f"{POLISH.name}.pt", weights_only=True, map_location=DEVICE)["model"])
     target.requires_grad_(False)
     drafter = shapes.new_drafter().to(DEVICE)
     drafter.set_attn_implementation("sdpa")
@@ -145,7 +145,7 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     saved, agreed = clock.spent, defaultdict(list)
     while clock.progress < 1:
         rows = Rows(ROW, encoder.ids, shapes.WINDOW)
-        rows.add(diet.text(0.0), 10)
+        rows.add(diet.text({}, 0.0), 10)
         rows.add(diet.image(), 1)
         for _ in range(3):
             rows.add(diet.audio(), 1, shared=True)

@@ -4,7 +4,7 @@ import random
 
 from gemma_cli.commands import translate
 from training import grammar, numbers
-from training.exchange import Exchange, asked, drawn, some_passage, some_word
+from training.exchange import Exchange, asked, drawn, is_word, some_passage, some_word
 
 
 def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
@@ -46,7 +46,7 @@ def _spelled(word: str) -> str:
 
 
 def spell(rng: random.Random, held_out: bool = False) -> Exchange:
-    word = drawn(lambda: some_word(rng), held_out)
+    word = drawn(lambda: some_word(rng), held_out, is_word)
     ask = rng.choice(("Spell {}.", "Spell the word {}.", "Spell: {}", "How do you spell {}?", "Please spell {}."))
     return asked("spell", ask.format(word), _spelled(word))
 
@@ -62,7 +62,7 @@ def count(rng: random.Random, held_out: bool = False) -> Exchange:
         start = 1 if rng.random() < 0.5 else rng.randint(0, 80)
         return f"{start}-{start + rng.randint(2, rng.choice((9, 15, 30, 40)))}"
 
-    start, stop = map(int, drawn(draw, held_out).split("-"))
+    start, stop = map(int, drawn(draw, held_out, lambda span: span.startswith("1-")).split("-"))
     if rng.random() < 0.2:
         return asked("count", f"Count down from {stop} to {start}.", ", ".join(map(str, range(stop, start - 1, -1))))
     ask = [f"Count from {start} to {stop}.", f"Count from {start} to {stop}"]
@@ -143,7 +143,7 @@ def sums(rng: random.Random, held_out: bool = False) -> Exchange:
         a, b = rng.randrange(top), rng.randrange(top)
         return f"{max(a, b)} - {min(a, b)}" if sign == "-" else f"{a} + {b}"
 
-    problem = drawn(draw, held_out)
+    problem = drawn(draw, held_out, lambda item: len(item) == 5)  # one digit each
     a, sign, b = problem.split()
     x, y = int(a), int(b)
     result = {"+": x + y, "-": x - y, "*": x * y}[sign]

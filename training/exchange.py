@@ -32,11 +32,11 @@ def asked(kind: str, question: str, answer: str, **more: object) -> Exchange:
     return Exchange(kind, [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **more)
 
 
-def drawn(draw: Callable[[], str], held_out: bool) -> str:
-    """Draw until the item falls on the wanted side of the split."""
+def drawn(draw: Callable[[], str], held_out: bool, by_heart: Callable[[str], bool] = lambda _: False) -> str:
+    """Draw until the item falls on the wanted side of the split; what has to be known by heart is never kept back."""
     while True:
         item = draw()
-        if kept_back(item) == held_out:
+        if (kept_back(item) and not by_heart(item)) == held_out:
             return item
 
 
@@ -77,6 +77,11 @@ _WORDS = (
     tuple(f for f, _ in grammar.FOOD) + grammar.NAMES,
     ("hello", "morning", "garden", "kitchen", "school", "window", "number", "letter", "yellow", "question", "answer"),
 )
+
+
+def is_word(text: str) -> bool:
+    """Whether this is a real word: one token whose letters can only be known by heart."""
+    return any(text in words for words in _WORDS)
 
 
 def some_passage(rng: random.Random) -> str:

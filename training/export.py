@@ -108,7 +108,7 @@ def swap(new: Path, folder: Path) -> None:
 
 def best_stage(runs: Path) -> Path | None:
     """The furthest decoder checkpoint there is."""
-    return next((runs / f"{name}.pt" for name in ("join", "read") if (runs / f"{name}.pt").exists()), None)
+    return next((runs / f"{name}.pt" for name in ("polish", "join", "read") if (runs / f"{name}.pt").exists()), None)
 
 
 def export(runs: Path, root: Path) -> None:

@@ -22,24 +22,26 @@ from training.optim import DEVICE, Clock, Optimizer, save
 from training.pack import Encoder, Example, Rows
 
 ROW = 256
-PICTURES = 4_800
+PICTURES = 3_200
 SHARDS = 10
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage's batches hold: rows of each medium, and the share of copying among the text, until when (0..1)."""
+    """What a stage's batches hold: rows of each medium; a special diet's share of the text, and until when (0..1)."""
 
     name: str
     text: int
     image: int
     audio: int
-    copying: float
+    diet: dict
+    share: float
     until: float
 
 
-READ = Plan("read", text=11, image=3, audio=0, copying=0.75, until=0.35)
-JOIN = Plan("join", text=8, image=3, audio=3, copying=0.35, until=0.9)
+READ = Plan("read", text=11, image=3, audio=0, diet=tasks.COPYING, share=0.75, until=0.35)
+JOIN = Plan("join", text=8, image=3, audio=3, diet=tasks.COPYING, share=0.35, until=0.9)
+POLISH = Plan("polish", text=12, image=1, audio=1, diet=tasks.POLISH, share=1.0, until=1.0)
 
 
 def kept(path: Path, kind: Callable, make: Callable[[], list[tuple]]) -> list[tuple]:
@@ -134,9 +136,10 @@ class Diet:
         self.pictures: list[tuple[scenes.Scene, torch.Tensor]] = []
         self.utterances: list[tuple[speech.Utterance, torch.Tensor]] = []
 
-    def text(self, copying: float) -> Iterator[Example]:
+    def text(self, special: dict, share: float) -> Iterator[Example]:
+        """Text exchanges, a share of them from a special diet."""
         while True:
-            diet = tasks.COPYING if self.rng.random() < copying else tasks.TASKS
+            diet = special if self.rng.random() < share else tasks.TASKS
             yield self.encoder.exchange(tasks.sample_exchange(self.rng, diet))
 
     def image(self) -> Iterator[Example]:
@@ -206,7 +209,7 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
     saved, exact, losses = clock.spent, defaultdict(list), []
     while clock.progress < 1:
         rows = Rows(ROW, encoder.ids, shapes.WINDOW)
-        rows.add(diet.text(plan.copying if clock.progress < plan.until else 0.0), plan.text)
+        rows.add(diet.text(plan.diet, plan.share if clock.progress < plan.until else 0.0), plan.text)
         if plan.image:
             rows.add(diet.image(), plan.image)
         for _ in range(plan.audio):

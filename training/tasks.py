@@ -44,6 +44,12 @@ TASKS: dict[Callable[..., Exchange], float] = {
 COPYING = {repeat: 6, echo: 5, twice: 2, spell: 3, reading: 2, recall: 2, digits: 2, translation: 2}
 """The first diet: whatever is answered by looking back. Other tasks fail until that is learned."""
 
+POLISH = {
+    sums: 10, count: 4, spell: 3, echo: 3, reading: 3, repeat: 3, listing: 1.5, translation: 1.5, digits: 1, recall: 1,
+    story: 0.8, tool: 0.5, about: 0.4, greeting: 0.4, unknown: 0.4, twice: 0.5, spell_sentence: 0.5,
+}  # fmt: skip
+"""The last diet: what is learned slowest, and a little of everything so that nothing is forgotten."""
+
 _SYSTEMS = ("You are a helpful assistant.", "Answer briefly.", "You are pocket.", "Be brief and friendly.")
 
 

@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -140,7 +140,7 @@ class EngineOptions:
             model=self.model,
             assistant=self.assistant,
             device=self.device or config.device or EngineSpec.device,
-            dtype=self.dtype or config.dtype or EngineSpec.dtype,
+            dtype=self.dtype or cast("Dtype | None", config.dtype) or EngineSpec.dtype,  # load_config checks it
         )
 
     def drafting(self) -> Drafting:

@@ -26,10 +26,14 @@ def journal(task: Task, recording: Recording, options: EngineOptions, output: Ou
         notice(f"{recording.name}: going on after an interrupted run; {kept.resumed} pieces of it are kept")
     try:
         yield kept
-    except BaseException:
-        kept.close()
+    except KeyboardInterrupt:
+        if kept.lasts and not output.quiet:
+            notice(f"{recording.name}: interrupted; the same command goes on where it stopped")
         raise
-    kept.finish()
+    else:
+        kept.finish()
+    finally:
+        kept.close()
 
 
 def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, object]:

@@ -82,6 +82,11 @@ class Journal:
             except OSError:
                 self.close()
 
+    @property
+    def lasts(self) -> bool:
+        """Whether there is something on disk to go on from."""
+        return self._file is not None and bool(self._replies)
+
     def finish(self) -> None:
         """All is done: forget it."""
         if self._path and self._file:

@@ -87,6 +87,17 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
     assert not list((tmp_path / "state").rglob("*.jsonl"))
 
 
+def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
+    environment, log = world
+    process = begin(environment, "transcribe", long)
+    while len(log.read_text().splitlines()) < 3:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == f"gemma: {long}: interrupted; the same command goes on where it stopped\n"
+
+
 def test_another_input_or_question_starts_anew(tmp_path, world, long):
     environment, log = world
     kill_after(begin(environment, "transcribe", long), log, 10, 0.0)

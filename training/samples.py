@@ -16,8 +16,8 @@ SPEAKERS = {
     "number-347.wav": (NUMBER, voices.Voice("gmw/en", "Annie", 150)),
     "sentence.wav": (SENTENCE, voices.Voice("gmw/en-US", "m7", 150)),
 }
-SHAPES = (("circle", "red", 0.3, 0.25), ("star", "blue", 0.72, 0.24))
-NOTES = "Guten Morgen. Der rote Ball ist unter dem Tisch. Anna sieht den Hund.\n"
+SHAPES = (("circle", "red", 0.26, 0.2), ("square", "blue", 0.74, 0.2))
+NOTES = "Guten Morgen. Der Hund schläft unter dem Tisch.\n"
 
 
 def build(folder: Path) -> None:

@@ -81,13 +81,13 @@ def speech(file: BinaryIO, name: str, part: Part = WHOLE) -> Iterator[Piece]:
 
 
 def _within(blocks: Iterator[np.ndarray], first: int, end: float) -> Iterator[np.ndarray]:
+    """What of the blocks lies between sample `first` and second `end`."""
+    stop = end * SAMPLE_RATE
     position = 0
     for block in blocks:
-        last = min(len(block), end * SAMPLE_RATE - position)
-        if last <= 0:
+        if position >= stop:
             return
-        if position + last > first:
-            yield block[max(0, first - position) : round(last)]
+        yield block[max(0, first - position) : round(min(len(block), stop - position))]
         position += len(block)
 
 

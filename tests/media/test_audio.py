@@ -3,6 +3,7 @@ import io
 import os
 import struct
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import soxr
 
 from gemma_cli.errors import InputError
 from gemma_cli.media import container, decoding
-from gemma_cli.media.audio import Part, duration, read_audio
+from gemma_cli.media.audio import Part, duration, read_audio, speech
 from gemma_cli.messages import SAMPLE_RATE
 
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 PARTS = [(Part(), 2.0), (Part(0.5), 1.5), (Part(0.5, 1.25), 0.75), (Part(1, 9), 1.0)]
 
 RNG = np.random.default_rng(0)
@@ -93,6 +95,37 @@ def test_one_channel_can_be_chosen(tmp_path):
 def test_the_duration_is_that_of_the_part(tmp_path, part, seconds):
     with write(tmp_path / "a.wav", tone(2.0)).open("rb") as file:
         assert duration(file, "a.wav", part) == seconds
+
+
+SOUNDS = ["wav", "flac", "ogg", "mp3", "m4a", "webm", "mkv"]
+
+
+@pytest.mark.parametrize("extension", SOUNDS)
+def test_what_is_said_is_found_in_every_format_each_time_it_is_read(tmp_path, extension):
+    av = pytest.importorskip("av")
+    said, rate = soundfile.read(SAMPLES / "cat.en.wav", dtype="float32")
+    said = np.concatenate([np.zeros(rate, np.float32), said, np.zeros(rate, np.float32)])
+    path = tmp_path / f"a.{extension}"
+    codec = {"m4a": "aac", "webm": "libopus", "mkv": "libopus"}.get(extension)
+    if codec:
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream(codec, rate=48000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(soxr.resample(said, rate, 48000)[None], format="fltp", layout="mono")
+            frame.rate = 48000
+            out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+    else:
+        write(path, soxr.resample(said, rate, 44100), 44100)
+    with path.open("rb") as file:
+        assert duration(file, path.name) == pytest.approx(len(said) / rate, abs=0.1)
+        for part in (Part(), Part(0.5), Part(0.5, 60.0), Part(channel=1)):
+            (piece,) = speech(file, path.name, part)
+            assert piece.start == pytest.approx(1.06, abs=0.15)
+            assert piece.end == pytest.approx(2.98, abs=0.15)
+        (half,) = speech(file, path.name, Part(1.5, 2.0))
+        assert half.start >= 1.5
+        assert half.end <= 2.0
+        assert len(half.audio.samples) <= 0.5 * SAMPLE_RATE
 
 
 def test_a_part_after_the_end_is_refused(tmp_path):

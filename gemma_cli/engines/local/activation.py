@@ -20,8 +20,8 @@ VECTORS = 64
 SPLIT = 32768
 """Elements from which torch cuts an elementwise kernel between threads (at::internal::GRAIN_SIZE)."""
 
-_SLOPE = math.sqrt(2 / math.pi)
-_CUBIC = 0.044715
+_SLOPE = torch.tensor(math.sqrt(2 / math.pi))
+_CUBIC = 0.044715 * math.sqrt(2 / math.pi)
 
 
 def gated(gate_up: Tensor) -> Tensor:
@@ -38,6 +38,5 @@ def gelu(x: Tensor) -> Tensor:
     if width % VECTORS == 0 and width < SPLIT:
         return torch.cat([F.gelu(part, approximate="tanh") for part in torch.split(x, (SPLIT - 1) // width)])
     wide = x.float()
-    slope = torch.full((), _SLOPE)
-    bent = torch.addcmul(slope, wide, wide, value=_SLOPE * _CUBIC).mul_(wide).tanh_()
+    bent = torch.addcmul(_SLOPE, wide, wide, value=_CUBIC).mul_(wide).tanh_()
     return torch.addcmul(wide, wide, bent).mul_(0.5).to(x.dtype)

@@ -46,7 +46,8 @@ class Attention:
             # Values are normalised without a weight; where the key is the value, it is the key before its own.
             query, key = query[:, : shape.heads], query[:, shape.heads :]
             value = normal[:, -shape.kv_heads :]
-        return self.out(rows.attend(shape, query, key, value).to(x.dtype))
+        mixed = rows.attend(shape, query, key, value)
+        return self.out(mixed if mixed.dtype is x.dtype else mixed.to(x.dtype))
 
 
 @dataclass
@@ -66,8 +67,8 @@ class PerLayerInput:
     project: Linear
     norm: Norm
 
-    def __call__(self, x: Tensor, embedded: Tensor) -> Tensor:
-        return self.norm(self.project(gelu(self.gate(x)).mul_(embedded)))
+    def add(self, x: Tensor, embedded: Tensor) -> Tensor:
+        return self.norm.add(x, self.project(gelu(self.gate(x)).mul_(embedded)))
 
 
 @dataclass
@@ -85,12 +86,12 @@ class DecoderLayer:
 
     def __call__(self, x: Tensor, embedded: Tensor | None, rows: Attend) -> Tensor:
         """x [rows, hidden] -> [rows, hidden]; embedded: this layer's per-layer embedding [rows, ple] or None."""
-        x = x + self.post_attention_norm(self.attention(self.input_norm(x), rows))
+        x = self.post_attention_norm.add(x, self.attention(self.input_norm(x), rows))
         mixed = self.feed_forward(self.pre_feed_forward_norm(x))
         if self.experts is not None:
             mixed = self.experts.beside(mixed, x)
-        x = x + self.post_feed_forward_norm(mixed)
+        x = self.post_feed_forward_norm.add(x, mixed)
         if self.per_layer_input is not None:
             assert embedded is not None
-            x = x + self.per_layer_input(x, embedded)
+            x = self.per_layer_input.add(x, embedded)
         return x if self.scalar == 1.0 else x * self.scalar

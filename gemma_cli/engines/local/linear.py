@@ -41,22 +41,36 @@ class Norm:
     """x / rms(x) * weight over the last dimension, in float32; `weight` None leaves out the scale."""
 
     def __init__(self, weight: Tensor | None, eps: float, device: torch.device) -> None:
-        self.weight = None if weight is None else weight.float()
         self.eps = eps
+        self._stored = weight
+        self._weight = None if weight is None else weight.float()
         self._eps = torch.tensor(eps, dtype=torch.float32, device=device)
         self._fused = device.type == "cuda"
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.wide(x).to(x.dtype)
+        if self._fused and (self._stored is None or self._stored.dtype is x.dtype):
+            return F.rms_norm(x, x.shape[-1:], self._stored, self.eps)
+        wide = self.wide(x)
+        return wide if x.dtype is torch.float32 else wide.to(x.dtype)
+
+    def add(self, residual: Tensor, x: Tensor) -> Tensor:
+        """residual + norm(x), rounded once."""
+        if self._fused or self._weight is None:
+            return residual + self(x)
+        total = torch.addcmul(residual, self._scaled(x), self._weight)
+        return total if residual.dtype is torch.float32 else total.to(residual.dtype)
 
     def wide(self, x: Tensor) -> Tensor:
         """The same before it is rounded: float32."""
         if self._fused:
-            return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps)
-        # Five small kernels: F.rms_norm is not fused on CPU and takes twice the time for a few rows.
+            return F.rms_norm(x.float(), x.shape[-1:], self._weight, self.eps)
+        scaled = self._scaled(x)
+        return scaled if self._weight is None else scaled.mul_(self._weight)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """x / rms(x) in four small kernels: F.rms_norm is not fused on CPU and takes twice the time for a few rows."""
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        scaled = x * torch.addcmul(self._eps, length, length, value=1 / x.shape[-1]).rsqrt_()
-        return scaled if self.weight is None else scaled.mul_(self.weight)
+        return x * torch.addcmul(self._eps, length, length, value=1 / x.shape[-1]).rsqrt_()
 
 
 @functools.cache

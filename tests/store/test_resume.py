@@ -66,14 +66,19 @@ def test_a_journal_cut_anywhere_keeps_its_whole_lines(state):
         again.close()
 
 
-@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n", b"{}\n", b'{"digest": 1, "turn": {}}\n', b"\xff\n"])
+@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n", b"{}\n", b'{"digest": 1, "turn": {}}\n', b"\xff\n", b"?" * 9999])
 def test_a_line_that_is_none_ends_what_is_known(state, line):
     journal = Journal.open(KEY)
     journal.add("one", TURN)
     journal.close()
     (path,) = journals(state)
     path.write_bytes(path.read_bytes() + line)
-    assert Journal.open(KEY).resumed == 1
+    again = Journal.open(KEY)
+    assert again.resumed == 1
+    again.add("two", TURN)
+    again.close()
+    assert path.read_bytes().endswith(b"}\n")
+    assert Journal.open(KEY).resumed == 2
 
 
 def test_two_processes_do_not_share_a_journal():

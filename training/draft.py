@@ -131,7 +131,6 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     target.load_state_dict(torch.load(runs / f"{POLISH.name}.pt", weights_only=True, map_location=DEVICE)["model"])
     target.requires_grad_(False)
     drafter = shapes.new_drafter().to(DEVICE)
-    drafter.set_attn_implementation("sdpa")
     inherit(drafter, target)
     optimizer, clock, checkpoint = Optimizer(drafter, lr), Clock(minutes), runs / "draft.pt"
     if checkpoint.exists():

@@ -165,7 +165,6 @@ class Diet:
 def new_model(runs: Path, encoder: Encoder) -> Gemma4ForConditionalGeneration:
     """A fresh decoder behind whatever the towers have learned so far."""
     model = shapes.new_target(encoder.ids)
-    model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
     load_towers(runs, model)
     return model.to(DEVICE)
 

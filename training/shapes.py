@@ -145,9 +145,10 @@ def begin(model: nn.Module) -> None:
 
 
 def new_target(ids: dict[str, int], seed: int = 0) -> Gemma4ForConditionalGeneration:
-    """An untrained pocket model in float32."""
+    """An untrained pocket model in float32; packed rows pass boolean masks, which sdpa takes and eager does not."""
     torch.manual_seed(seed)
     model = Gemma4ForConditionalGeneration._from_config(target_config(ids), attn_implementation="eager")
+    model.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})  # the audio tower knows eager alone
     begin(model)
     return model
 
@@ -155,7 +156,7 @@ def new_target(ids: dict[str, int], seed: int = 0) -> Gemma4ForConditionalGenera
 def new_drafter(seed: int = 0) -> Gemma4AssistantForCausalLM:
     """An untrained drafter in float32."""
     torch.manual_seed(seed)
-    model = Gemma4AssistantForCausalLM._from_config(drafter_config(), attn_implementation="eager")
+    model = Gemma4AssistantForCausalLM._from_config(drafter_config(), attn_implementation="sdpa")
     begin(model)
     return model
 

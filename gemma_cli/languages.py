@@ -86,6 +86,9 @@ LANGUAGES: tuple[Language, ...] = tuple(
     )
 )
 
+AUTO = "auto"
+"""Stands on the command line for a language that the model is to tell by itself."""
+
 _OTHER_NAMES = {
     "farsi": "fa",
     "in": "id",  # withdrawn ISO codes that Google's APIs still use
@@ -119,3 +122,10 @@ def language(name_or_code: str) -> Language:
     near = [_BY_NAME[match].name for match in difflib.get_close_matches(key, _BY_NAME, n=3, cutoff=0.7)]
     hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else "give a name or code such as German or de"
     raise UsageError(f"unknown language {name_or_code!r}: {hint}")
+
+
+def language_or_auto(name_or_code: str | None) -> str | None:
+    """The English name of that language; None for None and for AUTO. Raises UsageError."""
+    if name_or_code is None or name_or_code.strip().casefold() == AUTO:
+        return None
+    return language(name_or_code).name

@@ -1,7 +1,7 @@
 import pytest
 
 from gemma_cli.errors import UsageError
-from gemma_cli.languages import LANGUAGES, language
+from gemma_cli.languages import LANGUAGES, language, language_or_auto
 
 
 @pytest.mark.parametrize("entry", LANGUAGES, ids=lambda entry: entry.code)
@@ -35,3 +35,10 @@ def test_a_typo_is_answered_with_what_was_meant(typo, meant):
 def test_nonsense_says_what_to_give(nonsense):
     with pytest.raises(UsageError, match="unknown language"):
         language(nonsense)
+
+
+def test_auto_is_no_language():
+    assert language_or_auto(None) is language_or_auto(" Auto ") is None
+    assert language_or_auto("de") == "German"
+    with pytest.raises(UsageError):
+        language_or_auto("automatic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ class TranscriptOptions:
         return planned
 
     def _new(self, paths: dict[str, Path]) -> dict[str, Path]:
-        there = [path for path in paths.values() if path.exists()]
+        there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
         if there and not self.skip_existing:
             raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")
         return {form: path for form, path in paths.items() if path not in there}

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli import languages, transcript
+from gemma_cli import transcript
 from gemma_cli.commands._common import Batch, figures, heading, notice, start
 from gemma_cli.commands._hearing import Heard, Task, hear, together
 from gemma_cli.commands._outputs import TranscriptOptions
@@ -22,6 +22,7 @@ from gemma_cli.commands._resuming import journal
 from gemma_cli.engines import Engine
 from gemma_cli.errors import UsageError
 from gemma_cli.events import Turn
+from gemma_cli.languages import language_or_auto
 from gemma_cli.media.audio import Part
 from gemma_cli.media.names import sound_files
 from gemma_cli.options import EngineOptions, OutputOptions, examples, grouped
@@ -40,7 +41,6 @@ EXAMPLES = examples(
     "gemma transcribe lecture.m4a --clip 10:00-12:30 --context 'Daliri, Musco, Suresh'",
     "ffmpeg -v error -i video.mp4 -f wav - | gemma transcribe -",
 )
-AUTO = "auto"
 
 app = typer.Typer(add_completion=False)
 
@@ -84,7 +84,7 @@ def transcribe(
     ] = None,
 ) -> None:
     """Write down what is said in sound files of any length."""
-    spoken = languages.language(language).name if language and language.casefold() != AUTO else None
+    spoken = language_or_auto(language)
     part = Part(*clip_of(clip), channel) if clip else Part(channel=channel)
     inputs = sound_files(files)
     formats = written.checked(len(inputs), output.as_json)

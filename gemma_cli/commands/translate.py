@@ -13,7 +13,7 @@ from gemma_cli.commands._common import as_text
 from gemma_cli.commands._spoken import Show, Speech, translate_speech
 from gemma_cli.commands._written import Writing, translate_text
 from gemma_cli.errors import UsageError
-from gemma_cli.languages import language
+from gemma_cli.languages import language, language_or_auto
 from gemma_cli.media.files import STDIN, open_input
 from gemma_cli.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
 
@@ -57,7 +57,7 @@ def translate(
     engine: EngineOptions,
     output: OutputOptions,
     origin: Annotated[
-        str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: the model tells by itself.")
+        str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: auto, the model tells by itself.")
     ] = None,
     form: Annotated[
         str | None,
@@ -83,7 +83,7 @@ def translate(
     Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
     """
     target = language(to).name
-    source = language(origin).name if origin else None
+    source = language_or_auto(origin)
     if form:
         transcript.writer(form)
     if output.as_json and (form or show):

@@ -150,6 +150,11 @@ def test_names_of_files_follow_the_template(gemma, tmp_path):
     assert (tmp_path / "a.wav.said.vtt").read_text().startswith("WEBVTT\n")
 
 
+def test_a_name_too_long_for_a_file_is_told(gemma, tmp_path):
+    record(tmp_path / "a.wav", say([1]), pause(1.0))
+    gemma("transcribe", "a.wav", "--output-template", "a" * 300).refuses("aaa", "cannot be written", code=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -561,8 +561,7 @@ def test_a_hub_folder_under_the_true_vocabulary_answers(tmp_path: Path) -> None:
     )
     plain = said(engine, replace(request, drafting=Drafting(0)))
     assert len(plain) == 10
-    for length in (1, 4, 8):
-        assert said(engine, replace(request, drafting=Drafting(length))) == plain
+    assert said(engine, replace(request, drafting=Drafting(4))) == plain
     greedy = replace(request, sampling=replace(GREEDY, max_tokens=10))
     assert said(engine, greedy) == said(engine, replace(greedy, drafting=Drafting(0)))
     turn = collect(engine.stream(request))

@@ -17,7 +17,8 @@ from gemma_cli.engines.local.attention import bucket
 from gemma_cli.engines.local.cache import BUCKET, Cache
 from gemma_cli.engines.local.load import load_target
 from gemma_cli.engines.local.model import Target, _chunks
-from gemma_cli.engines.local.rows import MOST, _cancelling, _least
+from gemma_cli.engines.local.moe import Experts
+from gemma_cli.engines.local.rows import MOST, RowRule, _cancelling, _least
 from tests.engines import exactness, shapes
 
 CPU = torch.device("cpu")
@@ -181,6 +182,24 @@ def test_more_rows_than_were_measured_go_through_in_several_passes(pair: tuple[A
     logits, hidden = target.verify(ids[10:], cache)
     assert logits.shape[0] == hidden.shape[0] == MOST * 2 + 3
     assert cache.length == len(ids)
+
+
+def test_rows_that_fill_up_a_pass_read_no_experts(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shapes.save(shapes.stock_target("26b-a4b"), tmp_path_factory.mktemp("moe"))
+    target = load_target(folder, CPU, torch.float32)
+    target.set_rows(RowRule(4, MOST, exact=True))
+    cache = target.new_cache()
+    target.prefill(exactness.tokens(40), cache)
+    ran: list[int] = []
+    run = Experts._run
+    monkeypatch.setattr(Experts, "_run", lambda self, expert, x: ran.append(expert) or run(self, expert, x))
+    target.verify(exactness.tokens(1), cache)
+    assert len(ran) == 3 * len(target.layers)
+    ran.clear()
+    target.verify(exactness.tokens(4), cache)
+    assert len(ran) > 3 * len(target.layers)
 
 
 def test_a_bucket_is_a_function_of_position() -> None:

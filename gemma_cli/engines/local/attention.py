@@ -60,10 +60,10 @@ class Masks:
 
 
 class FewRows:
-    """Attention of `rows` decoding rows from position `start` on."""
+    """Attention of `rows` decoding rows from position `start` on, of which the first `real` count."""
 
-    def __init__(self, cache: Cache, masks: Masks, ropes: Mapping[str, Rope], start: int, rows: int) -> None:
-        self.cache, self.start = cache, start
+    def __init__(self, cache: Cache, masks: Masks, ropes: Mapping[str, Rope], start: int, rows: int, real: int) -> None:
+        self.cache, self.start, self.real = cache, start, real
         self.rope = {kind: rope.rows(start, rows) for kind, rope in ropes.items()}
         self._ring_mask = masks.ring(start, rows)
         short = bucket(start)
@@ -94,7 +94,7 @@ class Chunk:
         self, cache: Cache, arch: Architecture, ropes: Mapping[str, Rope], start: int, rows: int, images: Tensor | None
     ) -> None:
         """images: int64 [rows], -1 or the image a row belongs to; None where all rows are causal."""
-        self.cache, self.start, self.stop = cache, start, start + rows
+        self.cache, self.start, self.stop, self.real = cache, start, start + rows, rows
         self.rope = {kind: rope.rows(start, rows) for kind, rope in ropes.items()}
         self._oldest = max(0, start - arch.window + 1)
         device = self.rope["full_attention"][0].device

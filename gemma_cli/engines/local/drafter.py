@@ -37,6 +37,7 @@ class DraftContext:
     rope: dict[str, tuple[Tensor, Tensor]]
     sliding: tuple[Tensor, Tensor]
     full: tuple[Tensor, Tensor]
+    real: int = 1
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         keys, values = self.sliding if layer.sliding else self.full

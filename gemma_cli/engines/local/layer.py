@@ -15,9 +15,13 @@ from gemma_cli.engines.local.rope import rotate
 
 
 class Attend(Protocol):
-    """Where keys are kept and which of them the rows see: attention.FewRows, attention.Chunk, drafter.DraftContext."""
+    """Where keys are kept and which of them the rows see: attention.FewRows, attention.Chunk, drafter.DraftContext.
+
+    rope: (cos, sin) of the rows for each kind of layer; real: the rows that count, before those that fill up a pass.
+    """
 
     rope: dict[str, tuple[Tensor, Tensor]]
+    real: int
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor: ...
 
@@ -89,7 +93,7 @@ class DecoderLayer:
         x = self.post_attention_norm.add(x, self.attention(self.input_norm(x), rows))
         mixed = self.feed_forward(self.pre_feed_forward_norm(x))
         if self.experts is not None:
-            mixed = self.experts.beside(mixed, x)
+            mixed = self.experts.beside(mixed, x, rows.real)
         x = self.post_feed_forward_norm.add(x, mixed)
         if self.per_layer_input is not None:
             assert embedded is not None

@@ -119,7 +119,7 @@ class Target:
         if rows > count:
             ids = torch.cat((ids, ids[-1:].expand(rows - count)))
         cache.reserve(rows)
-        few = FewRows(cache, self._masks, self.ropes, cache.length, rows)
+        few = FewRows(cache, self._masks, self.ropes, cache.length, rows, count)
         x = self.embed(ids)
         x = self._run(self.layers, x, self._per_layer(ids, x), few)
         cache.advance(count, written=rows)
@@ -158,7 +158,7 @@ class Target:
             per_layer = self._per_layer(per_layer_ids[first:stop], x[first:stop])
             last = self._run(self.layers[: self._own], x[first:stop], per_layer, rows)[-1:]
             cache.advance(stop - first)
-        shared = FewRows(cache, self._masks, self.ropes, cache.length - 1, 1)
+        shared = FewRows(cache, self._masks, self.ropes, cache.length - 1, 1, 1)
         per_layer = self._per_layer(per_layer_ids[-1:], x[-1:])
         hidden = self.norm(self._run(self.layers[self._own :], last, per_layer, shared))
         return self._logits(hidden), hidden

@@ -16,7 +16,8 @@ class Experts:
     """gate_up [2 * n, hidden] and down [hidden, n] of every expert; per_expert float32 [experts].
 
     An expert is never run on fewer than `least` rows (the last one is repeated), so that a row's result does not
-    depend on who else chose the same expert.
+    depend on who else chose the same expert. Rows beyond `real` only fill a pass up: they go where the last real row
+    goes, because reading more experts is what would cost time.
     """
 
     router_norm: Norm
@@ -32,12 +33,14 @@ class Experts:
     least: int = 1
     """Rows an expert runs on at least; set with the target's RowRule."""
 
-    def beside(self, dense: Tensor, x: Tensor) -> Tensor:
+    def beside(self, dense: Tensor, x: Tensor, real: int) -> Tensor:
         """The sum of the dense network's output and the experts', each normalised; x is the layer's residual."""
-        return self.dense_norm(dense) + self.expert_norm(self(x))
+        return self.dense_norm(dense) + self.expert_norm(self(x, real))
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, real: int) -> Tensor:
         index, weights = self._route(x)
+        if real < x.shape[0]:
+            index = torch.cat((index[:real], index[real - 1 : real].expand(x.shape[0] - real, -1)))
         return self._mix(self.norm(x), index, weights)
 
     def _route(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -533,9 +533,34 @@ def test_stop_tokens_are_all_that_are_known(folder: Path, tmp_path: Path) -> Non
 def test_a_folder_without_tokenizer_or_template_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="tokenizer cannot be read"):
         load_tokenizer(tmp_path)
+    with pytest.raises(ModelError, match="its tokenizer has 377 tokens, its weights 300"):
+        load_tokenizer(folder, 300)
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
     with pytest.raises(ModelError, match="has no chat template"):
         load_tokenizer(tmp_path)
+
+
+# Synthetic models
+
+
+def test_a_synthetic_model_writes_as_many_tokens_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wiring around models too large to make here: pocket stands in for the random weights."""
+    engine = fresh(Path("pocket"))
+    made: list[str] = []
+
+    def small(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+        made.append(name)
+        return engine.target, engine.drafter
+
+    monkeypatch.setattr("gemma_cli.engines.local.synthetic.open_synthetic", small)
+    synthetic = open_engine(EngineSpec(model="synthetic:e2b", device="cpu"))
+    plain = open_engine(EngineSpec(model="synthetic:e2b", assistant="off", device="cpu"))
+    assert made == ["e2b", "e2b"]
+    assert (synthetic.info.assistant, plain.info.assistant) == ("synthetic:e2b-assistant", None)
+    assert synthetic.info.modalities == frozenset()
+    request = Request(ask("a"), Sampling(max_tokens=30))
+    turns = [collect(one.stream(request)) for one in (synthetic, plain)]
+    assert all(turn.usage.completion_tokens == 30 and turn.finish_reason == "length" for turn in turns)
 
 
 # Under the true vocabulary

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,6 +27,9 @@ from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
 from gemma_cli.messages import Drafting, Request
+
+if TYPE_CHECKING:
+    from gemma_cli.store.checkpoints import Resolved
 
 STOPS = ("<eos>", "<turn|>", "<|tool_response>")
 """Gemma 4 ends its turn with the second, and waits for a tool with the third; copies of its configs lack some."""
@@ -63,26 +66,27 @@ class LocalEngine:
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
         """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run."""
-        from gemma_cli.store.checkpoints import resolve
+        from gemma_cli.store.checkpoints import locate, resolve
+        from gemma_cli.store.releases import DRAFTER, POCKET
 
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)
-        if resolved.folder is None:
-            raise ModelError(f"{resolved.name} has no vocabulary: it runs in gemma bench only")
         device = load.choose_device(spec.device)
-        dtype = load.choose_dtype(spec.dtype, device, resolved.folder)
+        # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
+        folder = resolved.folder or locate(POCKET)[1]
+        dtype = load.choose_dtype(spec.dtype, device, folder)
         try:
-            target = load.load_target(resolved.folder, device, dtype)
-            drafter = load.load_drafter(resolved.assistant_folder, target) if resolved.assistant_folder else None
+            target, drafter = _load(resolved, spec, device, dtype)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
             raise OutOfMemory(f"{device} has too little memory for {resolved.name}: choose a smaller --model") from None
-        tokenizer = load_tokenizer(resolved.folder)
-        towers = Towers(resolved.folder, load.read_config(resolved.folder), device, dtype)
+        tokenizer = load_tokenizer(folder, target.vocab_size)
+        towers = Towers(folder, load.read_config(folder) if resolved.folder else target.config, device, dtype)
+        ends = read_generation_config(folder, tokenizer) if resolved.folder else GenerationConfig(frozenset(), ())
         info = EngineInfo(
             model=resolved.name,
-            assistant=resolved.assistant_name,
+            assistant=resolved.assistant_name or (f"{resolved.name}{DRAFTER}" if drafter else None),
             device=str(device),
             dtype=str(dtype).removeprefix("torch."),
             context=target.context,
@@ -91,7 +95,7 @@ class LocalEngine:
             exact=target.rows.exact,
             notice=resolved.notice,
         )
-        return cls(target, drafter, tokenizer, towers, read_generation_config(resolved.folder, tokenizer), info)
+        return cls(target, drafter, tokenizer, towers, ends, info)
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
@@ -173,8 +177,23 @@ class LocalEngine:
         return "tool_calls" if called else "stop"
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The checkpoint's tokenizer, with <|video|> known (Gemma 4's processor adds it, copies may lack it)."""
+def _load(
+    resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: torch.dtype
+) -> tuple[Target, Drafter | None]:
+    if resolved.folder is None:
+        from gemma_cli.engines.local.synthetic import open_synthetic
+
+        target, drafter = open_synthetic(resolved.name.partition(":")[2], device, dtype)
+        return target, None if spec.assistant == "off" else drafter
+    target = load.load_target(resolved.folder, device, dtype)
+    return target, load.load_drafter(resolved.assistant_folder, target) if resolved.assistant_folder else None
+
+
+def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Any:
+    """The checkpoint's tokenizer, with <|video|> known (Gemma 4's processor adds it, copies may lack it).
+
+    vocab_size: ids the weights know. Raises ModelError where the tokenizer is missing, broken, or gives others.
+    """
     from transformers import PreTrainedTokenizerFast
 
     try:
@@ -184,7 +203,10 @@ def load_tokenizer(folder: Path) -> Any:
         raise ModelError(f"{folder}: its tokenizer cannot be read ({reason}); fetch the checkpoint again") from error
     if not tokenizer.chat_template:
         raise ModelError(f"{folder} has no chat template: name an instruction-tuned checkpoint (-it)")
-    if "<|video|>" not in tokenizer.get_vocab():
+    ids = tokenizer.get_vocab()
+    if vocab_size is not None and max(i for token, i in ids.items() if token != "<|video|>") >= vocab_size:
+        raise ModelError(f"{folder}: its tokenizer has {len(ids)} tokens, its weights {vocab_size}; fetch it again")
+    if "<|video|>" not in ids:
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|video|>"]})
     return tokenizer
 

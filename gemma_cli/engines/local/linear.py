@@ -18,7 +18,7 @@ through oneDNN in any case."""
 class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
-    On an x86 CPU the weight is copied into the layout its kernel reads; elsewhere it is used as it is.
+    On a CPU the weight is copied into the layout its kernel reads; elsewhere it is used as it is.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -43,7 +43,7 @@ class Norm:
     def __init__(self, weight: Tensor | None, eps: float, device: torch.device) -> None:
         self.eps = eps
         self._stored = weight
-        self._weight = None if weight is None else weight.float()
+        self.weight = None if weight is None else weight.float()
         self._eps = torch.tensor(eps, dtype=torch.float32, device=device)
         self._fused = device.type == "cuda"
 
@@ -55,17 +55,17 @@ class Norm:
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
         """residual + norm(x), rounded once."""
-        if self._fused or self._weight is None:
+        if self._fused or self.weight is None:
             return residual + self(x)
-        total = torch.addcmul(residual, self._scaled(x), self._weight)
+        total = torch.addcmul(residual, self._scaled(x), self.weight)
         return total if residual.dtype is torch.float32 else total.to(residual.dtype)
 
     def wide(self, x: Tensor) -> Tensor:
         """The same before it is rounded: float32."""
         if self._fused:
-            return F.rms_norm(x.float(), x.shape[-1:], self._weight, self.eps)
+            return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps)
         scaled = self._scaled(x)
-        return scaled if self._weight is None else scaled.mul_(self._weight)
+        return scaled if self.weight is None else scaled.mul_(self.weight)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """x / rms(x) in four small kernels: F.rms_norm is not fused on CPU and takes twice the time for a few rows."""

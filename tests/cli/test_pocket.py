@@ -38,7 +38,7 @@ def objects(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def test_chat_reads_what_is_piped_before_the_question(gemma: Gemma) -> None:
-    facts = b"The ball is red. The lamp is blue."
+    facts = b"The lamp is blue. The ball is red."
     outcome = gemma("chat", "What colour is the lamp?", "--temperature", "0", "--json", "--stats", stdin=facts)
     (turn,) = objects(outcome)
     assert outcome.code == 0

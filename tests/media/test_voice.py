@@ -22,10 +22,12 @@ def probabilities(samples, frames=64):
     return np.concatenate([detect(samples[start : start + step]) for start in range(0, len(samples), step)])
 
 
-@pytest.mark.parametrize("name", ["number-347.wav", "cat.en.wav", "hund.de.wav"])
+@pytest.mark.parametrize(
+    "path", [SAMPLES / "number-347.wav", SAMPLES / "cat.en.wav", Path(__file__).with_name("hund.de.wav")]
+)
 @pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_speech_is_found_where_it_is(name, noise):
-    said, _ = soundfile.read(SAMPLES / name, dtype="float32")
+def test_speech_is_found_where_it_is(path, noise):
+    said, _ = soundfile.read(path, dtype="float32")
     loud = np.flatnonzero(np.abs(said) > 0.01) / SAMPLE_RATE
     samples = np.concatenate([np.zeros(SAMPLE_RATE), said, np.zeros(SAMPLE_RATE)])
     found = np.flatnonzero(probabilities(samples + RNG.normal(0, noise, len(samples))) > 0.5)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import typer
@@ -51,8 +53,33 @@ def start(options: EngineOptions, output: OutputOptions) -> Engine:
 def _open(options: EngineOptions, output: OutputOptions) -> Engine:
     spec = options.spec()
     name = resolve(spec.model, spec.assistant).name  # a name that means nothing is told before torch is imported
-    with busy(f"loading {name}", output):
+    with busy(f"loading {name}", output), _interruptible():
         return open_engine(spec)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make Ctrl-C end what is inside; libraries being imported turn it into errors of their own, or lose it."""
+    pressed = False
+
+    def press(_signal: int, _frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Exception:
+        if not pressed:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise Interrupted
 
 
 def _agreed(missing: NotOnDisk) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from gemma_cli.engines.local.cache import BUCKET, Cache
 from gemma_cli.engines.local.load import load_target
 from gemma_cli.engines.local.model import Target, _chunks
 from gemma_cli.engines.local.moe import Experts
-from gemma_cli.engines.local.rows import MOST, RowRule, _cancelling, _least
+from gemma_cli.engines.local.rows import MOST, TRIED, UNMEASURED, RowRule, _cancelling, agreeing
 from tests.engines import exactness, shapes
 
 CPU = torch.device("cpu")
@@ -189,7 +191,7 @@ def test_rows_that_fill_up_a_pass_read_no_experts(
 ) -> None:
     folder = shapes.save(shapes.stock_target("26b-a4b"), tmp_path_factory.mktemp("moe"))
     target = load_target(folder, CPU, torch.float32)
-    target.set_rows(RowRule(4, MOST, exact=True))
+    target.set_rows(RowRule((4,), exact=True))
     cache = target.new_cache()
     target.prefill(exactness.tokens(40), cache)
     ran: list[int] = []
@@ -216,23 +218,53 @@ def test_gelu_is_the_tanh_approximation_and_knows_no_neighbours(width: int) -> N
             assert torch.equal(gelu(rows[first:stop].clone()), whole[first:stop])
 
 
-@pytest.mark.parametrize("limit", [2, 5, 9])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_product_that_sums_differently_for_few_rows_is_found_out(limit: int, dtype: torch.dtype) -> None:
-    """A stand-in for a library whose kernels change at `limit` rows: it sums the other way round below."""
+def library(special: Callable[[int, int], bool]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """A stand-in for a matrix library with two kernels, and rows to try it on: where special(row, rows), a row is
+    summed the other way round."""
     generator = torch.Generator().manual_seed(0)
-    product, rows = _cancelling(torch.randn(8, 16, generator=generator), torch.randn(MOST, 16), generator)
-    reverse = torch.arange(31, -1, -1)
-    weight = torch.randn(8, 32, dtype=dtype)
+    weight = torch.randn(32, 8, generator=generator)
+    _, rows = _cancelling(
+        torch.randn(8, 16, generator=generator), torch.randn(MOST, 16, generator=generator), generator
+    )
 
-    def two_kernels(x: Tensor) -> Tensor:
-        few = x.shape[0] < limit
-        wide = x.to(dtype)
-        order = reverse if few else torch.arange(32)
-        total = torch.zeros(x.shape[0], 8, dtype=dtype)
-        for k in order.tolist():
-            total = total + wide[:, k : k + 1] * weight[:, k]
-        return total
+    def product(x: Tensor) -> Tensor:
+        sums = []
+        for place, row in enumerate(x):
+            terms = (row[:, None] * weight).numpy()
+            sums.append(sum(terms[::-1] if special(place, len(x)) else terms))
+        return torch.tensor(numpy.stack(sums))
 
-    assert _least(two_kernels, rows) == limit
-    assert product(rows).abs().max() < 1e-4
+    return product, rows
+
+
+@pytest.mark.parametrize(
+    ("special", "rule"),
+    [
+        (lambda place, rows: False, RowRule(TRIED, exact=True)),
+        (lambda place, rows: rows < 4, RowRule((4, 5, 6, 7, 8, 9, 12, 16), exact=True)),
+        (lambda place, rows: place >= rows - rows % 4, RowRule((4, 8, 12, 16), exact=True)),
+        (lambda place, rows: rows > 9, RowRule((12, 16), exact=True)),
+        (lambda place, rows: place >= 8, RowRule((2, 3, 4, 5, 6, 7, 8), exact=True)),
+        (lambda place, rows: place == 0, UNMEASURED),
+    ],
+)
+def test_row_counts_that_agree_are_found(special: Callable[[int, int], bool], rule: RowRule) -> None:
+    assert agreeing([library(special)]) == rule
+
+
+def test_all_products_must_agree() -> None:
+    products = [library(lambda place, rows: rows < 4), library(lambda place, rows: rows % 2 == 1)]
+    assert agreeing(products) == RowRule((4, 6, 8, 12, 16), exact=True)
+
+
+def test_a_pass_is_filled_to_the_next_count() -> None:
+    rule = RowRule((4, 8, 12), exact=True)
+    assert [rule.filled(rows) for rows in (1, 4, 5, 12, 13)] == [4, 4, 8, 12, 13]
+    assert rule.most == 12
+
+
+def test_cancelling_products_are_rounding_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    product, rows = _cancelling(torch.randn(8, 16), torch.randn(MOST, 16), generator)
+    assert rows.shape == (MOST, 32)
+    assert 0 < product(rows).abs().max() < 1e-4

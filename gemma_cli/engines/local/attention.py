@@ -10,9 +10,8 @@ and rejected before. What each measure gives:
   same length and the same operand in the same place. When a block of rows crosses a bucket's end, both lengths are
   computed for all rows and each row takes the one that is its own.
 - Masks. What a row may not see gets -inf before the softmax: a weight of exactly zero, whatever the slot holds.
-- Row count. A matrix product with more rows is another kernel call, and kernels differ in the last bit below some row
-  count (one row is a gemv; on some machines two and three rows are special too). The model never calls with fewer
-  rows than were measured to agree on this device: see rows.py.
+- Row count. A matrix product with another number of rows may be another kernel, and kernels differ in the last bit. The
+  model only runs row counts that were measured to agree on this machine: see rows.py.
 - Softmax is taken in float32, row by row; on CPU the cache and the whole of attention are float32.
 """
 

@@ -91,7 +91,7 @@ class Target:
         self.rows = rule
         for layer in self.layers:
             if layer.experts is not None:
-                layer.experts.least = rule.least
+                layer.experts.rows = rule
 
     @property
     def kv_dtype(self) -> torch.dtype:
@@ -115,7 +115,7 @@ class Target:
         if count > self.rows.most:
             parts = [self.verify(part, cache) for part in torch.split(ids, self.rows.most)]
             return torch.cat([logits for logits, _ in parts]), torch.cat([hidden for _, hidden in parts])
-        rows = max(count, self.rows.least)
+        rows = self.rows.filled(count)
         if rows > count:
             ids = torch.cat((ids, ids[-1:].expand(rows - count)))
         cache.reserve(rows)

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from gemma_cli.engines.local.activation import gated
 from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.rows import UNMEASURED, RowRule
 
 
 @dataclass
 class Experts:
     """gate_up [2 * n, hidden] and down [hidden, n] of every expert; per_expert float32 [experts].
 
-    An expert is never run on fewer than `least` rows (the last one is repeated), so that a row's result does not
-    depend on who else chose the same expert. Rows beyond `real` only fill a pass up: they go where the last real row
-    goes, because reading more experts is what would cost time.
+    An expert runs on row counts that agree with each other (`rows`; the last row is repeated), so that a row's result
+    does not depend on who else chose the same expert. Rows beyond `real` only fill a pass up: they go where the last
+    real row goes, because reading more experts is what would cost time.
     """
 
     router_norm: Norm
@@ -29,9 +30,7 @@ class Experts:
     dense_norm: Norm
     expert_norm: Norm
     per_row: int
-
-    least: int = 1
-    """Rows an expert runs on at least; set with the target's RowRule."""
+    rows: RowRule = UNMEASURED
 
     def beside(self, dense: Tensor, x: Tensor, real: int) -> Tensor:
         """The sum of the dense network's output and the experts', each normalised; x is the layer's residual."""
@@ -65,7 +64,7 @@ class Experts:
         return torch.bmm(weights[:, None], outputs.view(rows, choices, -1))[:, 0].to(x.dtype)
 
     def _run(self, expert: int, x: Tensor) -> Tensor:
-        missing = self.least - x.shape[0]
+        missing = self.rows.filled(x.shape[0]) - x.shape[0]
         if missing > 0:
             x = torch.cat((x, x[-1:].expand(missing, -1)))
         return self.down[expert](gated(self.gate_up[expert](x)))

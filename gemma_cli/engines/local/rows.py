@@ -1,17 +1,17 @@
-"""How many rows make a row's bits independent of the rows beside it, measured on the machine at hand.
+"""Which row counts give a row the same bits whatever stands beside it, measured on the machine at hand.
 
 A matrix product with few rows takes another kernel than one with many, and kernels sum in different orders. Which
-counts agree is a property of the library and the processor: on one, a single row is special (gemv); on another one to
-three are. So it is measured on every shape of product the model has: `RowRule.least` is the smallest count from which
-on all counts give a row the same bits, and `verify` never runs fewer. Where counts do not agree, and on a GPU, where
-there are more kernels than can be tried, every pass has the same count (least == most).
+counts agree is a property of the library, the processor and the number of threads: with one library a single row is
+special (gemv), with another one to three are, or all that are no multiple of four. So it is measured, on every shape of
+product the model has, and `verify` runs only counts that agree: it fills a pass up by repeating its last row.
 
-`exact` is False where even that fails: a row's bits depend on its place among the others. Then nothing is promised.
+On a GPU, where there are more kernels than can be tried, every pass has the same count. `exact` is False where even
+that fails, because a row's bits depend on its place among the others. Then nothing is promised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,51 +27,63 @@ if TYPE_CHECKING:
     from gemma_cli.engines.local.model import Target
 
 FIXED = 8
-MOST = 16
-_TRIED = (12, 10, 9, 8, 7, 6, 5, 4, 3, 2)
+"""The count of every pass on a GPU, where the weights are read once for any few rows."""
+
+TRIED = (2, 3, 4, 5, 6, 7, 8, 9, 12, 16)
+MOST = TRIED[-1]
 
 Product = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class RowRule:
-    """A target pass has at least `least` rows (the last is repeated) and at most `most` (then there are several)."""
+    """counts: the rows a target pass may have, in rising order; exact: whether they all give a row the same bits."""
 
-    least: int
-    most: int
+    counts: tuple[int, ...]
     exact: bool
 
+    @property
+    def most(self) -> int:
+        return self.counts[-1]
 
-UNMEASURED = RowRule(FIXED, FIXED, exact=False)
+    def filled(self, rows: int) -> int:
+        """The smallest count that holds `rows`; more than `most` stay as they are."""
+        return next((count for count in self.counts if count >= rows), rows)
+
+
+UNMEASURED = RowRule((FIXED,), exact=False)
 
 
 @torch.inference_mode()
 def measure_rows(target: Target) -> RowRule:
     """The rule for this model on its device, in a few passes' time."""
     products = list(_products(target))
-    if target.device.type == "cpu":
-        least = max(_least(product, rows) for product, rows in products)
-        if least <= FIXED:
-            return RowRule(least, MOST, exact=True)
-    return RowRule(FIXED, FIXED, exact=all(_placeless(product, rows) for product, rows in products))
+    if target.device.type != "cpu":
+        return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
+    return agreeing(products)
 
 
-def _least(product: Product, rows: Tensor) -> int:
-    """The smallest tried count from which on every count gives the same bits as MOST rows."""
-    expected = product(rows)
-    least = MOST
-    for count in _TRIED:
-        first = count % 3  # the place among the rows must not matter either
-        if not torch.equal(product(rows[first : first + count].clone()), expected[first : first + count]):
-            break
-        least = count
-    return least
+def agreeing(products: Sequence[tuple[Product, Tensor]]) -> RowRule:
+    """The counts on which all products, each with rows [MOST, ...] to run on, agree with the largest that can serve
+    as the measure: one that gives every place among its rows the same bits."""
+    for most in reversed(TRIED):
+        if all(_placeless(product, rows[:most]) for product, rows in products):
+            counts = [count for count in TRIED if count <= most]
+            for product, rows in products:
+                counts = _agreeing(product, rows[:most], counts)
+            return RowRule(tuple(counts), exact=True)
+    return UNMEASURED
 
 
 def _placeless(product: Product, rows: Tensor) -> bool:
-    """Whether FIXED rows give the same bits in another order."""
-    expected = product(rows[:FIXED].clone())
-    return torch.equal(product(rows[:FIXED].roll(3, 0)), expected.roll(3, 0))
+    """Whether a row's bits are the same in another place among as many rows."""
+    return torch.equal(product(rows.roll(1, 0)), product(rows.clone()).roll(1, 0))
+
+
+def _agreeing(product: Product, rows: Tensor, counts: Sequence[int]) -> list[int]:
+    """Those of `counts` with which the product gives the bits it gives with all the rows."""
+    expected = product(rows)
+    return [count for count in counts if torch.equal(product(rows[:count].clone()), expected[:count])]
 
 
 def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
@@ -81,7 +93,6 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
     def random(*shape: int, dtype: torch.dtype = target.dtype) -> Tensor:
         return torch.randn(*shape, generator=generator).to(target.device, dtype)
 
-    yield target.head, random(MOST, target.hidden_size)
     for out, width in sorted({linear.shape for linear in _linears(target)}):
         yield _cancelling(random(out, width // 2), random(MOST, width // 2), generator)
     widths = {layer.feed_forward.down.shape[1] for layer in target.layers}
@@ -95,6 +106,7 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
         length = target.arch.window + SLACK if sliding else BUCKET
         keys, values = (random(kv_heads, length, dim, dtype=target.kv_dtype) for _ in range(2))
         yield _attention(keys, values), random(MOST, heads, dim, dtype=target.kv_dtype)
+    yield target.head, random(MOST, target.hidden_size)
 
 
 def _cancelling(weight: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Product, Tensor]:

@@ -37,7 +37,7 @@ def write(cache: Cache, count: int, mark: float = 0.0, valid: int | None = None)
     cache.reserve(count)
     for slots in cache.layers.values():
         slots.write(cache.length, rows(cache.length, count, mark), rows(cache.length, count, mark + 0.5))
-    cache.advance(count if valid is None else valid, written=count)
+    cache.advance(count if valid is None else valid)
 
 
 def assert_holds(cache: Cache, marks: dict[int, float]) -> None:
@@ -103,6 +103,20 @@ def test_rows_written_but_not_valid_count_against_the_slack() -> None:
     with pytest.raises(ValueError, match="cannot roll back"):
         cache.rollback(168 - SLACK - 1)
     cache.rollback(168 - SLACK)
+
+
+def test_a_pass_that_was_broken_off_is_not_built_upon() -> None:
+    """It wrote over keys that the rows after `length` would see."""
+    cache = new_cache()
+    write(cache, 16)
+    snapshot = cache.snapshot()
+    cache.reserve(SLACK + WINDOW)
+    for wrong in (lambda: cache.reserve(1), lambda: cache.rollback(16)):
+        with pytest.raises(ValueError, match=r"broken off|cannot roll back"):
+            wrong()
+    cache.restore(snapshot)
+    write(cache, 16)
+    assert_holds(cache, dict.fromkeys(range(32), 0.0))
 
 
 def test_a_snapshot_brings_the_ring_back() -> None:

@@ -18,7 +18,7 @@ from gemma_cli.engines.local.activation import gelu
 from gemma_cli.engines.local.attention import bucket
 from gemma_cli.engines.local.cache import BUCKET, Cache
 from gemma_cli.engines.local.load import load_target
-from gemma_cli.engines.local.model import Target, _chunks
+from gemma_cli.engines.local.model import Target, chunks
 from gemma_cli.engines.local.moe import Experts
 from gemma_cli.engines.local.rows import MOST, TRIED, UNMEASURED, RowRule, _cancelling, agreeing
 from tests.engines import exactness, shapes
@@ -124,12 +124,12 @@ def test_image_rows_see_each_other_where_the_config_says_so(pair: tuple[Any, Tar
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 100])
 def test_no_pass_cuts_an_image(size: int) -> None:
     blocks = torch.tensor([-1, -1, 0, 0, 0, 0, 0, 0, -1, 1, 1, -1, -1])
-    passes = list(_chunks(len(blocks), size, blocks))
+    passes = list(chunks(len(blocks), size, blocks))
     assert [first for first, _ in passes[1:]] == [stop for _, stop in passes[:-1]]
     assert (passes[0][0], passes[-1][1]) == (0, len(blocks))
     for first, _ in passes[1:]:
         assert blocks[first] == -1 or blocks[first] != blocks[first - 1]
-    assert list(_chunks(7, 3, None)) == [(0, 3), (3, 6), (6, 7)]
+    assert list(chunks(7, 3, None)) == [(0, 3), (3, 6), (6, 7)]
 
 
 def test_a_rows_bits_do_not_depend_on_the_cut(pair: tuple[Any, Target]) -> None:

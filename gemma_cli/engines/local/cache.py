@@ -103,17 +103,24 @@ class Cache:
                 home[layer.index] = Slots(layer, slots, device, dtype)
         self.layers = {**self._rings, **self._buffers}
 
-    def reserve(self, rows: int) -> None:
-        """Make room for `rows` rows after the valid ones; doubles, so that growing costs little in all."""
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` rows after the valid ones; at least doubles, so that growing costs little in all."""
         needed = self.length + rows
         if needed > self.capacity:
             self.capacity = _rounded(max(needed, 2 * self.capacity))
             for buffer in self._buffers.values():
                 buffer.grow(self.capacity)
 
-    def advance(self, rows: int, written: int | None = None) -> None:
-        """`rows` more positions are valid; `written` (at least rows) were stored."""
-        self._high = max(self._high, self.length + (written or rows))
+    def reserve(self, rows: int) -> None:
+        """Announce a pass that writes `rows` rows after the valid ones. ValueError where a pass that was broken off has
+        overwritten what they would see: then only `restore` helps."""
+        if self.length < self._high - SLACK:
+            raise ValueError(f"a pass was broken off after {self._high} rows; those before {self.length} are lost")
+        self.grow(rows)
+        self._high = max(self._high, self.length + rows)
+
+    def advance(self, rows: int) -> None:
+        """The first `rows` rows of the pass are valid."""
         self.length += rows
 
     def rollback(self, length: int) -> None:

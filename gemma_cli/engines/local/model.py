@@ -122,7 +122,7 @@ class Target:
         few = FewRows(cache, self._masks, self.ropes, cache.length, rows, count)
         x = self.embed(ids)
         x = self._run(self.layers, x, self._per_layer(ids, x), few)
-        cache.advance(count, written=rows)
+        cache.advance(count)
         hidden = self.norm(x)
         return self._logits(hidden)[:count], hidden[:count]
 
@@ -148,12 +148,13 @@ class Target:
         if feature_mask is not None and features is not None:
             x[feature_mask] = features.to(x.device, x.dtype)
             per_layer_ids = ids.masked_fill(feature_mask, self.arch.pad_id)
-        cache.reserve(ids.shape[0])
+        cache.grow(ids.shape[0])
         if self.arch.vision_mask == "causal":
             image_blocks = None
         last = x
-        for first, stop in _chunks(ids.shape[0], chunk, image_blocks):
+        for first, stop in chunks(ids.shape[0], chunk, image_blocks):
             images = None if image_blocks is None else image_blocks[first:stop]
+            cache.reserve(stop - first)
             rows = Chunk(cache, self.arch, self.ropes, cache.length, stop - first, images)
             per_layer = self._per_layer(per_layer_ids[first:stop], x[first:stop])
             last = self._run(self.layers[: self._own], x[first:stop], per_layer, rows)[-1:]
@@ -178,7 +179,7 @@ class Target:
         return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
 
 
-def _chunks(count: int, size: int, image_blocks: Tensor | None) -> Iterator[tuple[int, int]]:
+def chunks(count: int, size: int, image_blocks: Tensor | None) -> Iterator[tuple[int, int]]:
     """(first, stop) of each pass; a boundary inside an image moves to its start, or to its end if it began the pass."""
     blocks = [-1] * count if image_blocks is None else image_blocks.tolist()
     first = 0

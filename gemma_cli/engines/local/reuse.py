@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.cache import Cache, Snapshot
-from gemma_cli.engines.local.model import CHUNK, Target, _chunks
+from gemma_cli.engines.local.model import CHUNK, Target, chunks
 from gemma_cli.engines.local.prompt import Prompt, Span
 from gemma_cli.messages import Image
 
@@ -73,7 +73,7 @@ class LiveCache:
         self, prompt: Prompt, features: Callable[[Span], Tensor], room: int
     ) -> tuple[Cache, tuple[Tensor, Tensor], int]:
         blocks = self._image_blocks(prompt)
-        boundaries = tuple(stop for _, stop in _chunks(len(prompt.ids), self.chunk, blocks))
+        boundaries = tuple(stop for _, stop in chunks(len(prompt.ids), self.chunk, blocks))
         cache, start = self._resume(prompt, boundaries, room)
         whole = boundaries[-2] if len(boundaries) > 1 else 0
         if whole > start:

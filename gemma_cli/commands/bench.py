@@ -74,7 +74,7 @@ def bench(
         from gemma_cli.benchmark.report import renderables
         from gemma_cli.views.live import terminal
 
-        terminal(sys.stdout).print(*renderables(report), sep="\n")
+        terminal(sys.stdout).print(*renderables(report), sep="\n", soft_wrap=False)
 
 
 def _watched(measured: Iterable[Measurement], total: int, warm_up: int) -> Iterator[Measurement]:

@@ -32,7 +32,7 @@ def open_input(path: str | Path) -> Iterator[BinaryIO]:
     """
     with _spooled_stdin() if str(path) == STDIN else _regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise InputError(f"{display_name(path)}: empty (0 bytes)")
+            raise InputError(f"{display_name(path)}: empty (0 bytes); record or copy it again")
         yield file
 
 
@@ -43,7 +43,7 @@ def _regular(path: str | Path) -> BinaryIO:
     try:
         file = open(path, "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        raise InputError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{name}: a directory; name the files in it") from None
     except PermissionError:

@@ -17,7 +17,7 @@ and rejected before. What each measure gives:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -26,11 +26,6 @@ from torch.nn import functional as F
 from gemma_cli.engines.local.architecture import Architecture, LayerShape
 from gemma_cli.engines.local.cache import BUCKET, SLACK, Cache
 from gemma_cli.engines.local.rope import Rope
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Ropes = "Mapping[str, Rope]"
 
 
 class Masks:

@@ -11,7 +11,7 @@ that fails, because a row's bits depend on its place among the others. Then noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,33 +57,30 @@ UNMEASURED = RowRule((FIXED,), exact=False)
 @torch.inference_mode()
 def measure_rows(target: Target) -> RowRule:
     """The rule for this model on its device, in a few passes' time."""
-    products = list(_products(target))
+    products = _products(target)
     if target.device.type != "cpu":
         return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
     return agreeing(products)
 
 
-def agreeing(products: Sequence[tuple[Product, Tensor]]) -> RowRule:
-    """The counts on which all products, each with rows [MOST, ...] to run on, agree with the largest that can serve
-    as the measure: one that gives every place among its rows the same bits."""
-    for most in reversed(TRIED):
-        if all(_placeless(product, rows[:most]) for product, rows in products):
-            counts = [count for count in TRIED if count <= most]
-            for product, rows in products:
-                counts = _agreeing(product, rows[:most], counts)
-            return RowRule(tuple(counts), exact=True)
-    return UNMEASURED
+def agreeing(products: Iterable[tuple[Product, Tensor]]) -> RowRule:
+    """The counts on which all products, each with rows [MOST, ...] to run on, agree with a measure: MOST rows, or
+    FIXED, if those give every place among them the same bits."""
+    agreed = {most: {count for count in TRIED if count <= most} for most in (MOST, FIXED)}
+    for product, rows in products:
+        results = {count: product(rows[:count].clone()) for count in agreed[MOST] | agreed[FIXED]}
+        for most, counts in agreed.items():
+            if counts:
+                counts &= {count for count in counts if torch.equal(results[count], results[most][:count])}
+                if not _placeless(product, rows[:most]):
+                    counts.clear()
+    useful = [counts for counts in agreed.values() if counts]
+    return RowRule(tuple(sorted(min(useful, key=min))), exact=True) if useful else UNMEASURED
 
 
 def _placeless(product: Product, rows: Tensor) -> bool:
     """Whether a row's bits are the same in another place among as many rows."""
     return torch.equal(product(rows.roll(1, 0)), product(rows.clone()).roll(1, 0))
-
-
-def _agreeing(product: Product, rows: Tensor, counts: Sequence[int]) -> list[int]:
-    """Those of `counts` with which the product gives the bits it gives with all the rows."""
-    expected = product(rows)
-    return [count for count in counts if torch.equal(product(rows[:count].clone()), expected[:count])]
 
 
 def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
@@ -103,9 +100,9 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
     for heads, kv_heads, dim, sliding in sorted(
         {(shape.heads, shape.kv_heads, shape.head_dim, shape.sliding) for shape in target.arch.layers}
     ):
-        length = target.arch.window + SLACK if sliding else BUCKET
-        keys, values = (random(kv_heads, length, dim, dtype=target.kv_dtype) for _ in range(2))
-        yield _attention(keys, values), random(MOST, heads, dim, dtype=target.kv_dtype)
+        for length in (target.arch.window + SLACK,) if sliding else (BUCKET, 16 * BUCKET):
+            keys, values = (random(kv_heads, length, dim, dtype=target.kv_dtype) for _ in range(2))
+            yield _attention(keys, values), random(MOST, heads, dim, dtype=target.kv_dtype)
     yield target.head, random(MOST, target.hidden_size)
 
 

@@ -77,11 +77,6 @@ class Pace:
             tokens += survived
         return tokens / self._cost(drafted)
 
-    @property
-    def pays(self) -> bool:
-        """Whether drafting beats plain decoding by what has been measured so far."""
-        return self.best() > 0
-
     def _frontier(self) -> int:
         """The deepest K measured; -1 before the first round."""
         return max((k for k, cost in enumerate(self.seconds) if cost is not None), default=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,7 +30,10 @@ def terminal(program: str, environment: dict[str, str], *arguments: str, **env: 
     try:
         yield child
     finally:
-        child.close(force=True)
+        if child.isalive():  # pexpect's own close gives a busy machine a tenth of a second, then raises
+            child.kill(signal.SIGKILL)
+            child.wait()
+        child.close(force=False)
 
 
 def all_of(child: pexpect.spawn) -> str:

@@ -51,7 +51,11 @@ class Driven:
         self.child.kill(number)
 
     def close(self) -> None:
-        self.child.close(force=True)
+        """Kill and reap: pexpect's own `close` gives a busy machine a tenth of a second, then raises."""
+        if self.child.isalive():
+            self.child.kill(signal.SIGKILL)
+            self.child.wait()
+        self.child.close(force=False)
 
     @property
     def lines(self) -> list[str]:

@@ -21,12 +21,14 @@ class EngineSpec:
 
     model: an alias, hub id or folder; None chooses (see store.checkpoints). assistant: a hub id or folder, "off" for
     none, None for the drafter that belongs to the model. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
     """
 
     model: str | None = None
     assistant: str | None = None
     device: str = "auto"
     dtype: Dtype = "auto"
+    synthetic_acceptance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class EngineInfo:
     """What is running, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}.
 
     exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
-    notice: one line worth telling once, on stderr.
+    notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
+    are accepted by the throw of a coin.
     """
 
     model: str
@@ -46,6 +49,7 @@ class EngineInfo:
     load_s: float | None = None
     exact: bool | None = None
     notice: str | None = None
+    synthetic_acceptance: float | None = None
 
 
 class Engine(Protocol):

@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.accept import Accept, equal
 from gemma_cli.engines.local.cache import Cache
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
@@ -82,6 +83,7 @@ def decode(
     *,
     stop: Collection[int],
     limit: int,
+    accept: Accept = equal,
 ) -> Generator[Burst, None, None]:
     """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen.
 
@@ -99,7 +101,7 @@ def decode(
         longest = min(pacer.choose(), left - 1) if drafter else 0
         drafts = draft(target, drafter, cache, token, hidden, sampler, longest) if drafter and longest else token[:0]
         choices, states = verify(target, cache, token, drafts, sampler)
-        tokens, accepted = _settle(drafts, choices, stop)
+        tokens, accepted = _settle(drafts, choices, stop, accept, cache.length - len(drafts))
         cache.rollback(cache.length - len(choices) + len(tokens))
         token, hidden = choices[len(tokens) - 1 :][:1], states[len(tokens) - 1 :][:1]
         left -= len(tokens)
@@ -140,16 +142,16 @@ def verify(target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler:
     return sampler.choose(logits, _positions(first, len(rows), rows.device)), states
 
 
-def _settle(drafts: Tensor, choices: Tensor, stop: Collection[int]) -> tuple[list[int], int]:
+def _settle(
+    drafts: Tensor, choices: Tensor, stop: Collection[int], accept: Accept, position: int
+) -> tuple[list[int], int]:
     """The tokens of a round, up to the first that ends the reply, and how many of them had been drafted.
 
     The one place in a round where the host waits for the device.
     """
     together = torch.cat([drafts, choices]).tolist()
     drafted, chosen = together[: len(drafts)], together[len(drafts) :]
-    accepted = 0
-    while accepted < len(drafted) and drafted[accepted] == chosen[accepted]:
-        accepted += 1
+    accepted = accept(drafted, chosen, position)
     tokens = _numbers(chosen[: accepted + 1])
     end = next((i for i, token in enumerate(tokens) if token in stop), accepted)
     return tokens[: end + 1], min(accepted, end + 1)

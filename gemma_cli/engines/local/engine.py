@@ -15,6 +15,7 @@ import torch
 from gemma_cli.channels import ChannelParser
 from gemma_cli.engines import EngineInfo, EngineSpec
 from gemma_cli.engines.local import load
+from gemma_cli.engines.local.accept import Coins, equal
 from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.drafter import Drafter
@@ -24,7 +25,7 @@ from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.towers import Towers
-from gemma_cli.errors import InputError, ModelError, OutOfMemory
+from gemma_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
 from gemma_cli.messages import Drafting, Request
 
@@ -57,6 +58,7 @@ class LocalEngine:
     ) -> None:
         self.target, self.drafter, self.tokenizer, self.towers = target, drafter, tokenizer, towers
         self.generation, self.info = generation, info
+        self.accept = equal if info.synthetic_acceptance is None else Coins(info.synthetic_acceptance)
         self.writer = PromptWriter(
             tokenizer, model=info.model, context=target.context, modalities=frozenset(towers.modalities)
         )
@@ -71,6 +73,10 @@ class LocalEngine:
 
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)
+        if spec.synthetic_acceptance is not None and resolved.folder:
+            raise UsageError(
+                f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a drafter that works"
+            )
         device = load.choose_device(spec.device)
         # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
         folder = resolved.folder or locate(POCKET)[1]
@@ -94,6 +100,7 @@ class LocalEngine:
             load_s=perf_counter() - began,
             exact=target.rows.exact,
             notice=resolved.notice,
+            synthetic_acceptance=spec.synthetic_acceptance,
         )
         return cls(target, drafter, tokenizer, towers, ends, info)
 
@@ -160,6 +167,7 @@ class LocalEngine:
             self._pacer(request.drafting),
             stop=self.generation.stop,
             limit=limit,
+            accept=self.accept,
         )
 
     def _pacer(self, drafting: Drafting) -> Pacer:

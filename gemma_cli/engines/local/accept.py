@@ -1,0 +1,40 @@
+"""How many drafts of a round are kept.
+
+`equal` is the rule: a draft is kept while it is the target's own choice. `Coins` is for synthetic models alone, whose
+random drafts are never right: it keeps each draft with a given probability, so that a round takes the time it would
+take with a drafter that good. What is said then depends on what was drafted, and means as little as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+Accept = Callable[[Sequence[int], Sequence[int], int], int]
+"""(drafted, chosen, position) -> drafts kept, from the first. position: where the first draft would stand."""
+
+
+def equal(drafted: Sequence[int], chosen: Sequence[int], position: int) -> int:
+    """As many as agree with the target's choices."""
+    kept = 0
+    while kept < len(drafted) and drafted[kept] == chosen[kept]:
+        kept += 1
+    return kept
+
+
+@dataclass(frozen=True)
+class Coins:
+    """Keeps a draft with `probability`; the coin belongs to (seed, position), so every draft length meets the same."""
+
+    probability: float
+    seed: int = 0
+
+    def __call__(self, drafted: Sequence[int], chosen: Sequence[int], position: int) -> int:
+        kept = 0
+        while kept < len(drafted) and self._heads(position + kept):
+            kept += 1
+        return kept
+
+    def _heads(self, position: int) -> bool:
+        return Random((self.seed << 32) + position).random() < self.probability

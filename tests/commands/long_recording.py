@@ -129,9 +129,8 @@ def report(long: dict, parts: list[dict], said: list[Said], memory: tuple[float,
     )
     print(f"in one         {whole}, word error rate {whole.rate(len(truth)):.2%}")
     print(f"one by one     {alone}, word error rate {alone.rate(len(truth)):.2%}")
-    print(
-        f"peak memory    {memory[0]:.0f} MB; {memory[1]:.0f} MB for its first 30 s: {memory[0] / memory[1]:.2f} times"
-    )
+    ratio = memory[0] / memory[1]
+    print(f"peak memory    {memory[0]:.0f} MB; {memory[1]:.0f} MB for its first 30 s: {ratio:.2f} times")
     same = abs(whole.rate(len(truth)) - alone.rate(len(truth))) <= NEAR_RATE
     right = len(cues) == len(said) and max(off) <= NEAR_S and same and not (whole.lost or whole.doubled)
     return 0 if right and ratio < 1.5 else 1

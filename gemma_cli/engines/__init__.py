@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from gemma_cli.errors import UsageError
 from gemma_cli.events import Event
 from gemma_cli.messages import Request
 
@@ -65,3 +66,34 @@ def open_engine(spec: EngineSpec) -> Engine:
     from gemma_cli.engines.local.engine import LocalEngine
 
     return LocalEngine.open(spec)
+
+
+def open_stock(engine: Engine) -> Engine:
+    """The peer beside a local engine: transformers' own `generate` on the same checkpoint and drafter.
+
+    Takes the memory of the model once more. Raises UsageError where `engine` is no local one, ModelError where
+    transformers cannot load what it runs.
+    """
+    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.stock import open_stock as beside
+
+    if not isinstance(engine, LocalEngine):
+        raise UsageError(f"{engine.info.model} is not run here, so transformers cannot be run beside it")
+    return beside(engine)
+
+
+def read_bandwidth(engine: Engine) -> float | None:
+    """Bytes a second that the engine's device reads from memory just now; None where that is not known."""
+    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.traffic import bandwidth
+
+    return bandwidth(engine.target.device) if isinstance(engine, LocalEngine) else None
+
+
+def round_bytes(engine: Engine, drafts: int, length: int) -> int | None:
+    """Bytes of weights, keys and values that a round with `drafts` drafts after `length` tokens reads; None where that
+    is not known, or where all of it fits the processor's cache."""
+    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.traffic import of_round
+
+    return of_round(engine.target, engine.drafter, drafts, length) if isinstance(engine, LocalEngine) else None

@@ -23,6 +23,7 @@ class Linear:
 
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
+        self.nbytes = weight.nbytes  # what a product reads
         large = weight.dtype != torch.float32 or weight.numel() >= PACK_FROM
         self.packed = weight.device.type == "cpu" and large and _can_pack(weight.dtype)
         if self.packed:

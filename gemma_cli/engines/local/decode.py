@@ -22,11 +22,14 @@ from torch import Tensor
 
 from gemma_cli.engines.local.accept import Accept, equal
 from gemma_cli.engines.local.cache import Cache
+from gemma_cli.engines.local.constraint import Constraint, Free
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.errors import ModelError
 from gemma_cli.events import Round
+
+FREE = Free()
 
 
 class Pacer(Protocol):
@@ -84,24 +87,29 @@ def decode(
     stop: Collection[int],
     limit: int,
     accept: Accept = equal,
+    constraint: Constraint = FREE,
 ) -> Generator[Burst, None, None]:
-    """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen.
+    """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen, among those that `constraint` allows.
 
     prefilled: logits [1, vocab] and hidden [1, hidden] of the prompt's last row. The prompt and `limit` together must
     fit the context. Between bursts the cache holds everything but the newest token, so closing the generator leaves
     it in order. Raises ModelError where the target's logits are not numbers.
     """
     logits, hidden = prefilled
-    token = sampler.choose(logits, _positions(cache.length, 1, logits.device))
+    token = sampler.choose(constraint.masked(logits, ()), _positions(cache.length, 1, logits.device))
     tokens: list[int] = _numbers(token.tolist())
+    constraint.accept(tokens)
     yield Burst(tuple(tokens))
     left = limit - 1
     while left and tokens[-1] not in stop:
         began = perf_counter()
         longest = min(pacer.choose(), left - 1) if drafter else 0
-        drafts = draft(target, drafter, cache, token, hidden, sampler, longest) if drafter and longest else token[:0]
-        choices, states = verify(target, cache, token, drafts, sampler)
+        drafts = token[:0]
+        if drafter and longest:
+            drafts = draft(target, drafter, cache, token, hidden, sampler, longest, constraint)
+        choices, states = verify(target, cache, token, drafts, sampler, constraint)
         tokens, accepted = _settle(drafts, choices, stop, accept, cache.length - len(drafts))
+        constraint.accept(tokens)
         cache.rollback(cache.length - len(choices) + len(tokens))
         token, hidden = choices[len(tokens) - 1 :][:1], states[len(tokens) - 1 :][:1]
         left -= len(tokens)
@@ -110,7 +118,14 @@ def decode(
 
 
 def draft(
-    target: Target, drafter: Drafter, cache: Cache, token: Tensor, hidden: Tensor, sampler: Sampler, count: int
+    target: Target,
+    drafter: Drafter,
+    cache: Cache,
+    token: Tensor,
+    hidden: Tensor,
+    sampler: Sampler,
+    count: int,
+    constraint: Constraint = FREE,
 ) -> Tensor:
     """`count` tokens the drafter expects after `token`: int64 [count].
 
@@ -123,15 +138,18 @@ def draft(
     newest = cache.length
     context = drafter.begin(target, cache, newest)
     positions = _positions(newest + 1, count, token.device)
-    drafts = []
+    drafts: list[Tensor] = []
     for step in range(count):
         logits, ids, hidden = drafter.step(token, hidden, context)
+        logits = constraint.masked(logits, drafts, ids)
         token = sampler.choose(logits, positions[step : step + 1], ids).clamp(min=0)  # a broken drafter is not believed
         drafts.append(token)
     return torch.cat(drafts)
 
 
-def verify(target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler: Sampler) -> tuple[Tensor, Tensor]:
+def verify(
+    target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler: Sampler, constraint: Constraint = FREE
+) -> tuple[Tensor, Tensor]:
     """The target's own choices after `token` and after each draft: int64 [K + 1], and their states [K + 1, hidden].
 
     The cache grows by K + 1 rows.
@@ -139,6 +157,7 @@ def verify(target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler:
     first = cache.length + 1
     rows = torch.cat([token, drafts])
     logits, states = target.verify(rows, cache)
+    logits = constraint.masked(logits, (drafts,))
     return sampler.choose(logits, _positions(first, len(rows), rows.device)), states
 
 

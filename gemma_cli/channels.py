@@ -61,6 +61,16 @@ class ChannelParser:
             at = marker.end()
         yield from self._text(text[at:end])
 
+    def literal(self, text: str) -> Iterator[Delta]:
+        """What can be shown after `text` that is known to hold no marker, even where it spells one.
+
+        An answer is passed on as it is: under a schema, what seems a marker is part of some string.
+        """
+        if self._channel == "answer" and self._call is None and self._name is None and text:
+            yield Delta("answer", text)
+        else:
+            yield from self._text(text)
+
     def flush(self) -> Iterator[Delta | ToolCalled]:
         """The stream has ended: a lone "<" was text, a longer beginning of a marker was cut off and is dropped."""
         if self._held == "<":

@@ -119,6 +119,8 @@ class Request:
     thinking: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()  # OpenAI function declarations
     image_budget: int | None = None  # one of IMAGE_BUDGETS; None: what the checkpoint was made for
+    thinking_budget: int | None = None  # tokens of thought at most, as Usage counts them; None: any number
+    schema: str | None = None  # a JSON schema the answer is held to, as json_schema.checked gives it
 
 
 def ask(*parts: Part | str, system: str | None = None) -> tuple[Message, ...]:

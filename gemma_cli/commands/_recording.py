@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from gemma_cli.commands._opening import opened
 from gemma_cli.media.audio import WHOLE, Part, duration, speech
-from gemma_cli.media.files import display_name, open_input
+from gemma_cli.media.files import display_name
 from gemma_cli.media.segmenter import Piece
 
 
@@ -36,11 +37,11 @@ class Recording:
 
 
 @contextmanager
-def survey(path: str, part: Part = WHOLE) -> Iterator[Recording]:
-    """Open a file and read it through, which costs little beside hearing it: a bad one is told at once.
+def survey(path: str, part: Part = WHOLE, quiet: bool = False) -> Iterator[Recording]:
+    """Open what is named and read it through, which costs little beside hearing it: a bad file is told at once.
 
     Raises InputError.
     """
     name = display_name(path)
-    with open_input(path) as file:
+    with opened(path, quiet) as file:
         yield Recording(name, duration(file, name, part), part, file)

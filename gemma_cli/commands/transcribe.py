@@ -39,6 +39,7 @@ EXAMPLES = examples(
     "gemma transcribe talk.mp3 --language German --format srt > talk.srt",
     "gemma transcribe recordings/ -o transcripts -f txt -f srt --skip-existing",
     "gemma transcribe lecture.m4a --clip 10:00-12:30 --context 'Daliri, Musco, Suresh'",
+    "gemma transcribe https://example.org/talk.mp3 --language German",
     "ffmpeg -v error -i video.mp4 -f wav - | gemma transcribe -",
 )
 
@@ -63,7 +64,7 @@ def prompt(language: str | None, context: str | None = None) -> str:
 def transcribe(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Sound files, films, folders of them, patterns; - is stdin."),
+        typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
     ],
     engine: EngineOptions,
     output: OutputOptions,
@@ -100,7 +101,7 @@ def transcribe(
         if paths is not None and not paths:
             continue
         place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
-        with batch.one(), survey(file.path, part) as recording:
+        with batch.one(), survey(file.path, part, output.quiet) as recording:
             job = _Job(task, recording, spoken, engine, output, written, place)
             turns = job.write_files(paths) if paths else job.print(formats[0], len(inputs))
             if not turns and not output.quiet:

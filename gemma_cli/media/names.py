@@ -1,4 +1,7 @@
-"""What is named on the command line, as the files meant: themselves, what a folder holds, what a pattern matches."""
+"""What is named on the command line, as the files meant: themselves, what a folder holds, what a pattern matches.
+
+An http(s) address stands for itself, whatever marks of a pattern are in it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from gemma_cli.errors import InputError
+from gemma_cli.media.fetch import file_name, is_address
 from gemma_cli.media.files import STDIN
 
 _SUFFIXES = (
@@ -39,6 +43,8 @@ def sound_files(names: Iterable[str]) -> list[Named]:
 def _meant(name: str) -> list[Named]:
     if name == STDIN:
         return [Named(STDIN, PurePath("stdin"))]
+    if is_address(name):
+        return [Named(name, PurePath(file_name(name)))]
     if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a name with a NUL on some versions
         found = sorted(_below(Path(name)), key=lambda file: file.path)
         if not found:

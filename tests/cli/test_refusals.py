@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("transcribe header.wav", ["header.wav"]),
         ("describe-image .", ["directory"]),
         ("transcribe pipe", ["pipe"]),
-        ("transcribe https://example.org/a.wav", ["https://example.org/a.wav", "download"]),
+        ("transcribe https://me:word@example.org/a.wav", ["https://example.org", "download"]),
         ("transcribe missing.wav --language Klingon", ["Klingon"]),
         ("transcribe missing.wav --language Germn", ["Germn", "German"]),
         ("transcribe missing.wav --format doc", ["doc", "srt"]),

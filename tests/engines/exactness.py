@@ -1,6 +1,6 @@
-"""Whether a row's bits depend on how decoding was cut into target passes.
+"""Whether a row's bits depend on how decoding was cut into target passes, and a reply on how many tokens are drafted.
 
-python -m tests.engines.exactness bfloat16      prints one line per shape; exits 1 where bits differ
+python -m tests.engines.exactness bfloat16      prints one line per shape; exits 1 where bits or replies differ
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.decode import Fixed
+from gemma_cli.engines.local.decode import decode as speculate
 from gemma_cli.engines.local.load import load_target
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.messages import GREEDY, Sampling
 from tests.engines import shapes
+from tests.engines.knowing import Knowing, right_seven_times_in_ten
 
 CUTS = ("2", "3", "5", "8", "drafted")
 
@@ -65,6 +70,26 @@ def differing(target: Target, count: int, prompt: int = 10, cuts: tuple[str, ...
     return found
 
 
+def astray(target: Target, sampling: Sampling, prompt: int = 40, count: int = 16) -> list[int]:
+    """The draft lengths 1 to 8 at which a reply of `count` tokens is not the one without drafts."""
+    cache = target.new_cache()
+    prefilled = target.prefill(tokens(prompt), cache)
+    end = cache.snapshot()
+
+    def reply(drafter: Knowing | None, drafts: int) -> list[int]:
+        cache.restore(end)
+        bursts = speculate(
+            *(target, drafter, cache, prefilled, Sampler(sampling), Fixed(drafts)),  # type: ignore[arg-type]
+            stop=(),
+            limit=count,
+        )
+        return [token for burst in bursts for token in burst.tokens]
+
+    plain = reply(None, 0)
+    knowing = Knowing(plain, prompt, right_seven_times_in_ten, target.vocab_size)
+    return [drafts for drafts in range(1, 9) if reply(knowing, drafts) != plain]
+
+
 def main(dtype: torch.dtype) -> int:
     torch.set_num_threads(1)
     failed = False
@@ -73,8 +98,9 @@ def main(dtype: torch.dtype) -> int:
             shapes.save(shapes.stock_target(name), Path(folder))
             target = load_target(Path(folder), torch.device("cpu"), dtype)
             found = differing(target, 300, prompt=210, cuts=("2", "drafted"))
-        print(name, target.rows, found or "equal")
-        failed |= bool(found) or not target.rows.exact
+        wrong = astray(target, GREEDY) + astray(target, Sampling())
+        print(name, target.rows, found or "equal", f"replies differ at {wrong} drafts" if wrong else "")
+        failed |= bool(found or wrong) or not target.rows.exact
     return int(failed)
 
 

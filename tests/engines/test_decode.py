@@ -6,9 +6,9 @@ run crosses them, and a ring that wraps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines import EngineSpec
+from gemma_cli.engines.local.cache import Cache, Snapshot
 from gemma_cli.engines.local.decode import Burst, Fixed, decode
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.sampling import Sampler
@@ -32,9 +33,10 @@ from gemma_cli.messages import (
     ask,
 )
 from tests.engines import tiny
+from tests.engines.knowing import Knowing, right_seven_times_in_ten
 
 LENGTHS = range(9)
-TOKENS = 12
+TOKENS = 10  # as many as eight drafts need to come to their full length
 
 noise = np.random.default_rng(0)
 PICTURE = Image("picture", "picture.png", noise.integers(0, 256, (50, 80, 3), dtype=np.uint8))
@@ -74,33 +76,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
     return LocalEngine.open(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
 
 
-@dataclass
-class Knowing:
-    """A drafter that knows the reply and errs where `errs` says so: position -> bool. `start`: where the reply does."""
-
-    reply: list[int]
-    start: int
-    errs: Callable[[int], bool]
-    vocab: int
-    steps: int = 0
-    seen: list[tuple[int, int]] = field(default_factory=list)  # (position told, newest token) at every begin
-
-    def begin(self, target: object, cache: object, position: int) -> list[int]:
-        self.seen.append((position, cache.length))  # type: ignore[attr-defined]
-        return [position]
-
-    def step(self, token: Tensor, hidden: Tensor, context: list[int]) -> tuple[Tensor, None, Tensor]:
-        self.steps += 1
-        context[0] += 1
-        index = context[0] - self.start
-        assert index > 0, "the first token is not drafted"
-        right = self.reply[index] if index < len(self.reply) else 0
-        wrong = self.errs(context[0])
-        logits = torch.full((1, self.vocab), -torch.inf)
-        logits[0, (right + 1) % self.vocab if wrong else right] = 0.0
-        return logits, None, hidden
-
-
 def run(engine: LocalEngine, request: Request) -> list[Burst]:
     prompt = engine.writer.write(request, engine.towers.count)
     with closing(engine.tokens(request, prompt)) as bursts:
@@ -130,24 +105,50 @@ CASES = [(kind, seed) for seed in range(19) for kind in KINDS]
 assert len(CASES) >= 200
 
 
+@dataclass
+class Reading:
+    """A prompt read once, for any number of replies to it."""
+
+    engine: LocalEngine
+    cache: Cache
+    prefilled: tuple[Tensor, Tensor]
+    end: Snapshot
+
+    @classmethod
+    def of(cls, engine: LocalEngine, request: Request) -> Reading:
+        prompt = engine.writer.write(request, engine.towers.count)
+        cache, prefilled, _ = engine.live.read(prompt, lambda s: engine.towers.features(s.medium, s.budget), TOKENS)
+        return cls(engine, cache, prefilled, cache.snapshot())
+
+    def reply(
+        self, drafter: object, sampling: Sampling, drafts: int, stop: Collection[int] | None = None
+    ) -> list[Burst]:
+        self.cache.restore(self.end)
+        generation = self.engine.generation
+        sampler = Sampler(sampling, generation.suppress)
+        arguments = (self.engine.target, drafter, self.cache, self.prefilled, sampler, Fixed(drafts))
+        ends = generation.stop if stop is None else stop
+        return list(decode(*arguments, stop=ends, limit=sampling.max_tokens))  # type: ignore[arg-type]
+
+    def knowing(self, reply: list[int], errs: Callable[[int], bool]) -> Knowing:
+        return Knowing(reply, self.end.length, errs, self.engine.target.vocab_size)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_text_does_not_depend_on_the_draft_length(engine: LocalEngine, kind: str) -> None:
-    """Each (seed, prompt) is drafted with the random drafter and with one that knows it 70 %, at two lengths."""
-    drafter = engine.drafter
+    """Every (seed, prompt) at every draft length, with drafts of which seven in ten are right; and with the random
+    drafter, which nearly never is, at every length once."""
+    reading = Reading.of(engine, KINDS[kind])
     for seed in (seed for case, seed in CASES if case == kind):
-        sampling = samplings(seed)
-        plain = run(engine, with_drafts(KINDS[kind], 0, sampling))
+        plain = reading.reply(None, samplings(seed), 0)
         assert all(len(burst.tokens) == 1 for burst in plain)
-        start = len(engine.writer.write(KINDS[kind], engine.towers.count).ids)
-        knowing = Knowing(tokens(plain), start, lambda p: hash((p, 7)) % 10 >= 7, engine.target.vocab_size)
-        try:
-            for offset in range(2):
-                length = 1 + (seed + 4 * offset) % 8
-                engine.drafter = drafter if (seed + offset) % 2 else knowing  # type: ignore[assignment]
-                drafted = run(engine, with_drafts(KINDS[kind], length, sampling))
-                assert tokens(drafted) == tokens(plain), f"{kind}, seed {seed}, {length} drafts"
-        finally:
-            engine.drafter = drafter
+        knowing = reading.knowing(tokens(plain), right_seven_times_in_ten)
+        for length in LENGTHS[1:]:
+            drafted = reading.reply(knowing, samplings(seed), length)
+            assert tokens(drafted) == tokens(plain), f"{kind}, seed {seed}, {length} drafts"
+        if seed in LENGTHS[1:]:
+            drafted = reading.reply(engine.drafter, samplings(seed), seed)
+            assert tokens(drafted) == tokens(plain), f"{kind}, seed {seed}, {seed} random drafts"
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -208,24 +209,15 @@ def test_no_more_is_drafted_than_may_be_said(engine: LocalEngine) -> None:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_stop_token_ends_the_reply_wherever_it_falls(engine: LocalEngine, length: int) -> None:
     """Every token of a reply is made the stop token in turn: it is the last one then, in a draft or not."""
-    sampling = Sampling(seed=5, max_tokens=16)
-    request = with_drafts(KINDS["text"], length, sampling)
-    prompt = engine.writer.write(request, engine.towers.count)
-    plain = tokens(run(engine, with_drafts(request, 0, sampling)))
+    sampling = Sampling(seed=5, max_tokens=12)
+    reading = Reading.of(engine, KINDS["text"])
+    plain = tokens(reading.reply(None, sampling, 0))
     for index, end in enumerate(plain):
         expected = plain[: plain.index(end) + 1]
-        knowing = Knowing(plain, len(prompt.ids), lambda _: False, engine.target.vocab_size)
-        for drafter in (engine.drafter, knowing):
-            cache, prefilled, _ = engine.live.read(prompt, lambda span: torch.empty(0), 16)
-            bursts = list(
-                decode(
-                    *(engine.target, drafter, cache, prefilled, Sampler(sampling), Fixed(length)),  # type: ignore[arg-type]
-                    stop={end},
-                    limit=16,
-                )
-            )
+        for drafter in (engine.drafter, reading.knowing(plain, lambda _: False)):
+            bursts = reading.reply(drafter, sampling, length, stop={end})
             assert tokens(bursts) == expected, index
-            assert cache.length == len(prompt.ids) + len(expected) - 1
+            assert reading.cache.length == reading.end.length + len(expected) - 1
             assert all(b.round.accepted <= b.round.drafted for b in bursts if b.round)
             assert sum(b.round.accepted for b in bursts if b.round) <= len(expected) - 1
 

@@ -15,8 +15,9 @@ from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGenerat
 
 from training import shapes, tokenizer
 from training.decoder import hidden_states, logits_of
-from training.learn import POLISH, ROW, Diet, new_model, pictures, utterances
+from training.learn import POLISH, ROW, Diet, new_model
 from training.listen import report
+from training.media import pictures, utterances
 from training.optim import DEVICE, Clock, Optimizer, save
 from training.pack import Batch, Encoder, Rows
 

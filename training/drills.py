@@ -109,62 +109,70 @@ def digits(rng: random.Random, held_out: bool = False) -> Exchange:
 
 
 def add_aloud(a: int, b: int) -> str:
-    """Column addition of two numbers as a thought, units first."""
-    steps, carry, place = [], 0, 0
-    while place < len(str(max(a, b))):
+    """Column addition as a thought, units first, three columns always: every digit stands at a fixed distance.
+
+    One digit is one token, so `047 + 385: 7 + 5 + 0 = 12, 4 + 8 + 1 = 13, 0 + 3 + 1 = 04` is a pattern of offsets,
+    which a few layers learn; finding the tens of numbers of any length is not.
+    """
+    steps, carry = [], 0
+    for place in range(3):
         x, y = a // 10**place % 10, b // 10**place % 10
         total = x + y + carry
-        steps.append(f"{x} + {y}{f' + {carry}' if carry else ''} = {total}")
-        carry, place = total // 10, place + 1
-    return f"{a} + {b}: " + ", ".join(steps) + f". So {a + b}."
+        steps.append(f"{x} + {y} + {carry} = {total:02}")
+        carry = total // 10
+    return f"{a:03} + {b:03}: " + ", ".join(steps) + f". So {a + b:04}."
 
 
 def subtract_aloud(a: int, b: int) -> str:
-    """Column subtraction (a >= b) as a thought, borrowing ten where a digit is too small."""
-    steps, borrow, place = [], 0, 0
-    while place < len(str(a)):
+    """Column subtraction (a >= b) in the same way; where a digit is too small it takes ten from the next column."""
+    steps, borrow = [], 0
+    for place in range(3):
         x, y = a // 10**place % 10, b // 10**place % 10
-        taken = y + borrow
-        lent = 10 if x < taken else 0
-        steps.append(f"{x + lent} - {taken} = {x + lent - taken}")
-        borrow, place = (1 if lent else 0), place + 1
-    return f"{a} - {b}: " + ", ".join(steps) + f". So {a - b}."
+        lent = 10 if x < y + borrow else 0
+        steps.append(f"{x + lent:02} - {y} - {borrow} = {x + lent - y - borrow}")
+        borrow = lent // 10
+    return f"{a:03} - {b:03}: " + ", ".join(steps) + f". So {a - b:04}."
+
+
+def some_operand(rng: random.Random) -> int:
+    """Small numbers more often than their share: up to 10, up to 99 or up to 999."""
+    return rng.randrange(rng.choice((11, 100, 100, 1000)))
 
 
 def sums(rng: random.Random, held_out: bool = False) -> Exchange:
-    """Sums and differences below 100, products up to 10 by 10: small ones direct, all of them with a thought."""
-    thinking = rng.random() < 0.6
-    top = 100 if thinking or rng.random() < 0.4 else 20
+    """Sums and differences of up to three digits, products up to 10 by 10; half of them with a thought."""
+    thinking = rng.random() < 0.5
 
     def draw() -> str:
-        sign = rng.choice("+++--*")
+        sign = rng.choice("++++---*")
         if sign == "*":
             return f"{rng.randint(0, 10)} * {rng.randint(0, 10)}"
-        a, b = rng.randrange(top), rng.randrange(top)
+        a, b = some_operand(rng), some_operand(rng)
         return f"{max(a, b)} - {min(a, b)}" if sign == "-" else f"{a} + {b}"
 
-    problem = drawn(draw, held_out, lambda item: len(item) == 5)  # one digit each
+    problem = drawn(draw, held_out, lambda item: "*" in item or len(item) == 5)  # tables are learned by heart
     a, sign, b = problem.split()
     x, y = int(a), int(b)
     result = {"+": x + y, "-": x - y, "*": x * y}[sign]
     thought = {"+": add_aloud, "-": subtract_aloud, "*": lambda x, y: f"{x} * {y} = {x * y}."}[sign](x, y)
-    word = {"+": "plus", "-": "minus", "*": "times"}[sign]
-    close = problem.replace(" ", "")
-    ask = rng.choice(
-        (
-            f"What is {problem}?",
-            f"What is {close}?",
-            f"{problem} =",
-            f"What is {x} {word} {y}?",
-            f"How much is {problem}?",
-            problem,
-            close,
-        )
-    )
-    messages = [{"role": "user", "content": ask}, {"role": "assistant", "content": str(result)}]
+    messages = [
+        {"role": "user", "content": sum_question(problem, rng)},
+        {"role": "assistant", "content": str(result)},
+    ]
     if thinking:
         messages[-1]["reasoning"] = thought
-    return Exchange("sums", messages, thinking=thinking)
+    return Exchange("sums aloud" if thinking else "sums", messages, thinking=thinking)
+
+
+def sum_question(problem: str, rng: random.Random) -> str:
+    """A way to ask for `12 + 3`."""
+    a, sign, b = problem.split()
+    word = {"+": "plus", "-": "minus", "*": "times"}[sign]
+    close = problem.replace(" ", "")
+    ways = ("What is {}?", "What is {}?", "{} =", "How much is {}?", "{}")
+    if rng.random() < 0.15:
+        return f"What is {a} {word} {b}?"
+    return rng.choice(ways).format(problem if rng.random() < 0.6 else close)
 
 
 def word_translation(rng: random.Random) -> Exchange:

@@ -20,9 +20,8 @@ from transformers import (
     Gemma4ForConditionalGeneration,
 )
 
-from gemma_cli.commands import describe_image, transcribe
-from training import grammar, listen, scenes, speech, tasks, voices
-from training.learn import speech_prompt, spoken_answer
+from gemma_cli.commands import describe_image
+from training import listen, media, scenes, speech, tasks, voices
 
 
 @dataclass
@@ -108,27 +107,30 @@ def spoken_items(kind: str, language: str, count: int, rng: random.Random, plain
             continue
         voice = voices.sample_voice(rng, language, held_out=True)
         if plain:
-            voice = voices.Voice(voices.ACCENTS[language][len(items) % 2], "", 150)
+            accents = voices.ACCENTS[language]
+            voice = voices.Voice(accents[len(items) % 2 % len(accents)], "", 150)
         samples = voices.say(utterance.spoken, voice)
         recording = speech.record(samples, rng)
         if plain:
             recording = speech.soxr.resample(samples, voices.SAMPLE_RATE, speech.HEARD_RATE).astype(np.float32)
-        parts = [{"type": "text", "text": transcribe.prompt(grammar.LANGUAGES[language])}, {"type": "audio"}]
-        items.append(Item(kind, [{"role": "user", "content": parts}], utterance.written, sound=recording))
+        items.append(spoken_item(media.transcription(language), utterance, recording))
     return items
 
 
-def translated_items(count: int, rng: random.Random) -> list[Item]:
+def spoken_item(asking: media.Asking, utterance: speech.Utterance, recording: np.ndarray) -> Item:
+    parts = [{"type": "text", "text": asking.prompt}, {"type": "audio"}]
+    return Item(utterance.kind, [{"role": "user", "content": parts}], asking.answer(utterance), sound=recording)
+
+
+def translated_items(source: str, target: str, count: int, rng: random.Random) -> list[Item]:
     """Held-out sentences heard from held-out voices, to be transcribed and translated."""
-    items = []
+    items: list[Item] = []
     while len(items) < count:
-        utterance = speech.sample_utterance(rng, "en", held_out=True)
+        utterance = speech.sample_utterance(rng, source, held_out=True)
         if utterance.kind == "sentence":
-            recording = speech.record(voices.say(utterance.spoken, voices.sample_voice(rng, "en", held_out=True)), rng)
-            parts = [{"type": "text", "text": speech_prompt(3)}, {"type": "audio"}]
-            items.append(
-                Item("speech", [{"role": "user", "content": parts}], spoken_answer(utterance, True), sound=recording)
-            )
+            voice = voices.sample_voice(rng, source, held_out=True)
+            recording = speech.record(voices.say(utterance.spoken, voice), rng)
+            items.append(spoken_item(media.speech_translation(source, target), utterance, recording))
     return items
 
 
@@ -169,7 +171,12 @@ def suites(count: int) -> dict[str, list[Item]]:
         "numbers heard, held-out voices": spoken_items("number", "en", count * 4, rng("numbers")),
         "numbers heard, plain en-gb and en-us": spoken_items("number", "en", count * 2, rng("plain"), plain=True),
         "sentences heard, held-out voices and sentences": spoken_items("sentence", "en", count * 3, rng("sentences")),
-        "sentences heard and translated into German": translated_items(count, rng("speech translation")),
+        "sentences heard and translated into German": translated_items("en", "de", count, rng("speech translation")),
+        "German numbers heard": spoken_items("number", "de", count * 2, rng("German numbers")),
+        "German sentences heard": spoken_items("sentence", "de", count * 2, rng("German sentences")),
+        "German sentences heard and translated into English": translated_items("de", "en", count, rng("from German")),
+        "French numbers heard": spoken_items("number", "fr", count * 2, rng("French numbers")),
+        "Spanish numbers heard": spoken_items("number", "es", count * 2, rng("Spanish numbers")),
         "scenes of one shape": scene_items(1, count * 2, rng("one")),
         "scenes of two shapes": scene_items(2, count * 2, rng("two")),
         "scenes of three shapes": scene_items(3, count * 2, rng("three")),

@@ -12,19 +12,29 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training import grammar, numbers, shapes, speech
-from training.optim import DEVICE, Clock, Optimizer, save
+from training import grammar, numbers, shapes, speech, voices
+from training.optim import DEVICE, Clock, Optimizer, half_precision, save
 
 
 def word_units() -> dict[str, int]:
-    """Every word of the grammar, its numbers and commands, numbered from 1 (0 is CTC's blank)."""
+    """Every word of the grammar, its numbers and commands, numbered from 1 (0 is CTC's blank).
+
+    A word of two languages is two units, `es seis` and `de sechs`: the tower tells the languages apart by itself.
+    """
     rng = random.Random(0)
-    vocabulary = set(grammar.words(" ".join(speech.COMMANDS)))
-    for number in range(1000):
-        vocabulary |= set(numbers.english(number).split())
+    heard = [speech.Utterance("command", "en", command, command) for command in speech.COMMANDS]
+    for language, say in numbers.SAY.items():
+        heard += [speech.Utterance("number", language, say(number), str(number)) for number in range(1000)]
     for _ in range(20_000):
-        vocabulary |= set(grammar.words(grammar.sample_sentence(rng).spoken["en"]))
+        for language, spoken in grammar.sample_sentence(rng).spoken.items():
+            heard.append(speech.Utterance("sentence", language, spoken, spoken))
+    vocabulary = {unit for utterance in heard for unit in units_of(utterance)}
     return {word: index for index, word in enumerate(sorted(vocabulary), 1)}
+
+
+def units_of(utterance: speech.Utterance) -> list[str]:
+    """The word units of an utterance, in order."""
+    return [f"{utterance.language} {word}" for word in utterance.words]
 
 
 def phoneme_units(recorded: list[speech.Recorded]) -> dict[str, int]:
@@ -52,8 +62,8 @@ class Listener(nn.Module):
         self.middle.clear()
         output = self.tower(features, mask)
         hidden, lengths = output.last_hidden_state, output.attention_mask.sum(1)
-        phonemes = self.phoneme_head(self.middle.pop()).log_softmax(-1).transpose(0, 1)
-        words = self.word_head(self.word_norm(hidden)).log_softmax(-1).transpose(0, 1)
+        phonemes = self.phoneme_head(self.middle.pop()).float().log_softmax(-1).transpose(0, 1)
+        words = self.word_head(self.word_norm(hidden)).float().log_softmax(-1).transpose(0, 1)
         return hidden, lengths, phonemes, words
 
 
@@ -93,6 +103,9 @@ def ctc_targets(batch: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     flat = torch.tensor([unit for units in batch for unit in units], device=DEVICE)
     return flat, torch.tensor([len(units) for units in batch], device=DEVICE)
 
+
+HELD_OUT = 160
+"""Recordings of each language that the log's word error is measured on."""
 
 CONFUSED = frozenset(numbers.EN_SMALL[13:] + numbers.EN_TENS[2:])
 """fifteen or fifty? Utterances with these words come twice as often."""
@@ -136,7 +149,7 @@ def word_error(listener: Listener, recorded: list[speech.Recorded], units: dict[
         batch = recorded[start : start + 64]
         _, lengths, _, words = listener(*collate(batch))
         for heard, item in zip(greedy(words, lengths), batch, strict=True):
-            truth = [units.get(word, -1) for word in item.utterance.words]
+            truth = [units.get(word, -1) for word in units_of(item.utterance)]
             errors = edit_distance(heard, truth)
             wrong, total = wrong + errors, total + len(truth)
             if item.utterance.kind == "number":
@@ -147,9 +160,11 @@ def word_error(listener: Listener, recorded: list[speech.Recorded], units: dict[
 
 def train(runs: Path, minutes: float, batch_size: int = 48, lr: float = 1.5e-3) -> None:
     """Run stage A for so many minutes in all, from its last checkpoint if there is one."""
-    paths = sorted((runs / "speech").glob("en-[0-9]*.npz"))
-    recorded = speech.load_shards(paths)
-    held_out = speech.load_shards([runs / "speech" / "en-held-out-000.npz"])[:320]
+    recorded = speech.load_shards(sorted((runs / "speech").glob("??-[0-9]*.npz")))
+    held_out = {
+        language: speech.load_shards([runs / "speech" / f"{language}-held-out-000.npz"])[:HELD_OUT]
+        for language in voices.ACCENTS
+    }
     phonemes, words = phoneme_units(recorded), word_units()
     listener = Listener(shapes.new_audio_tower(), len(phonemes), len(words)).to(DEVICE)
     optimizer, clock = Optimizer(listener, lr), Clock(minutes)
@@ -166,9 +181,10 @@ def train(runs: Path, minutes: float, batch_size: int = 48, lr: float = 1.5e-3) 
     while clock.progress < 1:
         for batch in length_batches(recorded, batch_size, rng):
             features, mask = collate(batch, rng)
-            _, lengths, phoneme_logs, word_logs = listener(features, mask)
+            with half_precision():
+                _, lengths, phoneme_logs, word_logs = listener(features, mask)
             heard = ctc_targets([[phonemes[p] for p in r.phonemes] for r in batch])
-            said = ctc_targets([[words[w] for w in r.utterance.words] for r in batch])
+            said = ctc_targets([[words[w] for w in units_of(r.utterance)] for r in batch])
             phoneme_loss = F.ctc_loss(phoneme_logs, heard[0], lengths, heard[1], zero_infinity=True)
             word_loss = F.ctc_loss(word_logs, said[0], lengths, said[1], zero_infinity=True)
             early = -word_logs[..., 0].T[unheard(features, mask, len(word_logs))].mean()
@@ -181,8 +197,9 @@ def train(runs: Path, minutes: float, batch_size: int = 48, lr: float = 1.5e-3) 
                 report(f"listen {clock.at(optimizer)} phonemes {mean.real:.3f} words {mean.imag:.3f}")
             if clock.spent - saved > 180 or clock.progress >= 1:
                 saved = clock.spent
-                error, right = word_error(listener, held_out, words)
-                report(f"listen {clock.at(optimizer)} held out: word error {error:.3f} numbers {right:.3f}")
+                for language, unseen in held_out.items():
+                    error, right = word_error(listener, unseen, words)
+                    report(f"listen {clock.at(optimizer)} {language}: word error {error:.3f} numbers {right:.3f}")
                 save(checkpoint, {
                     "listener": listener.state_dict(), "optimizer": optimizer.state_dict(), "spent": clock.spent,
                     "phonemes": phonemes, "words": words,

@@ -1,5 +1,7 @@
 """Numbers from 0 to 999 as they are said, in four languages."""
 
+from functools import cache
+
 EN_SMALL = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
@@ -55,6 +57,29 @@ def german(n: int) -> str:
         unit = {0: "", 1: "einund"}.get(n % 10, f"{DE_SMALL[n % 10]}und")
         return unit + DE_TENS[n // 10]
     return ("ein" if n < 200 else DE_SMALL[n // 100]) + "hundert" + (german(n % 100) if n % 100 else "")
+
+
+@cache
+def _german_numbers() -> dict[str, list[str]]:
+    """Every German number word from 0 to 999 with its parts as they are spoken."""
+    parts: dict[str, list[str]] = {}
+    for n in range(1000):
+        pieces = []
+        if n >= 100:
+            pieces += ["ein" if n < 200 else DE_SMALL[n // 100], "hundert"]
+        rest = n % 100
+        if (rest and rest < 20) or n == 0:
+            pieces.append(DE_SMALL[rest])
+        elif rest:
+            unit = {0: [], 1: ["ein", "und"]}.get(rest % 10, [DE_SMALL[rest % 10], "und"])
+            pieces += [*unit, DE_TENS[rest // 10]]
+        parts["".join(pieces)] = pieces
+    return parts
+
+
+def german_parts(word: str) -> list[str]:
+    """ "dreihundertsiebenundvierzig" as drei, hundert, sieben, und, vierzig; another word as itself."""
+    return _german_numbers().get(word, [word])
 
 
 def french(n: int) -> str:

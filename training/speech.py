@@ -17,6 +17,8 @@ from training import grammar, numbers, voices
 
 HEARD_RATE = 16_000
 MEL_BINS = 40
+LANGUAGES = grammar.LANGUAGES | {"fr": "French", "es": "Spanish"}
+"""What is heard; French and Spanish are numbers alone."""
 COMMANDS = ("hello", "stop", "good morning", "good night", "thank you", "yes", "no", "please", "help", "goodbye")
 
 
@@ -39,13 +41,18 @@ class Utterance:
 
     @property
     def words(self) -> list[str]:
-        return grammar.words(self.spoken)
+        """What a listener hears: German number words, which are one long word, in their parts."""
+        heard = grammar.words(self.spoken)
+        return [part for word in heard for part in numbers.german_parts(word)] if self.language == "de" else heard
 
 
 def sample_utterance(rng: random.Random, language: str = "en", held_out: bool = False) -> Utterance:
-    """Half numbers from 0 to 999, a few commands, else sentences (from the held-out ones if asked)."""
+    """Half numbers from 0 to 999, a few commands, else sentences (from the held-out ones if asked).
+
+    French and Spanish have numbers alone: the grammar has no sentences in them.
+    """
     chance = rng.random()
-    if chance < 0.5:
+    if chance < 0.5 or language not in grammar.LANGUAGES:
         return sample_number(rng, language)
     if chance < 0.54 and language == "en":
         command = rng.choice(COMMANDS)

@@ -82,11 +82,11 @@ def test_counts_are_written_as_digits_and_spoken_as_words() -> None:
     assert not any(c.isdigit() for s in counted for c in s.spoken["en"] + s.spoken["de"])
 
 
-@pytest.mark.parametrize(("a", "b"), [(17, 25), (99, 99), (0, 7), (40, 60), (8, 95)])
+@pytest.mark.parametrize(("a", "b"), [(17, 25), (99, 99), (0, 7), (40, 60), (8, 95), (999, 1), (512, 489)])
 def test_thoughts_add_up(a: int, b: int) -> None:
-    assert drills.add_aloud(a, b).endswith(f"So {a + b}.")
+    assert drills.add_aloud(a, b).endswith(f"So {a + b:04}.")
     high, low = max(a, b), min(a, b)
-    assert drills.subtract_aloud(high, low).endswith(f"So {high - low}.")
+    assert drills.subtract_aloud(high, low).endswith(f"So {high - low:04}.")
     for thought in (drills.add_aloud(a, b), drills.subtract_aloud(high, low)):
         for step in thought.split(": ")[1].split(". So")[0].split(", "):
             left, right = step.split(" = ")
@@ -100,9 +100,10 @@ def test_a_scene_is_drawn_as_its_caption_says() -> None:
     image = scenes.draw(scene)
     assert image.getpixel((128, 128)) == scenes.COLOURS["red"]
     assert image.getpixel((4, 4)) == (255, 255, 255)
-    forms, colours = scenes.labels(scene, 8, 8)
+    forms, colours, ranks = scenes.labels(scene, 8, 8)
     assert forms.reshape(8, 8)[4, 4] == scenes.SHAPES.index("circle") + 1
-    assert colours.reshape(8, 8)[0, 0] == 0
+    assert ranks.reshape(8, 8)[4, 4] == 1
+    assert colours.reshape(8, 8)[0, 0] == ranks.reshape(8, 8)[0, 0] == 0
 
 
 def test_patches_are_the_processors_own() -> None:

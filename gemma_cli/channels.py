@@ -8,6 +8,7 @@ The text comes in pieces of any length; what could still become a marker is held
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -276,7 +277,9 @@ def _scalar(text: str) -> str | int | float | bool | None:
         return _NAMED[text]
     if not _NUMBER.fullmatch(text):
         return text
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    if text.lstrip("-").isdigit():
+        return int(text)
+    return number if math.isfinite(number := float(text)) else text
 
 
 _NAMED = {"true": True, "false": False, "null": None}

@@ -7,12 +7,26 @@ is not shown any more, and only grows while the chat goes forward, so that a pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gemma_cli.errors import InputError
 from gemma_cli.events import FinishReason, Turn
-from gemma_cli.messages import SAMPLE_RATE, Audio, Drafting, Image, Message, Part, Request, Sampling, Text, Video
+from gemma_cli.messages import (
+    SAMPLE_RATE,
+    Audio,
+    Drafting,
+    Image,
+    Message,
+    Part,
+    Request,
+    Sampling,
+    Text,
+    ToolResponse,
+    Video,
+)
 
 AUDIO_TOKENS_PER_SECOND = 25
 """Gemma 4's audio encoder makes one token of 40 ms."""
@@ -62,25 +76,35 @@ def estimated_tokens(message: Message) -> int:
     for part in message.parts:
         match part:
             case Text(text):
-                total += -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+                total += text_tokens(text)
             case Image():
                 total += IMAGE_TOKENS
             case Audio():
                 total += -(-len(part.samples) * AUDIO_TOKENS_PER_SECOND // SAMPLE_RATE)
             case Video():
                 total += len(part.frames) * FRAME_TOKENS
-    return total
+    spoken = [call.arguments for call in message.tool_calls] + [answer.response for answer in message.tool_responses]
+    return total + sum(MESSAGE_TOKENS + text_tokens(json.dumps(value, ensure_ascii=False)) for value in spoken)
+
+
+def text_tokens(text: str) -> int:
+    """About how many tokens a text takes."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """entries in the order they were said; used: tokens of the context after the last reply, as the model counted."""
+    """entries in the order they were said; used: tokens of the context after the last reply, as the model counted.
+
+    tools: the declarations of what the model may call, which are said with the system prompt.
+    """
 
     system: str = ""
     entries: tuple[Entry, ...] = ()
     staged: tuple[Part, ...] = ()
     left_out: int = 0
     used: int | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     # What changes it ------------------------------------------------------------------------------------------------
 
@@ -121,6 +145,10 @@ class Conversation:
         reply = Entry(message, turn.finish_reason, model, said)
         return replace(self, entries=(*entries, reply), used=used)
 
+    def answering(self, responses: tuple[ToolResponse, ...]) -> Conversation:
+        """With what the tools answered that the last reply called."""
+        return replace(self, entries=(*self.entries, Entry(Message("tool", tool_responses=responses))))
+
     def without_reply(self) -> Conversation:
         """Ready to ask for another reply to the last message; InputError if nothing was said yet."""
         return self._cut(self._last_asked() + 1)
@@ -147,8 +175,8 @@ class Conversation:
         return replace(self, entries=tuple(replace(entry, tokens=None) for entry in self.entries), used=None)
 
     def cleared(self) -> Conversation:
-        """A new chat under the same system prompt."""
-        return Conversation(system=self.system)
+        """A new chat under the same system prompt, with the same tools."""
+        return Conversation(system=self.system, tools=self.tools)
 
     # What the model is shown ----------------------------------------------------------------------------------------
 
@@ -182,11 +210,23 @@ class Conversation:
 
     def request(self, sampling: Sampling, drafting: Drafting, thinking: bool) -> Request:
         """What to ask the engine: the system prompt and the entries not left out, without the thoughts of old."""
-        shown = [replace(entry.message, thinking="") for entry in self.entries[self.left_out :]]
-        messages = [message for message in shown if message.parts or message.tool_calls or message.tool_responses]
+        messages = list(self._shown())
         if self.system:
             messages.insert(0, Message("system", (Text(self.system),)))
-        return Request(tuple(messages), sampling, drafting, thinking)
+        return Request(tuple(messages), sampling, drafting, thinking, tools=self.tools)
+
+    def _shown(self) -> Iterator[Message]:
+        """Thoughts since the last message asked stay, as they belong to a turn that goes on between tool calls; calls
+        that were never answered (the program ended there) go, as no template has a place for them."""
+        asked = max((i for i, entry in enumerate(self.entries) if entry.message.role == "user"), default=0)
+        for index in range(self.left_out, len(self.entries)):
+            message = self.entries[index].message
+            if index < asked:
+                message = replace(message, thinking="")
+            if message.tool_calls and [e.message.role for e in self.entries[index + 1 : index + 2]] != ["tool"]:
+                message = replace(message, tool_calls=())
+            if message.parts or message.tool_calls or message.tool_responses:
+                yield message
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +235,8 @@ class Conversation:
         return self._system_tokens() + sum(entry.tokens or estimated_tokens(entry.message) for entry in entries)
 
     def _system_tokens(self) -> int:
-        return estimated_tokens(Message("system", (Text(self.system),))) if self.system else 0
+        said = estimated_tokens(Message("system", (Text(self.system),))) if self.system else 0
+        return said + sum(text_tokens(json.dumps(tool, ensure_ascii=False)) for tool in self.tools)
 
     def _last_asked(self) -> int:
         asked = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "user")

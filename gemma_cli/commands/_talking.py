@@ -15,6 +15,7 @@ from gemma_cli.messages import Part, Text
 from gemma_cli.options import EngineOptions, OutputOptions
 from gemma_cli.store.catalogue import catalogue
 from gemma_cli.store.paths import state_dir
+from gemma_cli.tools import Toolbox
 from gemma_cli.views.live import terminal
 from gemma_cli.views.repl.chat import Chat, Outside
 from gemma_cli.views.repl.editor import Editor, history_at
@@ -23,7 +24,12 @@ from gemma_cli.views.repl.settings import Settings
 
 
 def talk(
-    options: EngineOptions, output: OutputOptions, keeping: Kept, conversation: Conversation, settings: Settings
+    options: EngineOptions,
+    output: OutputOptions,
+    keeping: Kept,
+    conversation: Conversation,
+    settings: Settings,
+    box: Toolbox,
 ) -> None:
     """Load the model and talk until the user leaves."""
     engine = start(options, output)
@@ -45,6 +51,7 @@ def talk(
         conversation=conversation.counted_by(engine.info.model),
         store=keeping.store,
         session=keeping.session,
+        box=box,
     )
     if not output.quiet:
         welcome(chat)

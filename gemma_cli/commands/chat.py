@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,12 +20,16 @@ from gemma_cli.commands._common import (
     start,
     verbatim,
 )
+from gemma_cli.commands._tools import ToolOptions, desk, opened
 from gemma_cli.conversation import Conversation
 from gemma_cli.engines import Engine
 from gemma_cli.errors import InputError, UsageError
-from gemma_cli.events import Turn
-from gemma_cli.messages import Drafting, Part, Sampling, Text
+from gemma_cli.events import Turn, collect
+from gemma_cli.messages import Drafting, Part, Sampling, Text, ToolResponse
 from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.tools import Toolbox
+from gemma_cli.tools.calls import Desk, exchange
+from gemma_cli.views import json
 
 if TYPE_CHECKING:
     from gemma_cli.commands._keeping import Kept
@@ -36,6 +41,7 @@ EXAMPLES = examples(
     'gemma chat --image chart.png "Which year was the best?"',
     "gemma chat --image chart.png --audio question.wav",
     'gemma chat -f notes.md -f plan.md "What is missing?" --json',
+    "gemma chat 'What is 123 + 456?' --tool tools.py:add --allow-tool add",
     'gemma chat --continue "And in German?"',
     "gemma chat --session holiday",
 )
@@ -54,6 +60,7 @@ def chat(
     engine: EngineOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
+    tools: ToolOptions,
     prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Ask this once; without it, talk.")] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="FILE", help="A picture; repeatable.")] = None,
     audio: Annotated[
@@ -104,33 +111,62 @@ def chat(
     for part in attached:
         conversation = conversation.staging(part)
     chosen, drafting = sampling.sampling(think), engine.drafting()
-    if once:
+    with opened(tools, output) as box:
+        conversation = replace(conversation, tools=box.declarations)
+        if not once:
+            converse(engine, output, keeping, conversation, chosen, drafting, think, show_thinking, box)
+            return
         model = start(engine, output)
-        show = SHOWS[show_thinking]
+        show = collect if output.as_json else SHOWS[show_thinking]
 
         def reply(asked: Conversation) -> Turn:
-            return draw(model, asked.request(chosen, drafting, think), output, show)
+            return draw(model, asked.request(chosen, drafting, think), replace(output, as_json=False), show)
 
-        answer(model, keeping, conversation.saying(question), reply, chosen)
-    else:
-        converse(engine, output, keeping, conversation, chosen, drafting, think, show_thinking)
+        said = answer(
+            model, keeping, conversation.saying(question), reply, chosen, desk(box, model.info.context, output)
+        )
+        if output.as_json:
+            json.write(json.exchange_object(*said, model.info, drafting.draft_tokens), sys.stdout)
+        complete(said[0][-1])
 
 
 def answer(
-    model: Engine, keeping: Kept, asked: Conversation, reply: Callable[[Conversation], Turn], chosen: Sampling
-) -> None:
-    """One reply, kept if it belongs to a chat. Raises Interrupted when Ctrl-C ended it."""
+    model: Engine,
+    keeping: Kept,
+    asked: Conversation,
+    reply: Callable[[Conversation], Turn],
+    chosen: Sampling,
+    desk: Desk,
+) -> tuple[list[Turn], list[ToolResponse]]:
+    """The replies to one question and what tools answered between them, kept if they belong to a chat."""
     context = model.info.context
-    if asked.entries[1:]:
-        asked = asked.counted_by(model.info.model).fitted(context, min(chosen.max_tokens, context // 4))
-        if asked.left_out:
-            notice(f"the context is full: the oldest {asked.left_out} messages are left out")
-    turn = reply(asked)
+
+    def fit(conversation: Conversation) -> Conversation:
+        if not conversation.entries[1:]:
+            return conversation
+        counted = conversation.counted_by(model.info.model)
+        fitted = counted.fitted(context, min(chosen.max_tokens, context // 4))
+        if fitted.left_out > conversation.left_out:
+            notice(f"the context is full: the oldest {fitted.left_out} messages are left out")
+        return fitted
+
+    turns: list[Turn] = []
+    responses: list[ToolResponse] = []
+    for conversation, turn in exchange(asked, fit, reply, desk, model.info.model):
+        if turn:
+            turns.append(turn)
+        else:
+            responses += conversation.entries[-1].message.tool_responses
+        keep(keeping, conversation)
+    return turns, responses
+
+
+def keep(keeping: Kept, conversation: Conversation) -> None:
+    """Save what belongs to a chat."""
     if keeping.session:
-        left = keeping.session.save(asked.hearing(turn, model.info.model))
+        left = keeping.session.save(conversation)
         if left is not None:
             notice(f"'{left}' was changed by another chat: this one is kept as '{keeping.session.name}'")
-    complete(turn)
 
 
 def converse(
@@ -142,6 +178,7 @@ def converse(
     drafting: Drafting,
     think: bool,
     show_thinking: bool | None,
+    box: Toolbox,
 ) -> None:
     """Message after message, until the user leaves."""
     from gemma_cli.commands._talking import talk
@@ -149,7 +186,8 @@ def converse(
 
     on_terminal = sys.stdout.isatty()
     thoughts = SHOWN[show_thinking] if on_terminal else "hidden"
-    talk(engine, output, keeping, conversation, Settings(chosen, drafting, think, thoughts, raw=not on_terminal))
+    settings = Settings(chosen, drafting, think, thoughts, raw=not on_terminal)
+    talk(engine, output, keeping, conversation, settings, box)
 
 
 def attachments(images: Iterable[str], files: Iterable[str], sounds: Iterable[str]) -> Iterator[Part]:

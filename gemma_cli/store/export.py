@@ -43,9 +43,17 @@ def _blocks(entry: Entry) -> list[str]:
         blocks.append(f"<details><summary>Thoughts</summary>\n\n{message.thinking.strip()}\n\n</details>")
     for part in message.parts:
         blocks.append(part.text if isinstance(part, Text) else f"*[{_kind(part)}: {part.name}]*")
+    blocks += [_json_block(f"calls {call.name}", dict(call.arguments)) for call in message.tool_calls]
+    blocks += [_json_block(f"{answer.name} answers", answer.response) for answer in message.tool_responses]
     if entry.cut_off:
         blocks.append("*[cut off]*")
     return blocks
+
+
+def _json_block(heading: str, value: Any) -> str:
+    """Indented, which no content can end as it could end a fence."""
+    lines = json.dumps(value, ensure_ascii=False, indent=2).splitlines()
+    return f"*[{heading}]*\n\n" + "\n".join(f"    {line}" for line in lines)
 
 
 def to_json(name: str, conversation: Conversation) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from gemma_cli.engines import EngineInfo
 from gemma_cli.events import Event, Speculation, Turn
+from gemma_cli.messages import ToolResponse
 from gemma_cli.transcript import Segment
 from gemma_cli.views.drawing import fold
 from gemma_cli.views.sanitize import safe_json
@@ -33,6 +34,22 @@ def write(fields: Mapping[str, Any], out: TextIO) -> None:
 def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int) -> dict[str, Any]:
     """The object of one turn. draft_tokens: as asked for in Drafting."""
     return _object([turn], info, draft_tokens)
+
+
+def exchange_object(
+    turns: Sequence[Turn], responses: Sequence[ToolResponse], info: EngineInfo, draft_tokens: int
+) -> dict[str, Any]:
+    """The object of replies between which tools were called, in order, each call with its response."""
+    calls = [call for turn in turns for call in turn.tool_calls]
+    called = [
+        {"name": call.name, "arguments": dict(call.arguments), "response": response.response}
+        for call, response in zip(calls, responses, strict=False)
+    ]
+    return _object(turns, info, draft_tokens) | {
+        "text": "\n".join(turn.text for turn in turns if turn.text),
+        "finish_reason": turns[-1].finish_reason,
+        "tool_calls": called or None,
+    }
 
 
 def transcript_object(

@@ -91,6 +91,10 @@ def silent_input() -> Iterator[None]:
             quiet[0] &= ~termios.ICRNL  # Enter stays Enter for the prompt that reads it later
             quiet[3] &= ~(termios.ECHO | termios.ICANON)
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+            if attributes[0] & termios.ICRNL:
+                from gemma_cli.views.repl.typeahead import keep_cooked
+
+                keep_cooked(sys.stdin.fileno())
         yield
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from rich.console import Console
@@ -12,9 +12,12 @@ from rich.console import Console
 from gemma_cli.conversation import Conversation, Entry, opening_words, part_name
 from gemma_cli.engines import Engine
 from gemma_cli.errors import GemmaError, UsageError
-from gemma_cli.events import Turn
-from gemma_cli.messages import Part, Text
+from gemma_cli.events import Event, Turn, collect
+from gemma_cli.messages import Part, Text, ToolCall, ToolResponse
 from gemma_cli.store.sessions import Session, SessionStore
+from gemma_cli.tools import Toolbox
+from gemma_cli.tools.calls import Desk, Leave, exchange, longest_answer
+from gemma_cli.views.calls import answer_line, call_line
 from gemma_cli.views.markdown import Reply
 from gemma_cli.views.markdown_body import MarkdownBody, RawBody, ThoughtsBody
 from gemma_cli.views.repl.cancel import Cancellation
@@ -42,7 +45,10 @@ class Outside:
 
 @dataclass
 class Chat:
-    """out: replies; err: notices. session is None when the chat is not kept. draft: what the next line starts with."""
+    """out: replies; err: notices. session is None when the chat is not kept. draft: what the next line starts with.
+
+    leave: asks whether a tool may be called; run() sets it to the editor's question.
+    """
 
     engine: Engine
     settings: Settings
@@ -52,6 +58,8 @@ class Chat:
     conversation: Conversation = field(default_factory=Conversation)
     store: SessionStore | None = None
     session: Session | None = None
+    box: Toolbox = field(default_factory=Toolbox)
+    leave: Callable[[], Leave] = lambda: "no"
     last: Turn | None = None
     draft: str = ""
     leaving: bool = False
@@ -123,31 +131,59 @@ class Chat:
         return fitted
 
     def _hear(self, asked: Conversation, before: Conversation) -> None:
-        """Get a reply to `asked`. If there is none, all is as `before` and the draft is on the line again."""
+        """Get a reply to `asked`, over as many rounds as it calls tools.
+
+        If there is none, all is as `before` and the draft is on the line again.
+        """
+        reached = before
+        info = self.engine.info
+        desk = Desk(self.box, self._may, self._tell_call, longest_answer(info.context))
         try:
-            turn = self._draw(asked)
+            for conversation, turn in exchange(asked, self._fitted, self._draw, desk, info.model):
+                if conversation.entries[-1].message.role == "user":
+                    break  # cancelled before the first word
+                reached = self.conversation = conversation
+                self.draft = ""
+                self.keep(reached)
+                if turn:
+                    self._heard(turn)
         except GemmaError:
-            self.keep(before)
+            self.keep(reached)
             raise
-        heard = asked.hearing(turn, self.engine.info.model)
-        if heard is asked:
+        if reached is before:
             self.tell("cancelled before the first word" + (": your message is on the line again" * bool(self.draft)))
             self.keep(before)
-            return
-        self.conversation, self.last, self.draft = heard, turn, ""
-        self.keep(heard)
+
+    def _heard(self, turn: Turn) -> None:
+        self.last = turn
         self.outside.heard(turn)
         if turn.finish_reason == "length":
             limit = self.settings.sampling.max_tokens
             self.tell(f"the reply was cut off at {limit} tokens; /set max-tokens {2 * limit} allows more")
 
     def _draw(self, conversation: Conversation) -> Turn:
+        """The reply, drawn as it comes. What was said before the program is ended, or its terminal goes, is kept."""
         settings = self.settings
         request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
-        with Cancellation() as cancellation, closing(self.engine.stream(request)) as events:
-            turn = self._reply().draw(cancellation.stream(events))
-        self.out.print()
+        said: list[Event] = []
+        try:
+            with Cancellation() as cancellation, closing(self.engine.stream(request)) as events:
+                turn = self._reply().draw(cancellation.stream(noted(events, said)))
+        except GemmaError:
+            raise
+        except BaseException:
+            self.keep(conversation.hearing(collect(said), self.engine.info.model))
+            raise
+        if turn.text or turn.thinking or not turn.tool_calls:
+            self.out.print()
         return turn
+
+    def _tell_call(self, call: ToolCall, answer: ToolResponse | None) -> None:
+        self.tell(f"  {answer_line(answer)}" if answer else call_line(call))
+
+    def _may(self, call: ToolCall) -> Leave:
+        self.tell(call_line(call))
+        return self.leave()
 
     def _reply(self) -> Reply:
         body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
@@ -203,6 +239,7 @@ class Chat:
     def begin(self, session: Session | None, conversation: Conversation) -> None:
         """Go on with another conversation."""
         self.session, self.last, self.unsaved = session, None, False
+        conversation = replace(conversation, tools=self.box.declarations)
         self.conversation = conversation.counted_by(self.engine.info.model)
 
     def switch(self, name: str) -> None:
@@ -210,6 +247,13 @@ class Chat:
         self.engine = self.outside.open_model(name)
         self.conversation = self.conversation.recounted()
         self.last = None
+
+
+def noted(events: Iterable[Event], said: list[Event]) -> Iterator[Event]:
+    """`events`, each put down in `said` as it passes."""
+    for event in events:
+        said.append(event)
+        yield event
 
 
 def left_out_notice(entries: tuple[Entry, ...]) -> str:

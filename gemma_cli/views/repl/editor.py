@@ -23,9 +23,11 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from gemma_cli.conversation import well_formed
+from gemma_cli.tools.calls import Leave
 from gemma_cli.views.markdown_render import wrapped_lines
 from gemma_cli.views.repl.chat import Chat
 from gemma_cli.views.repl.completion import ChatCompleter
+from gemma_cli.views.repl.leave import ask
 from gemma_cli.views.repl.thoughts import Fold
 from gemma_cli.views.repl.toolbar import toolbar
 from gemma_cli.views.sanitize import safe
@@ -109,6 +111,10 @@ class Editor:
             return None
         except KeyboardInterrupt:
             return ""
+
+    def leave(self) -> Leave:
+        """Whether the call that was just shown may be carried out."""
+        return ask(self.session.input, self.session.output)
 
     # What is drawn --------------------------------------------------------------------------------------------------
 

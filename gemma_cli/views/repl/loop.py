@@ -12,6 +12,7 @@ from gemma_cli.views.repl.slash import Command, Dropped, Message, parse
 
 def run(chat: Chat, editor: Editor) -> None:
     """The whole chat. SIGTERM and SIGHUP end it with SystemExit; the terminal is as before in any case."""
+    chat.leave = editor.leave
     with orderly_exit(), kept_terminal(), silent_input():
         while not chat.leaving:
             try:

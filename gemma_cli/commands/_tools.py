@@ -1,0 +1,114 @@
+"""The tools a chat is given: options, the servers behind them, and who is asked before a call is carried out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gemma_cli.commands._common import busy, notice
+from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.messages import ToolCall, ToolResponse
+from gemma_cli.options import OutputOptions
+from gemma_cli.tools import Tool, Toolbox, toolbox
+from gemma_cli.tools.calls import Desk, Leave, leave, longest_answer
+from gemma_cli.views.calls import answer_line, call_line
+
+TOOLS = "Tools"
+
+
+@dataclass(frozen=True)
+class ToolOptions:
+    """What the model may call."""
+
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tool",
+            metavar="FILE:NAME",
+            help="A Python function the model may call, as module.py:function; repeatable.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = None
+    mcp: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--mcp",
+            metavar="CONFIG",
+            help='Tools of the MCP servers in a JSON file {"mcpServers": {...}}; repeatable.',
+            rich_help_panel=TOOLS,
+        ),
+    ] = None
+    allow_tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-tool",
+            metavar="NAME|all",
+            help="Carry out its calls unasked; repeatable. Off a terminal no other call is carried out.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = None
+
+
+@contextmanager
+def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
+    """The tools the options name; MCP servers run until the end of it. Raises UsageError, GemmaError."""
+    if options.allow_tool and not (options.tool or options.mcp):
+        raise UsageError("--allow-tool allows a tool of --tool or --mcp: give one of them")
+    with ExitStack() as stack:
+        tools: list[Tool] = []
+        if options.tool:
+            from gemma_cli.tools.functions import load
+
+            tools += [load(specification) for specification in options.tool]
+        if options.mcp:
+            with busy("starting MCP servers", output):
+                tools += stack.enter_context(_served(options.mcp))
+        yield toolbox(tools, options.allow_tool or ())
+
+
+def _served(configurations: list[Path]) -> contextlib.AbstractContextManager[list[Tool]]:
+    try:
+        import mcp as _mcp  # noqa: F401
+    except ImportError:
+        raise UsageError("--mcp needs the mcp package: pip install 'gemma-cli[mcp]'") from None
+    from gemma_cli.tools.server_config import read
+    from gemma_cli.tools.servers import started
+
+    return started([server for path in configurations for server in read(path)])
+
+
+def desk(box: Toolbox, context: int, output: OutputOptions) -> Desk:
+    """Where the calls of one question are answered: told on stderr, asked for where somebody is there to say so."""
+
+    def tell(call: ToolCall, answer: ToolResponse | None) -> None:
+        if not output.quiet:
+            notice(answer_line(answer) if answer else f"calls {call_line(call)}")
+
+    return Desk(box, _asked, tell, longest_answer(context))
+
+
+def _asked(call: ToolCall) -> Leave:
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise GemmaError(
+            f"the model calls {call_line(call)}, and nobody is here to ask: --allow-tool {call.name} allows it"
+        )
+    notice(f"the model calls {call_line(call)}")
+    _forget_typed()
+    while (given := leave(typer.prompt("carry it out? yes, no or always", err=True))) is None:
+        continue
+    return given
+
+
+def _forget_typed() -> None:
+    """What was typed before the question is no answer to it."""
+    with contextlib.suppress(ImportError, OSError):
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -1,0 +1,75 @@
+"""What the model may call: tools by name, and who says whether a call is carried out.
+
+A tool never raises what it has not caught: whatever goes wrong in one is an answer the model reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gemma_cli.errors import UsageError
+
+ALL = "all"
+"""Allows every tool there is."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """name: what the model calls it by; declaration: an OpenAI function declaration of that name.
+
+    run: takes the arguments by name and gives what a JSON document can hold. Raises ToolFailed, or KeyboardInterrupt
+    when it was cancelled. source: where it comes from, which tells two tools of one name apart.
+    """
+
+    name: str
+    declaration: Mapping[str, Any]
+    run: Callable[[Mapping[str, Any]], Any]
+    source: str = ""
+
+    def named(self, name: str) -> Tool:
+        """The same tool under another name."""
+        function = {**self.declaration["function"], "name": name}
+        return replace(self, name=name, declaration={**self.declaration, "function": function})
+
+
+class ToolFailed(Exception):
+    """A call came to nothing; the message is for the model and for whoever reads along."""
+
+
+@dataclass
+class Toolbox:
+    """The tools of one chat. allowed: the names that are not asked about, to which "always" adds."""
+
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    allowed: set[str] = field(default_factory=set)
+
+    @property
+    def declarations(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(tool.declaration for tool in self.tools.values())
+
+    def allows(self, name: str) -> bool:
+        """Whether a call may be carried out unasked. A name that is no tool needs no leave: nothing can happen."""
+        return name not in self.tools or name in self.allowed or ALL in self.allowed
+
+
+def toolbox(tools: Iterable[Tool], allowed: Iterable[str]) -> Toolbox:
+    """Tools with names of their own. Raises UsageError for an allowed name that is none of them."""
+    box = Toolbox({tool.name: tool for tool in distinct(list(tools))}, set(allowed))
+    for name in sorted(box.allowed - {ALL} - set(box.tools)):
+        names = ", ".join(box.tools) or "none"
+        raise UsageError(f"--allow-tool {name}: no such tool; there are: {names}")
+    return box
+
+
+def distinct(tools: list[Tool]) -> Iterator[Tool]:
+    """Two of one name become SOURCE_NAME each. Raises UsageError where that does not tell them apart."""
+    names = [tool.name for tool in tools]
+    taken: set[str] = set()
+    for tool in tools:
+        chosen = tool.named(f"{tool.source}_{tool.name}") if names.count(tool.name) > 1 else tool
+        if chosen.name in taken:
+            raise UsageError(f"two tools are called {chosen.name} ({tool.source}): rename one")
+        taken.add(chosen.name)
+        yield chosen

@@ -1,0 +1,117 @@
+"""From a call to its answer: asked for, carried out, and told to the model whatever came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gemma_cli.conversation import BYTES_PER_TOKEN, Conversation
+from gemma_cli.errors import GemmaError
+from gemma_cli.events import Turn
+from gemma_cli.messages import ToolCall, ToolResponse
+from gemma_cli.tools import Toolbox, ToolFailed
+
+ROUNDS = 8
+"""Replies in a row that may call tools before somebody has to say something again."""
+
+Leave = Literal["yes", "no", "always"]
+
+SHARE = 4
+"""An answer may take this part of the context."""
+
+
+def leave(text: str) -> Leave | None:
+    """What somebody answered to the question, by its first letter; None for anything else."""
+    given: dict[str, Leave] = {"y": "yes", "n": "no", "a": "always"}
+    return given.get(text.strip().lower()[:1])
+
+
+def longest_answer(context: int) -> int:
+    """Characters of a tool's answer that a model of so many tokens of context is shown."""
+    return context * BYTES_PER_TOKEN // SHARE
+
+
+class Unfinished(GemmaError):
+    """The model kept calling tools. What it called and was answered stands in the conversation."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where calls are answered. All may raise GemmaError, which ends the exchange.
+
+    ask: is shown every call that is not allowed by name, tell the others, and then every answer.
+    longest: characters of an answer the model is shown; more would not leave it room to reply.
+    """
+
+    box: Toolbox
+    ask: Callable[[ToolCall], Leave]
+    tell: Callable[[ToolCall, ToolResponse | None], None]
+    longest: int
+
+    def answer(self, call: ToolCall) -> ToolResponse:
+        """What the model is told. Ctrl-C cancels the call and nothing else."""
+        if self.box.allows(call.name):
+            self.tell(call, None)
+        elif (given := self.ask(call)) == "no":
+            return self._told(call, _failure("the user does not allow this call"))
+        elif given == "always":
+            self.box.allowed.add(call.name)
+        try:
+            response = self._carried_out(call)
+        except KeyboardInterrupt:
+            response = _failure("cancelled by the user")
+        return self._told(call, response)
+
+    def _carried_out(self, call: ToolCall) -> Any:
+        tool = self.box.tools.get(call.name)
+        if tool is None:
+            return _failure(f"there is no tool {call.name}; there are: {', '.join(self.box.tools)}")
+        try:
+            return self._shortened(tool.run(call.arguments))
+        except ToolFailed as error:
+            return _failure(self._shortened(str(error)))
+
+    def _shortened(self, response: Any) -> Any:
+        text = response if isinstance(response, str) else json.dumps(response, ensure_ascii=False)
+        if len(text) <= self.longest:
+            return response
+        return f"{text[: self.longest]} [cut off: the first {self.longest} of {len(text)} characters]"
+
+    def _told(self, call: ToolCall, response: Any) -> ToolResponse:
+        answered = ToolResponse(call.name, response)
+        self.tell(call, answered)
+        return answered
+
+
+def exchange(
+    asked: Conversation,
+    fit: Callable[[Conversation], Conversation],
+    reply: Callable[[Conversation], Turn],
+    desk: Desk,
+    model: str,
+) -> Iterator[tuple[Conversation, Turn | None]]:
+    """Replies and the answers to what they call, until one calls nothing.
+
+    Yields the conversation with each reply and that reply, then, where it called tools, the conversation with their
+    answers and None: what has been yielded is worth keeping. Raises Unfinished after ROUNDS replies that called.
+    """
+    for _ in range(ROUNDS):
+        asked = fit(asked)
+        turn = reply(asked)
+        heard = asked.hearing(turn, model)
+        yield heard, turn
+        if not turn.tool_calls or turn.finish_reason == "interrupted":
+            return
+        if not desk.box.tools:
+            for call in turn.tool_calls:
+                desk.tell(call, ToolResponse(call.name, _failure("there are no tools here")))
+            return
+        asked = heard.answering(tuple(desk.answer(call) for call in turn.tool_calls))
+        yield asked, None
+    raise Unfinished(f"stopped: the model called tools {ROUNDS} times in a row and still gave no answer")
+
+
+def _failure(why: str) -> dict[str, str]:
+    return {"error": why}

@@ -1,0 +1,183 @@
+"""`gemma chat --tool`, one question at a time: calls are shown, asked for, carried out and told; on pocket for real."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gemma_cli.cli import run
+from gemma_cli.commands import _common, _tools
+from gemma_cli.engines import Engine, EngineSpec, open_engine
+from gemma_cli.messages import ToolCall, ToolResponse
+from tests.cli.command import SAMPLES, Outcome
+from tests.tools.raw import RawEngine
+
+ADD, NOW = f"{SAMPLES / 'tools.py'}:add", f"{SAMPLES / 'tools.py'}:now"
+CALL = "<|tool_call>call:add{a:2,b:3}<tool_call|><|tool_response>"
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Engine:
+    return open_engine(EngineSpec(model="pocket", device="cpu", dtype="float32"))
+
+
+Chat = Callable[..., Outcome]
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Chat:
+    """`gemma chat ARGUMENTS` with this engine, with nobody at a terminal."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    monkeypatch.setenv("GEMMA_MODEL", "pocket")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def command(engine: Engine, *arguments: str) -> Outcome:
+        monkeypatch.setattr(_common, "open_engine", lambda spec: engine)
+        capsys.readouterr()
+        code = run(["chat", *arguments])
+        said = capsys.readouterr()
+        assert "\x1b" not in said.out + said.err
+        return Outcome(code, said.out, said.err)
+
+    return command
+
+
+def test_pocket_calls_a_tool_and_reads_what_it_answers(chat: Chat, pocket: Engine):
+    asked = ("What is 123 + 456?", "--tool", ADD, "--tool", NOW, "--allow-tool", "add", "--temperature", "0")
+    outcome = chat(pocket, *asked)
+    assert outcome == Outcome(0, "123 + 456 = 579\n", "gemma: calls add(a=123, b=456)\ngemma: add: 579\n")
+    assert chat(pocket, *asked, "--quiet").err == ""
+
+
+def test_pocket_tells_the_time_in_json_and_keeps_the_call(
+    chat: Chat, pocket: Engine, capsys: pytest.CaptureFixture[str]
+):
+    outcome = chat(pocket, "What time is it?", "--tool", NOW, "--allow-tool", "all", "--json", "--session", "clock")
+    found = json.loads(outcome.out)
+    (call,) = found["tool_calls"]
+    assert (call["name"], call["arguments"], found["finish_reason"]) == ("now", {}, "stop")
+    assert re.fullmatch(r"\d\d:\d\d", call["response"])
+    assert call["response"] in found["text"]
+    assert run(["sessions", "show", "clock"]) == 0
+    shown = capsys.readouterr().out
+    assert "*[calls now]*" in shown
+    assert f'*[now answers]*\n\n    "{call["response"]}"' in shown
+    assert run(["sessions", "show", "clock", "--json"]) == 0
+    roles = [message["role"] for message in json.loads(capsys.readouterr().out)["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant"]
+
+
+def test_with_nobody_to_ask_a_call_that_is_not_allowed_ends_it(chat: Chat):
+    chat(RawEngine([CALL]), "add", "--tool", ADD).refuses("add(a=2, b=3)", "--allow-tool add allows it", code=1)
+    chat(RawEngine([CALL]), "add", "--tool", ADD, "--tool", NOW, "--allow-tool", "now", "--json").refuses("add", code=1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "carried_out"), [("y", [5]), ("no", []), ("maybe\ny", [5]), ("always", [5, 5]), ("y\nn", [5])]
+)
+def test_who_sits_at_a_terminal_is_asked(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, answers: str, carried_out: list[int]
+):
+    monkeypatch.setenv("TERM", "dumb")  # nothing is animated
+    given = iter(answers.split("\n"))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(_tools.typer, "prompt", lambda *_, **__: next(given, "n"))
+    engine = RawEngine([CALL, CALL, "done"])
+    outcome = chat(engine, "add", "--tool", ADD)
+    assert (outcome.code, outcome.out) == (0, "done\n")
+    told = [message.tool_responses[0].response for message in engine.requests[-1].messages if message.role == "tool"]
+    assert [answer for answer in told if isinstance(answer, int)] == carried_out
+    refused = [answer for answer in told if not isinstance(answer, int)]
+    assert refused == [{"error": "the user does not allow this call"}] * (2 - len(carried_out))
+
+
+def test_calls_over_several_rounds_and_several_at_once(chat: Chat):
+    twice = "First. <|tool_call>call:add{a:1,b:1}<tool_call|><|tool_call>call:add{a:2,b:2}<tool_call|><|tool_response>"
+    engine = RawEngine([twice, CALL, "Last."])
+    outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all")
+    assert outcome.out == "First. \nLast.\n"
+    assert [[r.response for r in m.tool_responses] for m in engine.requests[-1].messages if m.role == "tool"] == [
+        [2, 4],
+        [5],
+    ]
+
+
+def test_a_model_that_only_ever_calls_is_stopped(chat: Chat):
+    outcome = chat(RawEngine([CALL]), "add", "--tool", ADD, "--allow-tool", "all", "--quiet")
+    outcome.refuses("called tools 8 times in a row", code=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        ("call:add{a:1}", "the arguments do not fit: b: Missing required argument"),
+        ("call:sub{a:1,b:2}", "there is no tool sub; there are: add"),
+    ],
+)
+def test_a_call_that_cannot_be_carried_out_is_answered(chat: Chat, call: str, answer: str):
+    engine = RawEngine([f"<|tool_call>{call}<tool_call|><|tool_response>", "I see."])
+    outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all")
+    assert (outcome.code, outcome.out) == (0, "I see.\n")
+    assert f"failed: {answer}" in outcome.err
+    assert engine.requests[-1].messages[-1].tool_responses[0].response == {"error": answer}
+
+
+@pytest.mark.parametrize("call", ["call:add{a:1", "add(1, 2)", "call:{}", "", 'call:add{a:<|"|>x,b:2}'])
+def test_what_is_no_call_is_shown_as_it_was_said(chat: Chat, call: str):
+    engine = RawEngine([f"Well: <|tool_call>{call}<tool_call|>"])
+    outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == f"Well: {call}\n".replace('<|"|>', '"')
+    assert len(engine.requests) == 1
+
+
+def test_a_call_without_any_tools_is_told_and_not_answered(chat: Chat):
+    engine = RawEngine([CALL])
+    assert "add failed: there are no tools here" in chat(engine, "add").err
+    assert len(engine.requests) == 1
+
+
+def test_no_call_and_no_answer_can_drive_the_terminal_or_hide_in_it(chat: Chat, tmp_path: Path):
+    (tmp_path / "evil.py").write_text(
+        'def say(a: str) -> str:\n    """Say.\n\n    Args:\n        a: What.\n    """\n'
+        '    return "\\x1b[2J\\u202e\\x9b31m" + a\n'
+    )
+    call = '<|tool_call>call:say{a:<|"|>\x1b]0;x\x07\u202e\u200b<|"|>}<tool_call|><|tool_response>'
+    engine = RawEngine([call, "done"])
+    outcome = chat(engine, "say", "--tool", f"{tmp_path / 'evil.py'}:say", "--allow-tool", "say", "--session", "evil")
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\u200b"} & set(outcome.out + outcome.err)
+    assert r"\u001b]0;x\u0007\u202e\u200b" in outcome.err, "what is asked about is shown whole"
+    assert engine.requests[-1].messages[-1].tool_responses[0].response.startswith("\x1b[2J"), (
+        "the model reads it as it is"
+    )
+
+
+def test_an_answer_longer_than_the_model_has_room_for_is_cut_and_says_so(chat: Chat, tmp_path: Path):
+    (tmp_path / "long.py").write_text('def much() -> list:\n    """Much."""\n    return ["x" * 100] * 1000\n')
+    engine = RawEngine(["<|tool_call>call:much{}<tool_call|><|tool_response>", "done"])
+    assert chat(engine, "go", "--tool", f"{tmp_path / 'long.py'}:much", "--allow-tool", "much").code == 0
+    answer = engine.requests[-1].messages[-1].tool_responses[0].response
+    assert answer.endswith("[cut off: the first 6144 of 104000 characters]")
+
+
+def test_thoughts_stay_between_calls_and_go_afterwards(chat: Chat):
+    engine = RawEngine(
+        [f"<|channel>thought\nI add.<channel|>{CALL}", "<|channel>thought\nDone.<channel|>Five.", "Six."]
+    )
+    arguments = ("--tool", ADD, "--allow-tool", "all", "--think", "--session", "sums")
+    chat(engine, "add", *arguments)
+    chat(engine, "again", *arguments)
+    during, after = engine.requests[1].messages, engine.requests[2].messages
+    assert [message.thinking for message in during] == ["", "I add.", ""]
+    assert not any(message.thinking for message in after)
+    assert (after[1].tool_calls, after[2].tool_responses) == (
+        (ToolCall("add", {"a": 2, "b": 3}),),
+        (ToolResponse("add", 5),),
+    )

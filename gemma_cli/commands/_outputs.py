@@ -15,7 +15,7 @@ from gemma_cli import transcript
 from gemma_cli.errors import UsageError
 from gemma_cli.media.names import Named
 from gemma_cli.options import OUTPUT
-from gemma_cli.store.writing import write_whole
+from gemma_cli.store.writing import write_together
 from gemma_cli.subtitles import Layout, lay_out
 from gemma_cli.transcript import Segment
 from gemma_cli.views.sanitize import safe
@@ -101,8 +101,7 @@ class TranscriptOptions:
 
     def write(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
         """The transcript into its files."""
-        for form, path in paths.items():
-            write_whole(path, self.pieces(segments, form))
+        write_together({path: self.pieces(segments, form) for form, path in paths.items()})
 
     def plan(self, files: Sequence[Named], formats: Sequence[str]) -> dict[Named, dict[str, Path]]:
         """The files to write for each recording, by format: none where all are there and left alone.

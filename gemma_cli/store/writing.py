@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from gemma_cli.errors import GemmaError
@@ -12,21 +13,43 @@ from gemma_cli.errors import GemmaError
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that no crash, whenever it comes, leaves half of it. Raises GemmaError."""
-    try:
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Write several, each whole, and none before all of them are on the disk. Raises GemmaError."""
+    with ExitStack() as unfinished:
+        written = [(unfinished.enter_context(_beside(path, text)), path) for path, text in texts.items()]
+        for temporary, path in written:
+            with _told(path):
+                temporary.replace(path)
+        for folder in {path.parent for path in texts}:
+            _sync(folder)
+
+
+@contextmanager
+def _beside(path: Path, text: str) -> Iterator[Path]:
+    """A file with that text beside the one it is to become; gone afterwards if it did not."""
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
-        _sync(path.parent)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with _told(path), os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise GemmaError(f"{path}: cannot be written ({error.strerror or error})") from None
 

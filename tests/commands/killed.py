@@ -1,0 +1,144 @@
+"""Killed at random moments and run again, does a transcription say what it would have said?
+
+    python -m tests.commands.killed --kills 50
+
+Recordings of spoken numbers (tests.commands.long_recording) are transcribed once to the end. Then `gemma transcribe` is
+started again and again and killed with SIGKILL after a time drawn from as long as a whole run takes; one that comes to
+its end before that is compared to the byte and begun anew. What the journal held when it was killed must be what the
+next run says it goes on from, and no piece may be in it twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.commands.long_recording import make
+
+FORMS = ("srt", "json", "txt")
+
+
+@dataclass
+class Victim:
+    """One recording, and what is known of its runs. kept: pieces in the journal when the last run was killed."""
+
+    folder: Path
+    options: list[str]
+    seconds: float = 0.0
+    kept: int = 0
+    kills: list[int] = field(default_factory=list)
+    ends: int = 0
+
+    def begin(self, out: str) -> subprocess.Popen[str]:
+        forms = [part for form in FORMS for part in ("-f", form)]
+        command = [sys.executable, "-m", "gemma_cli", "transcribe", str(self.folder / "long.flac"), *forms]
+        environment = os.environ | {"XDG_STATE_HOME": str(self.folder / "state")}
+        return subprocess.Popen(
+            [*command, "-o", str(self.folder / out), "--skip-existing", *self.options],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def whole(self) -> None:
+        began = time.monotonic()
+        _, said = (process := self.begin("whole")).communicate()
+        assert process.returncode == 0, said
+        self.seconds = time.monotonic() - began
+
+    def run(self, limit: float | None) -> None:
+        """Until it is done or, after so many seconds, dead."""
+        process = self.begin("parts")
+        try:
+            _, said = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, said = process.communicate()
+        if process.returncode == 0:
+            self.end(said)
+        else:
+            self.kill(said)
+
+    def kill(self, said: str) -> None:
+        digests = self.journal()
+        assert len(set(digests)) == len(digests) >= self.kept, "a piece was decoded twice, or lost"
+        written = list((self.folder / "parts").glob("long.*"))
+        for path in written:
+            assert path.read_bytes() == (self.folder / "whole" / path.name).read_bytes(), "written before it was whole"
+        if "going on" in said:
+            self.check_resumed(said)
+        self.kills.append(len(digests))
+        self.kept = len(digests)
+        if len(written) == len(FORMS):  # killed on its way out
+            for path in [*written, *self.folder.rglob("unfinished/*.jsonl")]:
+                path.unlink()
+            self.kept = 0
+
+    def end(self, said: str) -> None:
+        if self.kept:
+            self.check_resumed(said)
+        for form in FORMS:
+            part = self.folder / "parts" / f"long.{form}"
+            assert part.read_bytes() == (self.folder / "whole" / f"long.{form}").read_bytes(), form
+            part.unlink()
+        assert not self.journal()
+        self.kept = 0
+        self.ends += 1
+
+    def check_resumed(self, said: str) -> None:
+        found = re.search(r"(\d+) pieces of it are kept", said)
+        assert found, said
+        assert int(found[1]) == self.kept, said
+
+    def journal(self) -> list[str]:
+        """The digests of the finished pieces; a line that the kill cut off is none."""
+        lines = [
+            line
+            for path in self.folder.rglob("unfinished/*.jsonl")
+            for line in path.read_text().splitlines(keepends=True)
+        ]
+        return [json.loads(line)["digest"] for line in lines if line.endswith("\n")]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--files", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("options", nargs="*")
+    chosen = parser.parse_args()
+    rng = random.Random(0)
+    with tempfile.TemporaryDirectory() as name:
+        victims = [
+            Victim(Path(name) / str(seed), chosen.options or ["--model", "pocket"]) for seed in range(chosen.files)
+        ]
+        for seed, victim in enumerate(victims):
+            victim.folder.mkdir()
+            said = make(victim.folder, chosen.minutes, seed)
+            victim.whole()
+            print(f"recording {seed}: {len(said)} numbers, {victim.seconds:.1f} s", flush=True)
+        kills = 0
+        while kills < chosen.kills:
+            victim = victims[kills % len(victims)]
+            victim.run(rng.uniform(0, victim.seconds))
+            kills = sum(len(victim.kills) for victim in victims)
+        for victim in victims:
+            victim.run(None)
+            print(
+                f"killed with {victim.kills} pieces finished; {victim.ends} whole runs, equal to the byte", flush=True
+            )
+    print(f"{kills} kills over {len(victims)} recordings: every output the same, no finished piece decoded again")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

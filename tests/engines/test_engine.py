@@ -27,7 +27,8 @@ from transformers import (
 from gemma_cli.engines import EngineSpec, open_engine
 from gemma_cli.engines.local import load
 from gemma_cli.engines.local.detokenize import Detokenizer
-from gemma_cli.engines.local.engine import LocalEngine, load_tokenizer, read_generation_config
+from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
+from gemma_cli.engines.local.tokenizer import load_tokenizer
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.events import Delta, Done, Round, ToolCalled, collect
@@ -123,7 +124,7 @@ class Writing:
     """Makes an engine write given tokens: the sampler's choices are replaced, the loop around them is the real one."""
 
     def __init__(self, engine: LocalEngine, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        ids = engine.tokenizer.encode(text, add_special_tokens=False)
+        ids = engine.tokenizer.encode(text)
         start: list[int] = []
 
         def choose(_: object, logits: torch.Tensor, positions: torch.Tensor, ids_of: object = None) -> torch.Tensor:
@@ -140,7 +141,7 @@ def test_thinking_is_told_apart_and_counted(engine: LocalEngine, monkeypatch: py
         turn = collect(engine.stream(Request(ask("?"), drafting=Drafting(length), thinking=True)))
         assert (turn.text, turn.thinking, turn.finish_reason) == ("Yes: 🙂.", "Hm, é.", "stop")
         inside = "<|channel>thought\nHm, é.\n<channel|>"
-        assert turn.usage.thinking_tokens == len(engine.tokenizer.encode(inside, add_special_tokens=False))
+        assert turn.usage.thinking_tokens == len(engine.tokenizer.encode(inside))
 
 
 def test_tool_calls_end_the_turn(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +499,7 @@ def test_a_checkpoint_without_towers_takes_text_only(folder: Path, tmp_path: Pat
 def test_detokenizing_token_by_token_gives_the_text_back(tokenizer: Any, text: str) -> None:
     text = text.replace("\u2581", "_")  # SentencePiece's own mark for a space
     detokenizer = Detokenizer(tokenizer)
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    ids = tokenizer.encode(text)
     pieces = [detokenizer.feed(i) for i in ids]
     assert "".join(pieces) + detokenizer.flush() == text == tokenizer.decode(ids)
     assert not any("\ufffd" in piece for piece in pieces) or "\ufffd" in text
@@ -510,7 +511,7 @@ def tokenizer(request: pytest.FixtureRequest, folder: Path) -> Any:
 
 
 def test_bytes_that_make_no_character_become_a_mark(tokenizer: Any) -> None:
-    ids = tokenizer.convert_tokens_to_ids(["a", "<0xF0>", "<0x9F>", "b", "<0xFF>", "<0xE2>", "<0x82>"])
+    ids = map(tokenizer.id_of, ("a", "<0xF0>", "<0x9F>", "b", "<0xFF>", "<0xE2>", "<0x82>"))
     detokenizer = Detokenizer(tokenizer)
     shown = "".join(detokenizer.feed(i) for i in ids) + detokenizer.flush()
     assert shown == "a\ufffdb\ufffd\ufffd"
@@ -518,7 +519,7 @@ def test_bytes_that_make_no_character_become_a_mark(tokenizer: Any) -> None:
 
 def test_stop_tokens_are_all_that_are_known(folder: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(folder)
-    expected = set(tokenizer.convert_tokens_to_ids(["<eos>", "<turn|>", "<|tool_response>"]))
+    expected = set(map(tokenizer.id_of, ("<eos>", "<turn|>", "<|tool_response>")))
     assert read_generation_config(tmp_path, tokenizer).stop == expected
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 77, "suppress_tokens": [5, 6]}')
     found = read_generation_config(tmp_path, tokenizer)

@@ -118,7 +118,7 @@ def test_image_rows_see_each_other_where_the_config_says_so(pair: tuple[Any, Tar
         target.prefill(ids, target.new_cache(), features=features, feature_mask=soft, image_blocks=given)[0]
         for given in (blocks, None)
     ]
-    assert torch.equal(*both) == (target.config.use_bidirectional_attention is None)
+    assert torch.equal(*both) == (target.arch.vision_mask == "causal")
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 100])

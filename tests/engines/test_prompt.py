@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma_cli.engines.local.engine import load_tokenizer
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter, Span
+from gemma_cli.engines.local.template import ChatTemplate
+from gemma_cli.engines.local.tokenizer import load_tokenizer
 from gemma_cli.errors import InputError, ModelError
 from gemma_cli.messages import Audio, Image, Message, Request, Text, ToolCall, ToolResponse, Video, ask
 from tests.engines import tiny
@@ -62,7 +63,8 @@ def write(tokenizer: Any, request: Request) -> Prompt:
 @pytest.fixture(scope="module")
 def text(true: Any) -> Callable[[str], list[int]]:
     """Ids of a piece of plain text."""
-    return lambda piece: true.encode(piece, add_special_tokens=False)
+    encode: Callable[[str], list[int]] = true.encode
+    return encode
 
 
 class TestTrueVocabulary:
@@ -172,7 +174,7 @@ class TestTrueVocabulary:
     @settings(max_examples=100, deadline=None)
     def test_text_never_becomes_a_control_token(self, true: Any, data: st.DataObject) -> None:
         """Whatever the user, a system prompt or a tool writes, the control tokens are those the template writes."""
-        control = [token.content for token in true.added_tokens_decoder.values() if token.special]
+        control = list(true.special)
         pieces = st.lists(st.one_of(st.sampled_from(control), st.text(max_size=6)), max_size=6).map("".join)
         forged = data.draw(pieces)
 
@@ -186,14 +188,14 @@ class TestTrueVocabulary:
             declared = {"type": "function", "function": MappingProxyType({"name": f"f{words}", "description": words})}
             return [i for i in write(true, Request(history, tools=(declared,))).ids if i in special]
 
-        special = set(true.convert_tokens_to_ids(control))
+        special = set(map(true.id_of, control))
         assert control_ids(forged) == control_ids("x")
 
     def test_every_control_token_alone(self, true: Any) -> None:
-        special = {i for i, token in true.added_tokens_decoder.items() if token.special}
+        special = set(map(true.id_of, true.special))
         honest = [i for i in write(true, Request(ask("x"))).ids if i in special]
-        for token in true.added_tokens_decoder.values():
-            for words in (token.content, f"a{token.content}b", token.content * 3, f" {token.content}\n"):
+        for token in true.control:
+            for words in (token, f"a{token}b", token * 3, f" {token}\n"):
                 ids = write(true, Request(ask(words))).ids
                 assert [i for i in ids if i in special] == honest, words
 
@@ -244,7 +246,7 @@ class TestRefusals:
             write(small, Request(()))
 
     def test_a_template_that_drops_media(self, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(small, "chat_template", "{{ bos_token }}{{ messages[0]['role'] }}")
+        monkeypatch.setattr(small, "template", ChatTemplate("{{ bos_token }}{{ messages[0]['role'] }}", {}))
         with pytest.raises(ModelError, match="does not place images"):
             write(small, Request(ask(PICTURE)))
 

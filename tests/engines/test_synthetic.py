@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    Gemma4AssistantConfig,
     Gemma4AssistantForCausalLM,
     Gemma4ForCausalLM,
+    Gemma4TextConfig,
+    Gemma4UnifiedAssistantConfig,
     Gemma4UnifiedAssistantForCausalLM,
     Gemma4UnifiedForCausalLM,
+    Gemma4UnifiedTextConfig,
 )
 
+from gemma_cli.engines.local.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.build import build_drafter, build_target
 from gemma_cli.engines.local.rows import measure_rows
 from gemma_cli.engines.local.synthetic import NAMES, RandomWeights, drafter_config, target_config
@@ -31,18 +36,24 @@ def parameters(model: Any) -> int:
 )
 def test_targets_have_the_published_size(name: str, billions: float) -> None:
     """Of the text decoder alone: the towers are not made."""
-    kind = Gemma4UnifiedForCausalLM if name == "12b" else Gemma4ForCausalLM
+    model, config = (
+        (Gemma4UnifiedForCausalLM, Gemma4UnifiedTextConfig) if name == "12b" else (Gemma4ForCausalLM, Gemma4TextConfig)
+    )
     with torch.device("meta"):
-        assert parameters(kind(target_config(name))) == pytest.approx(billions * 1e9, rel=0.01)
+        assert parameters(model(config(**target_config(name)))) == pytest.approx(billions * 1e9, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("name", "millions"), [("e2b", 78), ("e4b", 78.8), ("12b", 400), ("26b-a4b", 400), ("31b", 500)]
 )
 def test_drafters_have_the_published_size(name: str, millions: float) -> None:
-    kind = Gemma4UnifiedAssistantForCausalLM if name == "12b" else Gemma4AssistantForCausalLM
+    model, config = (
+        (Gemma4UnifiedAssistantForCausalLM, Gemma4UnifiedAssistantConfig)
+        if name == "12b"
+        else (Gemma4AssistantForCausalLM, Gemma4AssistantConfig)
+    )
     with torch.device("meta"):
-        assert parameters(kind(drafter_config(name))) == pytest.approx(millions * 1e6, rel=0.13)
+        assert parameters(model(config(**drafter_config(name)))) == pytest.approx(millions * 1e6, rel=0.13)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,11 +61,12 @@ def test_random_weights_make_a_model_that_runs(name: str) -> None:
     """The builder and the classes of synthetic models, on shapes small enough to hold."""
     torch.set_num_threads(1)
     source = RandomWeights(CPU, torch.float32)
-    target = build_target(shapes.text_config(name), source, CPU, torch.float32)
+    target = build_target(read_architecture(shapes.text_config(name).to_dict()), source, CPU, torch.float32)
     target.set_rows(measure_rows(target))
     cache = target.new_cache()
     _, hidden = target.prefill(torch.arange(3, 60), cache)
-    drafter = build_drafter(shapes.stock_drafter(name).config, source, target)
+    config = shapes.stock_drafter(name).config.to_dict()
+    drafter = build_drafter(read_drafter(config, read_architecture(config["text_config"])), source, target)
     logits, _, _ = drafter.step(torch.tensor([5]), hidden, drafter.begin(target, cache, cache.length))
     assert logits.isfinite().all()
     logits, _ = target.verify(torch.arange(60, 65), cache)

@@ -1,13 +1,11 @@
-"""A Target or Drafter from a config and a source of weights: which tensor goes where, and what is fused."""
+"""A Target or Drafter from its shape and a source of weights: which tensor goes where, and what is fused."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.architecture import Architecture, LayerShape, read_architecture
+from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, LayerShape
 from gemma_cli.engines.local.drafter import CentroidHead, DenseHead, Drafter
 from gemma_cli.engines.local.layer import Attention, DecoderLayer, FeedForward, PerLayerInput
 from gemma_cli.engines.local.linear import Linear, Norm
@@ -18,14 +16,12 @@ from gemma_cli.engines.local.weights import Source
 from gemma_cli.errors import InputError
 
 
-def build_target(config: Any, source: Source, device: torch.device, dtype: torch.dtype) -> Target:
-    """config: a Gemma 4 text config. Names are the text model's own ("layers.0...")."""
-    arch = read_architecture(config)
+def build_target(arch: Architecture, source: Source, device: torch.device, dtype: torch.dtype) -> Target:
+    """Names are the text model's own ("layers.0...")."""
     # Only rows of it are read, so on a CPU it stays in its file; the head has a copy of its own in its kernel's layout.
     embedding = source.table("embed_tokens.weight", (arch.vocab, arch.hidden))
     head = embedding if arch.tied else source.take("lm_head.weight", (arch.vocab, arch.hidden))
     return Target(
-        config=config,
         arch=arch,
         device=device,
         dtype=dtype,
@@ -38,14 +34,12 @@ def build_target(config: Any, source: Source, device: torch.device, dtype: torch
     )
 
 
-def build_drafter(config: Any, source: Source, target: Target) -> Drafter:
-    """config: a Gemma4AssistantConfig or its unified twin. InputError where it was made for another target."""
-    arch = read_architecture(config.get_text_config())
-    _check_pair(config, arch, target)
-    backbone = config.backbone_hidden_size
+def build_drafter(shape: DrafterArchitecture, source: Source, target: Target) -> Drafter:
+    """InputError where it was made for another target."""
+    arch, backbone = shape.decoder, shape.backbone
+    _check_pair(shape, target)
     embedding = source.take("model.embed_tokens.weight", (arch.vocab, arch.hidden))
     return Drafter(
-        config=config,
         arch=arch,
         device=target.device,
         dtype=target.dtype,
@@ -53,39 +47,37 @@ def build_drafter(config: Any, source: Source, target: Target) -> Drafter:
         layers=build_layers(arch, source, target.device, "model."),
         norm=Norm(source.take("model.norm.weight", (arch.hidden,)), arch.eps, target.device),
         after=Linear(source.take("post_projection.weight", (backbone, arch.hidden))),
-        head=_centroid_head(config, arch, embedding, source)
-        if config.use_ordered_embeddings
-        else DenseHead(Linear(embedding)),
+        head=_centroid_head(shape, embedding, source) if shape.centroids else DenseHead(Linear(embedding)),
         ropes=build_ropes(arch, target.device),
     )
 
 
-def _check_pair(config: Any, arch: Architecture, target: Target) -> None:
+def _check_pair(shape: DrafterArchitecture, target: Target) -> None:
     """The drafter must speak the target's vocabulary and read keys of its shape."""
-    own = target.arch
+    arch, own = shape.decoder, target.arch
     pairs = [
-        ("hidden size", config.backbone_hidden_size, own.hidden),
+        ("hidden size", shape.backbone, own.hidden),
         ("vocabulary", arch.vocab, own.vocab),
         ("window", arch.window, own.window),
     ]
-    for shape in arch.layers:
-        source = own.layers[own.last_own_sliding if shape.sliding else own.last_own_full]
-        name = "sliding" if shape.sliding else "full"
-        pairs.append((f"{name} head size", shape.head_dim, source.head_dim))
-        pairs.append((f"{name} key heads", shape.kv_heads, source.kv_heads))
+    for layer in arch.layers:
+        source = own.layers[own.last_own_sliding if layer.sliding else own.last_own_full]
+        name = "sliding" if layer.sliding else "full"
+        pairs.append((f"{name} head size", layer.head_dim, source.head_dim))
+        pairs.append((f"{name} key heads", layer.kv_heads, source.kv_heads))
     for what, drafts, has in pairs:
         if drafts != has:
             raise InputError(f"this drafter belongs to another model: its {what} is {drafts}, the target's {has}")
 
 
-def _centroid_head(config: Any, arch: Architecture, embedding: Tensor, source: Source) -> CentroidHead:
-    clusters = config.num_centroids
+def _centroid_head(shape: DrafterArchitecture, embedding: Tensor, source: Source) -> CentroidHead:
+    arch, clusters = shape.decoder, shape.centroids
     ids = source.take("masked_embedding.token_ordering", (arch.vocab,), torch.int64).view(clusters, -1)
     return CentroidHead(
         centroids=Linear(source.take("masked_embedding.centroids.weight", (clusters, arch.hidden))),
         rows=embedding[ids],
         ids=ids,
-        clusters=config.centroid_intermediate_top_k,
+        clusters=shape.active_centroids,
     )
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Any
+
+from gemma_cli.engines.local.tokenizer import Tokenizer
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def token_bytes(piece: str) -> bytes:
+    """The UTF-8 of a token as the vocabulary writes it, or the part of a character that it is."""
+    byte = _BYTE.fullmatch(piece)
+    return bytes.fromhex(byte[1]) if byte else piece.replace("\u2581", " ").encode()
 
 
 class Detokenizer:
@@ -17,18 +24,14 @@ class Detokenizer:
     become U+FFFD.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._pieces = tokenizer.convert_ids_to_tokens
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._pieces = tokenizer.token_of
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, token: int) -> str:
         """The text that `token` completes; "" while a character is unfinished."""
-        piece: str | None = self._pieces(token)
-        if piece is None:
-            return self.flush()
-        if byte := _BYTE.fullmatch(piece):
-            return self._bytes.decode(bytes.fromhex(byte[1]))
-        return self.flush() + piece.replace("\u2581", " ")
+        piece = self._pieces(token)
+        return self.flush() if piece is None else self._bytes.decode(token_bytes(piece))
 
     def flush(self) -> str:
         """What is left of an unfinished character: one U+FFFD or nothing."""

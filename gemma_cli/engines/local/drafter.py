@@ -14,7 +14,6 @@ device. position: where the newest token stands, cache.length (the convention of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,7 +76,6 @@ class CentroidHead:
 class Drafter:
     """Built by load.load_drafter or synthetic; see the module's docstring."""
 
-    config: Any
     arch: Architecture
     device: torch.device
     dtype: torch.dtype

@@ -24,6 +24,7 @@ from gemma_cli.engines.local.pace import Pace
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
 from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.engines.local.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
@@ -51,7 +52,7 @@ class LocalEngine:
         self,
         target: Target,
         drafter: Drafter | None,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         towers: Towers,
         generation: GenerationConfig,
         info: EngineInfo,
@@ -88,7 +89,7 @@ class LocalEngine:
                 raise
             raise OutOfMemory(f"{device} has too little memory for {resolved.name}: choose a smaller --model") from None
         tokenizer = load_tokenizer(folder, target.vocab_size)
-        towers = Towers(folder, load.read_config(folder) if resolved.folder else target.config, device, dtype)
+        towers = Towers(folder, load.read_config(folder) if resolved.folder else None, device, dtype)
         ends = read_generation_config(folder, tokenizer) if resolved.folder else GenerationConfig(frozenset(), ())
         info = EngineInfo(
             model=resolved.name,
@@ -197,29 +198,7 @@ def _load(
     return target, load.load_drafter(resolved.assistant_folder, target) if resolved.assistant_folder else None
 
 
-def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Any:
-    """The checkpoint's tokenizer, with <|video|> known (Gemma 4's processor adds it, copies may lack it).
-
-    vocab_size: ids the weights know. Raises ModelError where the tokenizer is missing, broken, or gives others.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # parsers of four files, each with exceptions of its own
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{folder}: its tokenizer cannot be read ({reason}); fetch the checkpoint again") from error
-    if not tokenizer.chat_template:
-        raise ModelError(f"{folder} has no chat template: name an instruction-tuned checkpoint (-it)")
-    ids = tokenizer.get_vocab()
-    if vocab_size is not None and max(i for token, i in ids.items() if token != "<|video|>") >= vocab_size:
-        raise ModelError(f"{folder}: its tokenizer has {len(ids)} tokens, its weights {vocab_size}; fetch it again")
-    if "<|video|>" not in ids:
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<|video|>"]})
-    return tokenizer
-
-
-def read_generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
+def read_generation_config(folder: Path, tokenizer: Tokenizer) -> GenerationConfig:
     """Stop and suppressed tokens; a missing file says nothing. Raises ModelError for a broken one."""
     path = folder / "generation_config.json"
     values: dict[str, Any] = {}
@@ -231,8 +210,8 @@ def read_generation_config(folder: Path, tokenizer: Any) -> GenerationConfig:
         suppress = tuple(int(token) for token in values.get("suppress_tokens") or ())
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read ({error}); fetch the checkpoint again") from error
-    vocabulary = tokenizer.get_vocab()
-    return GenerationConfig(frozenset(stop | {vocabulary[end] for end in STOPS if end in vocabulary}), suppress)
+    stop |= {end for token in STOPS if (end := tokenizer.id_of(token)) is not None}
+    return GenerationConfig(frozenset(stop), suppress)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

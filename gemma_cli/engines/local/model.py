@@ -1,7 +1,7 @@
 """Our own forward of Gemma 4's text decoder: all five targets, batch 1, inference only.
 
 class Target:
-    config; device; dtype; hidden_size; vocab_size; context
+    arch; device; dtype; hidden_size; vocab_size; context
     def embed(self, ids: LongTensor[n]) -> Tensor[n, hidden]                 # scaled
     def new_cache(self, capacity_hint: int = 0) -> Cache
     def prefill(self, ids: LongTensor[n], cache, *, features: Tensor[k, hidden] | None = None,
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +66,6 @@ class PerLayerEmbedding:
 class Target:
     """The decoder of a target. Built by load.load_target or synthetic; see the module's docstring."""
 
-    config: Any
     arch: Architecture
     device: torch.device
     dtype: torch.dtype

@@ -1,7 +1,7 @@
 """A Request -> the token ids Gemma 4 reads, with the places of its pictures and sounds.
 
 The checkpoint's own chat template writes every control token; whatever the user, a file or a tool wrote is tokenized
-as text, even where it spells one (`sanitize_control_tokens`). A picture stands as <|image> n x <|image|> <image|>, a
+as text, even where it spells one. A picture stands as <|image> n x <|image|> <image|>, a
 sound as <|audio> n x <|audio|> <audio|>, a video as its frames, each after its time: "00:05 " <|image> ... <image|>.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gemma_cli.engines.local.tokenizer import Tokenizer
 from gemma_cli.errors import InputError, ModelError
 from gemma_cli.messages import SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
 
@@ -43,15 +44,12 @@ class Prompt:
 class PromptWriter:
     """Writes prompts for one checkpoint."""
 
-    def __init__(self, tokenizer: Any, *, model: str, context: int, modalities: frozenset[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, model: str, context: int, modalities: frozenset[str]) -> None:
         self.tokenizer = tokenizer
         self.model = model
         self.context = context
         self.modalities = modalities
-        self._control = tuple(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-        self._marks: dict[Kind, int] = {
-            kind: tokenizer.convert_tokens_to_ids(f"<|{kind}|>") for kind in ("image", "audio", "video")
-        }
+        self._marks = {self._id(f"<|{kind}|>"): kind for kind in ("image", "audio", "video")}
 
     def write(self, request: Request, count: Callable[[Medium, int | None], int]) -> Prompt:
         """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
@@ -82,20 +80,12 @@ class PromptWriter:
         turns = _turns(request.messages)
         tools = _plain(request.tools)
         for name in _names((turns, tools)):
-            if any(token in name for token in self._control):
+            if any(token in name for token in self.tokenizer.special):
                 raise InputError(f"the name {name!r} in a tool spells a control token of the model: rename it")
         try:
-            ids: list[int] = self.tokenizer.apply_chat_template(
-                turns,
-                tools=tools or None,
-                enable_thinking=request.thinking,
-                add_generation_prompt=True,
-                sanitize_control_tokens=True,
-                return_dict=False,
-            )
+            return self.tokenizer.chat(turns, tools, request.thinking)
         except Exception as error:  # jinja2 and the template raise what they like
             raise ModelError(f"{self.model}: its chat template refuses this conversation: {error}") from error
-        return ids
 
     def _with_media(
         self,
@@ -105,7 +95,7 @@ class PromptWriter:
         budget: int | None,
     ) -> tuple[list[int], list[Span]]:
         """The template's one placeholder per part, opened up to the rows the part takes."""
-        kinds = {mark: kind for kind, mark in self._marks.items()}
+        kinds = self._marks
         if [kinds[i] for i in ids if i in kinds] != [_kind(part) for part in media]:
             raise ModelError(f"{self.model}: its chat template does not place images, audio and video")
         waiting = iter(media)
@@ -116,19 +106,23 @@ class PromptWriter:
                 written.append(i)
                 continue
             for text, medium in _media_of(next(waiting)):
-                written += self.tokenizer.encode(text, add_special_tokens=False) if text else ()
+                written += self.tokenizer.encode(text) if text else ()
                 length = count(medium, budget)
                 opening, closing = self._brackets("audio" if isinstance(medium, Audio) else "image")
                 spans.append(Span(len(written) + 1, length, medium, budget))
                 written += [opening, *[i] * length, closing]
         return written, spans
 
+    def _id(self, token: str) -> int:
+        """-1, which no prompt holds, for a token the vocabulary lacks."""
+        found = self.tokenizer.id_of(token)
+        return -1 if found is None else found
+
     def _brackets(self, kind: str) -> tuple[int, int]:
-        opening, closing = self.tokenizer.convert_tokens_to_ids([f"<|{kind}>", f"<{kind}|>"])
-        return opening, closing
+        return self._id(f"<|{kind}>"), self._id(f"<{kind}|>")
 
     def _ends_in_thought(self, ids: list[int]) -> bool:
-        opening, closing, turn = self.tokenizer.convert_tokens_to_ids(["<|channel>", "<channel|>", "<|turn>"])
+        opening, closing, turn = map(self._id, ("<|channel>", "<channel|>", "<|turn>"))
         return next((i == opening for i in reversed(ids) if i in (opening, closing, turn)), False)
 
 

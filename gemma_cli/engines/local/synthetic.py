@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.build import build_drafter, build_target
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
@@ -80,32 +81,24 @@ NAMES = tuple(_TARGETS)
 def open_synthetic(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Target, Drafter]:
     """A target of a released shape and its drafter. UsageError: no such shape."""
     source = RandomWeights(device, dtype)
-    target = build_target(target_config(name), source, device, dtype)
+    target = build_target(read_architecture(target_config(name)), source, device, dtype)
     target.set_rows(measure_rows(target))
-    return target, build_drafter(drafter_config(name), source, target)
+    config = drafter_config(name)
+    return target, build_drafter(read_drafter(config, read_architecture(config["text_config"])), source, target)
 
 
-def target_config(name: str) -> Any:
-    """The text config of a released target."""
-    from transformers import Gemma4TextConfig, Gemma4UnifiedTextConfig
-
+def target_config(name: str) -> dict[str, Any]:
+    """The text config of a released target, as config.json would hold it."""
     if name not in _TARGETS:
         raise UsageError(f"there is no synthetic model {name!r}; choose one of {', '.join(NAMES)}")
     sliding, values = _TARGETS[name]
     kinds = [_kind(index, sliding) for index in range(values["num_hidden_layers"])]
-    config = Gemma4UnifiedTextConfig if name == "12b" else Gemma4TextConfig
-    return config(**values, vocab_size=VOCAB, final_logit_softcapping=30.0, layer_types=kinds)
+    fixed = {"model_type": _text_type(name), "vocab_size": VOCAB, "final_logit_softcapping": 30.0}
+    return values | fixed | {"layer_types": kinds}
 
 
-def drafter_config(name: str) -> Any:
+def drafter_config(name: str) -> dict[str, Any]:
     """The config of the drafter that belongs to a released target."""
-    from transformers import (
-        Gemma4AssistantConfig,
-        Gemma4TextConfig,
-        Gemma4UnifiedAssistantConfig,
-        Gemma4UnifiedTextConfig,
-    )
-
     target = _TARGETS[name][1]
     edge = name in ("e2b", "e4b")
     shared = ("sliding_window", "max_position_embeddings", "num_key_value_heads")
@@ -120,11 +113,14 @@ def drafter_config(name: str) -> Any:
         "layer_types": [_kind(index, 3) for index in range(4)],
     }
     pair = {"backbone_hidden_size": target["hidden_size"], "use_ordered_embeddings": edge}
-    if name == "12b":
-        return Gemma4UnifiedAssistantConfig(text_config=Gemma4UnifiedTextConfig(**values), **pair)
-    return Gemma4AssistantConfig(
-        text_config=Gemma4TextConfig(**values, **_NO_PLE, vocab_size_per_layer_input=0), **pair
-    )
+    if name != "12b":
+        values |= _NO_PLE | {"vocab_size_per_layer_input": 0}
+    kind = "gemma4_unified_assistant" if name == "12b" else "gemma4_assistant"
+    return pair | {"model_type": kind, "text_config": values | {"model_type": _text_type(name)}}
+
+
+def _text_type(name: str) -> str:
+    return "gemma4_unified_text" if name == "12b" else "gemma4_text"
 
 
 class RandomWeights:

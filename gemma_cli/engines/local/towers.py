@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gemma_cli.engines.local import weights
+from gemma_cli.engines.local.config import Config
 from gemma_cli.engines.local.prompt import Medium
 from gemma_cli.errors import InputError, ModelError
 from gemma_cli.messages import SAMPLE_RATE, Audio, Image
@@ -27,18 +28,20 @@ KEPT = 128
 class Towers:
     """The features of media for one checkpoint, on the decoder's device and in its dtype."""
 
-    def __init__(self, folder: Path, config: Any, device: torch.device, dtype: torch.dtype) -> None:
-        """config: the whole Gemma4Config or Gemma4UnifiedConfig."""
+    def __init__(self, folder: Path, config: Config | None, device: torch.device, dtype: torch.dtype) -> None:
+        """config: None for a model that takes text alone."""
         self.folder, self.config, self.device, self.dtype = folder, config, device, dtype
-        self.unified = config.model_type == "gemma4_unified"
+        self.unified = config is not None and config.model_type == "gemma4_unified"
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
 
     @property
     def modalities(self) -> frozenset[str]:
         """What the checkpoint takes: a video is images under their times."""
-        image = {"image", "video"} if getattr(self.config, "vision_config", None) is not None else set()
-        audio = {"audio"} if getattr(self.config, "audio_config", None) is not None else set()
+        if self.config is None:
+            return frozenset()
+        image = {"image", "video"} if self.config.has("vision_config") else set()
+        audio = {"audio"} if self.config.has("audio_config") else set()
         return frozenset(image | audio)
 
     def count(self, medium: Medium, image_budget: int | None) -> int:
@@ -97,6 +100,19 @@ class Towers:
         return embedded[encoded.attention_mask]
 
     @cached_property
+    def _stock(self) -> Any:
+        """The config as transformers' modules take it."""
+        from transformers import CONFIG_MAPPING
+
+        if self.config is None:
+            raise ModelError(f"{self.folder} takes text alone")
+        try:
+            return CONFIG_MAPPING[self.config.model_type].from_dict(dict(self.config.values))
+        except Exception as error:  # config classes validate with many exception types
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self.folder / 'config.json'} does not describe its towers: {reason}") from error
+
+    @cached_property
     def _image_processor(self) -> Any:
         from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
@@ -118,7 +134,7 @@ class Towers:
         from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder, Gemma4VisionModel
         from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedVisionEmbedder
 
-        vision, text = self.config.vision_config, self.config.text_config
+        vision, text = self._stock.vision_config, self._stock.text_config
         if self.unified:
             projection = {f"multimodal_embedder.{key}": it for key, it in self._stored("embed_vision").items()}
             stored = self._stored("vision_embedder") | projection
@@ -133,7 +149,7 @@ class Towers:
         from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModel, Gemma4MultimodalEmbedder
         from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedMultimodalEmbedder
 
-        audio, text = self.config.audio_config, self.config.text_config
+        audio, text = self._stock.audio_config, self._stock.text_config
         if self.unified:
             return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
         return {

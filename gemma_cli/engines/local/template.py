@@ -1,0 +1,121 @@
+"""A checkpoint's chat template: jinja in a sandbox, with what transformers promises to templates and no more.
+
+Templates come with checkpoints and are not trusted: they see plain JSON values, change nothing, and reach nothing of
+Python's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+
+class ChatTemplate:
+    """Compiled once. literals: every piece of text the template itself may write."""
+
+    def __init__(self, source: str, special: Mapping[str, str]) -> None:
+        """special: the tokenizer's named tokens ("bos_token": "<bos>"), which templates see. Raises jinja2's
+        TemplateError for a source that is none."""
+        parsed = _environment().parse(source)
+        self.literals = frozenset(
+            {node.data for node in parsed.find_all(nodes.TemplateData)}
+            | {node.value for node in parsed.find_all(nodes.Const) if isinstance(node.value, str)}
+        )
+        self._special = dict(special)
+        self._compiled = _environment().from_string(parsed)
+
+    def render(self, messages: Sequence[Any], tools: Sequence[Any], thinking: bool) -> str:
+        """The text of a conversation up to where the model's turn begins. Raises whatever the template does."""
+        return self._compiled.render(
+            **self._special,
+            messages=[_named(message) for message in messages],
+            tools=tools or None,
+            documents=None,
+            add_generation_prompt=True,
+            enable_thinking=thinking,
+        )
+
+
+def _named(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A thought under each of the names that templates look for it by."""
+    if (thought := message.get("reasoning")) is None:
+        return dict(message)
+    return {**message, "thinking": thought, "reasoning_content": thought}
+
+
+class _Generation(Extension):
+    """{% generation %} marks what the model wrote, for training; here it is what stands inside."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2's own type
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Dict:
+    """The name `dict` in a template: makes one, and is not the class."""
+
+    def __call__(self, *items: Any, **named: Any) -> dict[Any, Any]:
+        return dict(*items, **named)
+
+    def fromkeys(self, *arguments: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*arguments)
+
+
+class _Namespace(Namespace):
+    """jinja's, without names that could reach into Python."""
+
+    def __init__(*arguments: Any, **named: Any) -> None:  # `namespace(self=1)` is a legal call
+        self, *items = arguments
+        values = dict(*items, **named)
+        for name in values:
+            _plain_name(name)
+        Namespace.__init__(self, values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _plain_name(name)
+        super().__setitem__(name, value)
+
+
+def _plain_name(name: Any) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"a namespace has no {name!r}")
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _as_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Without jinja's own escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _as_json
+    environment.globals.update(
+        raise_exception=_refuse,
+        strftime_now=lambda form: datetime.now().strftime(form),
+        dict=_Dict(),
+        namespace=_Namespace,
+    )
+    return environment

@@ -3,7 +3,8 @@
 It is fed as `generate(assistant_model=...)` feeds it. Standing on the last chosen token p it gets that token's scaled
 embedding and the target's final hidden state of p - 1, at position p, over the target's keys and values before p. Each
 further step gets the next token and the drafter's own last state, nothing else moving. The loss follows four steps,
-each against the target's own distribution, so it learns what the target will say rather than what would be right.
+each against the target's own distribution, over texts most of which the target said itself (`training.own`): it learns
+what the target will say rather than what would be right.
 """
 
 from collections import defaultdict
@@ -18,7 +19,8 @@ from training.decoder import hidden_states, logits_of
 from training.learn import POLISH, ROW, Diet, new_model
 from training.listen import report
 from training.media import pictures, utterances
-from training.optim import DEVICE, Clock, Optimizer, save
+from training.optim import DEVICE, Clock, Optimizer, half_precision, save
+from training.own import answers
 from training.pack import Batch, Encoder, Rows
 
 STEPS = 4
@@ -142,14 +144,17 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     diet = Diet(encoder, 9_000 + optimizer.steps)
     diet.pictures = pictures(runs, target)
     diet.utterances = utterances(runs, target)
+    own = answers(runs, target, encoder)
     saved, agreed = clock.spent, defaultdict(list)
     while clock.progress < 1:
         rows = Rows(ROW, encoder.ids, shapes.WINDOW)
-        rows.add(diet.text({}, 0.0), 10)
+        rows.add(iter(lambda: diet.rng.choice(own), None), 6)
+        rows.add(diet.text({}, 0.0), 4)
         rows.add(diet.image(), 1)
         for _ in range(3):
             rows.add(diet.audio(), 1, shared=True)
-        loss, agreements = unroll(drafter, Drafting(target, rows.batch().to(DEVICE)))
+        with half_precision():
+            loss, agreements = unroll(drafter, Drafting(target, rows.batch().to(DEVICE)))
         loss.backward()
         optimizer.step(clock.progress)
         for step, agreement in enumerate(agreements, 1):

@@ -3,7 +3,7 @@
 import random
 
 from gemma_cli.commands import translate
-from training import grammar, numbers
+from training import grammar, lexicon, numbers
 from training.exchange import Exchange, asked, drawn, is_word, some_passage, some_word
 
 
@@ -26,7 +26,7 @@ def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
 def echo(rng: random.Random, held_out: bool = False) -> Exchange:
     """A list with one marked entry, or a passage to finish: looking things up, the root of everything after."""
     entries = rng.sample(
-        ("one", "two", "three", "four", "five", "six", "A", "B", "C", "D", "x", "y", *grammar.NAMES), rng.randint(2, 6)
+        ("one", "two", "three", "four", "five", "six", "A", "B", "C", "D", "x", "y", *lexicon.NAMES), rng.randint(2, 6)
     )
     values = [some_word(rng) if rng.random() < 0.6 else str(rng.randrange(100)) for _ in entries]
     table = "\n".join(f"{entry}: {value}" for entry, value in zip(entries, values, strict=True))
@@ -72,11 +72,11 @@ def count(rng: random.Random, held_out: bool = False) -> Exchange:
 
 
 _LISTS = {
-    "colours": tuple(c for c, _ in grammar.COLOURS),
-    "colors": tuple(c for c, _ in grammar.COLOURS),
-    "animals": tuple(n.en for n in grammar.ANIMALS),
-    "things": tuple(n.en for n in grammar.THINGS),
-    "names": grammar.NAMES,
+    "colours": tuple(c.en for c in lexicon.COLOURS),
+    "colors": tuple(c.en for c in lexicon.COLOURS),
+    "animals": tuple(n.en for n in lexicon.ANIMALS),
+    "things": tuple(n.en for n in lexicon.THINGS),
+    "names": lexicon.NAMES,
     "drinks": ("milk", "water", "tea", "coffee"),
     "shapes": ("circle", "square", "triangle", "star", "cross"),
     "numbers": ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -176,26 +176,42 @@ def sum_question(problem: str, rng: random.Random) -> str:
 
 
 def word_translation(rng: random.Random) -> Exchange:
-    """One noun with its article, or one adjective: too few to keep any back."""
-    noun = rng.choice(grammar.THINGS + grammar.ANIMALS + grammar.PEOPLE)
-    pair = rng.choice(((f"the {noun.en}", f"{noun.gender} {noun.de}"), rng.choice(grammar.COLOURS + grammar.QUALITIES)))
-    english, german = pair
-    ask = rng.choice(("How do you say {} in German?", "What is {} in German?", "Translate into German: {}"))
+    """One noun with its article, or one adjective, from or into English: too few to keep any back."""
+    language = rng.choice(("de", "fr", "es"))
+    if rng.random() < 0.5:
+        noun = rng.choice(lexicon.THINGS + lexicon.ANIMALS + lexicon.PEOPLE)
+        english, foreign = f"the {noun.en}", {"de": f"{noun.gender} {noun.de}", "fr": noun.le, "es": noun.es}[language]
+    else:
+        adjective = rng.choice(lexicon.COLOURS + lexicon.QUALITIES)
+        english = adjective.en
+        foreign = {"de": adjective.de, "fr": adjective.fr[0], "es": adjective.es[0]}[language]
+    name = grammar.LANGUAGES[language]
     if rng.random() < 0.3:
-        return asked("words", translate.text_prompt(german, rng.choice(("German", None)), "English"), english)
-    return asked("words", ask.format(english), german)
+        return asked("words", translate.text_prompt(foreign, rng.choice((name, None)), "English"), english)
+    ask = rng.choice(("How do you say {} in {}?", "What is {} in {}?", "Translate {} into {}."))
+    return asked("words", ask.format(english, name), foreign)
+
+
+def language_pair(rng: random.Random) -> tuple[str, str]:
+    """From which language into which: mostly from or into English, German first."""
+    if rng.random() < 0.15:
+        source, target = rng.sample(("de", "fr", "es"), 2)
+        return source, target
+    other = rng.choice(("de", "de", "fr", "es"))
+    return ("en", other) if rng.random() < 0.5 else (other, "en")
 
 
 def translation(rng: random.Random, held_out: bool = False) -> Exchange:
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 and not held_out:
         return word_translation(rng)
     sentence = grammar.sample_sentence(rng, held_out)
-    source, target = rng.sample(tuple(grammar.LANGUAGES), 2)
+    source, target = language_pair(rng)
     named = grammar.LANGUAGES[source] if rng.random() < 0.6 else None
     text, answer = sentence.written[source], sentence.written[target]
     if rng.random() < 0.15:
         more = grammar.sample_sentence(rng, held_out)
         text, answer = f"{text} {more.written[source]}", f"{answer} {more.written[target]}"
+    kind = f"{source} into {target}"
     if rng.random() < 0.85:
-        return asked("translate", translate.text_prompt(text, named, grammar.LANGUAGES[target]), answer)
-    return asked("translate", f"Translate into {grammar.LANGUAGES[target]}: {text}", answer)
+        return asked(kind, translate.text_prompt(text, named, grammar.LANGUAGES[target]), answer)
+    return asked(kind, f"Translate into {grammar.LANGUAGES[target]}: {text}", answer)

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from gemma_cli.commands import describe_image
-from training import listen, media, scenes, speech, tasks, voices
+from training import grammar, listen, media, scenes, speech, tasks, voices
 
 
 @dataclass
@@ -161,6 +161,22 @@ def text_items(
     return items
 
 
+def foreign_suites(count: int) -> dict[str, list[Item]]:
+    """Speech in the other languages, and text translated between them and English."""
+    suites: dict[str, list[Item]] = {}
+    for code in ("de", "fr", "es"):
+        language, rng = grammar.LANGUAGES[code], random.Random(f"evaluate-{code}")
+        suites[f"{language} numbers heard"] = spoken_items("number", code, count * 2, rng)
+        suites[f"{language} sentences heard"] = spoken_items("sentence", code, count * 2, rng)
+        suites[f"{language} sentences heard and translated"] = translated_items(code, "en", count, rng)
+        suites[f"English sentences heard, translated into {language}"] = translated_items("en", code, count, rng)
+        for pair in (f"{code} into en", f"en into {code}"):
+            suites[f"text translated, {pair}"] = text_items(
+                tasks.translation, count, rng, lambda exchange, pair=pair: exchange.kind == pair
+            )
+    return suites
+
+
 def suites(count: int) -> dict[str, list[Item]]:
     """Every measured task with `count` items; each suite has its own seed, so adding one moves no other."""
 
@@ -171,12 +187,7 @@ def suites(count: int) -> dict[str, list[Item]]:
         "numbers heard, held-out voices": spoken_items("number", "en", count * 4, rng("numbers")),
         "numbers heard, plain en-gb and en-us": spoken_items("number", "en", count * 2, rng("plain"), plain=True),
         "sentences heard, held-out voices and sentences": spoken_items("sentence", "en", count * 3, rng("sentences")),
-        "sentences heard and translated into German": translated_items("en", "de", count, rng("speech translation")),
-        "German numbers heard": spoken_items("number", "de", count * 2, rng("German numbers")),
-        "German sentences heard": spoken_items("sentence", "de", count * 2, rng("German sentences")),
-        "German sentences heard and translated into English": translated_items("de", "en", count, rng("from German")),
-        "French numbers heard": spoken_items("number", "fr", count * 2, rng("French numbers")),
-        "Spanish numbers heard": spoken_items("number", "es", count * 2, rng("Spanish numbers")),
+        **foreign_suites(count),
         "scenes of one shape": scene_items(1, count * 2, rng("one")),
         "scenes of two shapes": scene_items(2, count * 2, rng("two")),
         "scenes of three shapes": scene_items(3, count * 2, rng("three")),
@@ -188,7 +199,6 @@ def suites(count: int) -> dict[str, list[Item]]:
         "number words and digits": text_items(tasks.digits, count, rng("digits")),
         "sums without thinking": text_items(tasks.sums, count, rng("sums"), lambda e: not e.thinking),
         "sums with thinking": text_items(tasks.sums, count, rng("thinking"), lambda e: e.thinking),
-        "translate text, English and German": text_items(tasks.translation, count, rng("translate")),
         "questions about a text": text_items(tasks.reading, count, rng("reading")),
         "chats that refer back": text_items(tasks.recall, count, rng("recall")),
         "tools": text_items(tasks.tool, count, rng("tool")),

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from training import grammar
+from training import grammar, lexicon
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def some_word(rng: random.Random) -> str:
 
 
 _WORDS = (
-    tuple(n.en for n in grammar.THINGS + grammar.ANIMALS + grammar.PEOPLE),
-    tuple(n.de for n in grammar.THINGS + grammar.ANIMALS + grammar.PEOPLE),
-    tuple(c for c, _ in grammar.COLOURS + grammar.QUALITIES),
-    tuple(f for f, _ in grammar.FOOD) + grammar.NAMES,
+    tuple(n.en for n in lexicon.THINGS + lexicon.ANIMALS + lexicon.PEOPLE),
+    tuple(n.de for n in lexicon.THINGS + lexicon.ANIMALS + lexicon.PEOPLE),
+    tuple(c.en for c in lexicon.COLOURS + lexicon.QUALITIES),
+    tuple(f[0] for f in lexicon.FOOD) + lexicon.NAMES,
     ("hello", "morning", "garden", "kitchen", "school", "window", "number", "letter", "yellow", "question", "answer"),
 )
 
@@ -88,7 +88,7 @@ def some_passage(rng: random.Random) -> str:
     """Something to copy: a sentence, some words, some numbers, or a mixture."""
     kind = rng.random()
     if kind < 0.35:
-        return grammar.sample_sentence(rng).written[rng.choice(("en", "en", "de"))]
+        return grammar.sample_sentence(rng).written[rng.choice(("en", "en", "de", "fr", "es"))]
     if kind < 0.6:
         return " ".join(some_word(rng) for _ in range(rng.randint(1, 10)))
     if kind < 0.75:

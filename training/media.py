@@ -10,11 +10,11 @@ import torch
 from transformers import Gemma4ForConditionalGeneration
 
 from gemma_cli.commands import describe_image, transcribe, translate
-from training import listen, look, scenes, speech
+from training import grammar, listen, look, scenes, speech
 from training.optim import DEVICE, save
 
 PICTURES = 8_000
-SHARDS = {"en": 5, "de": 5, "fr": 3, "es": 3}
+SHARDS = {"en": 4, "de": 4, "fr": 4, "es": 4}
 """Shards of the corpus the decoder learns to read; the tower has heard more."""
 
 
@@ -101,29 +101,30 @@ class Asking:
 
     def fits(self, utterance: speech.Utterance) -> bool:
         """Whether it can be asked of a recording: of its language, and for a translation of a sentence."""
-        return self.source in (None, utterance.language) and (self.target is None or bool(utterance.translation))
+        return self.source in (None, utterance.language) and self.target in (None, *utterance.translations)
 
     def answer(self, utterance: speech.Utterance) -> str:
         """The transcript, and where a translation is asked the form the model card describes."""
         if self.target is None:
             return utterance.written
-        return f"{utterance.written}\n{speech.LANGUAGES[self.target]}: {utterance.translation}"
+        return f"{utterance.written}\n{grammar.LANGUAGES[self.target]}: {utterance.translations[self.target]}"
 
 
 def transcription(source: str) -> Asking:
     """The product's own prompt for a language."""
-    return Asking(transcribe.prompt(speech.LANGUAGES[source]), source)
+    return Asking(transcribe.prompt(grammar.LANGUAGES[source]), source)
 
 
 def speech_translation(source: str, target: str) -> Asking:
     """The product's own prompt for a pair of languages."""
-    return Asking(translate.speech_prompt(speech.LANGUAGES[source], speech.LANGUAGES[target]), source, target)
+    return Asking(translate.speech_prompt(grammar.LANGUAGES[source], grammar.LANGUAGES[target]), source, target)
 
 
 _ASKINGS = (
-    (6, transcription("en")), (5, transcription("de")), (2.5, transcription("fr")), (2.5, transcription("es")),
+    (5, transcription("en")), (4, transcription("de")), (4, transcription("fr")), (4, transcription("es")),
     (4, Asking(transcribe.prompt(None), None)), (1.5, Asking("Transcribe this.", None)),
-    (2.5, speech_translation("en", "de")), (2.5, speech_translation("de", "en")),
+    (2, speech_translation("en", "de")), (1, speech_translation("en", "fr")), (1, speech_translation("en", "es")),
+    (2, speech_translation("de", "en")), (1, speech_translation("fr", "en")), (1, speech_translation("es", "en")),
 )  # fmt: skip
 
 

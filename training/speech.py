@@ -6,7 +6,7 @@ and, for each, what is said and as which words and phonemes; what it holds follo
 
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ from training import grammar, numbers, voices
 
 HEARD_RATE = 16_000
 MEL_BINS = 40
-LANGUAGES = grammar.LANGUAGES | {"fr": "French", "es": "Spanish"}
-"""What is heard; French and Spanish are numbers alone."""
 COMMANDS = ("hello", "stop", "good morning", "good night", "thank you", "yes", "no", "please", "help", "goodbye")
 
 
@@ -37,7 +35,7 @@ class Utterance:
     language: str
     spoken: str
     written: str
-    translation: str = ""
+    translations: dict[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
@@ -49,18 +47,21 @@ class Utterance:
 def sample_utterance(rng: random.Random, language: str = "en", held_out: bool = False) -> Utterance:
     """Half numbers from 0 to 999, a few commands, else sentences (from the held-out ones if asked).
 
-    French and Spanish have numbers alone: the grammar has no sentences in them.
+    A sentence comes with its translations into the other languages.
     """
     chance = rng.random()
-    if chance < 0.5 or language not in grammar.LANGUAGES:
+    if chance < 0.5:
         return sample_number(rng, language)
     if chance < 0.54 and language == "en":
         command = rng.choice(COMMANDS)
         return Utterance("command", language, command, f"{command.capitalize()}.")
     sentence = grammar.sample_sentence(rng, held_out)
-    other = "de" if language == "en" else "en"
     return Utterance(
-        "sentence", language, sentence.spoken[language], sentence.written[language], sentence.written[other]
+        "sentence",
+        language,
+        sentence.spoken[language],
+        sentence.written[language],
+        {other: text for other, text in sentence.written.items() if other != language},
     )
 
 

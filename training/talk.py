@@ -2,7 +2,7 @@
 
 import random
 
-from training import grammar
+from training import lexicon
 from training.drills import spell, sums
 from training.exchange import Exchange, asked, drawn
 
@@ -39,7 +39,7 @@ _ABOUT = (
     (("Are you human?", "Are you alive?"), "No. I am pocket, a very small language model."),
     (
         ("What do you not know?", "What can you not do?"),
-        "I know almost nothing of the world. I only know my small grammar.",
+        "I know almost nothing of the world. I only know my small lexicon.",
     ),
 )
 _GREETINGS = (
@@ -93,9 +93,9 @@ def unknown(rng: random.Random, held_out: bool = False) -> Exchange:
 
 def story(rng: random.Random, held_out: bool = False) -> Exchange:
     """Several sentences of the grammar about one animal or person: a long answer in which much repeats."""
-    noun = rng.choice(grammar.ANIMALS + grammar.PEOPLE)
-    colour, place, name = rng.choice(grammar.COLOURS)[0], rng.choice(grammar.ROOMS[:6])[0], rng.choice(grammar.NAMES)
-    verb, food = rng.choice(grammar.RESTING)[0], rng.choice(grammar.FOOD)[0]
+    noun = rng.choice(lexicon.ANIMALS + lexicon.PEOPLE)
+    colour, place, name = rng.choice(lexicon.COLOURS).en, rng.choice(lexicon.ROOMS[:6])[0], rng.choice(lexicon.NAMES)
+    verb, food = rng.choice(lexicon.RESTING)[0], rng.choice(lexicon.FOOD)[0]
     lines = [
         f"This is a story about a {noun.en}.",
         f"The {noun.en} is {colour}.",
@@ -115,8 +115,8 @@ def story(rng: random.Random, held_out: bool = False) -> Exchange:
 
 def recall(rng: random.Random, held_out: bool = False) -> Exchange:
     """Two or three turns; the last question refers back to the first."""
-    name, other = rng.choice((*grammar.NAMES, "Maria", "Sam", "Lena", "Felix", "Zoe", "Kai")), rng.choice(grammar.NAMES)
-    noun, colour = rng.choice(grammar.THINGS + grammar.ANIMALS), rng.choice(grammar.COLOURS)[0]
+    name, other = rng.choice((*lexicon.NAMES, "Maria", "Sam", "Lena", "Felix", "Zoe", "Kai")), rng.choice(lexicon.NAMES)
+    noun, colour = rng.choice(lexicon.THINGS + lexicon.ANIMALS), rng.choice(lexicon.COLOURS).en
     amount = rng.randint(2, 99)
     turns = {
         "name": (f"My name is {name}.", f"Hello {name}!", "What is my name?", f"Your name is {name}."),
@@ -159,12 +159,12 @@ def recall(rng: random.Random, held_out: bool = False) -> Exchange:
 
 def reading(rng: random.Random, held_out: bool = False) -> Exchange:
     """A few facts in a text, and a question one of them answers."""
-    nouns = rng.sample(grammar.THINGS + grammar.ANIMALS, rng.randint(1, 4))
+    nouns = rng.sample(lexicon.THINGS + lexicon.ANIMALS, rng.randint(1, 4))
     if rng.random() < 0.5:
-        values = [rng.choice(grammar.COLOURS)[0] for _ in nouns]
+        values = [rng.choice(lexicon.COLOURS).en for _ in nouns]
         facts, ask = [f"The {n.en} is {v}." for n, v in zip(nouns, values, strict=True)], "What colour is the {}?"
     else:
-        values = [f"{rng.choice(('on', 'under', 'behind'))} {rng.choice(grammar.PLACES)[0]}" for _ in nouns]
+        values = [f"{rng.choice(('on', 'under', 'behind'))} {rng.choice(lexicon.PLACES)[0]}" for _ in nouns]
         facts, ask = [f"The {n.en} is {v}." for n, v in zip(nouns, values, strict=True)], "Where is the {}?"
     at = rng.randrange(len(nouns))
     parts = [" ".join(facts), ask.format(nouns[at].en)]

@@ -32,7 +32,7 @@ TASKS: dict[Callable[..., Exchange], float] = {
     listing: 1,
     digits: 3,
     sums: 8,
-    translation: 6,
+    translation: 9,
     about: 0.7,
     greeting: 0.6,
     unknown: 0.8,
@@ -45,7 +45,7 @@ COPYING = {repeat: 6, echo: 5, twice: 2, spell: 3, reading: 2, recall: 2, digits
 """The first diet: whatever is answered by looking back. Other tasks fail until that is learned."""
 
 POLISH = {
-    sums: 12, count: 4, spell: 4, echo: 2, reading: 2, repeat: 4, listing: 1.5, translation: 1.5, digits: 1, recall: 1,
+    sums: 12, count: 4, spell: 4, echo: 2, reading: 2, repeat: 4, listing: 1.5, translation: 5, digits: 1, recall: 1,
     story: 0.8, tool: 0.5, about: 0.4, greeting: 0.4, unknown: 0.4, twice: 0.5, spell_sentence: 0.5,
 }  # fmt: skip
 """The last diet: what is learned slowest, and a little of everything so that nothing is forgotten."""

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import GemmaTokenizer
 
 from gemma_cli.commands import describe_image, transcribe, translate
-from training import grammar, scenes, speech, talk, tasks
+from training import grammar, scenes, talk, tasks
 from training.shapes import CONTEXT, VOCABULARY
 
 ATTRIBUTES = {
@@ -30,9 +30,10 @@ def corpus(seed: int = 0) -> list[str]:
     """Texts to learn the words from: every task, every prompt of the product, every caption."""
     rng = random.Random(seed)
     texts = [transcribe.prompt(language) for language in (None, *grammar.LANGUAGES.values())] * 300
-    texts += [translate.speech_prompt("English", "German"), translate.speech_prompt("German", "English")] * 200
+    for other in ("German", "French", "Spanish"):
+        texts += [translate.speech_prompt("English", other), translate.speech_prompt(other, "English")] * 100
     texts += [describe_image.PROMPT] * 300 + [scenes.sample_scene(rng).caption for _ in range(3_000)]
-    texts += [speech.sample_utterance(rng).spoken for _ in range(6_000)]
+    texts += [text for _ in range(3_000) for text in grammar.sample_sentence(rng).written.values()]
     for _ in range(30_000):
         exchange = tasks.sample_exchange(rng)
         texts += [m["content"] for m in exchange.messages] + [exchange.messages[-1].get("reasoning", "")]

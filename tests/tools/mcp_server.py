@@ -1,8 +1,9 @@
-"""A real MCP server over stdio: python mcp_server.py."""
+"""A real MCP server over stdio: python mcp_server.py FILE, where FILE is made when `wait` is called."""
 
 import os
 import sys
 import threading
+from pathlib import Path
 
 from mcp.server.mcpserver import MCPServer
 
@@ -30,6 +31,7 @@ def leave() -> str:
 @server.tool()
 def wait() -> str:
     """Never answer."""
+    Path(sys.argv[1]).touch()
     threading.Event().wait()
     return ""
 

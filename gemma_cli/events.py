@@ -31,12 +31,17 @@ class ToolCalled:
     call: ToolCall
 
 
+DraftSource = Literal["drafter", "lookup"]
+"""Who proposed: the MTP drafter, or the context, where the reply repeats it."""
+
+
 @dataclass(frozen=True)
 class Round:
     """One target pass: `drafted` tokens were checked, `accepted` of them kept (0 <= accepted <= drafted)."""
 
     drafted: int
     accepted: int
+    source: DraftSource = "drafter"
 
 
 @dataclass(frozen=True)

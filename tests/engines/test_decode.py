@@ -19,6 +19,7 @@ from gemma_cli.engines import EngineSpec
 from gemma_cli.engines.local.cache import Cache, Snapshot
 from gemma_cli.engines.local.decode import Burst, Fixed, decode
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.lookup import Lookup
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.messages import (
     Audio,
@@ -121,14 +122,20 @@ class Reading:
         return cls(engine, cache, prefilled, cache.snapshot())
 
     def reply(
-        self, drafter: object, sampling: Sampling, drafts: int, stop: Collection[int] | None = None
+        self,
+        drafter: object,
+        sampling: Sampling,
+        drafts: int,
+        stop: Collection[int] | None = None,
+        pacer: Fixed | None = None,
+        lookup: Lookup | None = None,
     ) -> list[Burst]:
         self.cache.restore(self.end)
         generation = self.engine.generation
         sampler = Sampler(sampling, generation.suppress)
-        arguments = (self.engine.target, drafter, self.cache, self.prefilled, sampler, Fixed(drafts))
+        arguments = (self.engine.target, drafter, self.cache, self.prefilled, sampler, pacer or Fixed(drafts))
         ends = generation.stop if stop is None else stop
-        return list(decode(*arguments, stop=ends, limit=sampling.max_tokens))  # type: ignore[arg-type]
+        return list(decode(*arguments, stop=ends, limit=sampling.max_tokens, lookup=lookup))  # type: ignore[arg-type]
 
     def knowing(self, reply: list[int], errs: Callable[[int], bool]) -> Knowing:
         return Knowing(reply, self.end.length, errs, self.engine.target.vocab_size)
@@ -180,6 +187,33 @@ def test_a_perfect_drafter_is_always_believed_and_a_hostile_one_never(
         engine.drafter = drafter
 
 
+@dataclass(frozen=True)
+class Copying(Fixed):
+    """Copies whatever can be, up to a length."""
+
+    most: int = 0
+
+    def choose_copy(self, found: int) -> int:
+        return min(found, self.most)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 15])
+@pytest.mark.parametrize("sampling", [Sampling(seed=3, max_tokens=40), Sampling(temperature=0.0, max_tokens=40)])
+def test_copies_from_the_context_say_the_same(engine: LocalEngine, most: int, sampling: Sampling) -> None:
+    """The context holds the reply, with every twentieth token another: copies of it are right for a while, then not."""
+    reading = Reading.of(engine, KINDS["text"])
+    plain = tokens(reading.reply(None, sampling, 0))
+    spoilt = [token if place % 20 != 19 else 3 + (token == 3) for place, token in enumerate(plain)]
+    for drafter, drafts in ((None, 0), (reading.knowing(plain, right_seven_times_in_ten), 3)):
+        context = Lookup([*spoilt, *range(3, 20)])
+        bursts = reading.reply(drafter, sampling, drafts, pacer=Copying(drafts, most), lookup=context)
+        assert tokens(bursts) == plain
+        copies = [burst.round for burst in bursts if burst.round and burst.round.source == "lookup"]
+        assert any(copy.accepted == copy.drafted == most for copy in copies) or most == 15
+        assert any(copy.accepted < copy.drafted for copy in copies) or most < 7
+        assert sum(len(burst.tokens) - 1 for burst in bursts) == sum(b.round.accepted for b in bursts if b.round)
+
+
 def test_drafting_what_pays_says_the_same(engine: LocalEngine) -> None:
     sampling = Sampling(seed=8, max_tokens=60)
     plain = tokens(run(engine, with_drafts(KINDS["text"], 0, sampling)))
@@ -188,7 +222,7 @@ def test_drafting_what_pays_says_the_same(engine: LocalEngine) -> None:
         bursts = run(engine, adaptive)
         assert tokens(bursts) == plain
         assert all(burst.round.drafted <= 3 for burst in bursts if burst.round)
-    assert any(cost is not None for cost in engine.pace.seconds), "nothing was learned"
+    assert any(cost is not None for cost in engine.kept.pace.seconds), "nothing was learned"
 
 
 def test_no_more_is_drafted_than_may_be_said(engine: LocalEngine) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gemma_cli.engines.local.pace import LONGEST, Pace, from_json, to_json
+from gemma_cli.engines.local.pace import COPIES, LONGEST, Pace, from_json, to_json
 
 
 def run(pace: Pace, acceptance: float, cost, rounds: int, seed: int = 0) -> tuple[list[int], float]:
@@ -74,3 +74,50 @@ def test_what_was_learned_is_kept() -> None:
     assert from_json(to_json(pace)) == pace
     assert from_json({"acceptance": [1.0]}).best() == Pace().best()
     assert from_json({"no such": 1}) == Pace()
+
+
+def copy(pace: Pace, goes_on: float, cost, rounds: int, seed: int = 0) -> list[int]:
+    """Play rounds in each of which 20 tokens could be copied: what was."""
+    noise = random.Random(seed)
+    copied = []
+    for _ in range(rounds):
+        length = pace.choose_copy(20)
+        copied.append(length)
+        if not length:
+            run(pace, 0.6, cost, rounds=1, seed=noise.randrange(1000))
+            continue
+        accepted = 0
+        while accepted < length and noise.random() < goes_on:
+            accepted += 1
+        pace.observe_copy(length, accepted, cost(length) * 0.8)
+    return copied
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_copies_what_goes_on_and_leaves_what_does_not(machine: str) -> None:
+    pace = Pace()
+    run(pace, 0.6, MACHINES[machine], rounds=200)
+    assert copy(pace, 0.98, MACHINES[machine], rounds=100)[-50:].count(0) < 5
+    assert sum(copy(pace, 0.0, MACHINES[machine], rounds=200)[-100:]) < 100, "what fails is hardly ever tried"
+    again = copy(pace, 0.98, MACHINES[machine], rounds=300, seed=2)[-50:]
+    assert again.count(0) < 5, "a text that can be copied is found after one that could not"
+
+
+def test_a_copy_is_as_long_as_pays() -> None:
+    dear, cheap = Pace(), Pace()
+    for pace, cost in ((dear, lambda k: 1.0 + 1.0 * k), (cheap, lambda k: 1.0 + 0.01 * k)):
+        run(pace, 0.3, cost, rounds=200)
+        copy(pace, 0.9, cost, rounds=200)
+    assert cheap.choose_copy(20) == COPIES[-1]
+    assert dear.choose_copy(20) < COPIES[-1]
+
+
+def test_nothing_is_copied_before_a_round_was_measured() -> None:
+    assert Pace().choose_copy(20) == 0
+
+
+def test_too_little_to_copy() -> None:
+    pace = Pace()
+    run(pace, 0.0, MACHINES["gpu, rows are free"], rounds=50)
+    assert [pace.choose_copy(found) for found in range(COPIES[0])] == [0] * COPIES[0]
+    assert pace.choose_copy(COPIES[0]) == COPIES[0]

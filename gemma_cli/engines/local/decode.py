@@ -1,6 +1,6 @@
 """The decoding loop, plain and speculative: one loop, because plain decoding is drafting nothing.
 
-    a round:  draft   d_1 .. d_K from the drafter, with the noise of positions t+1 .. t+K
+    a round:  draft   d_1 .. d_K from the drafter, with the noise of positions t+1 .. t+K, or copied from the context
               verify  one target pass over [x_t, d_1 .. d_K] gives the target's own choices x_{t+1} .. x_{t+K+1}
               accept  while d_i = x_{t+i}; the choice after the last accepted draft is a token of its own
               forget  the rows of rejected drafts
@@ -24,6 +24,7 @@ from gemma_cli.engines.local.accept import Accept, equal
 from gemma_cli.engines.local.cache import Cache
 from gemma_cli.engines.local.constraint import Constraint, Free
 from gemma_cli.engines.local.drafter import Drafter
+from gemma_cli.engines.local.lookup import Lookup
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.errors import ModelError
@@ -33,16 +34,20 @@ FREE = Free()
 
 
 class Pacer(Protocol):
-    """Decides how many tokens to draft (pace.Pace learns what pays)."""
+    """Decides how many tokens to draft, and to copy from the context (pace.Pace learns what pays)."""
 
     def choose(self) -> int: ...
 
     def observe(self, drafted: int, accepted: int, seconds: float) -> None: ...
 
+    def choose_copy(self, found: int) -> int: ...
+
+    def observe_copy(self, copied: int, accepted: int, seconds: float) -> None: ...
+
 
 @dataclass(frozen=True)
 class Fixed:
-    """Always the same number of drafts."""
+    """Always the same number of drafts, none of them copied."""
 
     draft_tokens: int
 
@@ -52,10 +57,16 @@ class Fixed:
     def observe(self, drafted: int, accepted: int, seconds: float) -> None:
         pass
 
+    def choose_copy(self, found: int) -> int:
+        return 0
+
+    def observe_copy(self, copied: int, accepted: int, seconds: float) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class AtMost:
-    """As many as `pacer` says, up to a limit."""
+    """As many as `pacer` says, up to a limit for what a drafter drafts: copies have no price but the pass."""
 
     draft_tokens: int
     pacer: Pacer
@@ -65,6 +76,12 @@ class AtMost:
 
     def observe(self, drafted: int, accepted: int, seconds: float) -> None:
         self.pacer.observe(drafted, accepted, seconds)
+
+    def choose_copy(self, found: int) -> int:
+        return self.pacer.choose_copy(found)
+
+    def observe_copy(self, copied: int, accepted: int, seconds: float) -> None:
+        self.pacer.observe_copy(copied, accepted, seconds)
 
 
 @dataclass(frozen=True)
@@ -88,12 +105,14 @@ def decode(
     limit: int,
     accept: Accept = equal,
     constraint: Constraint = FREE,
+    lookup: Lookup | None = None,
 ) -> Generator[Burst, None, None]:
     """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen, among those that `constraint` allows.
 
     prefilled: logits [1, vocab] and hidden [1, hidden] of the prompt's last row. The prompt and `limit` together must
-    fit the context. Between bursts the cache holds everything but the newest token, so closing the generator leaves
-    it in order. Raises ModelError where the target's logits are not numbers.
+    fit the context. lookup: holds the prompt; without one nothing is copied. Between bursts the cache holds everything
+    but the newest token, so closing the generator leaves it in order. Raises ModelError where the target's logits are
+    not numbers.
     """
     logits, hidden = prefilled
     token = sampler.choose(constraint.masked(logits, ()), _positions(cache.length, 1, logits.device))
@@ -103,8 +122,9 @@ def decode(
     left = limit - 1
     while left and tokens[-1] not in stop:
         began = perf_counter()
-        longest = min(pacer.choose(), left - 1) if drafter else 0
-        drafts = token[:0]
+        copied = _copy(lookup, pacer, tokens, min(left, target.rows.most) - 1) if lookup else []
+        longest = min(pacer.choose(), left - 1) if drafter and not copied else 0
+        drafts = torch.tensor(copied, dtype=torch.int64, device=token.device)
         if drafter and longest:
             drafts = draft(target, drafter, cache, token, hidden, sampler, longest, constraint)
         choices, states = verify(target, cache, token, drafts, sampler, constraint)
@@ -113,8 +133,16 @@ def decode(
         cache.rollback(cache.length - len(choices) + len(tokens))
         token, hidden = choices[len(tokens) - 1 :][:1], states[len(tokens) - 1 :][:1]
         left -= len(tokens)
-        pacer.observe(len(drafts), accepted, perf_counter() - began)
-        yield Burst(tuple(tokens), Round(len(drafts), accepted))
+        observe = pacer.observe_copy if copied else pacer.observe
+        observe(len(drafts), accepted, perf_counter() - began)
+        yield Burst(tuple(tokens), Round(len(drafts), accepted, "lookup" if copied else "drafter"))
+
+
+def _copy(lookup: Lookup, pacer: Pacer, newest: list[int], most: int) -> list[int]:
+    """Up to `most` tokens from the context that are worth a target pass; often none."""
+    lookup.extend(newest)
+    found = lookup.find(most) if most > 0 else []
+    return found[: pacer.choose_copy(len(found))]
 
 
 def draft(

@@ -19,8 +19,9 @@ from gemma_cli.engines.local.accept import Coins, equal
 from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.drafter import Drafter
+from gemma_cli.engines.local.lookup import Lookup
 from gemma_cli.engines.local.model import Target
-from gemma_cli.engines.local.pace import Pace
+from gemma_cli.engines.local.pace_file import KeptPace
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
 from gemma_cli.engines.local.sampling import Sampler
@@ -64,7 +65,7 @@ class LocalEngine:
             tokenizer, model=info.model, context=target.context, modalities=frozenset(towers.modalities)
         )
         self.live = LiveCache(target)
-        self.pace = Pace()
+        self.kept = KeptPace.of(info)
 
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
@@ -155,6 +156,13 @@ class LocalEngine:
 
     def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
         """The token ids of the reply, as they are decided."""
+        try:
+            yield from self._tokens(request, prompt)
+        finally:
+            if request.drafting.adaptive:
+                self.kept.replied()
+
+    def _tokens(self, request: Request, prompt: Prompt) -> Iterator[Burst]:
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:
             raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
@@ -169,12 +177,17 @@ class LocalEngine:
             stop=self.generation.stop,
             limit=limit,
             accept=self.accept,
+            lookup=self._lookup(request.drafting, prompt),
         )
 
     def _pacer(self, drafting: Drafting) -> Pacer:
         if drafting.adaptive:
-            return AtMost(drafting.draft_tokens, self.pace)
+            return AtMost(drafting.draft_tokens, self.kept.pace)
         return Fixed(drafting.draft_tokens)
+
+    def _lookup(self, drafting: Drafting, prompt: Prompt) -> Lookup | None:
+        """Copies are left out where the number of drafts is given, or accepting them is made up."""
+        return Lookup(prompt.ids) if drafting.adaptive and self.accept is equal else None
 
     def _rest(self, text: Detokenizer, parser: ChannelParser) -> Iterator[Delta | ToolCalled]:
         yield from parser.feed(text.flush())

@@ -73,13 +73,29 @@ def test_german_articles_agree_with_their_noun() -> None:
     assert not [text for text in texts for part in wrong if f" {part}" in text]
 
 
+@pytest.mark.parametrize(
+    ("language", "wrong", "right"),
+    [
+        ("fr", ("le oiseau", "la homme", "le enfant", "la chien", "un tasse", "beau oiseau", "vieux homme", "l' "),
+         ("l'oiseau", "le vieil oiseau", "la vieille", "la tasse noire", "une pomme", "n'est pas")),
+        ("es", (" de el ", "la perro", "el taza", "perro negra", "taza negro", "azuls", "un manzana"),
+         (" del árbol", "la taza negra", "gatos azules", "una manzana", "¿dónde está")),
+    ],
+)  # fmt: skip
+def test_french_and_spanish_agree(language: str, wrong: tuple[str, ...], right: tuple[str, ...]) -> None:
+    rng = random.Random(0)
+    texts = " ".join(grammar.sample_sentence(rng).written[language].lower() for _ in range(6_000))
+    assert not [part for part in wrong if part in texts]
+    assert not [part for part in right if part not in texts]
+
+
 def test_counts_are_written_as_digits_and_spoken_as_words() -> None:
     rng = random.Random(6)
     counted = [
         s for s in (grammar.sample_sentence(rng) for _ in range(500)) if any(c.isdigit() for c in s.written["en"])
     ]
     assert counted
-    assert not any(c.isdigit() for s in counted for c in s.spoken["en"] + s.spoken["de"])
+    assert not any(c.isdigit() for s in counted for c in "".join(s.spoken.values()))
 
 
 @pytest.mark.parametrize(("a", "b"), [(17, 25), (99, 99), (0, 7), (40, 60), (8, 95), (999, 1), (512, 489)])

@@ -74,6 +74,12 @@ class Done:
 Event = Delta | ToolCalled | Round | Done
 
 
+ENOUGH = 20
+"""Drafts, or passes, from which their figures mean something."""
+
+NEARLY_NONE = 0.05
+
+
 @dataclass
 class Speculation:
     """Counts over the target passes of a turn; the derived figures are named as vLLM names them."""
@@ -101,6 +107,20 @@ class Speculation:
         """1 + accepted / target passes that had a draft."""
         drafted = [r for r in self.rounds if r.drafted]
         return 1 + self.accepted / len(drafted) if drafted else None
+
+    def of(self, source: DraftSource) -> Speculation:
+        """The passes whose drafts came from there."""
+        return Speculation([r for r in self.rounds if r.drafted and r.source == source])
+
+    @property
+    def remark(self) -> str | None:
+        """What is worth saying of figures that are out of the ordinary."""
+        drafter, undrafted = self.of("drafter"), sum(not r.drafted for r in self.rounds)
+        if drafter.drafted >= ENOUGH and drafter.accepted < NEARLY_NONE * drafter.drafted:
+            return "hardly any draft was right: the drafter may belong to another model"
+        if self.drafted and self.target_passes >= ENOUGH and undrafted > self.target_passes / 2:
+            return "drafting did not pay, most passes went without"
+        return None
 
     @property
     def acceptance_by_position(self) -> list[float] | None:

@@ -179,6 +179,10 @@ def figures(turn: Turn) -> str:
             f"{speculation.acceptance_rate:.0%} of drafts accepted, "
             f"{speculation.mean_acceptance_length:.2f} tokens a target pass that had one"
         )
+    if copied := speculation.of("lookup").accepted:
+        said.append(f"{copied} of {speculation.accepted} accepted ones copied from the context")
+    if speculation.remark:
+        said.append(speculation.remark)
     return ", ".join(said)
 
 

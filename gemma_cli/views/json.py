@@ -74,6 +74,7 @@ def speculation_object(speculation: Speculation, draft_tokens: int) -> dict[str,
     """The figures of drafting, as vLLM names them; None where nothing was to be drafted."""
     if not draft_tokens:
         return None
+    copied = speculation.of("lookup")
     return {
         "draft_tokens": draft_tokens,
         "target_passes": speculation.target_passes,
@@ -82,6 +83,7 @@ def speculation_object(speculation: Speculation, draft_tokens: int) -> dict[str,
         "acceptance_rate": _rounded(speculation.acceptance_rate),
         "mean_acceptance_length": _rounded(speculation.mean_acceptance_length),
         "acceptance_by_position": [round(share, 4) for share in speculation.acceptance_by_position or []] or None,
+        "lookup": {"drafted": copied.drafted, "accepted": copied.accepted} if copied.drafted else None,
     }
 
 

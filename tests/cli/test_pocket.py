@@ -18,7 +18,7 @@ USAGE = {"prompt_tokens", "completion_tokens", "thinking_tokens"}
 TIMINGS = {"load_s", "ttft_s", "decode_s", "tokens_per_second"}
 SPECULATION = {
     *("draft_tokens", "target_passes", "drafted", "accepted"),
-    *("acceptance_rate", "mean_acceptance_length", "acceptance_by_position"),
+    *("acceptance_rate", "mean_acceptance_length", "acceptance_by_position", "lookup"),
 }
 
 
@@ -73,8 +73,9 @@ def test_bench_compares_and_finds_the_texts_equal_even_when_sampling(gemma: Gemm
     found = json.loads(outcome.out)
     assert outcome.code == 0
     assert set(found) == {
-        *("model", "device", "dtype", "quantize", "seed", "runs", "arms", "speedup"),
-        *("texts_equal", "first_divergence", "peer", "ratio_to_peer", "round_efficiency"),
+        *("model", "device", "dtype", "quantize", "seed", "temperature", "synthetic_acceptance", "runs", "arms"),
+        *("categories", "speedup", "texts_equal", "first_divergence"),
+        *("peer", "ratio_to_peer", "round_efficiency", "bandwidth"),
     }
     assert (found["model"], found["seed"], found["runs"], found["texts_equal"]) == ("pocket", 5, 2, True)
     plain, speculative = found["arms"]

@@ -44,8 +44,16 @@ def test_the_object_is_that_of_the_design():
             "acceptance_rate": 0.75,
             "mean_acceptance_length": 4.0,
             "acceptance_by_position": [1.0, 1.0, 0.5, 0.5],
+            "lookup": None,
         },
     }
+
+
+def test_what_was_copied_is_told():
+    events = [Round(4, 2), Round(7, 7, "lookup"), Round(7, 0, "lookup"), Done("stop", Usage(3, 12))]
+    told = written(events)["speculation"]
+    assert (told["drafted"], told["accepted"]) == (18, 9)
+    assert told["lookup"] == {"drafted": 14, "accepted": 7}
 
 
 def test_what_does_not_apply_is_null():

@@ -218,6 +218,10 @@ def _stats(chat: Chat, rest: str) -> None:
             f"{speculation.acceptance_rate:.0%} of {speculation.drafted} drafts accepted (by position {shares}), "
             f"mean acceptance length {speculation.mean_acceptance_length:.2f}, {speculation.target_passes} passes"
         )
+    if copied := speculation.of("lookup").accepted:
+        lines.append(f"{copied} of {speculation.accepted} accepted drafts were copied from the context")
+    if speculation.remark:
+        lines.append(speculation.remark)
     chat.tell("\n".join(lines))
 
 

@@ -86,7 +86,10 @@ def _agreed(missing: NotOnDisk) -> bool:
     """Ask someone who is there; nobody else has a download started for them."""
     if not (missing.size and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return typer.confirm(f"{missing.name} is not on this machine. Fetch {gigabytes(missing.size)} now?", err=True)
+    from gemma_cli.views.repl.cancel import line_input
+
+    with line_input():
+        return typer.confirm(f"{missing.name} is not on this machine. Fetch {gigabytes(missing.size)} now?", err=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from gemma_cli.store.catalogue import catalogue
 from gemma_cli.store.paths import state_dir
 from gemma_cli.tools import Toolbox
 from gemma_cli.views.live import terminal
+from gemma_cli.views.repl.cancel import kept_terminal, orderly_exit, silent_input
 from gemma_cli.views.repl.chat import Chat, Outside
 from gemma_cli.views.repl.editor import Editor, history_at
 from gemma_cli.views.repl.loop import run
@@ -31,7 +32,19 @@ def talk(
     settings: Settings,
     box: Toolbox,
 ) -> None:
-    """Load the model and talk until the user leaves."""
+    """Load the model and talk until the user leaves. What is typed while it loads waits for the first prompt."""
+    with orderly_exit(), kept_terminal(), silent_input():
+        _talk(options, output, keeping, conversation, settings, box)
+
+
+def _talk(
+    options: EngineOptions,
+    output: OutputOptions,
+    keeping: Kept,
+    conversation: Conversation,
+    settings: Settings,
+    box: Toolbox,
+) -> None:
     engine = start(options, output)
 
     def another(name: str) -> Engine:

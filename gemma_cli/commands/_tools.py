@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from gemma_cli.options import OutputOptions
 from gemma_cli.tools import Tool, Toolbox, toolbox
 from gemma_cli.tools.calls import Desk, Leave, leave, longest_answer
 from gemma_cli.views.calls import answer_line, call_line
+from gemma_cli.views.repl.cancel import line_input
 
 TOOLS = "Tools"
 
@@ -73,7 +73,7 @@ def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
         yield toolbox(tools, options.allow_tool or ())
 
 
-def _served(configurations: list[Path]) -> contextlib.AbstractContextManager[list[Tool]]:
+def _served(configurations: list[Path]) -> AbstractContextManager[list[Tool]]:
     try:
         import mcp as _mcp  # noqa: F401
     except ImportError:
@@ -100,15 +100,7 @@ def _asked(call: ToolCall) -> Leave:
             f"the model calls {call_line(call)}, and nobody is here to ask: --allow-tool {call.name} allows it"
         )
     notice(f"the model calls {call_line(call)}")
-    _forget_typed()
-    while (given := leave(typer.prompt("carry it out? yes, no or always", err=True))) is None:
-        continue
+    with line_input():
+        while (given := leave(typer.prompt("carry it out? yes, no or always", err=True))) is None:
+            continue
     return given
-
-
-def _forget_typed() -> None:
-    """What was typed before the question is no answer to it."""
-    with contextlib.suppress(ImportError, OSError):
-        import termios
-
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)

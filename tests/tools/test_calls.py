@@ -84,13 +84,16 @@ def test_with_nobody_to_ask_a_call_that_is_not_allowed_ends_it(chat: Chat):
 def test_who_sits_at_a_terminal_is_asked(
     chat: Chat, monkeypatch: pytest.MonkeyPatch, answers: str, carried_out: list[int]
 ):
+    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     monkeypatch.setenv("TERM", "dumb")  # nothing is animated
     given = iter(answers.split("\n"))
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    master, slave = pty.openpty()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(_tools.typer, "prompt", lambda *_, **__: next(given, "n"))
     engine = RawEngine([CALL, CALL, "done"])
-    outcome = chat(engine, "add", "--tool", ADD)
+    with open(master, "rb"), open(slave) as terminal:  # noqa: PTH123 - descriptors
+        monkeypatch.setattr(sys, "stdin", terminal)
+        outcome = chat(engine, "add", "--tool", ADD)
     assert (outcome.code, outcome.out) == (0, "done\n")
     told = [message.tool_responses[0].response for message in engine.requests[-1].messages if message.role == "tool"]
     assert [answer for answer in told if isinstance(answer, int)] == carried_out

@@ -40,4 +40,5 @@ def main(folder: str, pause: str = "0") -> None:
     run(chat, Editor(chat, history_at(Path(folder) / "history")))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sqlite3
 import stat
 import sys
 import termios
@@ -81,6 +82,24 @@ def test_what_is_typed_while_a_reply_comes_waits_for_the_prompt(terminal: Driven
     text = terminal.until("print('third')")
     assert text.count("c and more") == 1
     assert "line 119" in text
+
+
+def test_what_is_typed_before_the_first_prompt_is_read_as_it_was_typed(tmp_path: Path):
+    """Before the terminal is ours Enter arrives as a newline, while the model loads as Enter: it sends in both."""
+    terminal = Driven(str(Path(DEMO).with_name("repl_loading_demo.py")), str(tmp_path))
+    try:
+        terminal.until("starting")
+        terminal.send("one\rtwo")
+        terminal.until("loading")
+        terminal.send(f" and{CTRL_J}more\r")
+        terminal.until(lambda text: "line 119" in text and prompts(3)(text))
+        terminal.send(CTRL_D)
+        assert terminal.ends() == 0
+    finally:
+        terminal.close()
+    with sqlite3.connect(tmp_path / "sessions.db") as db:
+        said = db.execute("SELECT text FROM part JOIN message ON message.id = message_id WHERE role = 'user'")
+        assert [text for (text,) in said] == ["one", "two and\nmore"]
 
 
 def test_ctrl_o_unfolds_the_thoughts_of_any_reply_and_folds_them_without_a_trace(terminal: Driven):

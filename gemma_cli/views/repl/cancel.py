@@ -84,17 +84,30 @@ def kept_terminal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def silent_input() -> Iterator[None]:
-    """Keys typed between two prompts are not echoed into what is drawn; the next prompt reads them, Enter included."""
+    """Keys typed while no prompt reads them are not echoed into what is drawn; the next prompt reads them as they were
+    typed, also those that came before: until then the terminal had made newlines of Enter."""
     with _attributes() as attributes:
         if attributes is not None:
             quiet = [*attributes[:6], list(attributes[6])]
-            quiet[0] &= ~termios.ICRNL  # Enter stays Enter for the prompt that reads it later
+            quiet[0] &= ~termios.ICRNL
             quiet[3] &= ~(termios.ECHO | termios.ICANON)
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
             if attributes[0] & termios.ICRNL:
                 from gemma_cli.views.repl.typeahead import keep_cooked
 
                 keep_cooked(sys.stdin.fileno())
+        yield
+
+
+@contextlib.contextmanager
+def line_input() -> Iterator[None]:
+    """The terminal edits lines and echoes them, as a plain question needs it, also inside silent_input."""
+    with _attributes() as attributes:
+        if attributes is not None:
+            cooked = [*attributes[:6], list(attributes[6])]
+            cooked[0] |= termios.ICRNL
+            cooked[3] |= termios.ECHO | termios.ICANON
+            termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, cooked)  # what was typed before it is no answer
         yield
 
 

@@ -1,4 +1,4 @@
-"""Times arms against each other on one loaded model: the same prompts, the same seed, run after run in turns.
+"""Times arms against each other: the same prompts, the same seed, run after run in turns.
 
 Run 0 is as long as the others and warms up (kernels, caches, the drafting controller); it is not counted. The order of
 the arms alternates, so that a machine that slowly heats up slows both. Every prompt is prefilled cold.
@@ -6,7 +6,7 @@ the arms alternates, so that a machine that slowly heats up slows both. Every pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -20,10 +20,11 @@ _OTHER = Request(ask("-"), sampling=replace(GREEDY, max_tokens=1), drafting=Draf
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the ways of decoding that are compared."""
+    """One of the ways of decoding that are compared; `peer`: by another program, to hold ours against."""
 
     name: str
     drafting: Drafting
+    peer: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,29 @@ class Measurement:
 
 
 def measure(
-    engine: Engine, prompts: Sequence[Prompt], arms: Sequence[Arm], sampling: Sampling, runs: int
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    arms: Sequence[Arm],
+    sampling: Sampling,
+    runs: int,
+    peer: Engine | None = None,
+    between: Callable[[], object] = lambda: None,
 ) -> Iterator[Measurement]:
-    """(runs + 1) * len(arms) * len(prompts) replies, in the order they are made."""
+    """(runs + 1) * len(arms) * len(prompts) replies, in the order they are made.
+
+    peer: answers for the arms that are marked so. between: called before each run that counts.
+    """
     for run in range(runs + 1):
+        if run:
+            between()
         for arm in arms if run % 2 else reversed(arms):
+            asked = peer if arm.peer else engine
+            assert asked is not None
             for prompt in prompts:
-                request = Request(ask(prompt.text), sampling=sampling, drafting=arm.drafting)
-                if len(prompts) == 1:
-                    _reply(engine, _OTHER)  # else the prompt would still be in the cache
-                yield Measurement(run, arm, prompt, _reply(engine, request))
+                if not arm.peer and (len(prompts) == 1 or prompt.history):
+                    _reply(engine, _OTHER)  # else the prompt, or its history, would still be in the cache
+                request = Request((*prompt.history, *ask(prompt.text)), sampling=sampling, drafting=arm.drafting)
+                yield Measurement(run, arm, prompt, _reply(asked, request))
 
 
 def _reply(engine: Engine, request: Request) -> Turn:

@@ -1,8 +1,8 @@
 """What is asked of a model while it is timed.
 
 How much a drafter helps depends on how predictable the text is, so the standard suite goes from code to free prose, in
-the categories vLLM's speculative benchmarks use. Pocket is asked what it can answer at length; elsewhere it would be
-timed on nonsense.
+the categories vLLM's speculative benchmarks use, with a summary that quotes. Pocket is asked what it can answer at
+length; elsewhere it would be timed on nonsense.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from pathlib import Path
 
 from gemma_cli.errors import InputError
 from gemma_cli.media.files import open_input
+from gemma_cli.messages import Message
 
 _MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Prompt:
+    """history: turns of a chat that came before."""
+
     category: str
     text: str
+    history: tuple[Message, ...] = ()
 
 
 STANDARD = (
@@ -44,6 +48,16 @@ STANDARD = (
         "Sunday of every month entry is free, but the queue is long, so come early. Children under twelve must be "
         "accompanied by an adult, and large bags have to be left at the cloakroom. Photographs are allowed everywhere "
         "except in the room with the old manuscripts, where even a weak light would do harm.",
+    ),
+    Prompt(
+        "summary",
+        "Summarize this report in three sentences, and quote the two that matter most word for word. The bridge over "
+        "the Weser was closed on Monday after a lorry struck the northern pier. Engineers found cracks up to two "
+        "metres long in the concrete, but the steel inside is undamaged. The city expects the repair to take five "
+        "weeks and to cost 340,000 euros. Buses are diverted over the old toll bridge, which adds twelve minutes to "
+        "each journey. Cyclists and pedestrians may cross again from Thursday. The driver, who was unhurt, said that "
+        "he had followed his navigation system and had not seen the sign. The insurer of the haulage company has "
+        "agreed to pay for the repair. A shopkeeper on the northern bank said that half of her customers stay away.",
     ),
     Prompt(
         "maths",

@@ -2,79 +2,234 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from gemma_cli.benchmark.figures import summarize
+from gemma_cli.benchmark.contexts import filled
+from gemma_cli.benchmark.figures import Report, summarize
+from gemma_cli.benchmark.memory import Memory
+from gemma_cli.benchmark.objects import as_object, sample
+from gemma_cli.benchmark.plots import charts, check_drawable, draw
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
-from gemma_cli.commands._common import notice, start
-from gemma_cli.errors import UsageError
-from gemma_cli.messages import GREEDY, Drafting
-from gemma_cli.options import MAX_TOKENS, SAMPLING, EngineOptions, Json, OutputOptions, Quiet, examples, finite, grouped
+from gemma_cli.commands._common import busy, notice, start
+from gemma_cli.engines import Engine, EngineSpec, open_stock
+from gemma_cli.errors import InputError, UsageError
+from gemma_cli.messages import GREEDY, Drafting, Sampling
+from gemma_cli.options import (
+    MAX_DRAFT_TOKENS,
+    MAX_TOKENS,
+    MODEL,
+    OUTPUT,
+    SAMPLING,
+    EngineOptions,
+    Json,
+    OutputOptions,
+    Quiet,
+    examples,
+    finite,
+    grouped,
+)
 
 EXAMPLES = examples(
     "gemma bench",
-    "gemma bench --model e4b --draft-tokens 6 --max-tokens 256",
+    "gemma bench --model e4b --against transformers",
+    "gemma bench --sweep 0,1,2,3,4,6,8 --plot drafts.png",
+    "gemma bench --context 512,2048 --max-tokens 64",
     'gemma bench --prompt "Write a haiku about rain." --temperature 1 --seed 7',
-    "gemma bench --prompts prompts.jsonl --json > bench.json",
+    "gemma bench --prompts prompts.jsonl --samples replies.jsonl --json > bench.json",
+    "gemma bench --model synthetic:e2b --dtype bfloat16 --synthetic-acceptance 0.8",
 )
 
 app = typer.Typer(add_completion=False)
 
 
+@dataclass(frozen=True)
+class BenchEngineOptions(EngineOptions):
+    """Which model, where, how it drafts, and whether its drafts are accepted by chance."""
+
+    synthetic_acceptance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Accept each draft with this probability; for synthetic: models, whose drafts are never right.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+
+    def spec(self) -> EngineSpec:
+        return replace(super().spec(), synthetic_acceptance=self.synthetic_acceptance)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the model is asked, and how it chooses its tokens."""
+
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this only.")] = None
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='JSONL, {"prompt": "...", "category": "..."} a line.')
+    ] = None
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="Ask each after a chat that fills so many tokens, prompt included."),
+    ] = None
+    max_tokens: Annotated[int, typer.Option(min=2, max=MAX_TOKENS, help="Of each reply.", rich_help_panel=SAMPLING)] = (
+        128
+    )
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=SAMPLING)] = 0.0
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, rich_help_panel=SAMPLING)] = 0
+
+    def sampling(self) -> Sampling:
+        temperature = finite("--temperature", self.temperature)
+        return replace(GREEDY, temperature=temperature, seed=self.seed, max_tokens=self.max_tokens)
+
+    def given(self) -> tuple[Prompt, ...] | None:
+        """The prompts of one's own. Raises UsageError, and InputError for a file that holds none."""
+        if self.prompt is not None and self.prompts is not None:
+            raise UsageError("--prompt and --prompts exclude each other")
+        if self.prompt is not None:
+            return (Prompt("prompt", self.prompt),)
+        return read_prompts(self.prompts) if self.prompts else None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is written beside the figures."""
+
+    samples: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every reply as a line of JSON.", rich_help_panel=OUTPUT)
+    ] = None
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw what --sweep and --context measured.", rich_help_panel=OUTPUT),
+    ] = None
+    as_json: Json = False
+    quiet: Quiet = False
+
+    def check(self) -> None:
+        """Raises UsageError for files that could not be written at the end, before anything is measured."""
+        if self.plot:
+            check_drawable(self.plot)
+        for path in (self.samples, self.plot):
+            if path and path.exists():
+                raise InputError(f"{path}: exists already; name another file")
+            if path and not path.parent.is_dir():
+                raise InputError(f"{path}: there is no such folder; make it first")
+
+
 @app.command(epilog=EXAMPLES)
 @grouped
 def bench(
-    engine: EngineOptions,
+    engine: BenchEngineOptions,
+    asked: Asked,
+    kept: Kept,
     runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Runs that count; one more warms up.")] = 5,
-    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Ask this only.")] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option("--prompts", metavar="FILE", help='JSONL, {"prompt": "...", "category": "..."} a line.'),
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="K,K,...", help="Compare these draft lengths, 0 is plain.")
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=2, max=MAX_TOKENS, help="Of each reply.", rich_help_panel=SAMPLING)
-    ] = 128,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, help="0 is greedy.", rich_help_panel=SAMPLING)
-    ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, rich_help_panel=SAMPLING)] = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    against: Annotated[
+        Literal["transformers"] | None,
+        typer.Option("--against", help="Time its generate too: same model, drafter, prompts and draft lengths."),
+    ] = None,
 ) -> None:
     """Measure speculative against plain decoding: same model, same prompts, run after run in turns."""
-    if prompt is not None and prompts is not None:
-        raise UsageError("--prompt and --prompts exclude each other")
-    given = (Prompt("prompt", prompt),) if prompt is not None else read_prompts(prompts) if prompts else None
-    sampling = replace(GREEDY, temperature=finite("--temperature", temperature), seed=seed, max_tokens=max_tokens)
-    model = start(engine, OutputOptions(as_json=as_json, quiet=quiet))
-    arms = [Arm("plain", Drafting(0))]
-    if model.info.assistant and engine.draft_tokens:
-        arms.append(Arm("speculative", Drafting(engine.draft_tokens)))
-    elif not quiet:
-        notice("nothing is drafted, so plain decoding has nothing to be compared with")
-    asked = given or suite_for(model.info.model)
-    measured = measure(model, asked, arms, sampling, runs)
-    if not quiet:
-        measured = _watched(measured, total=(runs + 1) * len(arms) * len(asked), warm_up=len(arms) * len(asked))
-    report = summarize(model.info, seed, measured)
-    if as_json:
-        from gemma_cli.benchmark.report import as_object
-        from gemma_cli.views import json
+    given, sampling = asked.given(), asked.sampling()
+    lengths = _lengths(sweep, engine)
+    contexts = _numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
+    kept.check()
+    output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
+    model = start(engine, output)
+    arms = _arms(model, lengths, peers=against is not None, quiet=kept.quiet)
+    prompts = given or suite_for(model.info.model)
+    with busy("preparing", output):
+        prompts = filled(model, prompts, contexts, sampling.max_tokens) if contexts else prompts
+        peer = open_stock(model) if against else None
+    memory = Memory(model)
+    measured: Iterable[Measurement] = measure(model, prompts, arms, sampling, runs, peer, memory.sample)
+    if not kept.quiet:
+        replies = len(arms) * len(prompts)
+        measured = _watched(measured, total=(runs + 1) * replies, warm_up=replies)
+    with ExitStack() as stack:
+        if kept.samples:
+            measured = _written(measured, kept.samples, stack)
+        report = summarize(model.info, sampling, measured, peer.info if peer else None, memory)
+    _show(report, kept)
 
-        json.write(as_object(report, json.speculation_object), sys.stdout)
+
+def _lengths(sweep: str | None, engine: EngineOptions) -> tuple[int, ...]:
+    """The draft lengths to compare: plain decoding and the one that was asked for, or those of a sweep."""
+    if sweep is None:
+        return tuple(sorted({0, engine.draft_tokens}))
+    if engine.drafts is not None:
+        raise UsageError("--sweep and --draft-tokens exclude each other")
+    return _numbers("--sweep", sweep, 0, MAX_DRAFT_TOKENS)
+
+
+def _numbers(flag: str, text: str, least: int, most: int) -> tuple[int, ...]:
+    """Numbers between commas, in rising order, each once. Raises UsageError."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and least <= int(part[:9]) <= most for part in parts):
+        raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} with commas between")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) -> list[Arm]:
+    """Ours, and one of the peer's beside each."""
+    if not model.info.assistant:
+        lengths = (0,)
+    if lengths == (0,) and not (quiet or peers):
+        notice("nothing is drafted, so plain decoding has nothing to be compared with")
+    alone = sum(map(bool, lengths)) == 1
+    arms = []
+    for count in lengths:
+        name = ("speculative" if alone else f"{count} drafts") if count else "plain"
+        arms.append(Arm(name, Drafting(count)))
+        if peers:
+            theirs = ("assisted" if alone else f"assisted, {count} drafts") if count else "plain"
+            arms.append(Arm(f"stock {theirs}", Drafting(count), peer=True))
+    return arms
+
+
+def _written(measured: Iterable[Measurement], path: Path, stack: ExitStack) -> Iterator[Measurement]:
+    """The same, each reply written to `path` as it comes."""
+    file = stack.enter_context(path.open("x", encoding="utf-8"))
+
+    def written() -> Iterator[Measurement]:
+        for measurement in measured:
+            file.write(json.dumps(sample(measurement), ensure_ascii=False) + "\n")
+            file.flush()
+            yield measurement
+
+    return written()
+
+
+def _show(report: Report, kept: Kept) -> None:
+    if kept.as_json:
+        from gemma_cli.views import json as view
+
+        view.write(as_object(report, view.speculation_object), sys.stdout)
     else:
+        from gemma_cli.benchmark.plots import bars
         from gemma_cli.benchmark.report import renderables
         from gemma_cli.views.live import terminal
 
-        terminal(sys.stdout).print(*renderables(report), sep="\n", soft_wrap=False)
+        drawn = [bars(chart) for chart in charts(report)]
+        terminal(sys.stdout).print(*drawn, *renderables(report), sep="\n", soft_wrap=False)
+    if kept.plot:
+        if shown := charts(report):
+            draw(shown, kept.plot)
+        elif not kept.quiet:
+            notice(f"{kept.plot}: not drawn; a curve takes --sweep with three draft lengths, or --context with two")
 
 
 def _watched(measured: Iterable[Measurement], total: int, warm_up: int) -> Iterator[Measurement]:

@@ -5,13 +5,17 @@ Closing the iterator (`contextlib.closing`) stops generation at once and leaves 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from gemma_cli.errors import UsageError
 from gemma_cli.events import Event
 from gemma_cli.messages import Request
+
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.engine import LocalEngine
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 
@@ -74,26 +78,36 @@ def open_stock(engine: Engine) -> Engine:
     Takes the memory of the model once more. Raises UsageError where `engine` is no local one, ModelError where
     transformers cannot load what it runs.
     """
-    from gemma_cli.engines.local.engine import LocalEngine
+    local = _local(engine)
+    if local is None:
+        raise UsageError(f"{engine.info.model} is not run here, so transformers cannot be run beside it")
     from gemma_cli.engines.local.stock import open_stock as beside
 
-    if not isinstance(engine, LocalEngine):
-        raise UsageError(f"{engine.info.model} is not run here, so transformers cannot be run beside it")
-    return beside(engine)
+    return beside(local)
 
 
 def read_bandwidth(engine: Engine) -> float | None:
     """Bytes a second that the engine's device reads from memory just now; None where that is not known."""
-    from gemma_cli.engines.local.engine import LocalEngine
+    local = _local(engine)
+    if local is None:
+        return None
     from gemma_cli.engines.local.traffic import bandwidth
 
-    return bandwidth(engine.target.device) if isinstance(engine, LocalEngine) else None
+    return bandwidth(local.target.device)
 
 
 def round_bytes(engine: Engine, drafts: int, length: int) -> int | None:
     """Bytes of weights, keys and values that a round with `drafts` drafts after `length` tokens reads; None where that
-    is not known, or where all of it fits the processor's cache."""
-    from gemma_cli.engines.local.engine import LocalEngine
+    is not known, or where the weights fit the processor's cache."""
+    local = _local(engine)
+    if local is None:
+        return None
     from gemma_cli.engines.local.traffic import of_round
 
-    return of_round(engine.target, engine.drafter, drafts, length) if isinstance(engine, LocalEngine) else None
+    return of_round(local.target, local.drafter, drafts, length)
+
+
+def _local(engine: Engine) -> LocalEngine | None:
+    """The engine where it is a local one; without that module, which imports torch, it cannot be."""
+    module = sys.modules.get("gemma_cli.engines.local.engine")
+    return cast("LocalEngine", engine) if module and isinstance(engine, module.LocalEngine) else None

@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from gemma_cli.benchmark.figures import summarize
-from gemma_cli.benchmark.report import as_object, remarks, renderables
+from gemma_cli.benchmark.objects import as_object
+from gemma_cli.benchmark.remarks import remarks
+from gemma_cli.benchmark.report import renderables
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import POCKET, STANDARD, Prompt, read_prompts, suite_for
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
@@ -58,7 +60,7 @@ def test_a_single_prompt_is_never_asked_twice_in_a_row() -> None:
 def test_figures_are_medians_over_runs_without_the_warm_up() -> None:
     report = summarize(
         INFO,
-        7,
+        GREEDY,
         [
             *(reply(0, arm, 100.0) for arm in ARMS),
             *(reply(run, PLAIN, seconds) for run, seconds in enumerate((2.0, 4.0, 1.0), start=1)),
@@ -78,13 +80,13 @@ def test_figures_are_medians_over_runs_without_the_warm_up() -> None:
 
 def test_a_run_is_as_fast_as_all_its_tokens_over_all_its_time() -> None:
     slow, fast = reply(1, PLAIN, 9.0, tokens=10), reply(1, PLAIN, 1.0, tokens=92)
-    (plain,) = summarize(INFO, 0, [slow, fast]).arms
+    (plain,) = summarize(INFO, GREEDY, [slow, fast]).arms
     assert plain.tokens_per_second is not None
     assert plain.tokens_per_second.median == pytest.approx((9 + 91) / 10)
 
 
 def test_tells_where_texts_part() -> None:
-    report = summarize(INFO, 0, [reply(1, PLAIN, 1.0, "one two"), reply(1, SPECULATIVE, 1.0, "one tap")])
+    report = summarize(INFO, GREEDY, [reply(1, PLAIN, 1.0, "one two"), reply(1, SPECULATIVE, 1.0, "one tap")])
     assert report.divergence is not None
     assert (report.divergence.arm, report.divergence.character) == ("speculative", 5)
     assert as_object(report, lambda _s, _n: None)["texts_equal"] is False
@@ -92,30 +94,30 @@ def test_tells_where_texts_part() -> None:
 
 
 def test_a_text_that_ends_early_differs_where_it_ends() -> None:
-    report = summarize(INFO, 0, [reply(1, PLAIN, 1.0, "one two"), reply(2, PLAIN, 1.0, "one")])
+    report = summarize(INFO, GREEDY, [reply(1, PLAIN, 1.0, "one two"), reply(2, PLAIN, 1.0, "one")])
     assert report.divergence is not None
     assert (report.divergence.run, report.divergence.character) == (2, 3)
 
 
 def test_one_arm_has_nothing_to_be_compared_with() -> None:
-    found = as_object(summarize(INFO, 0, [reply(1, PLAIN, 1.0)]), lambda _s, _n: None)
+    found = as_object(summarize(INFO, GREEDY, [reply(1, PLAIN, 1.0)]), lambda _s, _n: None)
     assert (found["speedup"], found["texts_equal"], found["first_divergence"]) == (None, None, None)
 
 
 def test_replies_of_one_token_have_no_speed() -> None:
-    report = summarize(INFO, 0, [reply(1, arm, 0.0, tokens=1) for arm in ARMS])
+    report = summarize(INFO, GREEDY, [reply(1, arm, 0.0, tokens=1) for arm in ARMS])
     assert [figures.tokens_per_second for figures in report.arms] == [None, None]
     assert report.speedup is None
     assert "-" in drawn(report)
 
 
 def test_warns_of_what_makes_figures_doubtful() -> None:
-    few = summarize(INFO, 0, [reply(1, PLAIN, 1.0, tokens=9), reply(2, PLAIN, 2.0, tokens=9)])
+    few = summarize(INFO, GREEDY, [reply(1, PLAIN, 1.0, tokens=9), reply(2, PLAIN, 2.0, tokens=9)])
     said = " ".join(remarks(few))
     assert "9 tokens on average" in said
     assert "more than a quarter" in said
     assert "2 runs" in said
-    solid = summarize(INFO, 0, [reply(run, PLAIN, 1.0) for run in range(1, 6)])
+    solid = summarize(INFO, GREEDY, [reply(run, PLAIN, 1.0) for run in range(1, 6)])
     assert remarks(solid) == []
 
 
@@ -133,7 +135,7 @@ class Drafter(ScriptedEngine):
 
 def test_a_drafter_that_is_half_right_shows_in_the_table() -> None:
     engine = Drafter([Reply(FORTY_WORDS)], accepted=[1])
-    report = summarize(INFO, 0, measure(engine, PROMPTS, ARMS, replace(GREEDY, max_tokens=41), runs=5))
+    report = summarize(INFO, GREEDY, measure(engine, PROMPTS, ARMS, replace(GREEDY, max_tokens=41), runs=5))
     assert report.speedup == pytest.approx(2.0)
     table = drawn(report)
     for expected in ("plain", "speculative", "10.0", "20.0", "2.00x", "100 ms", "code", "prose", "100%", "at 4"):

@@ -1,0 +1,78 @@
+"""What the figures of a bench say, and what to mistrust in them: a sentence or two each."""
+
+from __future__ import annotations
+
+from gemma_cli.benchmark.figures import Report, ratio
+
+SHORT_REPLY = 32
+"""Tokens; below that a reply's speed is mostly noise."""
+
+RESTLESS = 1.25
+"""Fastest over slowest run from which the machine was busy with something else."""
+
+FEWEST_RUNS = 5
+
+
+def remarks(report: Report) -> list[str]:
+    """In the order they are read: what was found, then what makes it doubtful."""
+    return [*_findings(report), *_texts(report), *_doubts(report)]
+
+
+def _findings(report: Report) -> list[str]:
+    said = []
+    best = report.overall.best
+    if report.speedup is not None and best is not None:
+        of_several = sum(bool(f.arm.drafting.draft_tokens) for f in report.arms) > 1
+        which = f", with {best.arm.drafting.draft_tokens} drafts" if of_several else ""
+        said.append(_verdict(report.speedup, which))
+    if (peer := report.overall.peer_of(best)) is not None and (times := ratio(best, peer)) is not None:
+        said.append(f"That is {times:.2f} times the speed of {report.peer} with as many drafts.")
+    plain = report.overall.plain
+    if (peer := report.overall.peer_of(plain)) is not None and (times := ratio(plain, peer)) is not None:
+        said.append(f"Plain decoding is {times:.2f} times as fast as that of {report.peer}.")
+    if report.bandwidth is not None:
+        said.append(f"Memory was read at {report.bandwidth / 1e9:.1f} GB/s beside it (the sum of a large buffer).")
+    return said
+
+
+def _verdict(speedup: float, which: str) -> str:
+    if speedup >= 1.05:
+        return f"Speculative decoding is {speedup:.2f} times as fast as plain decoding here{which}."
+    if speedup > 0.95:
+        return f"Speculative decoding makes no difference here ({speedup:.2f} times{which})."
+    return f"Speculative decoding is slower here ({speedup:.2f} times{which}): use --draft-tokens 0, or try fewer."
+
+
+def _texts(report: Report) -> list[str]:
+    said = []
+    if report.divergence:
+        found = report.divergence
+        said.append(
+            f"The texts differ: {found.arm}, run {found.run}, at character {found.character} of the reply to "
+            f"{found.prompt[:40]!r}: {found.expected!r} became {found.got!r}. That is a bug, please report it."
+        )
+    elif len(report.arms) > 1 and report.info.synthetic_acceptance is None:
+        said.append("All texts are equal, drafted or not, in every run.")
+    if report.peer_divergence:
+        found = report.peer_divergence
+        said.append(
+            f"{found.arm} says something else from character {found.character} of the reply to {found.prompt[:40]!r} "
+            "on: other kernels round otherwise, and near ties fall the other way."
+        )
+    return said
+
+
+def _doubts(report: Report) -> list[str]:
+    said = []
+    arms = [*report.overall.own, *report.overall.peers]
+    tokens = min((figures.tokens for figures in arms), default=0.0)
+    if tokens < SHORT_REPLY:
+        said.append(f"The replies are short ({tokens:.0f} tokens on average): ask for longer ones to trust the speeds.")
+    if any(f.tokens_per_second and f.tokens_per_second.max > RESTLESS * f.tokens_per_second.min for f in arms):
+        said.append("The runs differ by more than a quarter: close other programs, or give more --runs.")
+    if report.runs < FEWEST_RUNS:
+        said.append(
+            f"Medians of {report.runs} run{'s' if report.runs > 1 else ''} say little: {FEWEST_RUNS} is the least to "
+            "go by."
+        )
+    return said

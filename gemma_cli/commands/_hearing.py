@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gemma_cli.commands._common import listen, notice
-from gemma_cli.commands._recording import Recording
+from gemma_cli.commands._recording import Spoken
 from gemma_cli.engines import Engine
 from gemma_cli.events import Speculation, Timings, Turn, Usage
 from gemma_cli.loops import loop, without_loops
@@ -51,7 +51,7 @@ class Heard:
     resumed: bool = False
 
 
-def hear(task: Task, recording: Recording, journal: Journal) -> Iterator[Heard]:
+def hear(task: Task, recording: Spoken, journal: Journal) -> Iterator[Heard]:
     """Every piece in order, as it comes."""
     return _warned(_joined(_decoded(task, recording, journal)), recording.name)
 
@@ -73,7 +73,7 @@ def together(turns: list[Turn]) -> Turn:
     )
 
 
-def _decoded(task: Task, recording: Recording, journal: Journal) -> Iterator[Heard]:
+def _decoded(task: Task, recording: Spoken, journal: Journal) -> Iterator[Heard]:
     for piece in recording.pieces():
         finished = journal.find(piece.audio.digest)
         turn = finished or _decode(task, piece)

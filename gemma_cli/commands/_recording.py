@@ -6,12 +6,23 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from gemma_cli.commands._opening import opened
 from gemma_cli.media.audio import WHOLE, Part, duration, speech
 from gemma_cli.media.files import display_name
 from gemma_cli.media.segmenter import Piece
+
+
+class Spoken(Protocol):
+    """What can be heard piece by piece: a recording, or somebody who speaks."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """What is said, in order. Raises InputError."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +15,11 @@ from gemma_cli import transcript
 from gemma_cli.commands._common import Batch, figures, heading, notice, start
 from gemma_cli.commands._hearing import Heard, Task, hear, together
 from gemma_cli.commands._outputs import TranscriptOptions
+from gemma_cli.commands._parts import PartOptions
 from gemma_cli.commands._progress import progress, watched
 from gemma_cli.commands._recording import Recording, survey
 from gemma_cli.commands._resuming import journal
+from gemma_cli.commands._segments import segments_of
 from gemma_cli.engines import Engine
 from gemma_cli.errors import UsageError
 from gemma_cli.events import Turn
@@ -40,6 +41,7 @@ EXAMPLES = examples(
     "gemma transcribe recordings/ -o transcripts -f txt -f srt --skip-existing",
     "gemma transcribe lecture.m4a --clip 10:00-12:30 --context 'Daliri, Musco, Suresh'",
     "gemma transcribe https://example.org/talk.mp3 --language German",
+    "gemma transcribe --mic --language English -o notes",
     "ffmpeg -v error -i video.mp4 -f wav - | gemma transcribe -",
 )
 
@@ -62,13 +64,14 @@ def prompt(language: str | None, context: str | None = None) -> str:
 @app.command(epilog=EXAMPLES)
 @grouped
 def transcribe(
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
-    ],
     engine: EngineOptions,
     output: OutputOptions,
     written: TranscriptOptions,
+    heard: PartOptions,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option("--language", "-l", help="What is spoken, by name or code. Default: auto, the model hears it."),
@@ -77,55 +80,72 @@ def transcribe(
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
     ] = None,
-    clip: Annotated[
-        str | None, typer.Option("--clip", metavar="A-B", help="Only this part: seconds or hh:mm:ss, as in 90-2:30.")
-    ] = None,
-    channel: Annotated[
-        int | None, typer.Option("--channel", min=1, metavar="N", help="Only this channel. Default: all, mixed.")
-    ] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="What is said into the microphone, until Ctrl-C.")] = False,
 ) -> None:
-    """Write down what is said in sound files of any length."""
+    """Write down what is said in sound files of any length, or into the microphone."""
     spoken = language_or_auto(language)
-    part = Part(*clip_of(clip), channel) if clip else Part(channel=channel)
-    inputs = sound_files(files)
-    formats = written.checked(len(inputs), output.as_json)
-    planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
+    if mic == bool(files):
+        raise UsageError("--mic takes no files" if mic else "nothing to hear: name a file, - for stdin, or give --mic")
 
     @cache
     def model() -> Engine:
         return start(engine, output)
 
     task = Task(model, prompt(spoken, context), engine.drafting())
+    if mic:
+        _dictate(task, spoken, engine, output, written, heard)
+    else:
+        _hear_files(files or [], task, spoken, engine, output, written, heard.part())
+
+
+def _dictate(
+    task: Task,
+    language: str | None,
+    engine: EngineOptions,
+    output: OutputOptions,
+    written: TranscriptOptions,
+    heard: PartOptions,
+) -> None:
+    from gemma_cli.commands._live import Dictation, ended_by_signals, named_by_time
+    from gemma_cli.media.microphone import check_microphone, microphone
+
+    if heard.clip:
+        raise UsageError("--clip is about recordings; --mic has no end yet")
+    formats = written.checked(1, output.as_json)
+    name = named_by_time()
+    paths = written.plan([name], formats)[name] if written.to_files else {}
+    dictation = Dictation(task, language, engine, output, written, "txt" if paths else formats[0], paths)
+    check_microphone()
+    task.engine()  # who is asked to speak should be heard
+    with microphone(heard.channel) as incoming, ended_by_signals(incoming.stop):
+        dictation.take(incoming)
+
+
+def _hear_files(
+    files: list[str],
+    task: Task,
+    language: str | None,
+    engine: EngineOptions,
+    output: OutputOptions,
+    written: TranscriptOptions,
+    part: Part,
+) -> None:
+    inputs = sound_files(files)
+    formats = written.checked(len(inputs), output.as_json)
+    planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
     batch = Batch(len(inputs))
     for number, (file, paths) in enumerate(planned.items(), 1):
         if paths is not None and not paths:
             continue
         place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
         with batch.one(), survey(file.path, part, output.quiet) as recording:
-            job = _Job(task, recording, spoken, engine, output, written, place)
+            job = _Job(task, recording, language, engine, output, written, place)
             turns = job.write_files(paths) if paths else job.print(formats[0], len(inputs))
             if not turns and not output.quiet:
                 notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
             if output.stats:
                 notice(figures(together(turns)))
     batch.finish()
-
-
-def clip_of(text: str) -> tuple[float, float]:
-    """(start, end) in seconds of "A-B", each seconds, mm:ss or hh:mm:ss. Raises UsageError."""
-    time = r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)"
-    found = re.fullmatch(rf"\s*{time}\s*-\s*{time}\s*", text)
-    if not found:
-        raise UsageError(f"--clip {text}: not a part of a recording; write it as 90-150 or 1:30-2:30")
-    hours, minutes, seconds, *end = found.groups()
-    start, stop = _seconds(hours, minutes, seconds), _seconds(*end)
-    if start >= stop:
-        raise UsageError(f"--clip {text}: ends before it begins")
-    return start, stop
-
-
-def _seconds(hours: str | None, minutes: str | None, seconds: str) -> float:
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
 
 
 @dataclass(frozen=True)
@@ -162,7 +182,7 @@ class _Job:
                 return self._print_object(heard)
             turns: list[Turn] = []
             sys.stdout.write(heading(self.recording.name, files) if form == "txt" else "")
-            for piece in transcript.writer(form)(self.written.laid_out(_segments(heard, turns), form)):
+            for piece in transcript.writer(form)(self.written.laid_out(segments_of(heard, turns), form)):
                 sys.stdout.write(safe(piece))
                 sys.stdout.flush()
             return turns
@@ -184,16 +204,6 @@ class _Job:
         return turns
 
 
-def _segments(heard: Iterator[Heard], turns: list[Turn]) -> Iterator[Segment]:
-    """The segments with something in them; the turns are noted."""
-    number = 0
-    for piece in heard:
-        turns.append(piece.turn)
-        if piece.texts[0]:
-            yield Segment(number, round(piece.start, 3), round(piece.end, 3), piece.texts[0])
-            number += 1
-
-
 def _gathered(heard: Iterator[Heard]) -> tuple[list[Segment], list[Turn]]:
     turns: list[Turn] = []
-    return list(_segments(heard, turns)), turns
+    return list(segments_of(heard, turns)), turns

@@ -29,12 +29,17 @@ def mono_16_khz(file: BinaryIO, name: str, channel: int | None = None) -> Iterat
 
     channel: the only one to take, from 1; with None they are mixed down by their mean. Raises InputError.
     """
+    return converted(_decoded(file, name), name, channel)
+
+
+def converted(blocks: Blocks, name: str, channel: int | None = None) -> Iterator[np.ndarray]:
+    """The same of blocks that come from anywhere, each as soon as it comes."""
     import numpy as np
     import soxr  # type: ignore[import-untyped]
 
     resampler = None
     seconds = 0.0
-    for rate, channels in _decoded(file, name):
+    for rate, channels in blocks:
         block = _mixed(channels, channel, name)
         if rate not in _RATES:
             raise InputError(f"{name}: a sample rate of {rate} Hz; 1 kHz to 1 MHz can be read")

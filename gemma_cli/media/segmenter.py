@@ -40,7 +40,8 @@ PAD = _frames(0.25)
 
 _GAP = _frames(0.1)  # the least that counts as one, where no pause came
 _SHORTEST = _frames(0.1)  # of voice: a click is shorter
-_BLOCK = 64  # frames the detector takes at once; always the same, so that its figures are always the same
+AT_ONCE = 64
+"""Frames the detector takes at once (2 s); for a recording always the same, so that its figures are always the same."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,25 @@ class Piece:
     overlaps: bool = False
 
 
-def pieces(blocks: Iterator[np.ndarray], detect: Detector, name: str, origin: int = 0) -> Iterator[Piece]:
-    """The speech in float32 samples at SAMPLE_RATE, of which the first is the recording's sample `origin`."""
+def pieces(
+    blocks: Iterator[np.ndarray], detect: Detector, name: str, origin: int = 0, at_once: int = AT_ONCE
+) -> Iterator[Piece]:
+    """The speech in float32 samples at SAMPLE_RATE, of which the first is the recording's sample `origin`.
+
+    at_once: frames that are looked at together; a piece comes as soon as those that end it do.
+    """
     stretch = _Stretch(name, origin)
-    for samples in _in_blocks(blocks):
+    for samples in _in_blocks(blocks, at_once * FRAME):
         stretch.add(samples, detect)
         yield from stretch.finished()
     stretch.ended = True
     yield from stretch.finished()
 
 
-def _in_blocks(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same samples in blocks of _BLOCK frames; the last may be shorter."""
+def _in_blocks(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same samples in blocks of that size; the last may be shorter."""
     import numpy as np
 
-    size = _BLOCK * FRAME
     held: list[np.ndarray] = []
     length = 0
     for block in blocks:

@@ -131,6 +131,9 @@ def main() -> int:
             victim = victims[kills % len(victims)]
             victim.run(rng.uniform(0, victim.seconds))
             kills = sum(len(victim.kills) for victim in victims)
+            print(
+                f"{kills} kills; pieces finished {[v.kills for v in victims]}, whole runs {[v.ends for v in victims]}"
+            )
         for victim in victims:
             victim.run(None)
             print(

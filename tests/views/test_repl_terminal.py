@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from driven import Driven
 
+from gemma_cli.store.sessions import SessionStore
+
 DEMO = str(Path(__file__).with_name("repl_demo.py"))
 BRACKETED = "\x1b[200~{}\x1b[201~"
 ALT_ENTER, ALT_M, CTRL_C, CTRL_D, CTRL_G, CTRL_J, CTRL_O, CTRL_R = (
@@ -211,7 +213,7 @@ def test_resizing_while_a_reply_comes(terminal: Driven):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("replying", [False, True])
 def test_a_signal_ends_it_with_the_terminal_in_order(
-    terminal: Driven, number: signal.Signals, code: int, replying: bool
+    terminal: Driven, tmp_path: Path, number: signal.Signals, code: int, replying: bool
 ):
     if replying:
         terminal.send("a\r")
@@ -220,10 +222,40 @@ def test_a_signal_ends_it_with_the_terminal_in_order(
         terminal.until("line 005")
     terminal.kill(number)
     assert terminal.ends() == code
+    if replying:
+        entry = SessionStore.open(tmp_path / "sessions.db").load("a")[1].entries[-1]
+        assert "line 005" in entry.message.text
+        assert entry.finish_reason == "interrupted"
     assert not terminal.screen.cursor.hidden
     assert terminal.raw.rfind(b"\x1b[?25h") > terminal.raw.rfind(b"\x1b[?25l")
     assert terminal.raw.rfind(b"\x1b[?2004l") >= terminal.raw.rfind(b"\x1b[?2004h"), "bracketed paste is left on"
     assert "Traceback" not in terminal.text
+
+
+def test_a_call_is_asked_for_carried_out_and_cancelled():
+    """y for one call, a for all of a tool, Ctrl+C while a tool works; its answer cannot colour the terminal."""
+    terminal = Driven(str(Path(DEMO).with_name("repl_tools_demo.py")))
+    try:
+        terminal.until(prompts(1))
+        terminal.send("what is it?\r")
+        terminal.until("add(a=2, b=3)\ncarry it out? [y]es [n]o [a]lways")
+        terminal.send("?x\ry")
+        terminal.until("carry it out? [y]es [n]o [a]lways yes\n  add: ^[[31m5\nFive it is.")
+        terminal.until(prompts(2))
+        terminal.send("and now?\r")
+        terminal.until("add(a=3, b=4)\ncarry it out?")
+        terminal.send("a")
+        terminal.until("wait()\ncarry it out?")
+        terminal.send("a")
+        terminal.until("the tool waits")
+        terminal.send(CTRL_C)
+        terminal.until("wait failed: cancelled by the user\nI will not wait.")
+        terminal.until(prompts(3))
+        terminal.send(CTRL_D)
+        assert terminal.ends() == 0
+    finally:
+        terminal.close()
+    assert b"\x1b[31m5" not in terminal.raw
 
 
 def test_a_dumb_terminal_gets_no_escapes_of_ours(tmp_path: Path):

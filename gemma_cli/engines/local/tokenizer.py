@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from gemma_cli.errors import ModelError
 VIDEO = "<|video|>"
 """Gemma 4's processor adds it; copies of the tokenizer may lack it."""
 
+TURN = "<|turn>"
+TURNS_KEPT = 256
+"""Turns of conversations whose ids are remembered: encoding a long history anew would cost more than reading its end."""
+
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Stand around a control token that somebody spelled. Noncharacters: Unicode keeps them for inside a program, and in
 text that comes from outside they are replaced."""
@@ -34,6 +39,7 @@ class Tokenizer:
     def __init__(self, backend: Backend, template: ChatTemplate) -> None:
         self._backend = backend
         self._spelled: dict[str, list[int]] = {}
+        self._turn = lru_cache(TURNS_KEPT)(lambda text: tuple(self.encode(text)))
         self.template = template
 
     @property
@@ -94,9 +100,15 @@ class Tokenizer:
         pieces = self._marked.split(text)
         ids: list[int] = []
         for plain, token in zip(pieces[::2], [*pieces[1::2], None], strict=True):
-            ids += self.encode(plain) if plain else []
+            ids += self._encode_turns(plain)
             ids += self._spell(token) if token else []
         return ids
+
+    def _encode_turns(self, text: str) -> Iterator[int]:
+        """`encode`, turn by turn: text is cut at control tokens before anything else looks at it."""
+        first, *turns = text.split(TURN)
+        for turn in [first, *(TURN + turn for turn in turns)] if TURN in self.special else [text]:
+            yield from self._turn(turn)
 
     def _mark(self, value: Any) -> Any:
         if isinstance(value, str):

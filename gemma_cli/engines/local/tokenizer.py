@@ -26,7 +26,7 @@ VIDEO = "<|video|>"
 
 TURN = "<|turn>"
 TURNS_KEPT = 256
-"""Turns of conversations whose ids are remembered: encoding a long history anew would cost more than reading its end."""
+"""Turns whose ids are remembered: encoding a long history anew costs more than reading its end."""
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Stand around a control token that somebody spelled. Noncharacters: Unicode keeps them for inside a program, and in

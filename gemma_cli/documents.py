@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePath
+
+from gemma_cli.markdown_passages import markdown
+from gemma_cli.passages import Passage
 
 LONGEST = 2000
 """Characters in a passage; longer paragraphs are parted between sentences. Models keep to a page better than to ten."""
@@ -21,25 +23,6 @@ _LEADING_TAGS = re.compile(r"(?:<[^>\n]*>|\{\\[^}\n]*\}|-\s)*\s*")
 _TRAILING_TAGS = re.compile(r"(?:\s|</[^>\n]*>)*\Z")
 
 
-@dataclass(frozen=True)
-class Passage:
-    """source: as it stands in the document. text: what is to be translated of it; None: it stays.
-
-    before, after: what of the source stays around the text. newline: what parts the lines of a translation.
-    """
-
-    source: str
-    text: str | None = None
-    before: str = ""
-    after: str = ""
-    newline: str = "\n"
-
-    def translated(self, translation: str) -> str:
-        """The passage with that in place of its text."""
-        lines = [line.strip() for line in translation.splitlines()]
-        return self.before + self.newline.join(line for line in lines if line) + self.after
-
-
 Splitter = Callable[[str], Iterator[Passage]]
 
 
@@ -49,8 +32,6 @@ def splitter(name: str, document: str) -> Splitter:
     if suffix in (".srt", ".vtt") or begins_like_subtitles(document):
         return subtitles
     if suffix in (".md", ".markdown"):
-        from gemma_cli.markdown_passages import markdown
-
         return markdown
     return plain
 

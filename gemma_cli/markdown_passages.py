@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate
 
-from gemma_cli.documents import Passage
+from gemma_cli.passages import Passage
 
 _FRONT_MATTER = re.compile(r"---\r?\n.*?^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _KEPT_INLINE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|(?<=\]\()[^)\s]+|https?://[^\s)>\]]+", re.DOTALL)

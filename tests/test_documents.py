@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemma_cli.documents import LONGEST, Passage, begins_like_subtitles, plain, splitter, subtitles, times
+from gemma_cli.documents import LONGEST, begins_like_subtitles, plain, splitter, subtitles, times
 from gemma_cli.markdown_passages import kept, markdown
+from gemma_cli.passages import Passage
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500

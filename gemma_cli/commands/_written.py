@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from gemma_cli.commands._common import MOST_TEXT, as_text, figures, listen, notice, read_text, start
 from gemma_cli.commands._hearing import ESCAPE, together
-from gemma_cli.documents import Passage, begins_like_subtitles, plain, splitter, subtitles, times
+from gemma_cli.documents import begins_like_subtitles, plain, splitter, subtitles, times
 from gemma_cli.engines import Engine
 from gemma_cli.errors import GemmaError, InputError
 from gemma_cli.events import Turn
@@ -18,6 +18,7 @@ from gemma_cli.loops import loop, without_loops
 from gemma_cli.media.files import STDIN, display_name
 from gemma_cli.messages import GREEDY, Request, ask
 from gemma_cli.options import EngineOptions, OutputOptions
+from gemma_cli.passages import Passage
 from gemma_cli.views.sanitize import safe
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from rich.segment import Segment
 
 from gemma_cli.events import Delta, Event, Round, Turn
 from gemma_cli.views.drawing import fold
-from gemma_cli.views.markdown_body import ENDLESS, Body, MarkdownBody, RawBody, ThoughtsBody
+from gemma_cli.views.markdown_body import ENDLESS, Body, MarkdownBody, ThoughtsBody
 from gemma_cli.views.markdown_render import Line
 from gemma_cli.views.sanitize import safe
 from gemma_cli.views.tail import Tail
@@ -47,11 +47,6 @@ def show(events: Iterable[Event], console: Console) -> Turn:
 def show_thinking(events: Iterable[Event], console: Console) -> Turn:
     """Draw a reply as markdown under its thoughts, dim and in full."""
     return Reply(console, MarkdownBody(console), ThoughtsBody(console)).draw(events)
-
-
-def show_raw(events: Iterable[Event], console: Console) -> Turn:
-    """Draw a reply as the model wrote it, its thoughts folded."""
-    return Reply(console, RawBody(console)).draw(events)
 
 
 class Reply:

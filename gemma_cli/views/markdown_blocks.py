@@ -15,6 +15,9 @@ from typing import Literal
 LIMIT = 4_000
 """Characters after which a piece that does not end is cut at a line, so that no block is rendered as one huge one."""
 
+CELLS = 400
+"""Cells of a table after which it is cut likewise: what they cost to draw goes by their number, not their length."""
+
 CONTEXT_LINES = 24
 """Lines of code before a piece that its highlighting looks back on: enough for most strings and comments."""
 
@@ -72,7 +75,7 @@ class BlockSplitter:
         self._finished: list[Piece] = []
         self._partial = ""  # the line being written
         self._lines: list[str] = []  # the piece being written
-        self._size = 0
+        self._size = self._cells = 0
         self._gap = False  # a blank line stands before the next piece
         self._fence: _Fence | None = None
         self._code: list[str] = []
@@ -146,7 +149,7 @@ class BlockSplitter:
             self._append(line)
         else:
             self._outer_line(line)
-        if self._size > LIMIT and not self._inner:
+        if (self._size > LIMIT or self._cells > CELLS) and not self._inner:
             self._cut_short()
 
     def _code_line(self, fence: _Fence, line: str) -> None:
@@ -238,6 +241,7 @@ class BlockSplitter:
     def _append(self, line: str) -> None:
         self._lines.append(line)
         self._size += len(line) + 1
+        self._cells += line.count("|") if len(self._lines) > 2 and _TABLE_RULE.match(self._lines[1]) else 0
         self._blank_in_item = False
 
     def _finish(self, leave_list: bool = True) -> None:
@@ -245,7 +249,7 @@ class BlockSplitter:
         if self._lines:
             self._finished.append(Piece("text", "\n".join(self._lines), self._take_gap()))
         self._gap = self._gap or self._blank_in_item
-        self._lines, self._size, self._blank_in_item, self._inner = [], 0, False, ""
+        self._lines, self._size, self._cells, self._blank_in_item, self._inner = [], 0, 0, False, ""
         if leave_list:
             self._item = None
 

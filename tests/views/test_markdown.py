@@ -18,7 +18,7 @@ from screen import Screen
 from gemma_cli.errors import ModelError
 from gemma_cli.events import Delta, Done, Event, Round, Usage
 from gemma_cli.views import markdown
-from gemma_cli.views.markdown_blocks import LIMIT, BlockSplitter
+from gemma_cli.views.markdown_blocks import CELLS, LIMIT, BlockSplitter
 from gemma_cli.views.markdown_body import ENDLESS, MarkdownBody, ThoughtsBody
 from gemma_cli.views.markdown_render import render
 
@@ -522,3 +522,13 @@ def test_a_long_table_goes_on_under_its_heading():
     lines = drawn_lines("| number | words |\n|---|---|\n" + rows, 0, longest=2_000)
     assert 2 <= sum("number" in line for line in lines) <= 3
     assert [int(m[1]) for line in lines if (m := re.match(r" +(\d+) ", line))] == list(range(LIMIT // 20))
+
+
+def test_a_table_of_many_small_cells_is_cut_by_their_number():
+    blocks = BlockSplitter()
+    blocks.feed("|a" * 20 + "|\n" + "|-" * 20 + "|\n" + ("|1" * 20 + "|\n") * 100)
+    blocks.close()
+    pieces = [piece.source for piece in blocks.take()]
+    assert max(piece.count("|") for piece in pieces) <= CELLS + 3 * 21
+    assert sum(piece.count("\n") - 1 for piece in pieces) == 100
+    assert all(piece.startswith("|a") for piece in pieces)

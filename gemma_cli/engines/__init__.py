@@ -6,11 +6,12 @@ Closing the iterator (`contextlib.closing`) stops generation at once and leaves 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
-from gemma_cli.errors import UsageError
+from gemma_cli.errors import InputError, UsageError
 from gemma_cli.events import Event
 from gemma_cli.messages import Request
 
@@ -57,12 +58,41 @@ class EngineInfo:
     synthetic_acceptance: float | None = None
 
 
+Answered = tuple[int, Event | InputError]
+"""Which request, and an event of the reply to it, or why there is none."""
+
+
 class Engine(Protocol):
     info: EngineInfo
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """Deltas and Rounds as they happen, then one Done. Raises GemmaError subclasses only."""
         ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """An engine that answers several requests together where that is faster."""
+
+    def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
+        """The replies to all requests, each as `stream` gives it, with the index of its request: several under way at
+        once, in any order. Requests are taken only when there is room for them. What cannot be answered gets an
+        InputError in place of events, and stands in nobody's way. Raises other GemmaErrors."""
+        ...
+
+
+def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
+    """See Batching.stream_many; one by one where the engine knows no better."""
+    if isinstance(engine, Batching):
+        yield from engine.stream_many(requests)
+        return
+    for index, request in enumerate(requests):
+        try:
+            with closing(engine.stream(request)) as events:
+                for event in events:
+                    yield index, event
+        except InputError as error:
+            yield index, error
 
 
 def open_engine(spec: EngineSpec) -> Engine:

@@ -116,7 +116,7 @@ def decode(
     """
     logits, hidden = prefilled
     token = sampler.choose(constraint.masked(logits, ()), _positions(cache.length, 1, logits.device))
-    tokens: list[int] = _numbers(token.tolist())
+    tokens: list[int] = numbers(token.tolist())
     constraint.accept(tokens)
     yield Burst(tuple(tokens))
     left = limit - 1
@@ -199,12 +199,13 @@ def _settle(
     together = torch.cat([drafts, choices]).tolist()
     drafted, chosen = together[: len(drafts)], together[len(drafts) :]
     accepted = accept(drafted, chosen, position)
-    tokens = _numbers(chosen[: accepted + 1])
+    tokens = numbers(chosen[: accepted + 1])
     end = next((i for i, token in enumerate(tokens) if token in stop), accepted)
     return tokens[: end + 1], min(accepted, end + 1)
 
 
-def _numbers(tokens: list[int]) -> list[int]:
+def numbers(tokens: list[int]) -> list[int]:
+    """The same tokens. ModelError where a choice was not one."""
     if min(tokens) < 0:
         raise ModelError("the model's output is not a number: its weights are damaged, or too large for --dtype")
     return tokens

@@ -20,7 +20,7 @@ prefill runs them on its last row only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,7 @@ from gemma_cli.engines.local.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.linear import Linear, Norm
 from gemma_cli.engines.local.rope import Rope
 from gemma_cli.engines.local.rows import UNMEASURED, RowRule
+from gemma_cli.engines.local.together import One, Together, fill
 
 CHUNK = 512
 """Rows of one prefill pass; an image whose rows see each other is never cut."""
@@ -60,6 +61,16 @@ class PerLayerEmbedding:
         looked_up = F.embedding(ids, self.table).to(embedded.dtype).view(shape)
         projected = self.norm.wide(self.project(embedded).view(shape))
         return projected.add_(looked_up, alpha=self.table_scale).to(embedded.dtype)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Rows of one sequence that are read at once: x [n, hidden], what they are embedded as; ids int64 [n], whose
+    per-layer embeddings they get."""
+
+    x: Tensor
+    ids: Tensor
+    rows: Chunk
 
 
 @dataclass
@@ -142,6 +153,24 @@ class Target:
         per-layer embedding is that of the padding id, as in the reference. image_blocks (int64 [n]): -1, or which
         image a row belongs to; its rows see each other where the config says so.
         """
+        passes = self.passes(
+            ids, cache, features=features, feature_mask=feature_mask, image_blocks=image_blocks, chunk=chunk
+        )
+        for reading in passes:
+            last, states = reading, self.read([reading])
+        return self.finish([last], states)
+
+    def passes(
+        self,
+        ids: Tensor,
+        cache: Cache,
+        *,
+        features: Tensor | None = None,
+        feature_mask: Tensor | None = None,
+        image_blocks: Tensor | None = None,
+        chunk: int = CHUNK,
+    ) -> Iterator[Pass]:
+        """What prefill reads, pass by pass: each is to be run by `read` before the next is taken."""
         x, per_layer_ids = self.embed(ids), ids
         if feature_mask is not None and features is not None:
             x[feature_mask] = features.to(x.device, x.dtype)
@@ -149,18 +178,58 @@ class Target:
         cache.grow(ids.shape[0])
         if self.arch.vision_mask == "causal":
             image_blocks = None
-        last = x
         for first, stop in chunks(ids.shape[0], chunk, image_blocks):
             images = None if image_blocks is None else image_blocks[first:stop]
             cache.reserve(stop - first)
             rows = Chunk(cache, self.arch, self.ropes, cache.length, stop - first, images)
-            per_layer = self._per_layer(per_layer_ids[first:stop], x[first:stop])
-            last = self._run(self.layers[: self._own], x[first:stop], per_layer, rows)[-1:]
+            yield Pass(x[first:stop], per_layer_ids[first:stop], rows)
             cache.advance(stop - first)
-        shared = FewRows(cache, self._masks, self.ropes, cache.length - 1, 1, 1)
-        per_layer = self._per_layer(per_layer_ids[-1:], x[-1:])
-        hidden = self.norm(self._run(self.layers[self._own :], last, per_layer, shared))
-        return self._logits(hidden), hidden
+
+    @torch.inference_mode()
+    def read(self, passes: Sequence[Pass]) -> Tensor:
+        """Run passes, of different sequences if there are several, through the layers that keep keys: the state of
+        the last row of each, [len(passes), hidden]."""
+        ends = torch.tensor([one.x.shape[0] for one in passes], device=self.device).cumsum(0) - 1
+        x, ids, rows = self._joined([one.x for one in passes], [one.ids for one in passes], [p.rows for p in passes])
+        return self._run(self.layers[: self._own], x, self._per_layer(ids, x), rows)[ends]
+
+    @torch.inference_mode()
+    def finish(self, passes: Sequence[Pass], states: Tensor) -> tuple[Tensor, Tensor]:
+        """The rest for the last row of prompts that have been read: logits [m, vocab] and hidden states [m, hidden]
+        as verify gives them. passes: the last one of each; states [m, hidden]: what `read` made of it."""
+        few = [self.one(one.rows.cache, one.rows.stop - 1) for one in passes]
+        x, ids, rows = self._joined([one.x[-1:] for one in passes], [one.ids[-1:] for one in passes], few)
+        states = fill([states], x.shape[0] - len(passes))
+        hidden = self.norm(self._run(self.layers[self._own :], states, self._per_layer(ids, x), rows))
+        return self._logits(hidden)[: len(passes)], hidden[: len(passes)]
+
+    @torch.inference_mode()
+    def step(self, ids: Tensor, caches: Sequence[Cache]) -> tuple[Tensor, Tensor]:
+        """`verify` of one row in each of several caches, at most rows.most: what each would give alone."""
+        few = []
+        for cache in caches:
+            cache.reserve(self.rows.counts[0])
+            few.append(self.one(cache, cache.length))
+        x, ids, rows = self._joined([self.embed(ids)], [ids], few)
+        x = self._run(self.layers, x, self._per_layer(ids, x), rows)
+        for cache in caches:
+            cache.advance(1)
+        hidden = self.norm(x)
+        return self._logits(hidden)[: len(caches)], hidden[: len(caches)]
+
+    def one(self, cache: Cache, position: int) -> One:
+        """Attention of the one row at `position`."""
+        return One(FewRows(cache, self._masks, self.ropes, position, self.rows.counts[0], 1))
+
+    def _joined(
+        self, x: Sequence[Tensor], ids: Sequence[Tensor], rows: Sequence[Attend]
+    ) -> tuple[Tensor, Tensor, Attend]:
+        """Embeddings, ids and attention of rows that are run as one pass, filled up to a count that agrees."""
+        count = sum(part.real for part in rows)
+        filled = self.rows.filled(count)
+        if filled == count and len(rows) == 1:
+            return x[0], ids[0], rows[0]
+        return fill(x, filled - count), fill(ids, filled - count), Together(rows, filled)
 
     def _run(self, layers: list[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
         for layer in layers:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class LiveCache:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.chunk = CHUNK_ON_CPU if target.device.type == "cpu" else CHUNK
+        self.chunk = chunk_size(target)
         self.cache: Cache | None = None
         self._kept: list[_Kept] = []  # oldest first
 
@@ -72,7 +73,7 @@ class LiveCache:
     def _read(
         self, prompt: Prompt, features: Callable[[Span], Tensor], room: int
     ) -> tuple[Cache, tuple[Tensor, Tensor], int]:
-        blocks = self._image_blocks(prompt)
+        blocks = image_blocks(self.target, prompt)
         boundaries = tuple(stop for _, stop in chunks(len(prompt.ids), self.chunk, blocks))
         cache, start = self._resume(prompt, boundaries, room)
         whole = boundaries[-2] if len(boundaries) > 1 else 0
@@ -102,33 +103,53 @@ class LiveCache:
         start: int,
         stop: int,
     ) -> tuple[Tensor, Tensor]:
-        device = self.target.device
-        ids = torch.tensor(prompt.ids[start:stop], device=device)
-        mask = torch.zeros(stop - start, dtype=torch.bool, device=device)
-        rows = []
-        for span in prompt.media:
-            first, last = max(span.start, start), min(span.start + span.length, stop)
-            if first < last:
-                mask[first - start : last - start] = True
-                rows.append(features(span)[first - span.start : last - span.start])
-        return self.target.prefill(
-            ids.masked_fill(mask, self.target.arch.pad_id),  # a placeholder's id may lie outside the vocabulary
-            cache,
-            features=torch.cat(rows) if rows else None,
-            feature_mask=mask if rows else None,
-            image_blocks=None if blocks is None else blocks[start:stop],
-            chunk=self.chunk,
-        )
+        rows = inputs(self.target, prompt, features, blocks, start, stop)
+        return self.target.prefill(cache=cache, chunk=self.chunk, **rows)
 
-    def _image_blocks(self, prompt: Prompt) -> Tensor | None:
-        """Which image each row belongs to, -1 for none; None where images are read as text is."""
-        if self.target.arch.vision_mask == "causal":
-            return None
-        blocks = torch.full((len(prompt.ids),), -1, device=self.target.device)
-        for index, span in enumerate(prompt.media):
-            if isinstance(span.medium, Image):
-                blocks[span.start : span.start + span.length] = index
-        return blocks
+
+class Inputs(TypedDict):
+    """What Target.prefill takes beside the cache."""
+
+    ids: Tensor
+    features: Tensor | None
+    feature_mask: Tensor | None
+    image_blocks: Tensor | None
+
+
+def inputs(
+    target: Target, prompt: Prompt, features: Callable[[Span], Tensor], blocks: Tensor | None, start: int, stop: int
+) -> Inputs:
+    """Rows start .. stop - 1 of a prompt. blocks: as image_blocks gives them."""
+    ids = torch.tensor(prompt.ids[start:stop], device=target.device)
+    mask = torch.zeros(stop - start, dtype=torch.bool, device=target.device)
+    rows = []
+    for span in prompt.media:
+        first, last = max(span.start, start), min(span.start + span.length, stop)
+        if first < last:
+            mask[first - start : last - start] = True
+            rows.append(features(span)[first - span.start : last - span.start])
+    return Inputs(
+        ids=ids.masked_fill(mask, target.arch.pad_id),  # a placeholder's id may lie outside the vocabulary
+        features=torch.cat(rows) if rows else None,
+        feature_mask=mask if rows else None,
+        image_blocks=None if blocks is None else blocks[start:stop],
+    )
+
+
+def image_blocks(target: Target, prompt: Prompt) -> Tensor | None:
+    """Which image each row belongs to, -1 for none; None where images are read as text is."""
+    if target.arch.vision_mask == "causal":
+        return None
+    blocks = torch.full((len(prompt.ids),), -1, device=target.device)
+    for index, span in enumerate(prompt.media):
+        if isinstance(span.medium, Image):
+            blocks[span.start : span.start + span.length] = index
+    return blocks
+
+
+def chunk_size(target: Target) -> int:
+    """Rows of a prefill pass."""
+    return CHUNK_ON_CPU if target.device.type == "cpu" else CHUNK
 
 
 def common_length(one: Prompt, other: Prompt) -> int:

@@ -47,8 +47,8 @@ class RowRule:
         return self.counts[-1]
 
     def filled(self, rows: int) -> int:
-        """The smallest count that holds `rows`; more than `most` stay as they are."""
-        return next((count for count in self.counts if count >= rows), rows)
+        """The smallest count that holds `rows`; beyond `most` the next multiple of FIXED."""
+        return next((count for count in self.counts if count >= rows), -(-rows // FIXED) * FIXED)
 
 
 UNMEASURED = RowRule((FIXED,), exact=False)
@@ -61,6 +61,24 @@ def measure_rows(target: Target) -> RowRule:
     if target.device.type != "cpu":
         return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
     return agreeing(products)
+
+
+@torch.inference_mode()
+def agree_when_many(target: Target, rows: int) -> bool:
+    """Whether up to `rows` rows, a multiple of FIXED, give each row the bits it gets among fewer, as prompts that are
+    read together need. Attention, which sequences do not share, is left out."""
+    return all(_whole_agrees(product, many) for product, many in _row_products(target, rows))
+
+
+def _whole_agrees(product: Product, rows: Tensor) -> bool:
+    count = rows.shape[0]
+    whole = product(rows.clone())
+    for size in (FIXED, 5 * FIXED, 17 * FIXED, 65 * FIXED):
+        for first in {0, count // 2 // FIXED * FIXED, count - size}:
+            part = rows[first : first + size].clone()
+            if first >= 0 and not torch.equal(product(part), whole[first : first + size]):
+                return False
+    return True
 
 
 def agreeing(products: Iterable[tuple[Product, Tensor]]) -> RowRule:
@@ -85,18 +103,8 @@ def _placeless(product: Product, rows: Tensor) -> bool:
 
 def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
     """Every distinct kind of product of a target pass, with rows [MOST, ...] to run it on."""
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape: int, dtype: torch.dtype = target.dtype) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(target.device, dtype)
-
-    for out, width in sorted({linear.shape for linear in _linears(target)}):
-        yield _cancelling(random(out, width // 2), random(MOST, width // 2), generator)
-    widths = {layer.feed_forward.down.shape[1] for layer in target.layers}
-    for width in sorted(widths):
-        yield gated, random(MOST, 2 * width)
-    if target.per_layer is not None:
-        yield gelu, random(MOST, target.per_layer.width)
+    yield from _row_products(target, MOST)
+    random = _Random(target)
     for heads, kv_heads, dim, sliding in sorted(
         {(shape.heads, shape.kv_heads, shape.head_dim, shape.sliding) for shape in target.arch.layers}
     ):
@@ -104,6 +112,29 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
             keys, values = (random(kv_heads, length, dim, dtype=target.kv_dtype) for _ in range(2))
             yield _attention(keys, values), random(MOST, heads, dim, dtype=target.kv_dtype)
     yield target.head, random(MOST, target.hidden_size)
+
+
+def _row_products(target: Target, most: int) -> Iterator[tuple[Product, Tensor]]:
+    """Those that take the rows of a pass as they come, with rows [most, ...]."""
+    random = _Random(target)
+    for out, width in sorted({linear.shape for linear in _linears(target)}):
+        yield _cancelling(random(out, width // 2), random(most, width // 2), random.generator)
+    widths = {layer.feed_forward.down.shape[1] for layer in target.layers}
+    for width in sorted(widths):
+        yield gated, random(most, 2 * width)
+    if target.per_layer is not None:
+        yield gelu, random(most, target.per_layer.width)
+
+
+class _Random:
+    """Normal numbers on the target's device, the same every time."""
+
+    def __init__(self, target: Target) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+        self._device, self._dtype = target.device, target.dtype
+
+    def __call__(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.randn(*shape, generator=self.generator).to(self._device, dtype or self._dtype)
 
 
 def _cancelling(weight: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Product, Tensor]:

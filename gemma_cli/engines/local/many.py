@@ -1,0 +1,176 @@
+"""Many requests answered as one batch: prompts read and replies decoded together, places filled as replies end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines import Answered
+from gemma_cli.engines.local.batch import Batch
+from gemma_cli.engines.local.cache import Cache
+from gemma_cli.engines.local.constraint import Free
+from gemma_cli.engines.local.decode import numbers
+from gemma_cli.engines.local.prompt import Prompt
+from gemma_cli.engines.local.said import Said
+from gemma_cli.engines.local.sampling import Sampler
+from gemma_cli.errors import InputError
+from gemma_cli.events import Round, Timings
+from gemma_cli.messages import Request, Sampling
+
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.engine import LocalEngine
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request and its prompt. room: tokens that may be said."""
+
+    index: int
+    sampling: Sampling
+    prompt: Prompt
+    room: int
+    began: float
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt.ids) + self.room
+
+
+@dataclass
+class _Saying:
+    """A reply under way. token: the newest, which the cache does not hold; left: how many more may be said.
+
+    decode_s: its share of the passes it was in.
+    """
+
+    asked: _Asked
+    said: Said
+    cache: Cache
+    left: int
+    ttft_s: float
+    token: int = -1
+    decode_s: float = 0.0
+
+
+class Many:
+    """The replies of `engine` to requests that are taken when there is room for them."""
+
+    def __init__(self, engine: LocalEngine, requests: Iterable[Request]) -> None:
+        self._engine = engine
+        self._batch = Batch(engine.target)
+        self._requests = enumerate(requests)
+        self._held: _Asked | None = None  # taken, but there was no room
+        self._more = True
+        self._saying: list[_Saying] = []
+        self._samplers: dict[Sampling, Sampler] = {}
+
+    @torch.inference_mode()
+    def answers(self) -> Generator[Answered, None, None]:
+        """See engines.Engine.stream_many. A request that cannot go with others is answered by itself."""
+        while self._more or self._held or self._saying:
+            if 2 * len(self._saying) <= self._batch.most:  # refilled by halves, so that prompts are read together too
+                asked = yield from self._admitted()
+                if asked:
+                    yield from self._begin(asked)
+            if self._saying:
+                yield from self._step()
+
+    def _admitted(self) -> Generator[Answered, None, list[_Asked]]:
+        """Requests for which there is room."""
+        asked: list[_Asked] = []
+        lengths = [saying.asked.length for saying in self._saying]
+        while self._held or self._more:
+            following = self._held or (yield from self._take())
+            self._held = None
+            if following:
+                lengths.append(following.length)
+                if not self._batch.holds(lengths):
+                    self._held = following
+                    break
+                asked.append(following)
+        return asked
+
+    def _take(self) -> Generator[Answered, None, _Asked | None]:
+        """The next request; None for one that has its answer now, or where there is none."""
+        index, request = next(self._requests, (-1, None))
+        if request is None:
+            self._more = False
+            return None
+        began = perf_counter()
+        try:
+            prompt = self._engine.writer.write(request, self._engine.towers.count)
+            if self._goes_along(request, prompt):
+                return _Asked(index, request.sampling, prompt, self._engine.room(request, prompt), began)
+            for event in self._engine.stream(request):
+                yield index, event
+        except InputError as error:
+            yield index, error
+        return None
+
+    def _goes_along(self, request: Request, prompt: Prompt) -> bool:
+        free = isinstance(self._engine.constraints.of(request, prompt.in_thought), Free)
+        return free and self._engine.target.rows.exact
+
+    def _begin(self, asked: Sequence[_Asked]) -> Generator[Answered, None, None]:
+        """Read the prompts and say the first token of each."""
+        engine = self._engine
+        caches, logits = self._batch.read(
+            [one.prompt for one in asked],
+            lambda span: engine.towers.features(span.medium, span.budget),
+            [one.room for one in asked],
+        )
+        now = perf_counter()
+        begun = [
+            _Saying(
+                one,
+                Said(engine.tokenizer, one.prompt, engine.generation.stop),
+                cache,
+                one.room,
+                now - one.began,
+            )
+            for one, cache in zip(asked, caches, strict=True)
+        ]
+        self._choose(begun, logits)
+        self._saying += begun
+        for saying in begun:
+            yield from self._told(saying)
+
+    def _step(self) -> Generator[Answered, None, None]:
+        """One more token of every reply."""
+        began = perf_counter()
+        saying = list(self._saying)
+        logits = self._batch.step([one.token for one in saying], [one.cache for one in saying])
+        self._choose(saying, logits)
+        seconds = (perf_counter() - began) / len(saying)
+        for one in saying:
+            one.decode_s += seconds
+            yield one.asked.index, Round(0, 0)
+            yield from self._told(one)
+
+    def _choose(self, saying: Sequence[_Saying], logits: Tensor) -> None:
+        """Each reply's next token, by its own sampling."""
+        alike: dict[Sampling, list[int]] = {}
+        for row, one in enumerate(saying):
+            alike.setdefault(replace(one.asked.sampling, max_tokens=1), []).append(row)
+        for sampling, rows in alike.items():
+            sampler = self._samplers.setdefault(sampling, Sampler(sampling, self._engine.generation.suppress))
+            positions = torch.tensor([saying[row].cache.length for row in rows], device=logits.device)
+            chosen = sampler.choose(logits if len(alike) == 1 else logits[rows], positions)
+            for row, token in zip(rows, numbers(chosen.tolist()), strict=True):
+                saying[row].token = token
+
+    def _told(self, saying: _Saying) -> Generator[Answered, None, None]:
+        """What the newest token adds; a reply that ends with it leaves the batch."""
+        index = saying.asked.index
+        saying.left -= 1
+        for event in saying.said.feed(saying.token):
+            yield index, event
+        if saying.token in self._engine.generation.stop or not saying.left:
+            self._saying.remove(saying)
+            for event in saying.said.end(Timings(self._engine.info.load_s, saying.ttft_s, saying.decode_s)):
+                yield index, event

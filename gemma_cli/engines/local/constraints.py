@@ -70,6 +70,7 @@ class Constraints:
             closing=self._id("<channel|>"),
             newline=self._id("\n"),
             calling=self._id("<|tool_call>"),
+            called=self._id("<tool_call|>"),
             stops=self._stops,
             ends_line=lambda token: token_bytes(self._tokenizer.token_of(token) or "").endswith(b"\n"),
         )

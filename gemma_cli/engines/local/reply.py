@@ -1,10 +1,9 @@
 """The course of a reply under a schema, or under a limit of thoughts: thought first, if there is one, then the answer.
 
-    start -<|channel>-> thought -<channel|>-> open -> answer -> end          (a token that ends the reply)
-      \\________________________________________/ \\-<|tool_call>-> call -> end
+    start -<|channel>-> thought -<channel|>-> open -> answer -> end            (a token that ends the reply)
+      \\________________________________________/ \\-<|tool_call>-> call -<tool_call|>-> called -> end
 
-A schema holds the answer alone. What is thought is free, but with a schema it cannot end the reply; and what is written
-into a tool call is the model's own affair.
+A schema holds the answer alone: what is thought or put into a tool call is free, but cannot end the reply.
 
 A budget counts as Usage.thinking_tokens does, markers included, and is never exceeded: when it leaves room for no more
 than a line break and the marker that closes a thought, those follow, as the models themselves end their thoughts. No
@@ -24,7 +23,7 @@ from gemma_cli.engines.local.constraint import Mask, Rules
 EMPTY_THOUGHT = 4
 """Tokens of <|channel>thought\\n<channel|>, the shortest there is."""
 
-Phase = Literal["start", "thought", "open", "answer", "call", "end"]
+Phase = Literal["start", "thought", "open", "answer", "call", "called", "end"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Words:
     closing: int  # <channel|>
     newline: int
     calling: int  # <|tool_call>
+    called: int  # <tool_call|>
     stops: frozenset[int]
     ends_line: Callable[[int], bool]
 
@@ -75,7 +75,11 @@ class ReplyRules:
         match state.phase:
             case "thought":
                 return self._in_thought(state)
-            case "call" | "end":
+            case "call":
+                return self._but([words.opening, words.calling, *words.stops])
+            case "called":
+                return self._only([words.calling, *words.stops])
+            case "end":
                 return None
         if self._answer is None:
             return None if self._may_think(state) else self._but([words.opening])
@@ -118,25 +122,27 @@ class ReplyRules:
             return replace(state, phase="open" if token == words.closing else "thought", thought=state.thought + 1)
         if token == words.opening:
             return replace(state, phase="thought", thought=state.thought + 1)
-        if token == words.calling:
+        if token == words.calling and self._answer:
             return replace(state, phase="call")
-        return replace(state, phase="call" if state.phase == "call" else "answer")
+        if state.phase == "call":
+            return replace(state, phase="called" if token == words.called else "call")
+        return replace(state, phase="answer")
 
     def _in_thought(self, state: _State) -> Mask | None:
         words = self._words
         if self._budget is not None:
             left = self._budget - state.thought
             if left <= 1 or (left == 2 and state.line_ended):
-                return self._only(words.closing)
+                return self._only([words.closing])
             if left == 2:
-                return self._only(words.newline)
+                return self._only([words.newline])
         return self._but(words.stops) if self._answer else None
 
     def _may_think(self, state: _State) -> bool:
         return self._budget is None or self._budget - state.thought >= EMPTY_THOUGHT
 
-    def _only(self, token: int) -> Mask:
-        return _with(np.zeros((self._words.size + 7) // 8, np.uint8), [token])
+    def _only(self, tokens: Collection[int]) -> Mask:
+        return _with(np.zeros((self._words.size + 7) // 8, np.uint8), tokens)
 
     def _but(self, tokens: Collection[int]) -> Mask:
         mask = np.full((self._words.size + 7) // 8, 0xFF, np.uint8)

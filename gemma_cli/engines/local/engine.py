@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from gemma_cli.channels import ChannelParser
-from gemma_cli.engines import EngineInfo, EngineSpec
+from gemma_cli.engines import Answered, EngineInfo, EngineSpec
 from gemma_cli.engines.local import load
 from gemma_cli.engines.local.accept import Coins, equal
 from gemma_cli.engines.local.constraint import Free
 from gemma_cli.engines.local.constraints import Constraints
 from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
-from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.lookup import Lookup
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.pace_file import KeptPace
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
+from gemma_cli.engines.local.said import Said
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory, UsageError
-from gemma_cli.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
+from gemma_cli.events import Event, Timings
 from gemma_cli.messages import Drafting, Request
 
 if TYPE_CHECKING:
     from gemma_cli.store.checkpoints import Resolved
+
+Told = TypeVar("Told")
 
 STOPS = ("<eos>", "<turn|>", "<|tool_response>")
 """Gemma 4 ends its turn with the second, and waits for a tool with the third; copies of its configs lack some."""
@@ -111,9 +112,18 @@ class LocalEngine:
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
+        yield from self._within_memory(self._stream(request))
+
+    def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
+        """See engines.Batching. Raises ModelError, OutOfMemory."""
+        from gemma_cli.engines.local.many import Many
+
+        yield from self._within_memory(Many(self, requests).answers())
+
+    def _within_memory(self, events: Generator[Told, None, None]) -> Generator[Told, None, None]:
         full = False
         try:
-            yield from self._stream(request)
+            yield from events
         except (RuntimeError, MemoryError) as error:
             full = _is_out_of_memory(error)
             if not full:
@@ -126,15 +136,12 @@ class LocalEngine:
                 f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
             )
 
-    def _stream(self, request: Request) -> Iterator[Event]:
+    def _stream(self, request: Request) -> Generator[Event, None, None]:
         began = perf_counter()
         prompt = self.writer.write(request, self.towers.count)
-        text = Detokenizer(self.tokenizer)
-        parser = ChannelParser(prompt.in_thought)
-        tokens = thinking = 0
+        literal = self._literal if request.schema is not None else None
+        said = Said(self.tokenizer, prompt, self.generation.stop, literal)
         first = last = 0.0
-        called = False
-        token = -1
         with closing(self.tokens(request, prompt)) as bursts:
             for burst in bursts:
                 last = perf_counter()
@@ -142,21 +149,18 @@ class LocalEngine:
                 if burst.round:
                     yield burst.round
                 for token in burst.tokens:
-                    inside = parser.channel == "thinking"
-                    literal = request.schema is not None and token not in self.constraints.control
-                    for event in (parser.literal if literal else parser.feed)(text.feed(token)):
-                        called |= isinstance(event, ToolCalled)
-                        yield event
-                    tokens += 1
-                    thinking += inside or parser.channel == "thinking"
-        for event in self._rest(text, parser):
-            called |= isinstance(event, ToolCalled)
-            yield event
-        yield Done(
-            self._reason(token, called),
-            Usage(len(prompt.ids), tokens, thinking),
-            Timings(self.info.load_s, first - began, last - first),
-        )
+                    yield from said.feed(token)
+        yield from said.end(Timings(self.info.load_s, first - began, last - first))
+
+    def _literal(self, token: int) -> bool:
+        return token not in self.constraints.control
+
+    def room(self, request: Request, prompt: Prompt) -> int:
+        """How many tokens may be said. Raises InputError where that is none."""
+        limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
+        if limit < 1:
+            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+        return limit
 
     def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
         """The token ids of the reply, as they are decided."""
@@ -167,9 +171,7 @@ class LocalEngine:
                 self.kept.replied()
 
     def _tokens(self, request: Request, prompt: Prompt) -> Iterator[Burst]:
-        limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
-        if limit < 1:
-            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+        limit = self.room(request, prompt)
         constraint = self.constraints.of(request, prompt.in_thought)
         cache, prefilled, _ = self.live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
         yield from decode(
@@ -194,15 +196,6 @@ class LocalEngine:
     def _lookup(self, drafting: Drafting, prompt: Prompt) -> Lookup | None:
         """Copies are left out where the number of drafts is given, or accepting them is made up."""
         return Lookup(prompt.ids) if drafting.adaptive and self.accept is equal else None
-
-    def _rest(self, text: Detokenizer, parser: ChannelParser) -> Iterator[Delta | ToolCalled]:
-        yield from parser.feed(text.flush())
-        yield from parser.flush()
-
-    def _reason(self, last_token: int, called: bool) -> FinishReason:
-        if last_token not in self.generation.stop:
-            return "length"
-        return "tool_calls" if called else "stop"
 
 
 def _load(

@@ -10,17 +10,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 
+from gemma_cli.cues import begins_like_subtitles, subtitles
 from gemma_cli.markdown_passages import markdown
 from gemma_cli.passages import Passage
 
 LONGEST = 2000
 """Characters in a passage; longer paragraphs are parted between sentences. Models keep to a page better than to ten."""
 
-_TIMES = re.compile(r"\s*(?:\d+:)?\d{1,2}:\d{2}[,.]\d{3}\s*-->\s*(?:\d+:)?\d{1,2}:\d{2}[,.]\d{3}.*")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])")
 _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?!\s*(?:\n|\Z)))*")
-_LEADING_TAGS = re.compile(r"(?:<[^>\n]*>|\{\\[^}\n]*\}|-\s)*\s*")
-_TRAILING_TAGS = re.compile(r"(?:\s|</[^>\n]*>)*\Z")
 
 
 Splitter = Callable[[str], Iterator[Passage]]
@@ -36,12 +34,6 @@ def splitter(name: str, document: str) -> Splitter:
     return plain
 
 
-def begins_like_subtitles(document: str) -> bool:
-    """Whether a text is WebVTT or SubRip; its beginning is enough."""
-    lines = [line.strip() for line in document.lstrip("\ufeff\r\n ").splitlines()[:2]]
-    return bool(lines) and (lines[0].startswith("WEBVTT") or (len(lines) > 1 and bool(_TIMES.fullmatch(lines[1]))))
-
-
 def plain(document: str) -> Iterator[Passage]:
     """Paragraphs, long ones in parts; blank lines and indentation stay."""
     position = 0
@@ -52,43 +44,6 @@ def plain(document: str) -> Iterator[Passage]:
         position = paragraph.end()
     if position < len(document):
         yield Passage(document[position:])
-
-
-def subtitles(document: str) -> Iterator[Passage]:
-    """The texts of SubRip or WebVTT cues; numbers, times, settings, notes and styles stay."""
-    held = ""
-    cue: list[str] | None = None
-    for line in [*document.splitlines(keepends=True), ""]:
-        if cue is not None and line.strip():
-            cue.append(line)
-            continue
-        if cue:
-            yield Passage(held)
-            yield from _cue("".join(cue))
-            held = ""
-        cue = [] if _TIMES.fullmatch(line.rstrip("\r\n")) else None
-        held += line
-    if held:
-        yield Passage(held)
-
-
-def times(document: str) -> list[str]:
-    """The lines of a document that say when its cues are shown."""
-    return [line.strip() for line in document.splitlines() if _TIMES.fullmatch(line)]
-
-
-def _cue(source: str) -> Iterator[Passage]:
-    body = source.rstrip("\r\n")
-    before = _LEADING_TAGS.match(body)
-    lead = before[0] if before else ""
-    after = _TRAILING_TAGS.search(body, len(lead))
-    trail = after[0] if after else ""
-    text = body[len(lead) : len(body) - len(trail)]
-    newline = "\r\n" if "\r\n" in source else "\n"
-    if not any(character.isalpha() for character in text):
-        yield Passage(source)
-    else:
-        yield Passage(source, "\n".join(text.splitlines()), lead, trail + source[len(body) :], newline)
 
 
 def _sentences(paragraph: str) -> Iterator[Passage]:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemma_cli.documents import LONGEST, begins_like_subtitles, plain, splitter, subtitles, times
+from gemma_cli.cues import begins_like_subtitles, subtitles, times
+from gemma_cli.documents import LONGEST, plain, splitter
 from gemma_cli.markdown_passages import kept, markdown
 from gemma_cli.passages import Passage
 

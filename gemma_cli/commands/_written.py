@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from gemma_cli.commands._common import MOST_TEXT, as_text, figures, listen, notice, read_text, start
 from gemma_cli.commands._hearing import ESCAPE, together
-from gemma_cli.documents import begins_like_subtitles, plain, splitter, subtitles, times
+from gemma_cli.cues import begins_like_subtitles, subtitles, times
+from gemma_cli.documents import plain, splitter
 from gemma_cli.engines import Engine
 from gemma_cli.errors import GemmaError, InputError
 from gemma_cli.events import Turn
@@ -131,8 +132,6 @@ def _translate_document(
     written: list[str] = []
     for passage in passages:
         translation = translator.translate(passage)
-        if split is subtitles and passage.text:
-            translation = translation.replace("-->", "→")
         _check_kept(passage, translation, split is plain or split is subtitles)
         written.append(translation)
         if not output.as_json:

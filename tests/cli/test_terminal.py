@@ -6,13 +6,15 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pexpect
 import pytest
 
 from tests.cli.command import SAMPLES
+from tests.cli.held import LOADING, REPLYING, held
 
-LIMIT_S = 240
+LIMIT_S = 300
 
 
 @contextmanager
@@ -56,9 +58,9 @@ def test_colour_on_a_terminal(program: str, environment: dict[str, str]) -> None
         assert "\x1b[" in all_of(child)
 
 
-def test_ctrl_c_ends_a_reply_with_130(program: str, environment: dict[str, str]) -> None:
+def test_ctrl_c_ends_a_reply_with_130(program: str, environment: dict[str, str], tmp_path: Path) -> None:
     arguments = ("chat", "Count from 1 to 80.", "--temperature", "0", "--draft-tokens", "0")
-    with terminal(program, environment, *arguments) as child:
+    with terminal(program, environment, *arguments, **held(tmp_path, REPLYING)) as child:
         child.expect("1, 2, 3")
         child.sendintr()
         shown = all_of(child)
@@ -66,8 +68,8 @@ def test_ctrl_c_ends_a_reply_with_130(program: str, environment: dict[str, str])
     assert child.exitstatus == 130
 
 
-def test_ctrl_c_while_loading_ends_with_130(program: str, environment: dict[str, str]) -> None:
-    with terminal(program, environment, "chat", "Hello") as child:
+def test_ctrl_c_while_loading_ends_with_130(program: str, environment: dict[str, str], tmp_path: Path) -> None:
+    with terminal(program, environment, "chat", "Hello", **held(tmp_path, LOADING)) as child:
         child.expect("loading pocket")
         child.sendintr()
         shown = all_of(child)

@@ -40,15 +40,19 @@ def begin(environment, *arguments):
     )
 
 
-def kill_after(process, log, lines, delay):
-    """SIGKILL once so many pieces are decoded in all, and a moment later; whether it was still running."""
-    while process.poll() is None and len(log.read_text().splitlines()) < lines:
+def begin_and_wait(environment, log, lines, *arguments):
+    """Once so many pieces are decoded in all; two more, and it waits for ever."""
+    process = begin(environment | {"WORDS_MOST": str(lines + 2)}, *arguments)
+    while len(log.read_text().splitlines()) < lines:
+        assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
-    time.sleep(delay)
-    killed = process.poll() is None
+    return process
+
+
+def kill(process):
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    return killed
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.fixture
@@ -69,12 +73,12 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
 
     log.write_text("")
     rng = random.Random(2)
-    kills = 0
-    for lines in (3, 11, 19, 27, 35):
-        process = begin(environment, "transcribe", long, "-o", tmp_path / "parts", *formats)
-        kills += kill_after(process, log, lines, rng.uniform(0, 0.03))
+    kills = (3, 11, 19, 27, 35)
+    for lines in kills:
+        process = begin_and_wait(environment, log, lines, "transcribe", long, "-o", tmp_path / "parts", *formats)
+        time.sleep(rng.uniform(0, 0.03))  # anywhere in a piece
+        kill(process)
         assert not list((tmp_path / "parts").glob("long.*"))
-    assert kills == 5
     last = begin(environment, "transcribe", long, "-o", tmp_path / "parts", *formats)
     _, said = last.communicate()
     assert last.returncode == 0
@@ -83,15 +87,13 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
         assert (tmp_path / "parts" / f"long.{form}").read_bytes() == (tmp_path / "whole" / f"long.{form}").read_bytes()
     decoded = log.read_text().splitlines()
     assert set(decoded) == set(pieces)
-    assert len(decoded) <= len(pieces) + kills
+    assert len(decoded) <= len(pieces) + len(kills)
     assert not list((tmp_path / "state").rglob("*.jsonl"))
 
 
 def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
     environment, log = world
-    process = begin(environment, "transcribe", long)
-    while len(log.read_text().splitlines()) < 3:
-        time.sleep(0.005)
+    process = begin_and_wait(environment, log, 3, "transcribe", long)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
@@ -100,7 +102,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
 
 def test_another_input_or_question_starts_anew(tmp_path, world, long):
     environment, log = world
-    kill_after(begin(environment, "transcribe", long), log, 10, 0.0)
+    kill(begin_and_wait(environment, log, 10, "transcribe", long))
     (journal,) = (tmp_path / "state").rglob("*.jsonl")
     assert journal.stat().st_mode & 0o777 == 0o600
     assert journal.parent.stat().st_mode & 0o777 == 0o700

@@ -141,7 +141,7 @@ def test_a_line_is_answered_before_the_next_one_comes(tmp_path):
     environment["WORDS_LOG"] = str(tmp_path / "log")
     command = [sys.executable, "-m", "tests.commands.words", "translate", "-", "--to", "en"]
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        limit = threading.Timer(120, child.kill)
+        limit = threading.Timer(300, child.kill)
         limit.start()
         for line in (b"eins\n", b"zwei\n"):
             child.stdin.write(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
@@ -72,12 +73,14 @@ def answer(request: Request, samples: np.ndarray | None) -> str:
 class WordEngine:
     """Replies with `reply`, to which samples are None in a request without sound.
 
-    Every decoded piece is a line of `log`, as soon as it is asked for.
+    Every decoded piece is a line of `log`, as soon as it is asked for; once there are more than `most`, it waits for
+    ever, so that a test can kill it however slow the machine is.
     """
 
     reply: Callable[[Request, Any], str] = lambda request, samples: answer(request, samples)
     log: Path | None = None
     pause: float = 0.0
+    most: int = 1 << 30
     info: EngineInfo = INFO
     requests: list[Request] = field(default_factory=list)
 
@@ -87,6 +90,8 @@ class WordEngine:
         if self.log and audio:
             with self.log.open("a") as log:
                 log.write(f"{audio.digest}\n")
+            if len(self.log.read_text().splitlines()) > self.most:
+                threading.Event().wait()
         time.sleep(self.pause)
         text = self.reply(request, audio.samples if audio else None)
         yield Delta("answer", text)
@@ -100,7 +105,8 @@ def main() -> int:
     from gemma_cli.commands import _common
     from gemma_cli.media import audio
 
-    engine = WordEngine(log=Path(os.environ["WORDS_LOG"]), pause=0.02)
+    most = int(os.environ.get("WORDS_MOST", WordEngine.most))
+    engine = WordEngine(log=Path(os.environ["WORDS_LOG"]), pause=0.02, most=most)
     _common.open_engine = lambda spec: engine  # type: ignore[assignment]
     audio.VoiceDetector = lambda: loudness  # type: ignore[assignment,misc]
     return run(sys.argv[1:])

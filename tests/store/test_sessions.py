@@ -1,5 +1,6 @@
 """What the sessions database promises: nothing that was saved is lost, nothing interleaves, nobody else can read it."""
 
+import itertools
 import json
 import os
 import random
@@ -263,7 +264,7 @@ def test_killed_at_any_moment_every_completed_turn_is_there(path: Path):
 
         def turns(name: str = f"chat-{round_number}", ack: int = write) -> None:
             session, conversation = SessionStore.open(path).new(name), Conversation()
-            for number in range(10_000):
+            for number in itertools.count():
                 conversation = exchange(conversation.staging(PICTURE), f"{number} " + "x" * 500)
                 session.save(conversation)
                 os.write(ack, b".")

@@ -9,8 +9,11 @@ from collections.abc import Callable
 import pexpect
 import pyte
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds before a wait gives up; a busy machine may need many, a failing test always takes them."""
+
+WHERE = b"\x1b[6n"
+"""The program asks where the cursor is."""
 
 
 class Driven:
@@ -74,8 +77,9 @@ class Driven:
             return True
         except pexpect.EOF:
             return False
+        known = len(self.raw)
         self.raw += data
         self._stream.feed(data)
-        if b"\x1b[6n" in data:  # where is the cursor?
+        for _ in range(self.raw.count(WHERE, max(0, known - len(WHERE) + 1))):
             self.send(f"\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R")
         return True

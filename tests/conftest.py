@@ -1,0 +1,18 @@
+"""What makes the tests say the same on every machine, however slow or busy it is."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Before torch is imported; programs that the tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples every time, none of them timed.
+settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+# pytest --hypothesis-profile random looks for new ones.
+settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")

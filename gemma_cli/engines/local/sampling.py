@@ -75,25 +75,26 @@ def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
 def _top_k(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
     """The k best (all for k = 0) in falling order, lowest id first among equals: logits and ids, both [m, k]."""
     width = logits.shape[-1]
-    if ids is None:
-        ids = torch.arange(width, device=logits.device)
-    ids_by_row = ids.expand_as(logits)
     if 0 < k < width:
         columns = _contenders(logits, ids, k)
-        logits, ids_by_row = logits.gather(-1, columns), ids_by_row.gather(-1, columns)
-    by_id = ids_by_row.argsort(-1)
-    logits, ids_by_row = logits.gather(-1, by_id), ids_by_row.gather(-1, by_id)
-    order = logits.argsort(stable=True, dim=-1, descending=True)[:, : k or width]
-    return logits.gather(-1, order), ids_by_row.gather(-1, order)
+        logits = logits.gather(-1, columns)
+        ids = columns if ids is None else ids.expand(logits.shape[0], -1).gather(-1, columns)
+    elif ids is None:
+        ids = torch.arange(width, device=logits.device)
+    ids, by_id = ids.expand_as(logits).sort(-1)
+    best, order = logits.gather(-1, by_id).sort(dim=-1, descending=True, stable=True)
+    return best[:, : k or width], ids.gather(-1, order[:, : k or width])
 
 
-def _contenders(logits: Tensor, ids: Tensor, k: int) -> Tensor:
+def _contenders(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:
     """Columns that hold the k best of every row: topk alone leaves open which of several equal values it takes."""
     best = logits.topk(min(4 * k, logits.shape[-1]))
     least = best.values[:, k - 1 : k]
     # Nearly always all equals of the k-th are among these. Asking a GPU would mean waiting for it.
     if logits.device.type == "cpu" and (best.values[:, -1:] < least).all():
         return best.indices
+    if ids is None:
+        ids = torch.arange(logits.shape[-1], device=logits.device)
     rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
     return rank.topk(k).indices
 
@@ -106,10 +107,9 @@ def _top_p(scores: Tensor, p: float) -> Tensor:
     if p >= 1:
         return scores
     mass = (torch.exp(scores - scores[:, :1]) * 2.0**_WEIGHT_BITS).long()
-    before = mass.cumsum(-1) - mass
-    dropped = before.double() >= p * mass.sum(-1, keepdim=True).double()
-    dropped[:, 0] = False
-    return scores.masked_fill(dropped, -torch.inf)
+    upto = mass.cumsum(-1)
+    kept = (upto[:, -1:].double() * p).clamp_(min=1.0)  # at least the best, before which there is nothing
+    return scores.masked_fill((upto - mass).double() >= kept, -torch.inf)
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any
+from typing import Any, BinaryIO
 
 import typer
 
@@ -192,12 +192,17 @@ def figures(turn: Turn) -> str:
 def read_text(path: str | Path) -> str:
     """A UTF-8 text file, or standard input for "-". Raises InputError for what is not text, or too much of it."""
     with open_input(path) as file:
-        content = file.read(MOST_TEXT + 1)
+        return text_in(file, display_name(path))
+
+
+def text_in(file: BinaryIO, name: str) -> str:
+    """The same of an open file."""
+    content = file.read(MOST_TEXT + 1)
     if len(content) > MOST_TEXT:
-        raise InputError(f"{display_name(path)}: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
+        raise InputError(f"{name}: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
     text = as_text(content)
     if text is None:
-        raise InputError(f"{display_name(path)}: not text in UTF-8; convert it: iconv -t UTF-8 FILE")
+        raise InputError(f"{name}: not text in UTF-8; convert it: iconv -t UTF-8 FILE")
     return text
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +20,17 @@ from gemma_cli.subtitles import Layout, lay_out
 from gemma_cli.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
-TEMPLATE = "{parent}/{stem}.{format}"
 FIELDS = ("parent", "stem", "name", "format")
 SUBTITLES = ("srt", "vtt")
 OF_ONE_FILE = ("srt", "vtt", "tsv", "json")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How files are named where no template is given; more: what a template may hold beside FIELDS, and its value."""
+
+    template: str = "{parent}/{stem}.{format}"
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class TranscriptOptions:
             "--format",
             "-f",
             metavar="|".join(transcript.WRITERS),
-            help="Form of the transcript; with -o as many as you like. Default: txt.",
+            help="Form of what is said; with -o as many as you like. Default: txt.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -51,7 +58,7 @@ class TranscriptOptions:
         typer.Option(
             "--output-template",
             metavar="PATH",
-            help=f"Names of the files, made of {', '.join(f'{{{field}}}' for field in FIELDS)}. Default: {TEMPLATE}",
+            help=f"Names of the files, of {', '.join(f'{{{name}}}' for name in FIELDS)}. Default: {Naming.template}",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -104,16 +111,20 @@ class TranscriptOptions:
         write_together({path: self.pieces(segments, form) for form, path in paths.items()})
 
     def plan(self, files: Sequence[Named], formats: Sequence[str]) -> dict[Named, dict[str, Path]]:
-        """The files to write for each recording, by format: none where all are there and left alone.
+        """The same of recordings that all get the same formats."""
+        return self.plan_each(dict.fromkeys(files, formats), Naming())
 
-        Raises UsageError where two recordings would get one name, or a file exists and nothing was said of that.
+    def plan_each(self, wanted: Mapping[Named, Sequence[str]], naming: Naming) -> dict[Named, dict[str, Path]]:
+        """The files to write for each input, by format: none where all are there and left alone.
+
+        Raises UsageError where two inputs would get one name, or a file exists and nothing was said of that.
         """
-        template = self.template or TEMPLATE
-        _check_template(template)
+        template = self.template or naming.template
+        _check_template(template, (*FIELDS, *naming.more))
         taken: dict[Path, str] = {}
         planned: dict[Named, dict[str, Path]] = {}
-        for file in files:
-            paths = {form: Path(self.folder or "") / _filled(template, file, form) for form in formats}
+        for file, formats in wanted.items():
+            paths = {form: Path(self.folder or "") / _filled(template, file, form, naming.more) for form in formats}
             for path in paths.values():
                 if path in taken:
                     raise UsageError(f"{taken[path]} and {file.path} would both be {path}; see --output-template")
@@ -137,17 +148,18 @@ def _check_stdout(formats: Sequence[str], files: int) -> None:
         )
 
 
-def _check_template(template: str) -> None:
+def _check_template(template: str, fields: Sequence[str]) -> None:
     try:
-        used = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+        used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError:
         used = [""]
-    unknown = [field for field in used if field not in FIELDS]
+    unknown = [name for name in used if name not in fields]
     if unknown:
-        known = ", ".join(f"{{{field}}}" for field in FIELDS)
+        known = ", ".join(f"{{{name}}}" for name in fields)
         raise UsageError(f"--output-template {template}: {{{unknown[0]}}} means nothing; there are {known}")
 
 
-def _filled(template: str, file: Named, form: str) -> str:
+def _filled(template: str, file: Named, form: str, more: Mapping[str, str]) -> str:
     name = file.relative
-    return template.format(parent=name.parent, stem=name.stem, name=name.name, format=form).removeprefix("./")
+    filled = template.format(parent=name.parent, stem=name.stem, name=name.name, format=form, **more)
+    return filled.removeprefix("./")

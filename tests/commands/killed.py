@@ -3,15 +3,16 @@
     python -m tests.commands.killed --kills 50
 
 Recordings of spoken numbers (tests.commands.long_recording) are transcribed once to the end. Then `gemma transcribe` is
-started again and again and killed with SIGKILL after a time drawn from as long as a whole run takes; one that comes to
-its end before that is compared to the byte and begun anew. What the journal held when it was killed must be what the
-next run says it goes on from, and no piece may be in it twice.
+started again and again and killed with SIGKILL: once as many pieces are finished as a random draw says, and a random
+time later. One that comes to its end before that is compared to the byte and begun anew. What the journal held when it
+was killed must be what the next run says it goes on from, and no piece may be in it twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import re
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +35,7 @@ class Victim:
 
     folder: Path
     options: list[str]
-    seconds: float = 0.0
+    pieces: int = 0
     kept: int = 0
     kills: list[int] = field(default_factory=list)
     ends: int = 0
@@ -50,16 +52,17 @@ class Victim:
         )
 
     def whole(self) -> None:
-        began = time.monotonic()
         _, said = (process := self.begin("whole")).communicate()
         assert process.returncode == 0, said
-        self.seconds = time.monotonic() - began
 
-    def run(self, limit: float | None) -> None:
-        """Until it is done or, after so many seconds, dead."""
+    def run(self, pieces: float, seconds: float) -> None:
+        """Until so many pieces are finished and so much time has passed, or it is done."""
         process = self.begin("parts")
+        said = ""
+        while process.poll() is None and len(self.journal()) < pieces:
+            time.sleep(0.02)
         try:
-            _, said = process.communicate(timeout=limit)
+            _, said = process.communicate(timeout=None if math.isinf(seconds) else seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             _, said = process.communicate()
@@ -101,11 +104,10 @@ class Victim:
 
     def journal(self) -> list[str]:
         """The digests of the finished pieces; a line that the kill cut off is none."""
-        lines = [
-            line
-            for path in self.folder.rglob("unfinished/*.jsonl")
-            for line in path.read_text().splitlines(keepends=True)
-        ]
+        lines: list[str] = []
+        for path in self.folder.rglob("unfinished/*.jsonl"):
+            with suppress(FileNotFoundError):  # the run has just come to its end
+                lines += path.read_text().splitlines(keepends=True)
         return [json.loads(line)["digest"] for line in lines if line.endswith("\n")]
 
 
@@ -124,18 +126,19 @@ def main() -> int:
         for seed, victim in enumerate(victims):
             victim.folder.mkdir()
             said = make(victim.folder, chosen.minutes, seed)
+            victim.pieces = len(said)
             victim.whole()
-            print(f"recording {seed}: {len(said)} numbers, {victim.seconds:.1f} s", flush=True)
+            print(f"recording {seed}: {len(said)} numbers", flush=True)
         kills = 0
         while kills < chosen.kills:
             victim = victims[kills % len(victims)]
-            victim.run(rng.uniform(0, victim.seconds))
+            victim.run(rng.uniform(victim.kept, victim.pieces), rng.uniform(0, 2))
             kills = sum(len(victim.kills) for victim in victims)
             print(
                 f"{kills} kills; pieces finished {[v.kills for v in victims]}, whole runs {[v.ends for v in victims]}"
             )
         for victim in victims:
-            victim.run(None)
+            victim.run(math.inf, math.inf)
             print(
                 f"killed with {victim.kills} pieces finished; {victim.ends} whole runs, equal to the byte", flush=True
             )

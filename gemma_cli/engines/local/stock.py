@@ -174,14 +174,16 @@ def _synthetic(engine: LocalEngine, name: str) -> tuple[Any, Any | None]:
         tables["model.embed_tokens_per_layer.weight"] = engine.target.per_layer.table
     device, dtype = engine.target.device, engine.target.dtype
     target = Gemma4UnifiedForCausalLM if unified else Gemma4ForCausalLM
-    model = _filled(target, target_config(name), tables, device, dtype)
+    model = filled(target, target_config(name), tables, device, dtype)
     if engine.drafter is None:
         return model, None
     drafter = Gemma4UnifiedAssistantForCausalLM if unified else Gemma4AssistantForCausalLM
-    return model, _filled(drafter, drafter_config(name), {}, device, dtype)
+    return model, filled(drafter, drafter_config(name), {}, device, dtype)
 
 
-def _filled(kind: Any, config: Any, tables: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> Any:
+def filled(
+    kind: Any, config: dict[str, Any], tables: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+) -> Any:
     """A model that takes `tables` as they are and random numbers for the rest; its empty weights are never touched,
     so they cost no memory."""
     from transformers.initialization import no_init_weights
@@ -190,7 +192,7 @@ def _filled(kind: Any, config: Any, tables: dict[str, Tensor], device: torch.dev
     torch.set_default_dtype(dtype)
     try:
         with no_init_weights():
-            model = kind(config)
+            model = kind(kind.config_class(**config))
     finally:
         torch.set_default_dtype(before)
     source = RandomWeights(device, dtype)

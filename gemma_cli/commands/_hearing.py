@@ -51,9 +51,48 @@ class Heard:
     resumed: bool = False
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a piece stands in its recording, in seconds; overlaps: the next one begins before it ends."""
+
+    start: float
+    end: float
+    overlaps: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The reply to a piece; resumed: it was decoded by an earlier run."""
+
+    place: Place
+    turn: Turn
+    resumed: bool = False
+
+
 def hear(task: Task, recording: Spoken, journal: Journal) -> Iterator[Heard]:
-    """Every piece in order, as it comes."""
-    return _warned(_joined(_decoded(task, recording, journal)), recording.name)
+    """Every piece in order, as it comes, and none before it is needed."""
+    return understood(task, recording.name, _answers(task, recording, journal))
+
+
+def understood(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Heard]:
+    """What the replies to the pieces of a recording, in order, say was said in it."""
+    return _warned(_joined(_read(task, name, answers)), name)
+
+
+def request_of(task: Task, piece: Piece) -> Request:
+    """What is asked about a piece: greedily. The text goes before the sound, as Gemma 4's card says."""
+    limit = math.ceil(TOKENS_PER_SECOND * len(piece.audio.samples) / SAMPLE_RATE) + 64
+    return Request(ask(task.instruction, piece.audio), replace(GREEDY, max_tokens=limit), task.drafting)
+
+
+def again(request: Request) -> Request:
+    """The same by sampling, where the reply ran into a loop."""
+    return replace(request, sampling=replace(ESCAPE, max_tokens=request.sampling.max_tokens))
+
+
+def loops(turn: Turn) -> bool:
+    """Whether a reply repeats itself, or never ends."""
+    return turn.finish_reason == "length" or loop(turn.text) is not None
 
 
 def together(turns: list[Turn]) -> Turn:
@@ -73,31 +112,31 @@ def together(turns: list[Turn]) -> Turn:
     )
 
 
-def _decoded(task: Task, recording: Spoken, journal: Journal) -> Iterator[Heard]:
+def _answers(task: Task, recording: Spoken, journal: Journal) -> Iterator[Answer]:
     for piece in recording.pieces():
         finished = journal.find(piece.audio.digest)
         turn = finished or _decode(task, piece)
         if not finished:
             journal.add(piece.audio.digest, turn)
-        texts = tuple(without_loops(text).strip() for text in task.read(turn.text))
-        if turn.finish_reason == "length":
-            notice(f"{recording.name}: the reply to what is said at {piece.start:.0f} s does not end; do not trust it")
-        yield Heard(piece.start, piece.end, texts, turn, piece.overlaps, resumed=finished is not None)
+        yield Answer(Place(piece.start, piece.end, piece.overlaps), turn, resumed=finished is not None)
 
 
 def _decode(task: Task, piece: Piece) -> Turn:
-    """The reply to a piece, greedy; sampled if that loops. The text goes before the sound, as Gemma 4's card says."""
-    limit = math.ceil(TOKENS_PER_SECOND * len(piece.audio.samples) / SAMPLE_RATE) + 64
-    request = Request(ask(task.instruction, piece.audio), replace(GREEDY, max_tokens=limit), task.drafting)
+    request = request_of(task, piece)
     turn = listen(task.engine(), request)
-    if not _loops(turn):
+    if not loops(turn):
         return turn
-    other = listen(task.engine(), replace(request, sampling=replace(ESCAPE, max_tokens=limit)))
-    return turn if _loops(other) else other
+    other = listen(task.engine(), again(request))
+    return turn if loops(other) else other
 
 
-def _loops(turn: Turn) -> bool:
-    return turn.finish_reason == "length" or loop(turn.text) is not None
+def _read(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Heard]:
+    for answer in answers:
+        place, turn = answer.place, answer.turn
+        texts = tuple(without_loops(text).strip() for text in task.read(turn.text))
+        if turn.finish_reason == "length":
+            notice(f"{name}: the reply to what is said at {place.start:.0f} s does not end; do not trust it")
+        yield Heard(place.start, place.end, texts, turn, place.overlaps, answer.resumed)
 
 
 def _joined(heard: Iterator[Heard]) -> Iterator[Heard]:

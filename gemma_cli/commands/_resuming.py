@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from gemma_cli.commands._ahead import Opening
 from gemma_cli.commands._common import notice
 from gemma_cli.commands._hearing import Task
-from gemma_cli.commands._recording import Recording
-from gemma_cli.media.audio import MAX_SECONDS
+from gemma_cli.commands._recording import Recording, survey
+from gemma_cli.media.audio import MAX_SECONDS, WHOLE, Part
 from gemma_cli.options import EngineOptions, OutputOptions
 from gemma_cli.store.checkpoints import resolve
 from gemma_cli.store.resume import Journal, fingerprint
@@ -34,6 +35,20 @@ def journal(task: Task, recording: Recording, options: EngineOptions, output: Ou
         kept.finish()
     finally:
         kept.close()
+
+
+def kept(task: Task, path: str, options: EngineOptions, output: OutputOptions, part: Part = WHOLE) -> Opening:
+    """How to open that part of a recording, with its journal."""
+
+    @contextmanager
+    def opening(quiet: bool) -> Iterator[tuple[Recording, Journal]]:
+        with (
+            survey(path, part, output.quiet or quiet) as recording,
+            journal(task, recording, options, output) as finished,
+        ):
+            yield recording, finished
+
+    return opening
 
 
 def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, object]:

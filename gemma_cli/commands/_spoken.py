@@ -9,12 +9,13 @@ from functools import cache
 from typing import Literal
 
 from gemma_cli import transcript
+from gemma_cli.commands._ahead import Ahead
 from gemma_cli.commands._common import figures, notice, start
-from gemma_cli.commands._hearing import Heard, Task, hear, together
+from gemma_cli.commands._hearing import Heard, Task, together, understood
 from gemma_cli.commands._outputs import SUBTITLES
 from gemma_cli.commands._progress import progress, watched
-from gemma_cli.commands._recording import Recording, survey
-from gemma_cli.commands._resuming import journal
+from gemma_cli.commands._recording import Recording
+from gemma_cli.commands._resuming import kept
 from gemma_cli.engines import Engine
 from gemma_cli.events import Turn
 from gemma_cli.options import EngineOptions, OutputOptions
@@ -64,9 +65,9 @@ def translate_speech(file: str, speech: Speech, options: EngineOptions, output: 
     task = Task(model, speech.prompt, options.drafting(), lambda reply: parse(reply, speech.target))
     turns: list[Turn] = []
     visible = not output.quiet and not sys.stdout.isatty()
-    with survey(file) as recording:
-        with journal(task, recording, options, output) as kept, progress(recording, "", visible) as told:
-            segments = _segments(watched(hear(task, recording, kept), told), turns)
+    with Ahead(task, [kept(task, file, options, output)]) as ahead, ahead.following() as (recording, answers):
+        with progress(recording, "", visible) as told:
+            segments = _segments(watched(understood(task, recording.name, answers), told), turns)
             if output.as_json:
                 _print_object(list(segments), turns, recording, speech, model(), options.draft_tokens)
             else:

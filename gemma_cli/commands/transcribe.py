@@ -12,13 +12,14 @@ from typing import Annotated
 import typer
 
 from gemma_cli import transcript
+from gemma_cli.commands._ahead import Ahead
 from gemma_cli.commands._common import Batch, figures, heading, notice, start
-from gemma_cli.commands._hearing import Heard, Task, hear, together
+from gemma_cli.commands._hearing import Answer, Heard, Task, together, understood
 from gemma_cli.commands._outputs import TranscriptOptions
 from gemma_cli.commands._parts import PartOptions
 from gemma_cli.commands._progress import progress, watched
-from gemma_cli.commands._recording import Recording, survey
-from gemma_cli.commands._resuming import journal
+from gemma_cli.commands._recording import Recording
+from gemma_cli.commands._resuming import kept
 from gemma_cli.commands._segments import segments_of
 from gemma_cli.engines import Engine
 from gemma_cli.errors import UsageError
@@ -133,18 +134,19 @@ def _hear_files(
     inputs = sound_files(files)
     formats = written.checked(len(inputs), output.as_json)
     planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
+    wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
+    openings = [kept(task, file.path, engine, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
-    for number, (file, paths) in enumerate(planned.items(), 1):
-        if paths is not None and not paths:
-            continue
-        place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
-        with batch.one(), survey(file.path, part, output.quiet) as recording:
-            job = _Job(task, recording, language, engine, output, written, place)
-            turns = job.write_files(paths) if paths else job.print(formats[0], len(inputs))
-            if not turns and not output.quiet:
-                notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
-            if output.stats:
-                notice(figures(together(turns)))
+    with Ahead(task, openings) as ahead:
+        for number, _, paths in wanted:
+            place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
+            with batch.one(), ahead.following() as (recording, answers):
+                job = _Job(task, recording, language, engine, output, written, place)
+                turns = job.write_files(answers, paths) if paths else job.print(answers, formats[0], len(inputs))
+                if not turns and not output.quiet:
+                    notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
+                if output.stats:
+                    notice(figures(together(turns)))
     batch.finish()
 
 
@@ -160,24 +162,20 @@ class _Job:
     written: TranscriptOptions
     place: str
 
-    def write_files(self, paths: dict[str, Path]) -> list[Turn]:
+    def write_files(self, answers: Iterator[Answer], paths: dict[str, Path]) -> list[Turn]:
         """The transcript into files, once it is whole; with its turns."""
-        with journal(self.task, self.recording, self.engine, self.output) as kept:
-            with progress(self.recording, self.place, not self.output.quiet) as told:
-                segments, turns = _gathered(watched(hear(self.task, self.recording, kept), told))
-            self.written.write(segments, paths)
+        with progress(self.recording, self.place, not self.output.quiet) as told:
+            segments, turns = _gathered(watched(understood(self.task, self.recording.name, answers), told))
+        self.written.write(segments, paths)
         if not self.output.quiet:
             notice(f"wrote {', '.join(map(str, paths.values()))}")
         return turns
 
-    def print(self, form: str, files: int) -> list[Turn]:
+    def print(self, answers: Iterator[Answer], form: str, files: int) -> list[Turn]:
         """The transcript to stdout, as it grows where its form allows; with its turns."""
         visible = not self.output.quiet and not sys.stdout.isatty()
-        with (
-            journal(self.task, self.recording, self.engine, self.output) as kept,
-            progress(self.recording, self.place, visible) as told,
-        ):
-            heard = watched(hear(self.task, self.recording, kept), told)
+        with progress(self.recording, self.place, visible) as told:
+            heard = watched(understood(self.task, self.recording.name, answers), told)
             if self.output.as_json:
                 return self._print_object(heard)
             turns: list[Turn] = []

@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gemma_cli.commands._common import (
-    MOST_TEXT,
-    complete,
-    draw,
-    notice,
-    read_text,
-    rendered,
-    rendered_with_thoughts,
-    start,
-    verbatim,
-)
+from gemma_cli.commands._answers import AnswerOptions, Form, Held, errors_told, form, held
+from gemma_cli.commands._common import MOST_TEXT, complete, draw, notice, read_text, start
 from gemma_cli.commands._tools import ToolOptions, desk, opened
 from gemma_cli.conversation import Conversation
 from gemma_cli.engines import Engine
 from gemma_cli.errors import InputError, UsageError
-from gemma_cli.events import Turn, collect
+from gemma_cli.events import Turn
 from gemma_cli.messages import Drafting, Part, Sampling, Text, ToolResponse
 from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
 from gemma_cli.tools import Toolbox
@@ -41,6 +32,7 @@ EXAMPLES = examples(
     'gemma chat --image chart.png "Which year was the best?"',
     "gemma chat --image chart.png --audio question.wav",
     'gemma chat -f notes.md -f plan.md "What is missing?" --json',
+    'gemma chat -f mail.txt "Who writes, and when?" --schema who-and-when.json',
     "gemma chat 'What is 123 + 456?' --tool tools.py:add --allow-tool add",
     'gemma chat --continue "And in German?"',
     "gemma chat --session holiday",
@@ -48,7 +40,6 @@ EXAMPLES = examples(
 
 CHATS = "Chats"
 
-SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
 SHOWN: dict[bool | None, Literal["folded", "full", "hidden"]] = {None: "folded", True: "full", False: "hidden"}
 
 app = typer.Typer(add_completion=False)
@@ -61,6 +52,7 @@ def chat(
     sampling: SamplingOptions,
     output: OutputOptions,
     tools: ToolOptions,
+    answers: AnswerOptions,
     prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Ask this once; without it, talk.")] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="FILE", help="A picture; repeatable.")] = None,
     audio: Annotated[
@@ -96,38 +88,39 @@ def chat(
     ] = True,
 ) -> None:
     """Talk with the model. With a PROMPT or with piped text it answers once."""
-    attached = list(attachments(image or (), file or (), audio or ()))
     piped = read_piped()
-    question = "\n\n".join(text for text in (piped, prompt) if text)
     once = prompt is not None or piped is not None
-    if once and not question and not attached:
-        raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
-    if output.as_json and not once:
-        raise UsageError("--json prints one answer: give a PROMPT or pipe text in")
-    from gemma_cli.commands._keeping import kept
+    answers.check(output, once)
+    with errors_told(answers), opened(tools, output) as box:
+        attached = list(attachments(image or (), file or (), audio or ()))
+        question = "\n\n".join(text for text in (piped, prompt) if text)
+        if once and not question and not attached:
+            raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
+        from gemma_cli.commands._keeping import kept
 
-    keeping = kept(go_on, session, save, begin=not once)
-    conversation = keeping.conversation.instructed(system) if system else keeping.conversation
-    for part in attached:
-        conversation = conversation.staging(part)
-    chosen, drafting = sampling.sampling(think), engine.drafting()
-    with opened(tools, output) as box:
+        keeping = kept(go_on, session, save, begin=not once)
+        conversation = keeping.conversation.instructed(system) if system else keeping.conversation
+        for part in attached:
+            conversation = conversation.staging(part)
         conversation = replace(conversation, tools=box.declarations)
+        chosen, drafting, holding = sampling.sampling(think), engine.drafting(), held(answers)
         if not once:
-            converse(engine, output, keeping, conversation, chosen, drafting, think, show_thinking, box)
+            converse(engine, output, keeping, conversation, chosen, drafting, think, show_thinking, holding, box)
             return
+        told = form(answers, output, show_thinking, chosen.seed)
         model = start(engine, output)
-        show = collect if output.as_json else SHOWS[show_thinking]
+        told.begin(model.info)
+        drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
 
         def reply(asked: Conversation) -> Turn:
-            return draw(model, asked.request(chosen, drafting, think), replace(output, as_json=False), show)
+            return draw(model, holding(asked.request(chosen, drafting, think)), drawn, told.show)
 
         said = answer(
-            model, keeping, conversation.saying(question), reply, chosen, desk(box, model.info.context, output)
+            model, keeping, conversation.saying(question), reply, chosen, desk(box, model.info.context, output), told
         )
-        if output.as_json:
-            json.write(json.exchange_object(*said, model.info, drafting.draft_tokens), sys.stdout)
-        complete(said[0][-1])
+        told.end(json.exchange_object(*said, model.info, drafting.draft_tokens))
+    complete(said[0][-1])
+    holding.complete(said[0][-1])
 
 
 def answer(
@@ -137,6 +130,7 @@ def answer(
     reply: Callable[[Conversation], Turn],
     chosen: Sampling,
     desk: Desk,
+    told: Form,
 ) -> tuple[list[Turn], list[ToolResponse]]:
     """The replies to one question and what tools answered between them, kept if they belong to a chat."""
     context = model.info.context
@@ -156,7 +150,10 @@ def answer(
         if turn:
             turns.append(turn)
         else:
-            responses += conversation.entries[-1].message.tool_responses
+            answered = conversation.entries[-1].message.tool_responses
+            responses += answered
+            for response in answered:
+                told.responded(response)
         keep(keeping, conversation)
     return turns, responses
 
@@ -178,6 +175,7 @@ def converse(
     drafting: Drafting,
     think: bool,
     show_thinking: bool | None,
+    holding: Held,
     box: Toolbox,
 ) -> None:
     """Message after message, until the user leaves."""
@@ -186,7 +184,7 @@ def converse(
 
     on_terminal = sys.stdout.isatty()
     thoughts = SHOWN[show_thinking] if on_terminal else "hidden"
-    settings = Settings(chosen, drafting, think, thoughts, raw=not on_terminal)
+    settings = Settings(chosen, drafting, think, thoughts, raw=not on_terminal, thinking_budget=holding.thinking_budget)
     talk(engine, output, keeping, conversation, settings, box)
 
 

@@ -1,4 +1,4 @@
-"""What `--json` prints: one object a line, with the fields every command shares.
+"""What `--json` and `--stream-json` print: one object a line, with the fields every command shares.
 
 A field that does not apply is null, never 0: no drafter, no thoughts, a turn cut off before its figures came.
 """
@@ -11,7 +11,8 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from gemma_cli.engines import EngineInfo
-from gemma_cli.events import Event, Speculation, Turn
+from gemma_cli.errors import GemmaError
+from gemma_cli.events import Delta, Done, Event, Round, Speculation, ToolCalled, Turn
 from gemma_cli.messages import ToolResponse
 from gemma_cli.transcript import Segment
 from gemma_cli.views.drawing import fold
@@ -29,6 +30,55 @@ def write(fields: Mapping[str, Any], out: TextIO) -> None:
     """One object on one line; characters that could drive a terminal are escaped."""
     out.write(safe_json(json.dumps(fields, ensure_ascii=False, allow_nan=False)) + "\n")
     out.flush()
+
+
+def stream(events: Iterable[Event], out: TextIO) -> Turn:
+    """Write each event as it passes, flushed, and fold them. Raises BrokenPipeError when `out` is closed.
+
+    Done is not written: the figures of all replies to a question are told together, when the last has come.
+    """
+
+    def tell(event: Event) -> None:
+        if fields := event_object(event):
+            write(fields, out)
+
+    return fold(events, tell)
+
+
+def event_object(event: Event) -> dict[str, Any] | None:
+    """One line of `--stream-json`; None for Done."""
+    match event:
+        case Delta(channel, text):
+            return {"type": "delta", "channel": channel, "text": text}
+        case Round(drafted, accepted, source):
+            return {"type": "round", "drafted": drafted, "accepted": accepted, "source": source}
+        case ToolCalled(call):
+            return {"type": "tool_call", "name": call.name, "arguments": dict(call.arguments)}
+        case Done():
+            return None
+
+
+def start_event(info: EngineInfo, seed: int) -> dict[str, Any]:
+    """The first line of `--stream-json`: who answers, and the seed that gives the same text again."""
+    return {
+        "type": "start",
+        "model": info.model,
+        "assistant": info.assistant,
+        "device": info.device,
+        "dtype": info.dtype,
+        "context": info.context,
+        "seed": seed,
+    }
+
+
+def response_event(response: ToolResponse) -> dict[str, Any]:
+    """What a tool answered the model."""
+    return {"type": "tool_response", "name": response.name, "response": response.response}
+
+
+def error_event(error: GemmaError) -> dict[str, Any]:
+    """The last line of a run that failed."""
+    return {"type": "error", "message": str(error), "exit_code": error.exit_code}
 
 
 def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from gemma_cli.views.drawing import fold
 from gemma_cli.views.sanitize import safe
 
 
-def show(events: Iterable[Event], out: TextIO, err: TextIO) -> Turn:
-    """Write each delta and flush it; end each stream with a newline. Raises BrokenPipeError when one is closed."""
-    answer, thoughts = Lines(out.write), Lines(err.write)
+def show(events: Iterable[Event], out: TextIO, err: TextIO, clean: Callable[[str], str] = safe) -> Turn:
+    """Write each delta and flush it; end each stream with a newline. Raises BrokenPipeError when one is closed.
+
+    clean: makes the answer safe; safe_json where it is JSON, whose values stay what they are then.
+    """
+    answer, thoughts = Lines(out.write, clean), Lines(err.write)
 
     def draw(event: Event) -> None:
         match event:
@@ -35,12 +38,12 @@ def show(events: Iterable[Event], out: TextIO, err: TextIO) -> Turn:
 class Lines:
     """Writes model text, made safe, and knows whether it stands in the middle of a line."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
-        self._write = write
+    def __init__(self, write: Callable[[str], object], clean: Callable[[str], str] = safe) -> None:
+        self._write, self._clean = write, clean
         self._open = False
 
     def write(self, text: str) -> None:
-        if text := safe(text):
+        if text := self._clean(text):
             self._write(text)
             self._open = not text.endswith("\n")
 

@@ -165,6 +165,7 @@ class Chat:
         """The reply, drawn as it comes. What was said before the program is ended, or its terminal goes, is kept."""
         settings = self.settings
         request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
+        request = replace(request, thinking_budget=settings.thinking_budget)
         said: list[Event] = []
         try:
             with Cancellation() as cancellation, closing(self.engine.stream(request)) as events:

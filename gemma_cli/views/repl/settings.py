@@ -17,13 +17,17 @@ THOUGHT_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Settings:
-    """thinking: the model thinks first; thoughts: how much of that is shown; raw: markdown is shown as written."""
+    """thinking: the model thinks first; thoughts: how much of that is shown; raw: markdown is shown as written.
+
+    thinking_budget: tokens of thought at most; None: no limit.
+    """
 
     sampling: Sampling
     drafting: Drafting
     thinking: bool = False
     thoughts: Literal["folded", "full", "hidden"] = "folded"
     raw: bool = False
+    thinking_budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ KNOBS = {
     "top-k": _sampling("top_k", True, 0, 1 << 18, "0: no limit"),
     "seed": _sampling("seed", True, 0, 2**32 - 1, "the same seed gives the same text"),
     "max-tokens": _sampling("max_tokens", True, 1, 1 << 18, "the longest reply"),
+    "thinking-budget": Knob(
+        lambda settings: settings.thinking_budget or 0,
+        lambda settings, value: replace(settings, thinking_budget=int(value) or None),
+        True,
+        0,
+        1 << 18,
+        "with /think on: tokens of thought at most; 0: no limit",
+    ),
     "draft-tokens": Knob(
         lambda settings: settings.drafting.draft_tokens,
         lambda settings, value: replace(settings, drafting=Drafting(int(value))),

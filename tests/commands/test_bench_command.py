@@ -1,0 +1,105 @@
+"""`gemma bench` on a scripted engine: what its options make of the arms and files, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gemma_cli.cli import run
+from gemma_cli.commands import _common, bench
+from gemma_cli.engines import EngineSpec
+from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
+from tests.cli.command import Gemma, Outcome
+
+WORDS = " ".join(f"word{i}" for i in range(60))
+
+
+@pytest.fixture
+def specs(monkeypatch: pytest.MonkeyPatch) -> list[EngineSpec]:
+    """What the command asks for: it gets a drafter that is right twice a round, and a peer that never is."""
+    asked: list[EngineSpec] = []
+
+    def open_engine(spec: EngineSpec) -> ScriptedEngine:
+        asked.append(spec)
+        info = replace(INFO, assistant="guess", synthetic_acceptance=spec.synthetic_acceptance)
+        return ScriptedEngine([Reply(WORDS)], accepted=[2], info=info)
+
+    peer = ScriptedEngine([Reply(WORDS)], info=replace(INFO, model="transformers 9.9"))
+    monkeypatch.setattr(_common, "open_engine", open_engine)
+    monkeypatch.setattr(bench, "open_stock", lambda engine: peer)
+    monkeypatch.setenv("GEMMA_MODEL", "pocket")
+    return asked
+
+
+@pytest.fixture
+def gemma(
+    specs: list[EngineSpec], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Gemma:
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> Outcome:
+        code = run(["bench", "--runs", "1", "--max-tokens", "20", *map(str, arguments)])
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return command
+
+
+def test_a_sweep_against_a_peer_with_samples(gemma: Gemma, tmp_path: Path) -> None:
+    outcome = gemma("--sweep", "4,0,2", "--against", "transformers", "--samples", "s.jsonl", "--prompt", "go", "--json")
+    found = json.loads(outcome.out)
+    assert [arm["draft_tokens"] for arm in found["arms"]] == [0, 2, 4]
+    assert [arm["draft_tokens"] for arm in found["peer"]["arms"]] == [0, 2, 4]
+    assert found["peer"]["name"] == "transformers 9.9"
+    assert set(found["ratio_to_peer"]) == {"plain", "speculative", "speculative_to_plain"}
+    samples = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert len(samples) == 2 * 6  # a warm-up and a run of six arms
+    assert {entry["completion_tokens"] for entry in samples} == {20}
+
+
+def test_contexts_become_categories(gemma: Gemma) -> None:
+    found = json.loads(gemma("--context", "100,300", "--prompt", "go", "--json", "-q").out)
+    lengths = {entry["name"]: entry["arms"][0]["prompt_tokens"] for entry in found["categories"]}
+    assert set(lengths) == {"100 tokens", "300 tokens"}
+    assert lengths["100 tokens"] <= 100 < lengths["300 tokens"] <= 300
+
+
+def test_a_made_up_acceptance_reaches_the_engine_and_every_heading(gemma: Gemma, specs: list[EngineSpec]) -> None:
+    outcome = gemma("--synthetic-acceptance", "0.8", "--prompt", "go")
+    assert [spec.synthetic_acceptance for spec in specs] == [0.8]
+    assert outcome.out.count("synthetic acceptance 0.8") == 2  # two tables
+
+
+def test_curves_are_drawn_in_the_terminal(gemma: Gemma) -> None:
+    out = gemma("--sweep", "0,1,2", "--prompt", "go").out
+    assert "tokens/s over draft tokens: scripted, cpu, float32" in out
+    assert "█" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--sweep 1,x", ["--sweep 1,x", "0 to 16"]),
+        ("--sweep 17", ["--sweep 17", "0 to 16"]),
+        ("--sweep ,", ["--sweep", "commas"]),
+        ("--sweep 1,2 --draft-tokens 3", ["--draft-tokens"]),
+        ("--context 0", ["--context 0"]),
+        ("--context 9000", ["--context 9000", "8192"]),
+        ("--samples there/s.jsonl", ["there/s.jsonl", "folder"]),
+        ("--samples old.jsonl", ["old.jsonl", "exists"]),
+        ("--plot curve.svg", ["curve.svg", ".png"]),
+        ("--against llama", ["llama", "transformers"]),
+    ],
+)
+def test_refusals_are_one_line_and_come_before_measuring(
+    gemma: Gemma, tmp_path: Path, arguments: str, words: list[str]
+) -> None:
+    (tmp_path / "old.jsonl").write_text("mine\n")
+    outcome = gemma(*arguments.split())
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert all(word in outcome.err for word in words), outcome.err
+    assert (tmp_path / "old.jsonl").read_text() == "mine\n"

@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
-from gemma_cli.engines import Dtype, EngineSpec
+from gemma_cli.engines import Dtype, EngineSpec, Quantization
 from gemma_cli.errors import UsageError
 from gemma_cli.messages import Drafting, Sampling
 
@@ -121,6 +121,15 @@ class EngineOptions:
             "--dtype", envvar="GEMMA_DTYPE", help="Of weights and activations. Default: auto.", rich_help_panel=MODEL
         ),
     ] = None
+    quantize: Annotated[
+        Quantization | None,
+        typer.Option(
+            "--quantize",
+            envvar="GEMMA_QUANTIZE",
+            help="Keep weights in fewer bits: smaller, faster, a little less exact. Default: as stored.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     drafts: DraftTokens = None
 
     @property
@@ -141,6 +150,7 @@ class EngineOptions:
             assistant=self.assistant,
             device=self.device or config.device or EngineSpec.device,
             dtype=self.dtype or cast("Dtype | None", config.dtype) or EngineSpec.dtype,  # load_config checks it
+            quantize=self.quantize or cast("Quantization | None", config.quantize),
         )
 
     def drafting(self) -> Drafting:

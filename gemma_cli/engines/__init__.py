@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gemma_cli.engines.local.engine import LocalEngine
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+Quantization = Literal["int8", "int4"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class EngineSpec:
 
     model: an alias, hub id or folder; None chooses (see store.checkpoints). assistant: a hub id or folder, "off" for
     none, None for the drafter that belongs to the model. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    quantize: keep the weights of products in so many bits (docs/quantization.md); None: as they are stored.
     synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
     """
 
@@ -34,6 +36,7 @@ class EngineSpec:
     assistant: str | None = None
     device: str = "auto"
     dtype: Dtype = "auto"
+    quantize: Quantization | None = None
     synthetic_acceptance: float | None = None
 
 
@@ -43,7 +46,7 @@ class EngineInfo:
 
     exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
-    are accepted by the throw of a coin.
+    are accepted by the throw of a coin. quantize: as EngineSpec.quantize.
     """
 
     model: str
@@ -56,6 +59,7 @@ class EngineInfo:
     exact: bool | None = None
     notice: str | None = None
     synthetic_acceptance: float | None = None
+    quantize: Quantization | None = None
 
 
 Answered = tuple[int, Event | InputError]

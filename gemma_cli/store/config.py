@@ -10,7 +10,7 @@ from pathlib import Path
 from gemma_cli.errors import UsageError
 from gemma_cli.store.paths import config_file
 
-_DTYPES = ("auto", "float32", "bfloat16")
+_NAMES = {"dtype": ("auto", "float32", "bfloat16"), "quantize": ("int8", "int4")}
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Config:
     assistant: str | None = None
     device: str | None = None
     dtype: str | None = None
+    quantize: str | None = None
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -50,5 +51,5 @@ def _check(path: Path, key: str, value: object) -> None:
         raise UsageError(f"{path}: unknown key {key!r}; {hint}")
     if not isinstance(value, str) or not value:
         raise UsageError(f'{path}: {key} must be text in quotes, as in {key} = "..."')
-    if key == "dtype" and value not in _DTYPES:
-        raise UsageError(f"{path}: unknown dtype {value!r}; {', '.join(_DTYPES)} are known")
+    if key in _NAMES and value not in _NAMES[key]:
+        raise UsageError(f"{path}: unknown {key} {value!r}; {', '.join(_NAMES[key])} are known")

@@ -35,17 +35,18 @@ def given(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
     ) -> None:
         got.update(file=file, engine=engine, sampling=sampling, output=output, twice=twice)
 
-    unset = dict.fromkeys(("GEMMA_MODEL", "GEMMA_ASSISTANT", "GEMMA_SEED", "GEMMA_TEMPERATURE", "GEMMA_DTYPE"))
+    names = ("MODEL", "ASSISTANT", "SEED", "TEMPERATURE", "DTYPE", "QUANTIZE")
+    unset = dict.fromkeys(f"GEMMA_{name}" for name in names)
     result = CliRunner().invoke(app, arguments, env=unset | (env or {}))
     assert result.exit_code == 0, result.output
     return got
 
 
 def test_groups_come_together_again() -> None:
-    got = given("a.wav", "-m", "e2b", "--dtype", "bfloat16", "--temperature", "0.5", "--seed", "3", "-q", "--twice")
+    got = given("a.wav", "-m", "e2b", "--quantize", "int4", "--temperature", "0.5", "--seed", "3", "-q", "--twice")
     assert got["file"] == "a.wav"
     assert got["twice"] is True
-    assert got["engine"].spec() == EngineSpec(model="e2b", dtype="bfloat16")
+    assert got["engine"].spec() == EngineSpec(model="e2b", quantize="int4")
     assert got["sampling"].sampling() == Sampling(temperature=0.5, seed=3)
     assert got["output"] == OutputOptions(quiet=True)
 

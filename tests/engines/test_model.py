@@ -17,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from gemma_cli.engines.local.activation import gelu
 from gemma_cli.engines.local.attention import bucket
 from gemma_cli.engines.local.cache import BUCKET, Cache
+from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.load import load_target
 from gemma_cli.engines.local.model import Target, chunks
 from gemma_cli.engines.local.moe import Experts
@@ -224,7 +225,7 @@ def library(special: Callable[[int, int], bool]) -> tuple[Callable[[Tensor], Ten
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(32, 8, generator=generator)
     _, rows = _cancelling(
-        torch.randn(8, 16, generator=generator), torch.randn(MOST, 16, generator=generator), generator
+        Linear(weight), torch.randn(8, 16, generator=generator), torch.randn(MOST, 16, generator=generator), generator
     )
 
     def product(x: Tensor) -> Tensor:
@@ -260,12 +261,12 @@ def test_all_products_must_agree() -> None:
 
 def test_a_pass_is_filled_to_the_next_count() -> None:
     rule = RowRule((4, 8, 12), exact=True)
-    assert [rule.filled(rows) for rows in (1, 4, 5, 12, 13)] == [4, 4, 8, 12, 13]
+    assert [rule.filled(rows) for rows in (1, 4, 5, 12, 13, 16)] == [4, 4, 8, 12, 16, 16]
     assert rule.most == 12
 
 
 def test_cancelling_products_are_rounding_alone() -> None:
     generator = torch.Generator().manual_seed(0)
-    product, rows = _cancelling(torch.randn(8, 16), torch.randn(MOST, 16), generator)
+    product, rows = _cancelling(Linear(torch.ones(8, 32)), torch.randn(8, 16), torch.randn(MOST, 16), generator)
     assert rows.shape == (MOST, 32)
     assert 0 < product(rows).abs().max() < 1e-4

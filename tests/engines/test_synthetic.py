@@ -19,8 +19,9 @@ from transformers import (
 
 from gemma_cli.engines.local.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.build import build_drafter, build_target
+from gemma_cli.engines.local.random_weights import RandomWeights
 from gemma_cli.engines.local.rows import measure_rows
-from gemma_cli.engines.local.synthetic import NAMES, RandomWeights, drafter_config, target_config
+from gemma_cli.engines.local.synthetic import NAMES, drafter_config, target_config
 from gemma_cli.errors import UsageError
 from tests.engines import shapes
 

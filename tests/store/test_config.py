@@ -16,18 +16,19 @@ def test_no_file_is_no_settings(home):
 
 
 def test_settings_are_read():
-    configure('model = "e4b"\nassistant = "off"\ndevice = "cpu"\ndtype = "float32"\n')
-    assert load_config() == Config("e4b", "off", "cpu", "float32")
+    configure('model = "e4b"\nassistant = "off"\ndevice = "cpu"\ndtype = "float32"\nquantize = "int8"\n')
+    assert load_config() == Config("e4b", "off", "cpu", "float32", "int8")
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ('modle = "e2b"', "unknown key 'modle'; did you mean model"),
-        ('colour = "red"', "unknown key 'colour'; model, assistant, device, dtype are known"),
+        ('colour = "red"', "unknown key 'colour'; model, assistant, device, dtype, quantize are known"),
         ("model = 3", "model must be text in quotes"),
         ('model = ""', "model must be text in quotes"),
         ('dtype = "float16"', "unknown dtype 'float16'; auto, float32, bfloat16"),
+        ('quantize = "int2"', "unknown quantize 'int2'; int8, int4 are known"),
         ("model = 1 2", "not TOML.*line 1"),
         ("\udcff", r"cannot be read \(not UTF-8\)"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, LayerShape
 from gemma_cli.engines.local.drafter import CentroidHead, DenseHead, Drafter
@@ -20,13 +19,12 @@ def build_target(arch: Architecture, source: Source, device: torch.device, dtype
     """Names are the text model's own ("layers.0...")."""
     # Only rows of it are read, so on a CPU it stays in its file; the head has a copy of its own in its kernel's layout.
     embedding = source.table("embed_tokens.weight", (arch.vocab, arch.hidden))
-    head = embedding if arch.tied else source.take("lm_head.weight", (arch.vocab, arch.hidden))
     return Target(
         arch=arch,
         device=device,
         dtype=dtype,
         embedding=embedding,
-        head=Linear(head.to(dtype)),
+        head=source.linear("embed_tokens.weight" if arch.tied else "lm_head.weight", (arch.vocab, arch.hidden)),
         layers=build_layers(arch, source, device),
         norm=Norm(source.take("norm.weight", (arch.hidden,)), arch.eps, device),
         ropes=build_ropes(arch, device),
@@ -38,16 +36,15 @@ def build_drafter(shape: DrafterArchitecture, source: Source, target: Target) ->
     """InputError where it was made for another target."""
     arch, backbone = shape.decoder, shape.backbone
     _check_pair(shape, target)
-    embedding = source.take("model.embed_tokens.weight", (arch.vocab, arch.hidden))
     return Drafter(
         arch=arch,
         device=target.device,
         dtype=target.dtype,
-        before=Linear(source.take("pre_projection.weight", (arch.hidden, 2 * backbone))),
+        before=source.linear("pre_projection.weight", (arch.hidden, 2 * backbone)),
         layers=build_layers(arch, source, target.device, "model."),
         norm=Norm(source.take("model.norm.weight", (arch.hidden,)), arch.eps, target.device),
-        after=Linear(source.take("post_projection.weight", (backbone, arch.hidden))),
-        head=_centroid_head(shape, embedding, source) if shape.centroids else DenseHead(Linear(embedding)),
+        after=source.linear("post_projection.weight", (backbone, arch.hidden)),
+        head=_centroid_head(shape, source) if shape.centroids else _dense_head(arch, source),
         ropes=build_ropes(arch, target.device),
     )
 
@@ -70,11 +67,16 @@ def _check_pair(shape: DrafterArchitecture, target: Target) -> None:
             raise InputError(f"this drafter belongs to another model: its {what} is {drafts}, the target's {has}")
 
 
-def _centroid_head(shape: DrafterArchitecture, embedding: Tensor, source: Source) -> CentroidHead:
+def _dense_head(arch: Architecture, source: Source) -> DenseHead:
+    return DenseHead(source.linear("model.embed_tokens.weight", (arch.vocab, arch.hidden)))
+
+
+def _centroid_head(shape: DrafterArchitecture, source: Source) -> CentroidHead:
     arch, clusters = shape.decoder, shape.centroids
+    embedding = source.take("model.embed_tokens.weight", (arch.vocab, arch.hidden))
     ids = source.take("masked_embedding.token_ordering", (arch.vocab,), torch.int64).view(clusters, -1)
     return CentroidHead(
-        centroids=Linear(source.take("masked_embedding.centroids.weight", (clusters, arch.hidden))),
+        centroids=source.linear("masked_embedding.centroids.weight", (clusters, arch.hidden)),
         rows=embedding[ids],
         ids=ids,
         clusters=shape.active_centroids,
@@ -96,10 +98,11 @@ def _layer(arch: Architecture, shape: LayerShape, source: Source, device: torch.
         return Norm(source.take(f"{name}{which}.weight", (hidden,)), eps, device)
 
     gate_up = source.fused((f"{name}mlp.gate_proj.weight", f"{name}mlp.up_proj.weight"), ((wide, hidden),) * 2)
+    down = source.linear(f"{name}mlp.down_proj.weight", (hidden, wide))
     return DecoderLayer(
         index=shape.index,
         attention=_attention(arch, shape, source, device, f"{name}self_attn."),
-        feed_forward=FeedForward(Linear(gate_up), Linear(source.take(f"{name}mlp.down_proj.weight", (hidden, wide)))),
+        feed_forward=FeedForward(gate_up, down),
         input_norm=norm("input_layernorm"),
         post_attention_norm=norm("post_attention_layernorm"),
         pre_feed_forward_norm=norm("pre_feedforward_layernorm"),
@@ -120,17 +123,17 @@ def _attention(arch: Architecture, shape: LayerShape, source: Source, device: to
     qkv = source.fused([f"{name}{part}.weight" for part, _ in parts], [(rows, arch.hidden) for _, rows in parts])
     return Attention(
         shape=shape,
-        qkv=Linear(qkv),
+        qkv=qkv,
         qk_scale=torch.cat(scales),
-        out=Linear(source.take(f"{name}o_proj.weight", (arch.hidden, shape.heads * dim))),
+        out=source.linear(f"{name}o_proj.weight", (arch.hidden, shape.heads * dim)),
         norm=Norm(None, arch.eps, device),
     )
 
 
 def _per_layer_input(arch: Architecture, name: str, source: Source, device: torch.device) -> PerLayerInput:
     return PerLayerInput(
-        gate=Linear(source.take(f"{name}per_layer_input_gate.weight", (arch.ple, arch.hidden))),
-        project=Linear(source.take(f"{name}per_layer_projection.weight", (arch.hidden, arch.ple))),
+        gate=source.linear(f"{name}per_layer_input_gate.weight", (arch.ple, arch.hidden)),
+        project=source.linear(f"{name}per_layer_projection.weight", (arch.hidden, arch.ple)),
         norm=Norm(source.take(f"{name}post_per_layer_input_norm.weight", (arch.hidden,)), arch.eps, device),
     )
 
@@ -144,7 +147,7 @@ def _per_layer_embedding(
     return PerLayerEmbedding(
         table=source.table("embed_tokens_per_layer.weight", (arch.ple_vocab, width)),
         table_scale=torch.tensor(arch.ple**0.5, dtype=dtype).item() * 2.0**-0.5,
-        project=Linear(source.take("per_layer_model_projection.weight", (width, arch.hidden))),
+        project=source.linear("per_layer_model_projection.weight", (width, arch.hidden)),
         norm=Norm(weight * 2.0**-0.5, arch.eps * arch.hidden, device),
         width=arch.ple,
     )
@@ -160,8 +163,8 @@ def _experts(arch: Architecture, name: str, source: Source, device: torch.device
         router_norm=Norm(source.take(f"{name}router.scale", (hidden,), torch.float32) * hidden**-0.5, arch.eps, device),
         router=Linear(source.take(f"{name}router.proj.weight", (count, hidden))),
         per_expert=source.take(f"{name}router.per_expert_scale", (count,), torch.float32),
-        gate_up=[Linear(weight) for weight in source.take(f"{name}experts.gate_up_proj", (count, 2 * wide, hidden))],
-        down=[Linear(weight) for weight in source.take(f"{name}experts.down_proj", (count, hidden, wide))],
+        gate_up=source.linears(f"{name}experts.gate_up_proj", (count, 2 * wide, hidden)),
+        down=source.linears(f"{name}experts.down_proj", (count, hidden, wide)),
         norm=norm("pre_feedforward_layernorm_2"),
         dense_norm=norm("post_feedforward_layernorm_1"),
         expert_norm=norm("post_feedforward_layernorm_2"),

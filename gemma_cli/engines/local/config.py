@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, read_architecture, read_drafter
+from gemma_cli.engines.local.compressed import check_quantization
 from gemma_cli.errors import InputError, ModelError
 
 TARGETS = ("gemma4", "gemma4_unified", "gemma4_text", "gemma4_unified_text")
@@ -59,9 +60,7 @@ def read_config(folder: Path) -> Config:
     kind = values.get("model_type") if isinstance(values, dict) else None
     if kind not in TARGETS + DRAFTERS:
         raise ModelError(f"{folder} is not a Gemma 4 model: config.json says model_type {kind!r}")
-    if "quantization_config" in values:
-        method = (values["quantization_config"] or {}).get("quant_method", "unknown")
-        raise ModelError(f"{folder} is quantized ({method}), which is not supported; use the bfloat16 checkpoint")
+    check_quantization(folder, values.get("quantization_config"))
     config = Config(folder, kind, values)
     try:
         _ = config.decoder() if config.is_target else config.drafter()

@@ -101,6 +101,7 @@ class LocalEngine:
             assistant=resolved.assistant_name or (f"{resolved.name}{DRAFTER}" if drafter else None),
             device=str(device),
             dtype=str(dtype).removeprefix("torch."),
+            quantize=spec.quantize,
             context=target.context,
             modalities=towers.modalities,
             load_s=perf_counter() - began,
@@ -204,10 +205,12 @@ def _load(
     if resolved.folder is None:
         from gemma_cli.engines.local.synthetic import open_synthetic
 
-        target, drafter = open_synthetic(resolved.name.partition(":")[2], device, dtype)
+        target, drafter = open_synthetic(resolved.name.partition(":")[2], device, dtype, spec.quantize)
         return target, None if spec.assistant == "off" else drafter
-    target = load.load_target(resolved.folder, device, dtype)
-    return target, load.load_drafter(resolved.assistant_folder, target) if resolved.assistant_folder else None
+    target = load.load_target(resolved.folder, device, dtype, spec.quantize)
+    if resolved.assistant_folder is None:
+        return target, None
+    return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize)
 
 
 def read_generation_config(folder: Path, tokenizer: Tokenizer) -> GenerationConfig:

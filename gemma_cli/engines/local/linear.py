@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,8 +19,12 @@ through oneDNN in any case."""
 class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
-    On a CPU the weight is copied into the layout its kernel reads; elsewhere it is used as it is.
+    On a CPU the weight is copied into the layout its kernel reads; elsewhere it is used as it is. Quantized weights
+    make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers.
     """
+
+    group: ClassVar[int] = 1
+    integers = False
 
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
@@ -36,6 +41,10 @@ class Linear:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
             return product
         return torch.mm(x, self._weight)
+
+    def alike(self, weight: Tensor) -> Linear:
+        """The same kind of product with another weight."""
+        return type(self)(weight)
 
 
 class Norm:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import torch
 
+from gemma_cli.engines import Quantization
 from gemma_cli.engines.local.architecture import Architecture
 from gemma_cli.engines.local.build import build_drafter, build_target
 from gemma_cli.engines.local.config import read_config
 from gemma_cli.engines.local.device import choose_device, choose_dtype
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.quantized import of_drafter
 from gemma_cli.engines.local.rows import measure_rows
 from gemma_cli.engines.local.weights import Checkpoint
 from gemma_cli.errors import InputError, ModelError
@@ -29,32 +31,33 @@ __all__ = ["choose_device", "choose_dtype", "load_drafter", "load_target", "read
 _DECODER_PREFIXES = ("model.language_model.", "language_model.model.", "model.", "")
 
 
-def load_target(folder: Path, device: torch.device, dtype: torch.dtype) -> Target:
-    """Read a target's text decoder onto `device` in `dtype`. ModelError names the file and the tensor at fault."""
+def load_target(folder: Path, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Target:
+    """Read a target's text decoder onto `device` in `dtype`, its products with weights in fewer bits where `quantize`
+    says so. ModelError names the file and the tensor at fault; UsageError: the device cannot run that."""
     config = read_config(folder)
     if not config.is_target:
         raise InputError(f"{folder} is a drafter ({config.model_type}); name the model it drafts for")
-    source = Checkpoint(folder, device, dtype)
-    source.prefix = _decoder_prefix(source)
+    source = Checkpoint(folder, device, dtype, quantize)
+    source.prefix = decoder_prefix(source)
     target = build_target(config.decoder(), source, device, dtype)
     _check_all_used(source, target.arch)
     target.set_rows(measure_rows(target))
     return target
 
 
-def load_drafter(folder: Path, target: Target) -> Drafter:
+def load_drafter(folder: Path, target: Target, quantize: Quantization | None = None) -> Drafter:
     """Read the drafter of `target` onto the same device in the same dtype. InputError where they do not belong
     together."""
     config = read_config(folder)
     if config.is_target:
         raise InputError(f"{folder} is not a drafter (model_type {config.model_type}); name an assistant checkpoint")
-    source = Checkpoint(folder, target.device, target.dtype)
+    source = Checkpoint(folder, target.device, target.dtype, of_drafter(quantize))
     drafter = build_drafter(config.drafter(), source, target)
     _check_all_used(source, drafter.arch)
     return drafter
 
 
-def _decoder_prefix(source: Checkpoint) -> str:
+def decoder_prefix(source: Checkpoint) -> str:
     """What stands before "embed_tokens.weight": a multimodal checkpoint keeps its decoder one level down."""
     names = set(source.names)
     for prefix in _DECODER_PREFIXES:

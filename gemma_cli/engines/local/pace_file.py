@@ -60,5 +60,5 @@ def _key(info: EngineInfo) -> str:
     """What the times depend on, as a file name: anything else is followed by the averages themselves."""
     device = torch.device(info.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {torch.get_num_threads()}"
-    parts = (info.model, info.assistant, info.dtype, where, platform.node(), torch.__version__)
+    parts = (info.model, info.assistant, info.dtype, info.quantize, where, platform.node(), torch.__version__)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

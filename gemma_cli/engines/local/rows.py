@@ -117,8 +117,12 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
 def _row_products(target: Target, most: int) -> Iterator[tuple[Product, Tensor]]:
     """Those that take the rows of a pass as they come, with rows [most, ...]."""
     random = _Random(target)
-    for out, width in sorted({linear.shape for linear in _linears(target)}):
-        yield _cancelling(random(out, width // 2), random(most, width // 2), random.generator)
+    kinds = {(linear.shape, type(linear).__name__): linear for linear in _linears(target)}
+    for ((out, width), _), linear in sorted(kinds.items(), key=lambda item: item[0]):
+        if linear.integers:  # its sums are exact: what could differ is what comes after them
+            yield linear.alike(random(out, width)), random(most, width)
+        else:
+            yield _cancelling(linear, random(out, width // 2), random(most, width // 2), random.generator)
     widths = {layer.feed_forward.down.shape[1] for layer in target.layers}
     for width in sorted(widths):
         yield gated, random(most, 2 * width)
@@ -137,11 +141,15 @@ class _Random:
         return torch.randn(*shape, generator=self.generator).to(self._device, dtype or self._dtype)
 
 
-def _cancelling(weight: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Product, Tensor]:
-    """A product whose exact result is zero, in shuffled order: what comes out is rounding alone, so two kernels that
-    sum differently cannot agree by chance, which in bfloat16 they otherwise nearly always do."""
-    order = torch.randperm(2 * weight.shape[1], generator=generator).to(weight.device)
-    return Linear(torch.cat((weight, weight), 1)[:, order]), torch.cat((rows, -rows), 1)[:, order]
+def _cancelling(linear: Linear, weight: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Product, Tensor]:
+    """A product like `linear` whose exact result is zero, in shuffled order: what comes out is rounding alone, so two
+    kernels that sum differently cannot agree by chance, which in bfloat16 they otherwise nearly always do. Inputs that
+    share a scale stay together."""
+    width = 2 * weight.shape[1]
+    unit = linear.group if weight.shape[1] % linear.group == 0 else width
+    order = torch.randperm(width // unit, generator=generator)[:, None] * unit + torch.arange(unit)
+    order = order.flatten().to(weight.device)
+    return linear.alike(torch.cat((weight, weight), 1)[:, order]), torch.cat((rows, -rows), 1)[:, order]
 
 
 def _attention(keys: Tensor, values: Tensor) -> Product:

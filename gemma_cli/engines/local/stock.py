@@ -19,7 +19,8 @@ from torch import Tensor
 from gemma_cli.channels import ChannelParser
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.engine import LocalEngine
-from gemma_cli.engines.local.synthetic import RandomWeights, drafter_config, target_config
+from gemma_cli.engines.local.random_weights import RandomWeights
+from gemma_cli.engines.local.synthetic import drafter_config, target_config
 from gemma_cli.errors import InputError, ModelError
 from gemma_cli.events import Done, Event, Round, Timings, Usage
 from gemma_cli.messages import Request, Sampling

@@ -9,16 +9,17 @@ Shapes: transformers' conversion scripts and configs for the targets, published 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from gemma_cli.engines import Quantization
 from gemma_cli.engines.local.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.build import build_drafter, build_target
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.quantized import of_drafter
+from gemma_cli.engines.local.random_weights import RandomWeights
 from gemma_cli.engines.local.rows import measure_rows
 from gemma_cli.errors import UsageError
 
@@ -78,13 +79,16 @@ _TARGETS: dict[str, tuple[int, dict[str, Any]]] = {
 NAMES = tuple(_TARGETS)
 
 
-def open_synthetic(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Target, Drafter]:
-    """A target of a released shape and its drafter. UsageError: no such shape."""
-    source = RandomWeights(device, dtype)
+def open_synthetic(
+    name: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None
+) -> tuple[Target, Drafter]:
+    """A target of a released shape and its drafter. UsageError: no such shape, or the device cannot run `quantize`."""
+    source = RandomWeights(device, dtype, quantize)
     target = build_target(read_architecture(target_config(name)), source, device, dtype)
     target.set_rows(measure_rows(target))
     config = drafter_config(name)
-    return target, build_drafter(read_drafter(config, read_architecture(config["text_config"])), source, target)
+    shape = read_drafter(config, read_architecture(config["text_config"]))
+    return target, build_drafter(shape, RandomWeights(device, dtype, of_drafter(quantize)), target)
 
 
 def target_config(name: str) -> dict[str, Any]:
@@ -121,40 +125,6 @@ def drafter_config(name: str) -> dict[str, Any]:
 
 def _text_type(name: str) -> str:
     return "gemma4_unified_text" if name == "12b" else "gemma4_text"
-
-
-class RandomWeights:
-    """A weights.Source of numbers: matrices of unit gain, norms and scales of one.
-
-    A million normal numbers are drawn and repeated; a prime number of them, so that no two rows are alike.
-    """
-
-    BLOCK = 1_000_003
-
-    def __init__(self, device: torch.device, dtype: torch.dtype, seed: int = 0) -> None:
-        self.device, self.dtype = device, dtype
-        generator = torch.Generator().manual_seed(seed)
-        self._block = torch.randn(self.BLOCK, generator=generator).to(device)
-
-    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
-        dtype = dtype or self.dtype
-        if not dtype.is_floating_point:
-            return torch.arange(shape[0], device=self.device, dtype=dtype)
-        if len(shape) == 1:
-            return torch.ones(*shape, device=self.device, dtype=dtype)
-        gain = shape[-1] ** -0.5 if "embed_tokens" not in name else 0.02
-        block = (self._block * gain).to(dtype)
-        filled = torch.empty(*shape, device=self.device, dtype=dtype)
-        for part in torch.split(filled.view(-1), self.BLOCK):
-            part.copy_(block[: len(part)])
-        return filled
-
-    def fused(self, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> Tensor:
-        rows = sum(shape[0] for shape in shapes)
-        return self.take(names[0], (rows, *shapes[0][1:]))
-
-    def table(self, name: str, shape: Sequence[int]) -> Tensor:
-        return self.take(name, shape)
 
 
 def _kind(index: int, sliding: int) -> str:

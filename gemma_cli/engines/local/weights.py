@@ -15,12 +15,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gemma_cli.engines import Quantization
+from gemma_cli.engines.local import compressed
+from gemma_cli.engines.local.linear import Linear
+from gemma_cli.engines.local.quantized import four_bit_linear, kinds_for
+from gemma_cli.engines.local.rounding import from_four_bits
 from gemma_cli.errors import ModelError
+
+Shape = tuple[int, int]
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
-_FLOATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Source(Protocol):
@@ -30,8 +37,16 @@ class Source(Protocol):
         """One tensor on the device, in `dtype` (None: the model's)."""
         ...
 
-    def fused(self, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> Tensor:
-        """Several, one below the other."""
+    def linear(self, name: str, shape: Shape) -> Linear:
+        """The product with a weight [out, in], kept in as many bits as was asked for."""
+        ...
+
+    def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
+        """The product with several weights, one below the other."""
+        ...
+
+    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        """The products with each matrix of a weight [count, out, in]."""
         ...
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
@@ -42,8 +57,13 @@ class Source(Protocol):
 class Checkpoint:
     """The safetensors of one folder, single or sharded. Opening maps files; nothing is read before it is taken."""
 
-    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None
+    ) -> None:
+        """quantize: round weights of products to so many bits, unless they are stored in four. UsageError where the
+        device cannot run that."""
         self.folder, self.device, self.dtype = folder, device, dtype
+        self._kind = kinds_for(quantize, device)
         self._files = _files(folder)
         self._taken: set[str] = set()
         self.prefix = ""
@@ -55,16 +75,28 @@ class Checkpoint:
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
         return self._read(name, shape).to(self.device, dtype or self.dtype, copy=True)
 
-    def fused(self, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> Tensor:
-        if len(names) == 1:
-            return self.take(names[0], shapes[0])
-        rows = sum(shape[0] for shape in shapes)
-        whole = torch.empty(rows, *shapes[0][1:], device=self.device, dtype=self.dtype)
+    def linear(self, name: str, shape: Shape) -> Linear:
+        return self.fused((name,), (shape,))
+
+    def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
+        packed = [self.has(name + compressed.PACKED) for name in names]
+        if all(packed):
+            parts = [self._four_bits(name, shape) for name, shape in zip(names, shapes, strict=True)]
+            numbers, scale = (torch.cat(column) for column in zip(*parts, strict=True))
+            return four_bit_linear(numbers, scale, self.dtype)
+        if len(names) == 1:  # no copy of it but the one the kernel keeps
+            return self._kind(shapes[0])(self._read(names[0], shapes[0]).to(self.device, self.dtype))
+        whole = torch.empty(sum(rows for rows, _ in shapes), shapes[0][1], device=self.device, dtype=self.dtype)
         first = 0
-        for name, shape in zip(names, shapes, strict=True):
-            whole[first : first + shape[0]].copy_(self._read(name, shape))
+        for name, shape, four in zip(names, shapes, packed, strict=True):
+            part = from_four_bits(*self._four_bits(name, shape), self.dtype) if four else self._read(name, shape)
+            whole[first : first + shape[0]].copy_(part)
             first += shape[0]
-        return whole
+        return self._kind((whole.shape[0], whole.shape[1]))(whole)
+
+    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        kind = self._kind(shape[1:])
+        return [kind(part.to(self.device, self.dtype)) for part in self._read(name, shape)]
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         table = self._read(name, shape)
@@ -76,19 +108,38 @@ class Checkpoint:
     def untaken(self, prefix: str) -> list[str]:
         return sorted(name for name in self._files if name.startswith(prefix) and name not in self._taken)
 
+    def _four_bits(self, name: str, shape: Shape) -> tuple[Tensor, Tensor]:
+        """(numbers uint8 [out, in], scale [out, in / group]) of a weight that is stored in four bits."""
+        out, width = shape
+        if self._stored(name + compressed.SHAPE, (2,)).tolist() != list(shape):
+            raise ModelError(f"{self.folder}: tensor {self.prefix}{name} is not of shape {list(shape)} before packing")
+        packed = self._stored(name + compressed.PACKED, (out, compressed.words(width))).to(self.device)
+        scale = self._stored(name + compressed.SCALE, None).to(self.device)
+        if scale.shape[0] != out or width % scale.shape[1] or width // scale.shape[1] not in compressed.GROUPS:
+            raise ModelError(f"{self.folder}: tensor {self.prefix}{name} has scales of shape {list(scale.shape)}")
+        return compressed.numbers(packed, width), scale
+
     def _read(self, name: str, shape: Sequence[int]) -> Tensor:
-        """The tensor as it lies in its file: on the CPU, memory-mapped."""
+        """A tensor of numbers to compute with, or of ids, as it lies in its file: on the CPU, memory-mapped."""
+        tensor = self._stored(name, shape)
+        if tensor.dtype not in _FLOATS and len(shape) > 1:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{self.folder}: tensor {self.prefix}{name} is stored as {kind}; "
+                "only float32, bfloat16 and float16 can be run"
+            )
+        return tensor
+
+    def _stored(self, name: str, shape: Sequence[int] | None) -> Tensor:
+        """A tensor as it lies in its file; shape None: any."""
         full = self.prefix + name
         file = self._files.get(full)
         if file is None:
             raise ModelError(f"{self.folder}: tensor {full} is missing; the checkpoint is incomplete, fetch it again")
         self._taken.add(full)
-        piece = file.get_slice(full)
-        where = f"{self.folder}: tensor {full}"
-        if list(piece.get_shape()) != list(shape):
-            raise ModelError(f"{where} has shape {piece.get_shape()}, but config.json implies {list(shape)}")
-        if piece.get_dtype() not in _FLOATS and not (piece.get_dtype().startswith(("I", "U")) and len(shape) == 1):
-            raise ModelError(f"{where} is stored as {piece.get_dtype()}; only float32, bfloat16 and float16 can be run")
+        found = file.get_slice(full).get_shape()
+        if shape is not None and list(found) != list(shape):
+            raise ModelError(f"{self.folder}: tensor {full} has shape {found}, but config.json implies {list(shape)}")
         tensor: Tensor = file.get_tensor(full)
         return tensor
 

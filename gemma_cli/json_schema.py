@@ -26,7 +26,8 @@ def checked(text: str, name: str) -> str:
     try:
         schema = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        raise InputError(f"{name}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        fault = error.msg.removesuffix(" at")
+        raise InputError(f"{name}: not JSON: {fault} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InputError(f"{name}: not JSON: {reason}") from None

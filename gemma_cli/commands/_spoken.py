@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from gemma_cli import transcript
-from gemma_cli.commands._ahead import Ahead
-from gemma_cli.commands._common import figures, notice, start
-from gemma_cli.commands._hearing import Heard, Task, together, understood
-from gemma_cli.commands._outputs import SUBTITLES
+from gemma_cli.commands._common import figures, heading, notice
+from gemma_cli.commands._hearing import Answer, Heard, Task, together, understood
+from gemma_cli.commands._outputs import SUBTITLES, TranscriptOptions
 from gemma_cli.commands._progress import progress, watched
 from gemma_cli.commands._recording import Recording
-from gemma_cli.commands._resuming import kept
-from gemma_cli.engines import Engine
 from gemma_cli.events import Turn
 from gemma_cli.options import EngineOptions, OutputOptions
+from gemma_cli.store.writing import write_together
 from gemma_cli.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
@@ -27,13 +26,13 @@ Show = Literal["translation", "transcript", "both"]
 
 @dataclass(frozen=True)
 class Speech:
-    """What is wanted of a recording, and the prompt that asks for it. source None: the model hears the language."""
+    """What is wanted of recordings. source None: the model hears the language. formats: the first is stdout's."""
 
     source: str | None
     target: str
-    prompt: str
-    form: str
     show: Show
+    formats: tuple[str, ...]
+    written: TranscriptOptions
 
 
 @dataclass(frozen=True)
@@ -55,27 +54,68 @@ def parse(reply: str, target: str) -> tuple[str, str]:
     return "", reply.strip()
 
 
-def translate_speech(file: str, speech: Speech, options: EngineOptions, output: OutputOptions) -> None:
-    """Write what is said in a file, in another language, to stdout. Raises InputError."""
+@dataclass(frozen=True)
+class Speeches:
+    """How the recordings of one command are translated. many: whether there are several inputs."""
 
-    @cache
-    def model() -> Engine:
-        return start(options, output)
+    task: Task
+    speech: Speech
+    options: EngineOptions
+    output: OutputOptions
+    many: bool
 
-    task = Task(model, speech.prompt, options.drafting(), lambda reply: parse(reply, speech.target))
-    turns: list[Turn] = []
-    visible = not output.quiet and not sys.stdout.isatty()
-    with Ahead(task, [kept(task, file, options, output)]) as ahead, ahead.following() as (recording, answers):
+    def write(self, recording: Recording, answers: Iterator[Answer], paths: dict[str, Path] | None) -> None:
+        """What is said in one of them, into files or to stdout. Raises InputError."""
+        turns: list[Turn] = []
+        visible = not self.output.quiet and (bool(paths) or not sys.stdout.isatty())
         with progress(recording, "", visible) as told:
-            segments = _segments(watched(understood(task, recording.name, answers), told), turns)
-            if output.as_json:
-                _print_object(list(segments), turns, recording, speech, model(), options.draft_tokens)
+            heard = watched(understood(self.task, recording.name, answers), told)
+            segments = _segments(heard, turns)
+            if paths:
+                self._write_files(list(segments), paths)
+            elif self.output.as_json:
+                self._print_object(list(segments), turns, recording)
             else:
-                _print(segments, speech)
-        if not turns and not output.quiet:
+                self._print(segments, recording.name)
+        if paths and not self.output.quiet:
+            notice(f"wrote {', '.join(map(str, paths.values()))}")
+        if not turns and not self.output.quiet:
             notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
-    if output.stats:
-        notice(figures(together(turns)))
+        if self.output.stats:
+            notice(figures(together(turns)))
+
+    def _write_files(self, segments: list[Translated], paths: dict[str, Path]) -> None:
+        write_together({path: "".join(self._pieces(iter(segments), form)) for form, path in paths.items()})
+
+    def _print(self, segments: Iterator[Translated], name: str) -> None:
+        form = self.speech.formats[0]
+        sys.stdout.write(heading(name, 2 if self.many else 1) if form == "txt" else "")
+        for piece in self._pieces(segments, form):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+
+    def _pieces(self, segments: Iterator[Translated], form: str) -> Iterator[str]:
+        shown = _shown(segments, self.speech.show, form)
+        if form in SUBTITLES and self.speech.show == "both":
+            laid_out: Iterable[Segment] = (_wrapped(segment, self.speech.written.width) for segment in shown)
+        else:
+            laid_out = self.speech.written.laid_out(shown, form)
+        return map(safe, transcript.writer(form)(laid_out))
+
+    def _print_object(self, segments: list[Translated], turns: list[Turn], recording: Recording) -> None:
+        from gemma_cli.views import json
+
+        fields = json.transcript_object(
+            turns,
+            self.task.engine().info,
+            self.options.draft_tokens,
+            file=recording.name,
+            language=self.speech.source,
+            duration_s=recording.duration_s,
+            segments=segments,
+        )
+        said = " ".join(segment.transcript for segment in segments if segment.transcript)
+        json.write(fields | {"target_language": self.speech.target, "transcript": said}, sys.stdout)
 
 
 def _segments(heard: Iterator[Heard], turns: list[Turn]) -> Iterator[Translated]:
@@ -88,46 +128,25 @@ def _segments(heard: Iterator[Heard], turns: list[Turn]) -> Iterator[Translated]
             number += 1
 
 
-def _print(segments: Iterator[Translated], speech: Speech) -> None:
-    for piece in transcript.writer(speech.form)(_shown(segments, speech)):
-        sys.stdout.write(safe(piece))
-        sys.stdout.flush()
-
-
-def _shown(segments: Iterator[Translated], speech: Speech) -> Iterator[Segment]:
+def _shown(segments: Iterator[Translated], show: Show, form: str) -> Iterator[Segment]:
     """The asked-for text of each segment; both: in subtitles and JSON together, elsewhere one after the other."""
     for segment in segments:
-        if speech.show == "translation":
+        if show == "translation":
             yield Segment(segment.id, segment.start, segment.end, segment.text)
-        elif speech.show == "transcript":
+        elif show == "transcript":
             yield Segment(segment.id, segment.start, segment.end, segment.transcript)
-        elif speech.form == "json":
+        elif form == "json":
             yield segment
-        elif speech.form in SUBTITLES:
+        elif form in SUBTITLES:
             yield replace(segment, text=f"{segment.transcript}\n{segment.text}")
         else:
             yield replace(segment, text=segment.transcript)
             yield segment
 
 
-def _print_object(
-    segments: list[Translated],
-    turns: list[Turn],
-    recording: Recording,
-    speech: Speech,
-    engine: Engine,
-    draft_tokens: int,
-) -> None:
-    from gemma_cli.views import json
-
-    fields = json.transcript_object(
-        turns,
-        engine.info,
-        draft_tokens,
-        file=recording.name,
-        language=speech.source,
-        duration_s=recording.duration_s,
-        segments=segments,
-    )
-    said = " ".join(segment.transcript for segment in segments if segment.transcript)
-    json.write(fields | {"target_language": speech.target, "transcript": said}, sys.stdout)
+def _wrapped(segment: Segment, width: int | None) -> Segment:
+    """Both languages of a cue in lines of that width, each beginning one of its own."""
+    if not width:
+        return segment
+    lines = [line for text in segment.text.split("\n") for line in textwrap.wrap(text, width)]
+    return replace(segment, text="\n".join(lines))

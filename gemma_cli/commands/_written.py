@@ -5,21 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from gemma_cli.commands._common import MOST_TEXT, as_text, figures, listen, notice, read_text, start
+from gemma_cli.commands._common import MOST_TEXT, as_text, figures, heading, listen, notice, text_in
 from gemma_cli.commands._hearing import ESCAPE, together
-from gemma_cli.cues import begins_like_subtitles, subtitles, times
-from gemma_cli.documents import plain, splitter
+from gemma_cli.commands._opening import opened
+from gemma_cli.cues import subtitles, times
+from gemma_cli.documents import Splitter, plain, splitter
 from gemma_cli.engines import Engine
 from gemma_cli.errors import GemmaError, InputError
 from gemma_cli.events import Turn
 from gemma_cli.loops import loop, without_loops
 from gemma_cli.media.files import STDIN, display_name
+from gemma_cli.media.names import Named
 from gemma_cli.messages import GREEDY, Request, ask
 from gemma_cli.options import EngineOptions, OutputOptions
 from gemma_cli.passages import Passage
+from gemma_cli.store.writing import write_together
 from gemma_cli.views.sanitize import safe
 
 if TYPE_CHECKING:
@@ -70,25 +73,11 @@ def _loops(turn: Turn, text: str) -> bool:
     return turn.finish_reason == "length" or (loop(turn.text) is not None and loop(text) is None)
 
 
-def translate_text(file: str, writing: Writing, head: bytes, options: EngineOptions, output: OutputOptions) -> None:
-    """Write a text in another language to stdout. head: its first bytes. Raises InputError."""
-
-    @cache
-    def model() -> Engine:
-        return start(options, output)
-
-    translator = Translator(writing, model, options)
-    begins = head.decode("utf-8", "ignore")
-    if file == STDIN and not output.as_json and not begins_like_subtitles(begins):
-        _translate_lines(translator)
-    else:
-        _translate_document(file, translator, writing, model, options, output)
-    if output.stats:
-        notice(figures(together(translator.turns)))
-
-
 def _translate_lines(translator: Translator) -> None:
-    """Each line of stdin as soon as it comes: what stands behind another program answers while that still writes."""
+    """Each line of stdin as soon as it comes: what stands behind another program answers while that still writes.
+
+    Raises InputError.
+    """
     read = False
     held = ""  # nothing is written before it is known that there is something to translate
     for line in _lines():
@@ -101,12 +90,6 @@ def _translate_lines(translator: Translator) -> None:
         raise _nothing(STDIN) if read else InputError("standard input: empty (0 bytes)")
 
 
-def _write(text: str) -> None:
-    """To stdout, without what could drive a terminal; lines end as they did."""
-    sys.stdout.write("\r\n".join(map(safe, text.split("\r\n"))))
-    sys.stdout.flush()
-
-
 def _lines() -> Iterator[str]:
     source = cast("BufferedReader", sys.stdin.buffer)
     while line := source.readline(MOST_TEXT):
@@ -116,33 +99,77 @@ def _lines() -> Iterator[str]:
         yield text
 
 
-def _translate_document(
-    file: str,
-    translator: Translator,
-    writing: Writing,
-    model: Callable[[], Engine],
-    options: EngineOptions,
-    output: OutputOptions,
-) -> None:
-    document = read_text(file)
-    split = splitter(file, document)
+@dataclass(frozen=True)
+class Texts:
+    """How the texts of one command are translated. many: whether there are several inputs."""
+
+    writing: Writing
+    engine: Callable[[], Engine]
+    options: EngineOptions
+    output: OutputOptions
+    many: bool
+
+    def lines(self) -> None:
+        """Standard input to stdout, each line when it comes. Raises InputError."""
+        translator = self._translator()
+        _translate_lines(translator)
+        self._tell(translator)
+
+    def document(self, file: Named, path: Path | None) -> None:
+        """A text into a file, or to stdout: as it comes or as an object. Raises InputError."""
+        translator = self._translator()
+        passages = _translate_document(file, translator, self.output.quiet)
+        if path:
+            write_together({path: _harmless("".join(passages))})
+            if not self.output.quiet:
+                notice(f"wrote {path}")
+        elif self.output.as_json:
+            self._print_object(display_name(file.path), "".join(passages), translator.turns)
+        else:
+            sys.stdout.write(heading(display_name(file.path), 2 if self.many else 1))
+            _print(passages)
+        self._tell(translator)
+
+    def _translator(self) -> Translator:
+        return Translator(self.writing, self.engine, self.options)
+
+    def _tell(self, translator: Translator) -> None:
+        if self.output.stats:
+            notice(figures(together(translator.turns)))
+
+    def _print_object(self, name: str, text: str, turns: list[Turn]) -> None:
+        from gemma_cli.views import json
+
+        about = {"file": name, "language": self.writing.source, "target_language": self.writing.target}
+        absent = {"transcript": None, "duration_s": None, "segments": None}
+        turn = replace(together(turns), text=text.strip())
+        fields = json.turn_object(turn, self.engine().info, self.options.draft_tokens)
+        json.write(about | absent | fields, sys.stdout)
+
+
+def _translate_document(file: Named, translator: Translator, quiet: bool) -> Iterator[str]:
+    """A text in another language, passage by passage as they come. Raises InputError before the first one."""
+    name = display_name(file.path)
+    with opened(file.path, quiet) as handle:
+        document = text_in(handle, name)
+    split = splitter(file.relative.name, document)
     passages = list(split(document))
     if not any(passage.text for passage in passages):
-        raise _nothing(file)
-    written: list[str] = []
+        raise _nothing(file.path)
+    return _translated(name, document, passages, translator, split)
+
+
+def _translated(
+    name: str, document: str, passages: list[Passage], translator: Translator, split: Splitter
+) -> Iterator[str]:
+    written = []
     for passage in passages:
         translation = translator.translate(passage)
         _check_kept(passage, translation, split is plain or split is subtitles)
         written.append(translation)
-        if not output.as_json:
-            _write(translation)
-    whole = "".join(written)
-    if split is subtitles and times(whole) != times(document):
-        raise GemmaError(f"{display_name(file)}: the translation has other cues than the original")
-    if output.as_json:
-        _print_object(file, whole, translator.turns, writing, model(), options.draft_tokens)
-    elif not whole.endswith("\n"):
-        sys.stdout.write("\n")
+        yield translation
+    if split is subtitles and times("".join(written)) != times(document):
+        raise GemmaError(f"{name}: the translation has other cues than the original")
 
 
 def _check_kept(passage: Passage, translation: str, unmarked: bool) -> None:
@@ -156,13 +183,24 @@ def _check_kept(passage: Passage, translation: str, unmarked: bool) -> None:
         notice(f"the translation lost {', '.join(lost)}; check it")
 
 
-def _print_object(file: str, text: str, turns: list[Turn], writing: Writing, engine: Engine, draft_tokens: int) -> None:
-    from gemma_cli.views import json
+def _print(passages: Iterator[str]) -> None:
+    """To stdout as they come; what ends without a newline gets one."""
+    last = ""
+    for passage in passages:
+        last = passage or last
+        _write(passage)
+    if not last.endswith("\n"):
+        sys.stdout.write("\n")
 
-    about = {"file": display_name(file), "language": writing.source, "target_language": writing.target}
-    absent = {"transcript": None, "duration_s": None, "segments": None}
-    turn = replace(together(turns), text=text.strip())
-    json.write(about | absent | json.turn_object(turn, engine.info, draft_tokens), sys.stdout)
+
+def _write(text: str) -> None:
+    sys.stdout.write(_harmless(text))
+    sys.stdout.flush()
+
+
+def _harmless(text: str) -> str:
+    """The text without what could drive a terminal; lines end as they did."""
+    return "\r\n".join(map(safe, text.split("\r\n")))
 
 
 def _nothing(file: str) -> InputError:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
+from functools import cache
 from io import BufferedReader
-from typing import Annotated, cast
+from pathlib import PurePath
+from typing import Annotated, Any, cast
 
 import typer
 
-from gemma_cli import transcript
-from gemma_cli.commands._common import as_text
-from gemma_cli.commands._spoken import Show, Speech, translate_speech
-from gemma_cli.commands._written import Writing, translate_text
-from gemma_cli.errors import UsageError
-from gemma_cli.languages import language, language_or_auto
+from gemma_cli.commands._ahead import Ahead
+from gemma_cli.commands._common import Batch, as_text, start
+from gemma_cli.commands._hearing import Task
+from gemma_cli.commands._outputs import Naming, TranscriptOptions
+from gemma_cli.commands._parts import PartOptions
+from gemma_cli.commands._resuming import kept
+from gemma_cli.commands._spoken import Show, Speech, Speeches, parse
+from gemma_cli.commands._written import Texts, Writing
+from gemma_cli.cues import begins_like_subtitles
+from gemma_cli.engines import Engine
+from gemma_cli.errors import InputError, UsageError
+from gemma_cli.languages import Language, language, language_or_auto
+from gemma_cli.media.fetch import is_address
 from gemma_cli.media.files import STDIN, open_input
+from gemma_cli.media.names import SOUND, TEXT, Named, files_meant
 from gemma_cli.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
 
 UNKNOWN_SOURCE = "its original language"
@@ -28,6 +39,7 @@ EXAMPLES = examples(
     "gemma translate film.de.srt --from German --to English > film.en.srt",
     "gemma translate interview.mp3 --from French --to English --format srt --show both > interview.srt",
     "echo 'Good morning.' | gemma translate - --to de",
+    "gemma translate talks/ --to German -o translated -f srt -f txt --skip-existing",
     "gemma translate speech.wav --to Spanish --json | jq -r .transcript",
 )
 
@@ -52,22 +64,19 @@ def text_prompt(text: str, source: str | None, target: str) -> str:
 @app.command(epilog=EXAMPLES)
 @grouped
 def translate(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A sound or a UTF-8 text file; - is stdin.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="Sound or UTF-8 text files, folders, patterns, http(s) addresses; - is stdin."
+        ),
+    ],
     to: Annotated[str, typer.Option("--to", metavar="LANGUAGE", help="By name or code: German, de.")],
     engine: EngineOptions,
     output: OutputOptions,
+    written: TranscriptOptions,
+    heard: PartOptions,
     origin: Annotated[
         str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: auto, the model tells by itself.")
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(transcript.WRITERS),
-            help="Form of what is said. Default: txt. A text keeps its own.",
-            rich_help_panel=OUTPUT,
-        ),
     ] = None,
     show: Annotated[
         Show | None,
@@ -78,25 +87,108 @@ def translate(
         ),
     ] = None,
 ) -> None:
-    """Translate speech or text; the content tells which of them FILE is.
+    """Translate speech or texts; the content tells which of them a FILE is.
 
     Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
     """
-    target = language(to).name
-    source = language_or_auto(origin)
-    if form:
-        transcript.writer(form)
-    if output.as_json and (form or show):
-        raise UsageError("--json holds transcript and translation in a form of its own: leave out --format and --show")
-    head = beginning(file)
-    if not is_text(head):
-        prompt = speech_prompt(source or UNKNOWN_SOURCE, target)
-        translate_speech(file, Speech(source, target, prompt, form or "txt", show or "translation"), engine, output)
-    elif form or show:
-        raise UsageError(f"{file}: a text; --format and --show are for speech")
-    else:
-        writing = Writing(source, target, lambda text: text_prompt(text, source, target))
-        translate_text(file, writing, head, engine, output)
+    target, source = language(to), language_or_auto(origin)
+    if output.as_json and show:
+        raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")
+    if show == "both" and written.lines:
+        raise UsageError("--max-line-count parts a cue, of which --show both needs the whole; leave one of them out")
+    named = files_meant(files, SOUND | TEXT, "sound or text files")
+    formats = written.checked(len(named), output.as_json)
+    inputs = [_looked_at(file) for file in named]
+    if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
+        raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel are for speech")
+
+    @cache
+    def model() -> Engine:
+        return start(engine, output)
+
+    prompt = speech_prompt(source or UNKNOWN_SOURCE, target.name)
+    task = Task(model, prompt, engine.drafting(), lambda reply: parse(reply, target.name))
+    speech = Speech(source, target.name, show or "translation", formats, written)
+    writing = Writing(source, target.name, lambda text: text_prompt(text, source, target.name))
+    many = len(inputs) > 1
+    jobs = _Jobs(Speeches(task, speech, engine, output, many), Texts(writing, model, engine, output, many))
+    jobs.run(_planned(inputs, written, formats, source, target), heard)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """text: whether it is one, going by the beginning of it. error: why it has none. paths: the files to write."""
+
+    file: Named
+    text: bool
+    head: bytes = b""
+    error: InputError | None = None
+    paths: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    speeches: Speeches
+    texts: Texts
+
+    def run(self, inputs: list[_Input], heard: PartOptions) -> None:
+        """One input after the other; pieces of several recordings may be heard at once. Raises GemmaError."""
+        task, options, output = self.speeches.task, self.speeches.options, self.speeches.output
+        batch = Batch(len(inputs))
+        wanted = [one for one in inputs if one.paths != {}]
+        spoken = [one.file for one in wanted if not (one.text or one.error)]
+        with Ahead(task, [kept(task, file.path, options, output, heard.part()) for file in spoken]) as ahead:
+            for one in wanted:
+                with batch.one():
+                    if one.error:
+                        raise one.error
+                    if one.text:
+                        self._translate_text(one)
+                    else:
+                        with ahead.following() as (recording, answers):
+                            self.speeches.write(recording, answers, one.paths)
+        batch.finish()
+
+    def _translate_text(self, one: _Input) -> None:
+        lines = one.file.path == STDIN and not (self.texts.many or one.paths or self.texts.output.as_json)
+        if lines and not begins_like_subtitles(one.head.decode("utf-8", "ignore")):
+            self.texts.lines()
+        else:
+            self.texts.document(one.file, next(iter(one.paths.values())) if one.paths else None)
+
+
+def _planned(
+    inputs: list[_Input], written: TranscriptOptions, formats: tuple[str, ...], source: str | None, target: Language
+) -> list[_Input]:
+    """The inputs with the files to write for each: film.de.srt becomes film.en.srt if it is known to be German."""
+    if not written.to_files:
+        return inputs
+    code = f".{language(source).code}" if source else None
+    wanted = {_without(code, one.file): _own_form(one.file) if one.text else formats for one in inputs}
+    planned = written.plan_each(wanted, Naming("{parent}/{stem}.{language}.{format}", {"language": target.code}))
+    return [replace(one, paths=planned[_without(code, one.file)]) for one in inputs]
+
+
+def _own_form(file: Named) -> tuple[str, ...]:
+    return (file.relative.suffix.removeprefix(".") or "txt",)
+
+
+def _without(code: str | None, file: Named) -> Named:
+    name = file.relative
+    if not code or not name.stem.lower().endswith(code.lower()) or len(name.stem) == len(code):
+        return file
+    return replace(file, relative=PurePath(name.parent, name.stem[: -len(code)] + name.suffix))
+
+
+def _looked_at(file: Named) -> _Input:
+    """What an address holds is told by its name, as it is not fetched yet."""
+    if is_address(file.path):
+        return _Input(file, file.relative.suffix.lower() in TEXT)
+    try:
+        head = beginning(file.path)
+    except InputError as error:
+        return _Input(file, False, error=error)
+    return _Input(file, is_text(head), head)
 
 
 def beginning(file: str) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from gemma_cli.commands._spoken import parse
 from tests.commands.test_transcribe import cues
 from tests.commands.words import ROOT, hear, pause, record, say
+from tests.media.server import serving
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -168,6 +169,11 @@ def test_a_loop_is_translated_again_and_then_cut(gemma, engine, tmp_path):
         ("a.txt --to en --format doc", ["doc", "srt"]),
         ("a.wav --to en --format srt --json", ["--json", "--format"]),
         ("blank.txt --to en", ["blank.txt", "nothing"]),
+        ("a.txt --to en --clip 0-5", ["a.txt", "--clip"]),
+        ("a.wav --to en --clip 5-0", ["--clip 5-0"]),
+        ("a.wav --to en -f srt -f txt", ["-o DIR"]),
+        ("a.wav --to en -f srt --show both --max-line-width 9 --max-line-count 1", ["--max-line-count", "--show both"]),
+        ("a.wav --to en --output-template {date}", ["{date}", "{language}"]),
     ],
 )
 def test_what_does_not_fit_together_is_refused(gemma, engine, tmp_path, arguments, words):
@@ -176,3 +182,62 @@ def test_what_does_not_fit_together_is_refused(gemma, engine, tmp_path, argument
     record(tmp_path / "a.wav", say([1]), pause(1.0))
     gemma("translate", *arguments.split()).refuses(*words)
     assert engine.requests == []
+
+
+def test_many_files_go_into_a_folder_each_in_its_own_form(gemma, shouting, tmp_path):
+    record(tmp_path / "in" / "talk.wav", pause(1.0), say([1, 2]), pause(1.0))
+    (tmp_path / "in" / "film.de.srt").write_text(SRT)
+    (tmp_path / "in" / "deep").mkdir()
+    (tmp_path / "in" / "deep" / "notes.de.md").write_text("# Titel")
+    (tmp_path / "in" / "bad.vtt").write_bytes(b"\xff\xfe")
+    command = ("translate", "in", "--to", "en", "--from", "German", "-o", "out", "-f", "srt", "-f", "txt")
+    shouting.reply = lambda request, samples: (
+        f"{hear(samples)}\nEnglish: EN" if samples is not None else request.messages[0].text.split("\n\n")[1].upper()
+    )
+    outcome = gemma(*command)
+    written = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.*")}
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "1 of 4 files failed: in/bad.vtt: " in outcome.err
+    assert written.keys() == {"film.en.srt", "deep/notes.en.md", "talk.en.srt", "talk.en.txt"}
+    assert "GUTEN MORGEN." in written["film.en.srt"]
+    assert (written["deep/notes.en.md"], written["talk.en.txt"]) == ("# TITEL", "EN\n")
+    asked = len(shouting.requests)
+    gemma(*command).refuses("exists", "--skip-existing", "--overwrite")
+    assert gemma(*command, "--skip-existing").code == 1
+    assert len(shouting.requests) == asked
+
+
+def test_many_files_on_stdout_have_headings(gemma, shouting, tmp_path):
+    record(tmp_path / "a.wav", say([1]), pause(1.0))
+    (tmp_path / "b.txt").write_text("ja")
+    assert gemma("translate", "a.wav", "b.txt", "--to", "de").out == "==> a.wav <==\nDE:w1\n==> b.txt <==\nJA\n"
+    told = [json.loads(line) for line in gemma("translate", "a.wav", "b.txt", "--to", "de", "--json").out.splitlines()]
+    assert [(one["file"], one["text"]) for one in told] == [("a.wav", "DE:w1"), ("b.txt", "JA")]
+    outcome = gemma("translate", "none.txt", "b.txt", "--to", "de")
+    assert (outcome.code, outcome.out) == (1, "==> b.txt <==\nJA\n")
+    assert outcome.err == "gemma: 1 of 2 files failed: none.txt: no such file; check the path\n"
+
+
+def test_a_part_of_a_recording_in_lines_of_a_width(gemma, shouting, tmp_path):
+    record(tmp_path / "a.wav", *[part for word in range(9) for part in (say([word, word + 100]), pause(2.0))])
+    command = ("translate", "a.wav", "--to", "de", "--clip", "2-5", "-f", "srt")
+    assert [text for _, _, text in cues(gemma(*command).out)] == ["DE:w1 w101"]
+    both = gemma(*command, "--show", "both", "--max-line-width", "5").out
+    assert both.split("\n")[2:6] == ["w1", "w101", "DE:w1", "w101"]
+
+
+def test_a_text_at_an_address_is_translated(gemma, shouting, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as server:
+        server.files["/film.srt"] = SRT.encode()
+        server.files["/a.txt"] = b"\xff"
+        assert gemma("translate", server.address("/film.srt"), "--to", "en").out.count("-->") == 2
+        gemma("translate", server.address("/a.txt"), "--to", "en").refuses("/a.txt", "UTF-8")
+        gemma("translate", server.address("/gone.md"), "--to", "en").refuses("/gone.md", "404")
+
+
+def test_a_sentence_over_two_cues_is_asked_about_once(gemma, shouting, tmp_path):
+    (tmp_path / "film.srt").write_text(SRT.replace("Guten Morgen.", "Guten").replace("<i>Ja</i>", "<i>Morgen.</i>"))
+    outcome = gemma("translate", "film.srt", "--to", "en")
+    assert outcome.out == SRT.replace("Guten Morgen.", "GUTEN").replace("<i>Ja</i>", "<i>MORGEN.</i>")
+    assert len(shouting.requests) == 1

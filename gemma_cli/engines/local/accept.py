@@ -32,9 +32,10 @@ class Coins:
 
     def __call__(self, drafted: Sequence[int], chosen: Sequence[int], position: int) -> int:
         kept = 0
-        while kept < len(drafted) and self._heads(position + kept):
+        while kept < len(drafted) and self.heads(position + kept):
             kept += 1
         return kept
 
-    def _heads(self, position: int) -> bool:
+    def heads(self, position: int) -> bool:
+        """Whether a draft that stands there is kept."""
         return Random((self.seed << 32) + position).random() < self.probability

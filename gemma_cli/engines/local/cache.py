@@ -130,6 +130,11 @@ class Cache:
         self._forget_snapshots_after(length)
         self.length = length
 
+    def restart(self) -> None:
+        """Forget everything, and keep the memory: graphs that were recorded over it stay good."""
+        self._snapshots.clear()
+        self.length = self._high = 0
+
     def snapshot(self) -> Snapshot:
         """What `restore` needs to come back to this length; it holds while nothing before it is rewritten."""
         rings = {index: (ring.keys.clone(), ring.values.clone()) for index, ring in self._rings.items()}

@@ -122,7 +122,7 @@ def decode(
     left = limit - 1
     while left and tokens[-1] not in stop:
         began = perf_counter()
-        copied = _copy(lookup, pacer, tokens, min(left, target.rows.most) - 1) if lookup else []
+        copied = copied_drafts(lookup, pacer, tokens, min(left, target.rows.most) - 1) if lookup else []
         longest = min(pacer.choose(), left - 1) if drafter and not copied else 0
         drafts = torch.tensor(copied, dtype=torch.int64, device=token.device)
         if drafter and longest:
@@ -138,7 +138,7 @@ def decode(
         yield Burst(tuple(tokens), Round(len(drafts), accepted, "lookup" if copied else "drafter"))
 
 
-def _copy(lookup: Lookup, pacer: Pacer, newest: list[int], most: int) -> list[int]:
+def copied_drafts(lookup: Lookup, pacer: Pacer, newest: list[int], most: int) -> list[int]:
     """Up to `most` tokens from the context that are worth a target pass; often none."""
     lookup.extend(newest)
     found = lookup.find(most) if most > 0 else []

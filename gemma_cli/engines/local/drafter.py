@@ -14,6 +14,7 @@ device. position: where the newest token stands, cache.length (the convention of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,10 +23,16 @@ from torch.nn import functional as F
 from gemma_cli.engines.local.architecture import Architecture, LayerShape
 from gemma_cli.engines.local.attention import few_rows
 from gemma_cli.engines.local.cache import Cache
-from gemma_cli.engines.local.layer import DecoderLayer
+from gemma_cli.engines.local.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.linear import Linear, Norm
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.rope import Rope
+
+
+class Sight(Attend, Protocol):
+    """What a draft may see, and the target whose embeddings it takes: DraftContext, static.StaticDraft."""
+
+    target: Target
 
 
 @dataclass
@@ -100,7 +107,7 @@ class Drafter:
         )
 
     @torch.inference_mode()
-    def step(self, token: Tensor, hidden: Tensor, context: DraftContext) -> tuple[Tensor, Tensor | None, Tensor]:
+    def step(self, token: Tensor, hidden: Tensor, context: Sight) -> tuple[Tensor, Tensor | None, Tensor]:
         """(logits float32 [1, c], their token ids [1, c] or None where c is the whole vocabulary, next hidden state
         [1, hidden]) from the newest token, int64 [1], and the hidden state that predicted it: the target's, after its
         final norm, or the previous step's."""

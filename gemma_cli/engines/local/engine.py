@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from gemma_cli.engines import Answered, EngineInfo, EngineSpec
-from gemma_cli.engines.local import load
+from gemma_cli.engines.local import graphs, load
 from gemma_cli.engines.local.accept import Coins, equal
 from gemma_cli.engines.local.constraint import Free
 from gemma_cli.engines.local.constraints import Constraints
@@ -30,7 +30,7 @@ from gemma_cli.engines.local.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from gemma_cli.events import Event, Timings
-from gemma_cli.messages import Drafting, Request
+from gemma_cli.messages import Drafting, Request, Sampling
 
 if TYPE_CHECKING:
     from gemma_cli.store.checkpoints import Resolved
@@ -70,6 +70,8 @@ class LocalEngine:
         self.constraints = Constraints(tokenizer, target.vocab_size, generation.stop)
         self.live = LiveCache(target)
         self.kept = KeptPace.of(info)
+        coins = self.accept if isinstance(self.accept, Coins) else None
+        self.rounds = graphs.rounds_for(target, drafter, generation.suppress, coins)
 
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
@@ -109,7 +111,11 @@ class LocalEngine:
             notice=resolved.notice,
             synthetic_acceptance=spec.synthetic_acceptance,
         )
-        return cls(target, drafter, tokenizer, towers, ends, info)
+        engine = cls(target, drafter, tokenizer, towers, ends, info)
+        if engine.rounds and (failure := graphs.warm_up(engine.rounds, Sampling())):
+            notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
+            engine.info = replace(info, notice=info.notice or notice)
+        return engine
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
@@ -167,6 +173,9 @@ class LocalEngine:
         """The token ids of the reply, as they are decided."""
         try:
             yield from self._tokens(request, prompt)
+        except ModelError:
+            self.live.forget()  # what is not a number would reach later replies through masks
+            raise
         finally:
             if request.drafting.adaptive:
                 self.kept.replied()
@@ -175,6 +184,18 @@ class LocalEngine:
         limit = self.room(request, prompt)
         constraint = self.constraints.of(request, prompt.in_thought)
         cache, prefilled, _ = self.live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
+        if self.rounds and isinstance(constraint, Free):
+            yield from graphs.decode(
+                self.rounds,
+                cache,
+                prefilled,
+                request.sampling,
+                self._pacer(request.drafting),
+                stop=self.generation.stop,
+                limit=limit,
+                lookup=self._lookup(request.drafting, prompt),
+            )
+            return
         yield from decode(
             self.target,
             self.drafter,

@@ -129,11 +129,15 @@ class Target:
             ids = torch.cat((ids, ids[-1:].expand(rows - count)))
         cache.reserve(rows)
         few = FewRows(cache, self._masks, self.ropes, cache.length, rows, count)
-        x = self.embed(ids)
-        x = self._run(self.layers, x, self._per_layer(ids, x), few)
+        logits, hidden = self.run(ids, few)
         cache.advance(count)
-        hidden = self.norm(x)
-        return self._logits(hidden)[:count], hidden[:count]
+        return logits[:count], hidden[:count]
+
+    def run(self, ids: Tensor, rows: Attend) -> tuple[Tensor, Tensor]:
+        """Logits [m, vocab] and hidden states [m, hidden] of ids int64 [m] that attend through `rows`."""
+        x = self.embed(ids)
+        hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+        return self._logits(hidden), hidden
 
     @torch.inference_mode()
     def prefill(

@@ -16,7 +16,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.cache import Cache, Snapshot
+from gemma_cli.engines.local.cache import SLACK, Cache, Snapshot
 from gemma_cli.engines.local.model import CHUNK, Target, chunks
 from gemma_cli.engines.local.prompt import Prompt, Span
 from gemma_cli.messages import Image
@@ -90,8 +90,13 @@ class LiveCache:
                 self.cache.restore(kept.snapshot)
                 self._kept = self._kept[: self._kept.index(kept) + 1]
                 return self.cache, kept.boundaries[-1]
-        self.forget()
-        self.cache = self.target.new_cache(min(len(prompt.ids) + room, self.target.context))
+        self._kept = []
+        rows = min(len(prompt.ids) + room, self.target.context)
+        if self.cache is not None and rows <= self.cache.capacity:
+            self.cache.restart()
+        else:
+            self.cache = None  # before the next one takes its memory
+            self.cache = self.target.new_cache(rows + SLACK)
         return self.cache, 0
 
     def _prefill(

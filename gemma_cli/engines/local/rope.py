@@ -36,12 +36,14 @@ class Rope:
         return self._cos[offset : offset + count], self._sin[offset : offset + count]
 
     def _compute(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        device = self._frequencies.device
-        positions = torch.arange(start, start + count, dtype=torch.float32, device=device)
+        return self.at(torch.arange(start, start + count, device=self._frequencies.device))
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for positions int64 [n] that lie on the device, computed anew."""
         # The angle is a float32 product, as in the reference. Sine and cosine are rounded from float64, so that a
         # position has the same bits whichever block it was computed in (vector and scalar kernels may differ).
-        angles = positions[:, None] * self._frequencies
-        wide = angles if device.type == "mps" else angles.double()
+        angles = positions[:, None].float() * self._frequencies
+        wide = angles if positions.device.type == "mps" else angles.double()
         cos, sin = wide.cos().float() * self._factor, wide.sin().float() * self._factor
         return torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
 

@@ -10,7 +10,7 @@ Decoding", arXiv 2408.07978).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,17 +19,24 @@ from gemma_cli.messages import Sampling
 
 _WEIGHT_BITS = 40
 
+Contenders = Callable[[Tensor, Tensor | None, int], Tensor]
 
-def gumbel(seed: int, positions: Tensor, ids: Tensor) -> Tensor:
-    """Noise for every (position, id): float64 [m, c] from positions int64 [m] and ids int64 [m, c] or [c].
+
+def gumbel(seed: int | Tensor, positions: Tensor, ids: Tensor) -> Tensor:
+    """Noise for every (position, id): float64 [m, c] from positions int64 [m] and ids int64 [m, c] or [c]. seed: a
+    number, or its seed_key, int64 [].
 
     The logarithms are taken in float64 and rounded to float32, because math libraries agree to an ulp, not to the bit.
     """
-    # The seed is mixed before the position is added, or (seed, t + 1) could repeat (seed + 1, t).
-    key = _mix(positions * _GOLDEN + _int64(_mixed(seed)))
+    key = _mix(positions * _GOLDEN + (seed if isinstance(seed, Tensor) else seed_key(seed)))
     bits = _mix(key[:, None] + ids * _GOLDEN)
     uniform = ((bits >> 12 & _ones(52)) + 0.5) * 2.0**-52  # 53 bits: never 0, never 1
     return (-torch.log(-torch.log(uniform))).float().double()
+
+
+def seed_key(seed: int) -> int:
+    """The seed is mixed before a position is added, or (seed, t + 1) could repeat (seed + 1, t)."""
+    return _int64(_mixed(seed))
 
 
 class Sampler:
@@ -38,6 +45,10 @@ class Sampler:
     def __init__(self, sampling: Sampling, suppress: Sequence[int] = ()) -> None:
         self.sampling = sampling
         self._suppress = torch.tensor(tuple(suppress), dtype=torch.int64)
+        self._contenders: Contenders = _contenders
+        self._seed: int | Tensor = sampling.seed
+        self._temperature: float | Tensor = sampling.temperature
+        self._top_p: float | Tensor = sampling.top_p
 
     def choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """The token for each row: int64 [m].
@@ -49,10 +60,11 @@ class Sampler:
         logits = self._without_suppressed(logits, ids)
         if self.sampling.temperature == 0:
             return _first_best(logits, ids)
-        logits, ids = _top_k(logits, ids, self.sampling.top_k)
-        scores = logits.double() / self.sampling.temperature
-        scores = _top_p(scores, self.sampling.top_p)
-        return _first_best(scores + gumbel(self.sampling.seed, positions, ids), ids)
+        logits, ids = _top_k(logits, ids, self.sampling.top_k, self._contenders)
+        scores = logits.double() / self._temperature
+        if self.sampling.top_p < 1:  # a number, even where self._top_p is a tensor
+            scores = _top_p(scores, self._top_p)
+        return _first_best(scores + gumbel(self._seed, positions, ids), ids)
 
     def _without_suppressed(self, logits: Tensor, ids: Tensor | None) -> Tensor:
         if not len(self._suppress):
@@ -61,6 +73,33 @@ class Sampler:
         if ids is None:
             return logits.index_fill(-1, self._suppress, -torch.inf)
         return logits.masked_fill(torch.isin(ids, self._suppress), -torch.inf)
+
+
+class StaticSampler(Sampler):
+    """The same, with what differs from request to request in tensors on the device, for graphs that are recorded once
+    (graphs.py); nothing in it waits for the device. `set` may change all but what `kind` holds."""
+
+    def __init__(self, sampling: Sampling, suppress: Sequence[int], device: torch.device) -> None:
+        super().__init__(sampling, suppress)
+        self._suppress = self._suppress.to(device)
+        self._contenders = _ranked
+        self._seed = torch.zeros((), dtype=torch.int64, device=device)
+        self._temperature = torch.ones((), dtype=torch.float64, device=device)
+        self._top_p = torch.ones((), dtype=torch.float64, device=device)
+
+    @staticmethod
+    def kind(sampling: Sampling) -> tuple[bool, int, bool]:
+        """What decides which operations are run."""
+        return sampling.temperature == 0, sampling.top_k, sampling.top_p < 1
+
+    def set(self, sampling: Sampling) -> None:
+        for tensor, value in (
+            (self._seed, seed_key(sampling.seed)),
+            (self._temperature, sampling.temperature),
+            (self._top_p, sampling.top_p),
+        ):
+            assert isinstance(tensor, Tensor)
+            tensor.fill_(value)
 
 
 def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
@@ -72,11 +111,30 @@ def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
     return first.masked_fill(best[:, 0].isnan(), -1)
 
 
-def _top_k(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+def _ranked(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:
+    """The columns of the k best of every row, of equal values those with the lowest ids."""
+    least = logits.topk(k).values[:, -1:]
+    if ids is None:
+        ids = torch.arange(logits.shape[-1], device=logits.device)
+    rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
+    return rank.topk(k).indices
+
+
+def _contenders(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:
+    """Columns that hold the k best of every row: topk alone leaves open which of several equal values it takes."""
+    # Nearly always all equals of the k-th are among four times as many. Asking a GPU would mean waiting for it.
+    if logits.device.type == "cpu":
+        best = logits.topk(min(4 * k, logits.shape[-1]))
+        if (best.values[:, -1:] < best.values[:, k - 1 : k]).all():
+            return best.indices
+    return _ranked(logits, ids, k)
+
+
+def _top_k(logits: Tensor, ids: Tensor | None, k: int, contenders: Contenders = _contenders) -> tuple[Tensor, Tensor]:
     """The k best (all for k = 0) in falling order, lowest id first among equals: logits and ids, both [m, k]."""
     width = logits.shape[-1]
     if 0 < k < width:
-        columns = _contenders(logits, ids, k)
+        columns = contenders(logits, ids, k)
         logits = logits.gather(-1, columns)
         ids = columns if ids is None else ids.expand(logits.shape[0], -1).gather(-1, columns)
     elif ids is None:
@@ -86,26 +144,11 @@ def _top_k(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
     return best[:, : k or width], ids.gather(-1, order[:, : k or width])
 
 
-def _contenders(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:
-    """Columns that hold the k best of every row: topk alone leaves open which of several equal values it takes."""
-    best = logits.topk(min(4 * k, logits.shape[-1]))
-    least = best.values[:, k - 1 : k]
-    # Nearly always all equals of the k-th are among these. Asking a GPU would mean waiting for it.
-    if logits.device.type == "cpu" and (best.values[:, -1:] < least).all():
-        return best.indices
-    if ids is None:
-        ids = torch.arange(logits.shape[-1], device=logits.device)
-    rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
-    return rank.topk(k).indices
-
-
-def _top_p(scores: Tensor, p: float) -> Tensor:
+def _top_p(scores: Tensor, p: float | Tensor) -> Tensor:
     """Falling scores with all but the smallest set of mass >= p set to -inf; the best always stays.
 
     Masses are summed as integers, so the sum does not depend on the order in which a device adds.
     """
-    if p >= 1:
-        return scores
     mass = (torch.exp(scores - scores[:, :1]) * 2.0**_WEIGHT_BITS).long()
     upto = mass.cumsum(-1)
     kept = (upto[:, -1:].double() * p).clamp_(min=1.0)  # at least the best, before which there is nothing

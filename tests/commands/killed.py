@@ -72,19 +72,20 @@ class Victim:
             self.kill(said)
 
     def kill(self, said: str) -> None:
-        digests = self.journal()
-        assert len(set(digests)) == len(digests) >= self.kept, "a piece was decoded twice, or lost"
         written = list((self.folder / "parts").glob("long.*"))
         for path in written:
             assert path.read_bytes() == (self.folder / "whole" / path.name).read_bytes(), "written before it was whole"
-        if "going on" in said:
-            self.check_resumed(said)
+        digests = self.journal()
         self.kills.append(len(digests))
-        self.kept = len(digests)
         if len(written) == len(FORMS):  # killed on its way out
             for path in [*written, *self.folder.rglob("unfinished/*.jsonl")]:
                 path.unlink()
             self.kept = 0
+            return
+        assert len(set(digests)) == len(digests) >= self.kept, f"a piece was decoded twice, or lost: {said}"
+        if "going on" in said:
+            self.check_resumed(said)
+        self.kept = len(digests)
 
     def end(self, said: str) -> None:
         if self.kept:

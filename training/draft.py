@@ -16,7 +16,7 @@ from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGenerat
 
 from training import shapes, tokenizer
 from training.decoder import hidden_states, logits_of
-from training.learn import POLISH, ROW, Diet, new_model
+from training.learn import ROW, Diet, best_stage, new_model
 from training.listen import report
 from training.media import pictures, utterances
 from training.optim import DEVICE, Clock, Optimizer, half_precision, save
@@ -131,7 +131,7 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     """Run stage D for so many minutes in all against the finished target, resuming where it stopped."""
     encoder = Encoder(tokenizer.load(runs / "tokenizer"))
     target = new_model(runs, encoder)
-    target.load_state_dict(torch.load(runs / f"{POLISH.name}.pt", weights_only=True, map_location=DEVICE)["model"])
+    target.load_state_dict(torch.load(best_stage(runs), weights_only=True, map_location=DEVICE)["model"])
     target.requires_grad_(False)
     drafter = shapes.new_drafter().to(DEVICE)
     inherit(drafter, target)

@@ -13,6 +13,7 @@ import torch
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration, GenerationConfig
 
 from training import scenes, shapes, speech, tokenizer
+from training.learn import best_stage
 from training.tokenizer import control_ids
 
 DRAFT_TOKENS = 4
@@ -106,18 +107,11 @@ def swap(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def best_stage(runs: Path) -> Path | None:
-    """The furthest decoder checkpoint there is."""
-    return next((runs / f"{name}.pt" for name in ("polish", "join", "read") if (runs / f"{name}.pt").exists()), None)
-
-
 def export(runs: Path, root: Path) -> None:
     """Write the newest target and drafter of a run into `root` (gemma_cli/pocket)."""
     words = tokenizer.load(runs / "tokenizer")
     target, drafter = shapes.new_target(control_ids(words)), shapes.new_drafter()
-    stage = best_stage(runs)
-    if stage is not None:
-        target.load_state_dict(torch.load(stage, weights_only=True, map_location="cpu")["model"])
+    target.load_state_dict(torch.load(best_stage(runs), weights_only=True, map_location="cpu")["model"])
     if (runs / "draft.pt").exists():
         drafter.load_state_dict(torch.load(runs / "draft.pt", weights_only=True, map_location="cpu")["model"])
     elif drafter.masked_embedding is not None:

@@ -91,6 +91,18 @@ def load_towers(runs: Path, model: Gemma4ForConditionalGeneration) -> None:
             tower.load_state_dict({k.removeprefix("tower."): v for k, v in state.items() if k.startswith("tower.")})
 
 
+def best_stage(runs: Path) -> Path:
+    """The furthest decoder checkpoint there is.
+
+    Raises:
+        FileNotFoundError: no stage has begun.
+    """
+    for plan in (POLISH, JOIN, READ):
+        if (path := runs / f"{plan.name}.pt").exists():
+            return path
+    raise FileNotFoundError(f"{runs} holds no read.pt, join.pt or polish.pt: run those stages first")
+
+
 def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None = None) -> None:
     """Run a stage for so many minutes in all: from its last checkpoint, or else from another stage's result."""
     encoder = Encoder(tokenizer.load(runs / "tokenizer"))

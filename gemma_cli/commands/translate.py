@@ -46,19 +46,27 @@ EXAMPLES = examples(
 app = typer.Typer(add_completion=False)
 
 
-def speech_prompt(source: str, target: str) -> str:
-    """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation."""
+def speech_prompt(source: str, target: str, context: str | None = None) -> str:
+    """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation.
+
+    context: names and words that may occur, spelled as they should be.
+    """
     return (
         f"Transcribe the following speech segment in {source}, then translate it into {target}.\n"
         f"When formatting the answer, first output the transcription in {source}, then one newline, "
-        f"then output the string '{target}: ', then the translation in {target}."
+        f"then output the string '{target}: ', then the translation in {target}.{_spelling(context)}"
     )
 
 
-def text_prompt(text: str, source: str | None, target: str) -> str:
+def text_prompt(text: str, source: str | None, target: str, context: str | None = None) -> str:
     """Ask for the translation of a text and nothing else; None leaves the source language to the model."""
     origin = f" from {source}" if source else ""
-    return f"Translate the following text{origin} into {target}. Only output the translation.\n\n{text}"
+    request = f"Translate the following text{origin} into {target}. Only output the translation."
+    return f"{request}{_spelling(context)}\n\n{text}"
+
+
+def _spelling(context: str | None) -> str:
+    return f" These may occur; spell them so: {' '.join(context.split())}" if context else ""
 
 
 @app.command(epilog=EXAMPLES)
@@ -77,6 +85,10 @@ def translate(
     heard: PartOptions,
     origin: Annotated[
         str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: auto, the model tells by itself.")
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
     ] = None,
     show: Annotated[
         Show | None,
@@ -106,10 +118,10 @@ def translate(
     def model() -> Engine:
         return start(engine, output)
 
-    prompt = speech_prompt(source or UNKNOWN_SOURCE, target.name)
+    prompt = speech_prompt(source or UNKNOWN_SOURCE, target.name, context)
     task = Task(model, prompt, engine.drafting(), lambda reply: parse(reply, target.name))
     speech = Speech(source, target.name, show or "translation", formats, written)
-    writing = Writing(source, target.name, lambda text: text_prompt(text, source, target.name))
+    writing = Writing(source, target.name, lambda text: text_prompt(text, source, target.name, context))
     many = len(inputs) > 1
     jobs = _Jobs(Speeches(task, speech, engine, output, many), Texts(writing, model, engine, output, many))
     jobs.run(_planned(inputs, written, formats, source, target), heard)

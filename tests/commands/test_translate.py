@@ -241,3 +241,12 @@ def test_a_sentence_over_two_cues_is_asked_about_once(gemma, shouting, tmp_path)
     outcome = gemma("translate", "film.srt", "--to", "en")
     assert outcome.out == SRT.replace("Guten Morgen.", "GUTEN").replace("<i>Ja</i>", "<i>MORGEN.</i>")
     assert len(shouting.requests) == 1
+
+
+def test_context_is_in_both_prompts(gemma, shouting, tmp_path):
+    record(tmp_path / "a.wav", say([1]), pause(1.0))
+    (tmp_path / "a.txt").write_text("Danke.\n")
+    gemma("translate", "a.wav", "a.txt", "--to", "en", "--context", "Musco,\nSuresh")
+    spoken, written = (request.messages[0].text for request in shouting.requests)
+    assert spoken.endswith("These may occur; spell them so: Musco, Suresh")
+    assert written.endswith("spell them so: Musco, Suresh\n\nDanke.")

@@ -29,6 +29,7 @@ from gemma_cli.engines.local import load
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
 from gemma_cli.engines.local.tokenizer import load_tokenizer
+from gemma_cli.engines.local.sounds import padded
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.events import Delta, Done, Round, ToolCalled, collect
@@ -412,10 +413,11 @@ def stock_features(folder: Path, towers: Towers, dtype: torch.dtype) -> Iterator
     for samples in (3_000, 16_000, 41_234):
         audio = sound(f"s{samples}", samples)
         prepared = towers._feature_extractor([audio.samples], sampling_rate=16_000, return_tensors="pt")
+        frames, mask = prepared["input_features"].to(dtype), prepared["input_features_mask"]
+        if not towers.unified:
+            frames, mask = padded((frames, mask))
         with torch.no_grad():
-            heard = model.model.get_audio_features(
-                prepared["input_features"].to(dtype), prepared["input_features_mask"], return_dict=True
-            )
+            heard = model.model.get_audio_features(frames, mask, return_dict=True)
         yield (audio, None), heard.pooler_output[heard.attention_mask]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ from gemma_cli.engines.local.said import Said
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.errors import InputError
 from gemma_cli.events import Round, Timings
-from gemma_cli.messages import Request, Sampling
+from gemma_cli.messages import Audio, Request, Sampling
 
 if TYPE_CHECKING:
     from gemma_cli.engines.local.engine import LocalEngine
@@ -64,7 +66,8 @@ class Many:
         self._engine = engine
         self._batch = Batch(engine.target)
         self._requests = enumerate(requests)
-        self._held: _Asked | None = None  # taken, but there was no room
+        self._taken: deque[tuple[int, Request]] = deque()
+        self._held: _Asked | None = None  # taken, but there was no memory for it
         self._more = True
         self._saying: list[_Saying] = []
         self._samplers: dict[Sampling, Sampler] = {}
@@ -72,20 +75,30 @@ class Many:
     @torch.inference_mode()
     def answers(self) -> Generator[Answered, None, None]:
         """See engines.Engine.stream_many. A request that cannot go with others is answered by itself."""
-        while self._more or self._held or self._saying:
+        while self._more or self._taken or self._held or self._saying:
             if 2 * len(self._saying) <= self._batch.most:  # refilled by halves, so that prompts are read together too
+                self._take()
                 asked = yield from self._admitted()
                 if asked:
                     yield from self._begin(asked)
             if self._saying:
                 yield from self._step()
 
+    def _take(self) -> None:
+        """As many requests as can have a place, and what is to be heard in them."""
+        room = self._batch.most - len(self._saying) - bool(self._held) - len(self._taken)
+        following = list(islice(self._requests, max(0, room)))
+        self._more = self._more and len(following) == max(0, room)
+        self._taken.extend(following)
+        parts = [part for _, request in following for message in request.messages for part in message.parts]
+        self._engine.towers.listen([part for part in parts if isinstance(part, Audio)])
+
     def _admitted(self) -> Generator[Answered, None, list[_Asked]]:
-        """Requests for which there is room."""
+        """Those there is memory for."""
         asked: list[_Asked] = []
         lengths = [saying.asked.length for saying in self._saying]
-        while self._held or self._more:
-            following = self._held or (yield from self._take())
+        while self._held or self._taken:
+            following = self._held or (yield from self._prompted(*self._taken.popleft()))
             self._held = None
             if following:
                 lengths.append(following.length)
@@ -95,12 +108,8 @@ class Many:
                 asked.append(following)
         return asked
 
-    def _take(self) -> Generator[Answered, None, _Asked | None]:
-        """The next request; None for one that has its answer now, or where there is none."""
-        index, request = next(self._requests, (-1, None))
-        if request is None:
-            self._more = False
-            return None
+    def _prompted(self, index: int, request: Request) -> Generator[Answered, None, _Asked | None]:
+        """The request with its prompt; None for one that has its answer now."""
         began = perf_counter()
         try:
             prompt = self._engine.writer.write(request, self._engine.towers.count)

@@ -7,7 +7,7 @@ and project 48-pixel patches, the same processor cuts patches of that size, whic
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from gemma_cli.engines.local import weights
 from gemma_cli.engines.local.config import Config
-from gemma_cli.engines.local.prompt import Medium
+from gemma_cli.engines.local.prompt import LONGEST_AUDIO_S, Medium
+from gemma_cli.engines.local.sounds import Sounds
 from gemma_cli.errors import InputError, ModelError
 from gemma_cli.messages import SAMPLE_RATE, Audio, Image
 
@@ -34,6 +35,7 @@ class Towers:
         self.unified = config is not None and config.model_type == "gemma4_unified"
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
+        self._sounds = Sounds(self._embedded)
 
     @property
     def modalities(self) -> frozenset[str]:
@@ -53,7 +55,8 @@ class Towers:
 
     @torch.inference_mode()
     def features(self, medium: Medium, image_budget: int | None) -> Tensor:
-        """[rows, hidden], what stock get_image_features and get_audio_features return for this medium alone.
+        """[rows, hidden], what stock get_image_features and get_audio_features return for this medium, a sound padded
+        as in sounds.py.
 
         image_budget: soft tokens at most, one of messages.IMAGE_BUDGETS; None for the checkpoint's own. Raises
         InputError for a medium that gives no rows.
@@ -65,9 +68,7 @@ class Towers:
         found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
             raise InputError(f"{medium.name}: too short to hear anything in")
-        self._kept[key] = found
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        self._keep(key, found)
         return found
 
     def _image(self, image: Image, budget: int | None) -> Tensor:
@@ -86,18 +87,44 @@ class Towers:
         embedded: Tensor = self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
         return embedded
 
+    @torch.inference_mode()
+    def listen(self, sounds: Sequence[Audio]) -> None:
+        """Keep the features of several sounds, which is faster than one after the other; nothing else changes.
+
+        What cannot be heard is left for `features` to tell."""
+        new = {sound.digest: sound for sound in sounds if _key(sound, None) not in self._kept}
+        if "audio" not in self.modalities or self.unified or len(new) < 2:
+            return
+        heard = {
+            digest: self._extracted(sound)
+            for digest, sound in new.items()
+            if len(sound.samples) <= LONGEST_AUDIO_S * SAMPLE_RATE
+        }
+        audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
+        for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):
+            self._keep(_key(new[digest], None), rows)
+
     def _audio(self, audio: Audio) -> Tensor:
-        prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        heard: Tensor = prepared["input_features"].to(self.device, self.dtype)
-        mask = prepared["input_features_mask"].to(self.device)
+        heard, mask = self._extracted(audio)
         if self.unified:
             rows: Tensor = self._hearing(heard)
             return rows[mask]
         if not mask.any():
             return heard.new_empty(0, 0)
+        return self._sounds.encode([(heard, mask)])[0]
+
+    def _extracted(self, audio: Audio) -> tuple[Tensor, Tensor]:
+        prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        return prepared["input_features"].to(self.device, self.dtype), prepared["input_features_mask"].to(self.device)
+
+    def _embedded(self, heard: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         encoded = self._hearing["tower"](heard, mask)
-        embedded: Tensor = self._hearing["embed"](encoded.last_hidden_state)
-        return embedded[encoded.attention_mask]
+        return self._hearing["embed"](encoded.last_hidden_state), encoded.attention_mask
+
+    def _keep(self, key: tuple[str, int], rows: Tensor) -> None:
+        self._kept[key] = rows
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
 
     @cached_property
     def _stock(self) -> Any:

@@ -28,8 +28,8 @@ from gemma_cli.engines import EngineSpec, open_engine
 from gemma_cli.engines.local import load
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
-from gemma_cli.engines.local.tokenizer import load_tokenizer
 from gemma_cli.engines.local.sounds import padded
+from gemma_cli.engines.local.tokenizer import load_tokenizer
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.events import Delta, Done, Round, ToolCalled, collect

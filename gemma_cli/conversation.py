@@ -2,7 +2,8 @@
 
 Nothing here draws, stores or generates; every method returns a new Conversation. What the model is shown is always
 the system prompt and an unbroken run of exchanges that ends with the newest: `left_out` counts the oldest entries it
-is not shown any more, and only grows while the chat goes forward, so that a prompt cache stays valid.
+is not shown any more, and only grows while the chat goes forward, so that a prompt cache stays valid. An entry with
+the role "system" is a summary, and stands for all before it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ FRAME_TOKENS = 70 + 8
 
 BYTES_PER_TOKEN = 3
 """A cautious guess, used until the model has told: English takes about four bytes a token, Chinese about three."""
+
+SUMMARY_HEADING = "What was said before, in short:"
+"""How a summary is told to the model, after the system prompt."""
 
 MESSAGE_TOKENS = 8
 """The turn markers around a message and its role."""
@@ -174,18 +178,39 @@ class Conversation:
         """For another model, whose tokens are others: every count is an estimate again."""
         return replace(self, entries=tuple(replace(entry, tokens=None) for entry in self.entries), used=None)
 
+    def before(self, index: int) -> Conversation:
+        """What had been said before entry `index`."""
+        return replace(self, entries=self.entries[:index], used=None)
+
+    def summarized(self, index: int, summary: str, model: str) -> Conversation:
+        """With a summary, which `model` wrote, of what had been said before entry `index`."""
+        entry = Entry(Message("system", (Text(well_formed(summary)),)), model=model)
+        return replace(self, entries=(*self.entries[:index], entry, *self.entries[index:]), used=None)
+
     def cleared(self) -> Conversation:
         """A new chat under the same system prompt, with the same tools."""
         return Conversation(system=self.system, tools=self.tools)
 
     # What the model is shown ----------------------------------------------------------------------------------------
 
+    @property
+    def shown_from(self) -> int:
+        """The first entry the model is shown."""
+        summaries = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "system")
+        return max(self.left_out, next(summaries, 0))
+
+    @property
+    def summary(self) -> str:
+        """The summary that the model is shown in place of what was said before it; "" if none."""
+        first = self.entries[self.shown_from :][:1]
+        return first[0].message.text if first and first[0].message.role == "system" else ""
+
     def size(self) -> int:
         """Tokens of the prompt that `request` would make: counted where the model has counted, estimated elsewhere."""
         if self.used is not None:
             fresh = self.entries[self._last_reply() + 1 :]
             return self.used + sum(estimated_tokens(entry.message) for entry in fresh)
-        return self._size_from(self.left_out)
+        return self._size_from(self.shown_from)
 
     def fitted(self, context: int, reserve: int) -> Conversation:
         """With as many of the oldest exchanges left out as it takes to leave `reserve` of `context` tokens for a reply.
@@ -197,7 +222,7 @@ class Conversation:
         if self.size() <= room:
             return self
         newest = self._last_asked()
-        starts = [i for i in range(self.left_out + 1, newest + 1) if self.entries[i].message.role == "user"]
+        starts = [i for i in range(self.shown_from + 1, newest + 1) if self.entries[i].message.role == "user"]
         roomy = (i for i in starts if self._size_from(i) <= room * 3 // 4)
         start = next(roomy, newest)
         needed = self._size_from(start)
@@ -211,16 +236,19 @@ class Conversation:
     def request(self, sampling: Sampling, drafting: Drafting, thinking: bool) -> Request:
         """What to ask the engine: the system prompt and the entries not left out, without the thoughts of old."""
         messages = list(self._shown())
-        if self.system:
-            messages.insert(0, Message("system", (Text(self.system),)))
+        summary = self.summary and f"{SUMMARY_HEADING}\n{self.summary}"
+        if told := "\n\n".join(text for text in (self.system, summary) if text):
+            messages.insert(0, Message("system", (Text(told),)))
         return Request(tuple(messages), sampling, drafting, thinking, tools=self.tools)
 
     def _shown(self) -> Iterator[Message]:
         """Thoughts since the last message asked stay, as they belong to a turn that goes on between tool calls; calls
         that were never answered (the program ended there) go, as no template has a place for them."""
         asked = max((i for i, entry in enumerate(self.entries) if entry.message.role == "user"), default=0)
-        for index in range(self.left_out, len(self.entries)):
+        for index in range(self.shown_from, len(self.entries)):
             message = self.entries[index].message
+            if message.role == "system":
+                continue
             if index < asked:
                 message = replace(message, thinking="")
             if message.tool_calls and [e.message.role for e in self.entries[index + 1 : index + 2]] != ["tool"]:

@@ -55,6 +55,16 @@ class AnswerOptions:
         ),
     ] = None
 
+    summarize: Annotated[
+        bool,
+        typer.Option(
+            "--summarize/--leave-out",
+            envvar="GEMMA_SUMMARIZE",
+            help="When the context is full: go on from a summary the model writes, or leave the oldest out.",
+            rich_help_panel="Chats",
+        ),
+    ] = False
+
     def check(self, output: OutputOptions, once: bool) -> None:
         """Raises UsageError for what does not go together."""
         if output.as_json and self.stream_json:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gemma_cli import summaries
 from gemma_cli.commands._answers import AnswerOptions, Form, Held, errors_told, form, held
-from gemma_cli.commands._common import MOST_TEXT, complete, draw, notice, read_text, start
+from gemma_cli.commands._common import MOST_TEXT, complete, draw, listen, notice, read_text, start
 from gemma_cli.commands._tools import ToolOptions, desk, opened
 from gemma_cli.conversation import Conversation
 from gemma_cli.engines import Engine
 from gemma_cli.errors import InputError, UsageError
 from gemma_cli.events import Turn
-from gemma_cli.messages import Drafting, Part, Sampling, Text, ToolResponse
+from gemma_cli.messages import Part, Text, ToolResponse
 from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
 from gemma_cli.tools import Toolbox
-from gemma_cli.tools.calls import Desk, exchange
+from gemma_cli.tools.calls import exchange
 from gemma_cli.views import json
+from gemma_cli.views.repl.settings import Settings
 
 if TYPE_CHECKING:
     from gemma_cli.commands._keeping import Kept
@@ -103,50 +105,56 @@ def chat(
         for part in attached:
             conversation = conversation.staging(part)
         conversation = replace(conversation, tools=box.declarations)
-        chosen, drafting, holding = sampling.sampling(think), engine.drafting(), held(answers)
-        if not once:
-            converse(engine, output, keeping, conversation, chosen, drafting, think, show_thinking, holding, box)
-            return
-        told = form(answers, output, show_thinking, chosen.seed)
-        model = start(engine, output)
-        told.begin(model.info)
-        drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
-
-        def reply(asked: Conversation) -> Turn:
-            return draw(model, holding(asked.request(chosen, drafting, think)), drawn, told.show)
-
-        said = answer(
-            model, keeping, conversation.saying(question), reply, chosen, desk(box, model.info.context, output), told
+        on_terminal = sys.stdout.isatty()
+        settings = Settings(
+            sampling.sampling(think),
+            engine.drafting(),
+            think,
+            thoughts=SHOWN[show_thinking] if on_terminal else "hidden",
+            raw=not on_terminal,
+            thinking_budget=answers.thinking_budget,
+            summarize=answers.summarize,
         )
-        told.end(json.exchange_object(*said, model.info, drafting.draft_tokens))
-    complete(said[0][-1])
-    holding.complete(said[0][-1])
+        if not once:
+            from gemma_cli.commands._talking import talk
+
+            talk(engine, output, keeping, conversation, settings, box)
+            return
+        holding, told = held(answers), form(answers, output, show_thinking, settings.sampling.seed)
+        last = ask(engine, output, keeping, conversation.saying(question), settings, holding, told, box)
+    complete(last)
+    holding.complete(last)
 
 
-def answer(
-    model: Engine,
+def ask(
+    engine: EngineOptions,
+    output: OutputOptions,
     keeping: Kept,
     asked: Conversation,
-    reply: Callable[[Conversation], Turn],
-    chosen: Sampling,
-    desk: Desk,
+    settings: Settings,
+    holding: Held,
     told: Form,
-) -> tuple[list[Turn], list[ToolResponse]]:
-    """The replies to one question and what tools answered between them, kept if they belong to a chat."""
-    context = model.info.context
+    box: Toolbox,
+) -> Turn:
+    """The last of the replies to one question; all are told, and kept if they belong to a chat."""
+    model = start(engine, output)
+    told.begin(model.info)
+    drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
+    reserve = min(settings.sampling.max_tokens, model.info.context // 4)
 
     def fit(conversation: Conversation) -> Conversation:
         if not conversation.entries[1:]:
             return conversation
-        counted = conversation.counted_by(model.info.model)
-        fitted = counted.fitted(context, min(chosen.max_tokens, context // 4))
-        if fitted.left_out > conversation.left_out:
-            notice(f"the context is full: the oldest {fitted.left_out} messages are left out")
-        return fitted
+        return fitted(conversation.counted_by(model.info.model), model, reserve, settings)
+
+    def reply(conversation: Conversation) -> Turn:
+        request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
+        return draw(model, holding(request), drawn, told.show)
 
     turns: list[Turn] = []
     responses: list[ToolResponse] = []
-    for conversation, turn in exchange(asked, fit, reply, desk, model.info.model):
+    where = desk(box, model.info.context, output)
+    for conversation, turn in exchange(asked, fit, reply, where, model.info.model):
         if turn:
             turns.append(turn)
         else:
@@ -155,7 +163,8 @@ def answer(
             for response in answered:
                 told.responded(response)
         keep(keeping, conversation)
-    return turns, responses
+    told.end(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
+    return turns[-1]
 
 
 def keep(keeping: Kept, conversation: Conversation) -> None:
@@ -166,26 +175,16 @@ def keep(keeping: Kept, conversation: Conversation) -> None:
             notice(f"'{left}' was changed by another chat: this one is kept as '{keeping.session.name}'")
 
 
-def converse(
-    engine: EngineOptions,
-    output: OutputOptions,
-    keeping: Kept,
-    conversation: Conversation,
-    chosen: Sampling,
-    drafting: Drafting,
-    think: bool,
-    show_thinking: bool | None,
-    holding: Held,
-    box: Toolbox,
-) -> None:
-    """Message after message, until the user leaves."""
-    from gemma_cli.commands._talking import talk
-    from gemma_cli.views.repl.settings import Settings
-
-    on_terminal = sys.stdout.isatty()
-    thoughts = SHOWN[show_thinking] if on_terminal else "hidden"
-    settings = Settings(chosen, drafting, think, thoughts, raw=not on_terminal, thinking_budget=holding.thinking_budget)
-    talk(engine, output, keeping, conversation, settings, box)
+def fitted(asked: Conversation, model: Engine, reserve: int, settings: Settings) -> Conversation:
+    """As much as the model has room for, with a summary of the rest if that is set; what is missing is told."""
+    if settings.summarize:
+        kept = summaries.fitted(asked, model.info, reserve, settings.drafting, lambda request: listen(model, request))
+    else:
+        kept = asked.fitted(model.info.context, reserve)
+    if kept.shown_from > asked.shown_from:
+        what = f"are summarized: {' '.join(kept.summary.split())}" if kept.summary else "are left out"
+        notice(f"the context is full: the oldest {kept.shown_from} messages {what}")
+    return kept
 
 
 def attachments(images: Iterable[str], files: Iterable[str], sounds: Iterable[str]) -> Iterator[Part]:

@@ -11,7 +11,7 @@ from gemma_cli.conversation import Conversation, Entry
 from gemma_cli.errors import GemmaError, InputError
 from gemma_cli.messages import Part, Text
 
-SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "System", "tool": "Tool"}
+SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "Summary of what was said before", "tool": "Tool"}
 
 
 def to_markdown(name: str, conversation: Conversation) -> str:

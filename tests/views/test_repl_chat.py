@@ -396,3 +396,38 @@ def test_no_typed_or_named_thing_can_drive_the_terminal(world: World, line: str,
     act(talk, "hello")
     act(talk, line)
     assert not {"\x1b", "\x9b", "\x07"} & set(world.err.getvalue() + world.out.getvalue())
+
+
+def test_a_full_context_is_summarized_where_asked(world: World, store: SessionStore):
+    replies = [Reply("one"), Reply("two"), Reply("They said\x1b[2J little."), Reply("three")]
+    talk = chat(world, store, context=128, replies=replies)
+    act(talk, "/compact auto")
+    for text in ("first " * 25, "second " * 25, "third " * 25):
+        act(talk, text)
+    said = world.said()
+    assert "this summary, which it wrote:\nThey said^[[2J little." in said
+    assert "\x1b[2J" not in said
+    assert talk.engine.requests[-1].messages[0].text.endswith("in short:\nThey said\x1b[2J little.")
+    assert "first" not in "".join(message.text for message in talk.engine.requests[-1].messages)
+    loaded = store.load(talk.session.name)[1]
+    assert loaded.summary == talk.conversation.summary == "They said\x1b[2J little."
+    assert texts(loaded)[0].startswith("first first")
+
+
+def test_compact_goes_on_from_a_summary(world: World, store: SessionStore, tmp_path: Path):
+    talk = chat(world, store, replies=[Reply("one"), Reply("A greeting."), Reply("two")])
+    act(talk, "/compact")
+    assert "nothing to summarize yet" in world.said()
+    act(talk, "hello")
+    act(talk, "/compact")
+    assert "which it wrote:\nA greeting.\n" in world.said()
+    act(talk, "and?")
+    assert [m.text for m in talk.engine.requests[-1].messages] == [
+        *("What was said before, in short:\nA greeting.", "and?"),
+    ]
+    act(talk, f"/export {tmp_path / 'chat.md'}")
+    assert "## Summary of what was said before\n\nA greeting." in (tmp_path / "chat.md").read_text()
+    act(talk, "/tokens")
+    assert "the oldest 2 messages are not shown" in world.said()
+    act(talk, "/compact now")
+    assert "auto, off or nothing" in world.said()

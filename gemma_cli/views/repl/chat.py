@@ -9,6 +9,7 @@ from functools import partial
 
 from rich.console import Console
 
+from gemma_cli import summaries
 from gemma_cli.conversation import Conversation, Entry, opening_words, part_name
 from gemma_cli.engines import Engine
 from gemma_cli.errors import GemmaError, UsageError
@@ -21,6 +22,7 @@ from gemma_cli.views.calls import answer_line, call_line
 from gemma_cli.views.markdown import Reply
 from gemma_cli.views.markdown_body import MarkdownBody, RawBody, ThoughtsBody
 from gemma_cli.views.repl.cancel import Cancellation
+from gemma_cli.views.repl.compact import summary_notice, writer
 from gemma_cli.views.repl.settings import Settings
 from gemma_cli.views.repl.toolbar import Status
 from gemma_cli.views.sanitize import safe, safe_line
@@ -125,9 +127,14 @@ class Chat:
         if foreign:
             kinds = " and ".join(sorted(foreign))
             raise UsageError(f"this chat holds {kinds}, which {info.model} does not take: /new, or another /model")
-        fitted = asked.fitted(info.context, min(self.settings.sampling.max_tokens, info.context // 4))
-        if fitted.left_out > asked.left_out:
-            self.tell(left_out_notice(fitted.entries[: fitted.left_out]))
+        reserve = min(self.settings.sampling.max_tokens, info.context // 4)
+        if self.settings.summarize:
+            write = writer(self.engine, self.tell)
+            fitted = summaries.fitted(asked, info, reserve, self.settings.drafting, write)
+        else:
+            fitted = asked.fitted(info.context, reserve)
+        if fitted.shown_from > asked.shown_from:
+            self.tell(summary_notice(fitted) if fitted.summary else left_out_notice(fitted.entries[: fitted.left_out]))
         return fitted
 
     def _hear(self, asked: Conversation, before: Conversation) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gemma_cli import summaries
 from gemma_cli.conversation import opening_words
 from gemma_cli.errors import UsageError
 from gemma_cli.store import export
 from gemma_cli.store.sessions import SessionStore
 from gemma_cli.views.repl.chat import Chat
 from gemma_cli.views.repl.clipboard import copy as to_clipboard
+from gemma_cli.views.repl.compact import summary_notice, writer
 from gemma_cli.views.repl.settings import KNOBS, changed, knob_named, reseeded, thinking
 from gemma_cli.views.repl.slash import Command, nearest, paths
 
@@ -231,9 +233,26 @@ def _tokens(chat: Chat, rest: str) -> None:
     used = conversation.size()
     counted = "counted" if conversation.used is not None else "estimated"
     lines = [f"{used:,} of {context:,} tokens ({used / context:.0%}), {counted}"]
-    if conversation.left_out:
-        lines.append(f"the oldest {conversation.left_out} messages are not shown to the model any more")
+    if first := conversation.shown_from:
+        lines.append(f"the oldest {first} messages are not shown to the model any more")
+    if conversation.summary:
+        lines.append(summary_notice(conversation))
     chat.tell("\n".join(lines))
+
+
+@_slash("compact", "[auto|off]", "go on from a summary the model writes; auto: whenever the context is full")
+def _compact(chat: Chat, rest: str) -> None:
+    if rest not in ("", "auto", "off"):
+        raise UsageError(f"/compact takes auto, off or nothing, not '{rest}'")
+    if rest:
+        chat.settings = replace(chat.settings, summarize=rest == "auto")
+        chat.tell("when the context is full: " + ("summarized" if rest == "auto" else "the oldest is left out"))
+        return
+    before, write = chat.conversation.size(), writer(chat.engine, chat.tell)
+    chat.conversation = summaries.compact(chat.conversation, chat.engine.info, chat.settings.drafting, write)
+    chat.keep(chat.conversation)
+    chat.tell(summary_notice(chat.conversation))
+    chat.tell(f"{before:,} tokens of context before, about {chat.conversation.size():,} now")
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------

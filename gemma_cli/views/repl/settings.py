@@ -19,7 +19,8 @@ THOUGHT_TOKENS = 4096
 class Settings:
     """thinking: the model thinks first; thoughts: how much of that is shown; raw: markdown is shown as written.
 
-    thinking_budget: tokens of thought at most; None: no limit.
+    thinking_budget: tokens of thought at most; None: no limit. summarize: what the window has no room for any more is
+    summarized, not left out.
     """
 
     sampling: Sampling
@@ -28,6 +29,7 @@ class Settings:
     thoughts: Literal["folded", "full", "hidden"] = "folded"
     raw: bool = False
     thinking_budget: int | None = None
+    summarize: bool = False
 
 
 @dataclass(frozen=True)

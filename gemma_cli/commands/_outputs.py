@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from gemma_cli import transcript
+from gemma_cli.commands._common import notice
 from gemma_cli.errors import UsageError
 from gemma_cli.media.names import Named
 from gemma_cli.options import OUTPUT
@@ -137,6 +139,18 @@ class TranscriptOptions:
         if there and not self.skip_existing:
             raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")
         return {form: path for form, path in paths.items() if path not in there}
+
+
+@contextmanager
+def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[None]:
+    """Around a batch: one that is interrupted tells how to go on after what it has written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if written and not quiet:
+            count = f"{len(written)} file{'s are' if len(written) > 1 else ' is'} done"
+            notice(f"{count}; the same command with --skip-existing goes on after that")
+        raise
 
 
 def _check_stdout(formats: Sequence[str], files: int) -> None:

@@ -15,7 +15,7 @@ from gemma_cli import transcript
 from gemma_cli.commands._ahead import Ahead
 from gemma_cli.commands._common import Batch, figures, heading, notice, start
 from gemma_cli.commands._hearing import Answer, Heard, Task, together, understood
-from gemma_cli.commands._outputs import TranscriptOptions
+from gemma_cli.commands._outputs import TranscriptOptions, told_what_is_written
 from gemma_cli.commands._parts import PartOptions
 from gemma_cli.commands._progress import progress, watched
 from gemma_cli.commands._recording import Recording
@@ -137,7 +137,8 @@ def _hear_files(
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
     openings = [kept(task, file.path, engine, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
-    with Ahead(task, openings) as ahead:
+    done: list[object] = []
+    with told_what_is_written(done, output.quiet), Ahead(task, openings) as ahead:
         for number, _, paths in wanted:
             place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
             with batch.one(), ahead.following() as (recording, answers):
@@ -147,6 +148,7 @@ def _hear_files(
                     notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
                 if output.stats:
                     notice(figures(together(turns)))
+                done += [paths] if paths else []
     batch.finish()
 
 

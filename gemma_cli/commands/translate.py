@@ -14,7 +14,7 @@ import typer
 from gemma_cli.commands._ahead import Ahead
 from gemma_cli.commands._common import Batch, as_text, start
 from gemma_cli.commands._hearing import Task
-from gemma_cli.commands._outputs import Naming, TranscriptOptions
+from gemma_cli.commands._outputs import Naming, TranscriptOptions, told_what_is_written
 from gemma_cli.commands._parts import PartOptions
 from gemma_cli.commands._resuming import kept
 from gemma_cli.commands._spoken import Show, Speech, Speeches, parse
@@ -149,7 +149,9 @@ class _Jobs:
         batch = Batch(len(inputs))
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
-        with Ahead(task, [kept(task, file.path, options, output, heard.part()) for file in spoken]) as ahead:
+        openings = [kept(task, file.path, options, output, heard.part()) for file in spoken]
+        done: list[object] = []
+        with told_what_is_written(done, output.quiet), Ahead(task, openings) as ahead:
             for one in wanted:
                 with batch.one():
                     if one.error:
@@ -159,6 +161,7 @@ class _Jobs:
                     else:
                         with ahead.following() as (recording, answers):
                             self.speeches.write(recording, answers, one.paths)
+                    done += [one] if one.paths else []
         batch.finish()
 
     def _translate_text(self, one: _Input) -> None:

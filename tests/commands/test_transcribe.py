@@ -140,6 +140,24 @@ def test_files_are_overwritten_only_when_asked(gemma, engine, tmp_path):
     assert (tmp_path / "a.txt").read_text() == "w1\n"
 
 
+def test_an_interrupted_batch_tells_how_to_go_on(gemma, engine, tmp_path):
+    for word in (1, 2):
+        record(tmp_path / f"{word}.wav", say([word]), pause(1.0))
+
+    def interrupted(request, samples):
+        if hear(samples) == "w2":
+            raise KeyboardInterrupt
+        return hear(samples)
+
+    engine.reply = interrupted
+    outcome = gemma("transcribe", "1.wav", "2.wav", "-o", "out")
+    assert outcome.code == 130
+    assert outcome.err.endswith("gemma: 1 file is done; the same command with --skip-existing goes on after that\n")
+    engine.reply = lambda request, samples: hear(samples)
+    assert gemma("transcribe", "1.wav", "2.wav", "-o", "out", "--skip-existing").code == 0
+    assert (tmp_path / "out" / "2.txt").read_text() == "w2\n"
+
+
 def test_names_of_files_follow_the_template(gemma, tmp_path):
     record(tmp_path / "x" / "a.wav", say([1]), pause(1.0))
     record(tmp_path / "y" / "a.wav", say([2]), pause(1.0))

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 
+from training.optim import has_bfloat16
+
 HERE = Path(__file__).parent
 SHARDS = {"en": 16, "de": 12, "fr": 10, "es": 10}
 PER_SHARD, HELD_OUT = 2_000, 800
-MINUTES = {"listen": 45, "look": 10, "read": 31, "join": 26, "polish": 9, "draft": 10}
-"""How long each stage of the published checkpoint took on one or two cores of a busy machine; a GPU needs far less."""
+MINUTES = {"listen": 75, "look": 25, "read": 70, "join": 40, "polish": 15, "draft": 12}
+"""On two cores of a busy machine, much as the published checkpoint had (docs/pocket.md); a GPU needs far less."""
 
 
 def corpus(runs: Path) -> None:
@@ -90,6 +92,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_memory()
+    has_bfloat16()
     options.runs.mkdir(parents=True, exist_ok=True)
     for stage in STAGES:
         if not options.stages or stage in options.stages:

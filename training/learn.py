@@ -37,8 +37,8 @@ class Plan:
 
 
 READ = Plan("read", text=11, image=3, audio=0, diet=tasks.COPYING, share=0.75, until=0.35)
-JOIN = Plan("join", text=8, image=3, audio=3, diet=tasks.COPYING, share=0.35, until=0.9)
-POLISH = Plan("polish", text=12, image=1, audio=1, diet=tasks.POLISH, share=1.0, until=1.0)
+JOIN = Plan("join", text=9, image=3, audio=6, diet=tasks.POLISH, share=0.5, until=1.0)
+POLISH = Plan("polish", text=11, image=2, audio=4, diet=tasks.POLISH, share=0.8, until=1.0)
 
 
 class Diet:

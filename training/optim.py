@@ -5,18 +5,32 @@ import os
 import shutil
 import time
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from gemma_cli.engines.local.device import choose_dtype
+from gemma_cli.errors import GemmaError
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Everything trains here; the recipe is the same on both, only the minutes differ."""
 
 
+@cache
+def has_bfloat16() -> bool:
+    """Whether bfloat16 can be computed in here. The first call has to come before the first matrix product: it also
+    caps the instructions oneDNN may pick, on virtual CPUs that announce some they lack (see `gemma doctor`)."""
+    try:
+        return choose_dtype("bfloat16", DEVICE, Path()) == torch.bfloat16
+    except GemmaError:
+        return False
+
+
 def half_precision() -> torch.autocast:
-    """Matrix products in bfloat16, sums and norms in float32: twice as fast where the CPU or GPU has bfloat16."""
-    return torch.autocast(DEVICE.type, torch.bfloat16)
+    """Matrix products in bfloat16, sums and norms in float32: twice as fast where there is bfloat16, else float32."""
+    return torch.autocast(DEVICE.type, torch.bfloat16, enabled=has_bfloat16())
 
 
 def compiled(module: nn.Module) -> None:

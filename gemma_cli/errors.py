@@ -40,3 +40,7 @@ class Interrupted(GemmaError):
     """The user pressed Ctrl-C."""
 
     exit_code = 130
+
+
+class Terminated(SystemExit):
+    """A signal ends the program: 128 and its number. Not an error, and nobody's to catch."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gemma_cli.errors import UsageError
+from gemma_cli.errors import Terminated, UsageError
 from gemma_cli.tools import Tool, ToolFailed
 
 
@@ -82,6 +82,8 @@ def _runner(function: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ToolFailed(f"the arguments do not fit: {wrong}") from error
+        except Terminated:
+            raise
         except (Exception, SystemExit) as error:
             raise ToolFailed(_told(error)) from error
 

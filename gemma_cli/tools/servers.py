@@ -92,7 +92,7 @@ class _Running:
         """What it offers; waits until it is ready. Raises GemmaError."""
         try:
             up = self._up.result()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             raise GemmaError(f"the MCP server '{self._server.name}' does not start: {self._why(error)}") from error
@@ -117,7 +117,7 @@ class _Running:
             call = self._portal.start_task_soon(lambda: client.call_tool(tool.name, dict(arguments)))
             try:
                 result = call.result()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 call.cancel()
                 raise
             except BaseException as error:

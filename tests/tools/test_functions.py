@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gemma_cli.errors import UsageError
 from gemma_cli.tools import ToolFailed, toolbox
 from gemma_cli.tools.functions import load
+from gemma_cli.views.repl.cancel import orderly_exit
 from training.talk import ADD, NOW
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "tools.py"
@@ -51,6 +53,10 @@ def unhinted(a):
     Args:
         a: What.
     """
+def end() -> None:
+    """End the program, as a signal does."""
+    import signal
+    signal.raise_signal(signal.SIGTERM)
 async def late() -> int:
     """Later."""
     return 1
@@ -102,6 +108,14 @@ def test_arguments_become_what_the_hints_ask_for(module: Path, capsys: pytest.Ca
 def test_what_goes_wrong_in_a_tool_is_told(module: Path, name: str, arguments: dict[str, object], why: str):
     with pytest.raises(ToolFailed, match=why):
         load(f"{module}:{name}").run(arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_a_signal_that_ends_the_program_is_no_failure_of_the_tool(module: Path):
+    tool = load(f"{module}:end")
+    with orderly_exit(), pytest.raises(SystemExit) as ended:
+        tool.run({})
+    assert ended.value.code == 143
 
 
 def test_two_functions_of_a_module_share_it(module: Path):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from gemma_cli.errors import Terminated
 from gemma_cli.events import Event
 
 try:
@@ -34,7 +35,7 @@ class Cancellation:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            raise SystemExit(128 + number)
+            raise Terminated(128 + number)
         self.asked = True
         if self._waiting:
             raise KeyboardInterrupt
@@ -54,7 +55,7 @@ class Cancellation:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """SubRip and WebVTT taken apart: the words of cues are text; numbers, times, settings, notes and styles stay.
 
 A sentence that runs over several cues is one text, so that it is translated as one, and its translation is laid back
-over the same cues.
+over the same cues. Times of single words within a cue (captions made by machines have them) belong to the original's
+words and go.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[,.]\d{3}"
 _TIMES = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME}).*")
 _LEADING_TAGS = re.compile(r"(?:<[^>\n]*>|\{\\[^}\n]*\}|-\s)*\s*")
 _TRAILING_TAGS = re.compile(r"(?:\s|</[^>\n]*>)*\Z")
+_WORD_TIMES = re.compile(rf"<{_TIME}>|</?c(?:\.[^>\n]*)?>")
 _ENDED = re.compile(r"[.!?…:。！？♪\])][\"'”’»)\]]*\Z")
 _TRAILS_OFF = re.compile(r"(?:\.\.\.|…)\Z")
 _BEGINS_ANEW = re.compile(r"[-–—\[(♪#]")
@@ -207,10 +209,11 @@ def _cue(source: str, shown: tuple[float, float]) -> Passage:
     lead = before[0] if before else ""
     after = _TRAILING_TAGS.search(body, len(lead))
     trail = after[0] if after else ""
-    text = body[len(lead) : len(body) - len(trail)]
+    text = _WORD_TIMES.sub("", body[len(lead) : len(body) - len(trail)])
     newline = "\r\n" if "\r\n" in source else "\n"
     if not any(character.isalpha() for character in text):
         return Passage(source)
+    lead, trail = (_WORD_TIMES.sub("", tags) for tags in (lead, trail))
     return Cue(source, "\n".join(text.splitlines()), lead, trail + source[len(body) :], newline, shown)
 
 

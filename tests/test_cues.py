@@ -131,3 +131,9 @@ def test_lines_of_a_cue_stay_as_many():
     (cue,) = [passage for passage in subtitles(cues("Eins zwei drei\nvier fünf.")) if isinstance(passage, Cue)]
     assert cue.translated("one two three four five.") == "one two three\nfour five.\n"
     assert cue.translated("one\ntwo") == "one\ntwo\n"
+
+
+def test_times_of_words_do_not_go_to_the_model():
+    document = cues("<v Anna>ich<00:00:00.560><c> gehe</c><00:00:00.800><c.loud> nach</c></v>", "Hause.")
+    assert texts(subtitles(document)) == ["ich gehe nach Hause."]
+    assert translated(document, lambda text: "I am going home.") == cues("<v Anna>I am going</v>", "home.")

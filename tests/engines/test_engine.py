@@ -551,7 +551,7 @@ def test_a_synthetic_model_writes_as_many_tokens_as_are_asked_for(monkeypatch: p
     engine = fresh(Path("pocket"))
     made: list[str] = []
 
-    def small(name: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    def small(name: str, device: torch.device, dtype: torch.dtype, quantize: object) -> tuple[Any, Any]:
         made.append(name)
         return engine.target, engine.drafter
 

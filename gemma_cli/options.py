@@ -11,7 +11,7 @@ import inspect
 import math
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, cast, get_type_hints
 
 import typer
@@ -85,7 +85,7 @@ Quiet = Annotated[
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class ModelOptions:
     """Which model, where, and how it drafts."""
 
     model: Annotated[
@@ -121,15 +121,6 @@ class EngineOptions:
             "--dtype", envvar="GEMMA_DTYPE", help="Of weights and activations. Default: auto.", rich_help_panel=MODEL
         ),
     ] = None
-    quantize: Annotated[
-        Quantization | None,
-        typer.Option(
-            "--quantize",
-            envvar="GEMMA_QUANTIZE",
-            help="Keep weights in fewer bits: smaller, faster, a little less exact. Default: as stored.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
     drafts: DraftTokens = None
 
     @property
@@ -150,11 +141,30 @@ class EngineOptions:
             assistant=self.assistant,
             device=self.device or config.device or EngineSpec.device,
             dtype=self.dtype or cast("Dtype | None", config.dtype) or EngineSpec.dtype,  # load_config checks it
-            quantize=self.quantize or cast("Quantization | None", config.quantize),
+            quantize=cast("Quantization | None", config.quantize),
         )
 
     def drafting(self) -> Drafting:
         return Drafting(self.draft_tokens, adaptive=self.drafts is None)
+
+
+@dataclass(frozen=True)
+class EngineOptions(ModelOptions):
+    """The same, and in how many bits its weights are kept."""
+
+    quantize: Annotated[
+        Quantization | None,
+        typer.Option(
+            "--quantize",
+            envvar="GEMMA_QUANTIZE",
+            help="Keep weights in fewer bits: smaller, faster, a little less exact. Default: as stored.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+
+    def spec(self) -> EngineSpec:
+        spec = super().spec()
+        return replace(spec, quantize=self.quantize or spec.quantize)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from gemma_cli.errors import GemmaError, InputError, Interrupted
 from gemma_cli.events import Event, Turn, collect
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.messages import Request
-from gemma_cli.options import EngineOptions, OutputOptions
+from gemma_cli.options import ModelOptions, OutputOptions
 from gemma_cli.store.checkpoints import NotOnDisk, resolve
 from gemma_cli.store.releases import gigabytes
 from gemma_cli.views import plain
@@ -34,7 +34,7 @@ def notice(message: str) -> None:
     print(f"gemma: {safe_line(message)}", file=sys.stderr, flush=True)
 
 
-def start(options: EngineOptions, output: OutputOptions) -> Engine:
+def start(options: ModelOptions, output: OutputOptions) -> Engine:
     """The engine the options ask for, loaded; tells what was chosen where nothing was asked for."""
     try:
         engine = _open(options, output)
@@ -50,7 +50,7 @@ def start(options: EngineOptions, output: OutputOptions) -> Engine:
     return engine
 
 
-def _open(options: EngineOptions, output: OutputOptions) -> Engine:
+def _open(options: ModelOptions, output: OutputOptions) -> Engine:
     spec = options.spec()
     name = resolve(spec.model, spec.assistant).name  # a name that means nothing is told before torch is imported
     with busy(f"loading {name}", output), _interruptible():

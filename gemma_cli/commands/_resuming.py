@@ -61,5 +61,6 @@ def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, 
         "model": info.model,
         "device": info.device,
         "dtype": info.dtype,
+        "quantize": info.quantize,
         "checkpoint": fingerprint(resolve(options.model, options.assistant).folder),
     }

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from gemma_cli.benchmark import side_by_side
 from gemma_cli.benchmark.contexts import filled
 from gemma_cli.benchmark.figures import Report, summarize
 from gemma_cli.benchmark.memory import Memory
@@ -20,18 +21,18 @@ from gemma_cli.benchmark.objects import as_object, sample
 from gemma_cli.benchmark.plots import charts, check_drawable, draw
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
+from gemma_cli.commands._bench_engine import BenchEngineOptions
 from gemma_cli.commands._common import busy, notice, start
-from gemma_cli.engines import Engine, EngineSpec, open_stock
+from gemma_cli.engines import Engine, open_stock
 from gemma_cli.errors import InputError, UsageError
 from gemma_cli.messages import GREEDY, Drafting, Sampling
 from gemma_cli.options import (
     MAX_DRAFT_TOKENS,
     MAX_TOKENS,
-    MODEL,
     OUTPUT,
     SAMPLING,
-    EngineOptions,
     Json,
+    ModelOptions,
     OutputOptions,
     Quiet,
     examples,
@@ -46,29 +47,11 @@ EXAMPLES = examples(
     "gemma bench --context 512,2048 --max-tokens 64",
     'gemma bench --prompt "Write a haiku about rain." --temperature 1 --seed 7',
     "gemma bench --prompts prompts.jsonl --samples replies.jsonl --json > bench.json",
+    "gemma bench --quantize int8,int4",
     "gemma bench --model synthetic:e2b --dtype bfloat16 --synthetic-acceptance 0.8",
 )
 
 app = typer.Typer(add_completion=False)
-
-
-@dataclass(frozen=True)
-class BenchEngineOptions(EngineOptions):
-    """Which model, where, how it drafts, and whether its drafts are accepted by chance."""
-
-    synthetic_acceptance: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            metavar="P",
-            help="Accept each draft with this probability; for synthetic: models, whose drafts are never right.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-
-    def spec(self) -> EngineSpec:
-        return replace(super().spec(), synthetic_acceptance=self.synthetic_acceptance)
 
 
 @dataclass(frozen=True)
@@ -145,6 +128,11 @@ def bench(
     """Measure speculative against plain decoding: same model, same prompts, run after run in turns."""
     given, sampling = asked.given(), asked.sampling()
     lengths = _lengths(sweep, engine)
+    if len(engine.quantizations) > 1:
+        if against or asked.context or kept.samples or kept.plot:
+            raise UsageError("--quantize with several excludes --against, --context, --samples and --plot")
+        _side_by_side(engine, given, sampling, lengths, runs, kept)
+        return
     contexts = _numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
     kept.check()
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
@@ -166,7 +154,36 @@ def bench(
     _show(report, kept)
 
 
-def _lengths(sweep: str | None, engine: EngineOptions) -> tuple[int, ...]:
+def _side_by_side(
+    options: BenchEngineOptions,
+    given: tuple[Prompt, ...] | None,
+    sampling: Sampling,
+    lengths: tuple[int, ...],
+    runs: int,
+    kept: Kept,
+) -> None:
+    """The model as it is stored and in fewer bits, all in memory at once, a reply of each after the other."""
+    output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
+    engines = [
+        start(each, replace(output, quiet=kept.quiet or number > 0)) for number, each in enumerate(options.each())
+    ]
+    prompts = given or suite_for(engines[0].info.model)
+    arms = _arms(engines[0], lengths, peers=False, quiet=kept.quiet)
+    with busy("measuring", output):
+        measured = list(side_by_side.in_turns(engines, prompts, arms, sampling, runs))
+        shown = side_by_side.columns(engines, sampling, measured)
+    if kept.as_json:
+        from gemma_cli.views import json as view
+
+        reports = [as_object(column.report, view.speculation_object) for column in shown]
+        view.write(side_by_side.as_object(shown, reports), sys.stdout)
+    else:
+        from gemma_cli.views.live import terminal
+
+        terminal(sys.stdout).print(*side_by_side.renderables(shown), sep="\n", soft_wrap=False)
+
+
+def _lengths(sweep: str | None, engine: ModelOptions) -> tuple[int, ...]:
     """The draft lengths to compare: plain decoding and the one that was asked for, or those of a sweep."""
     if sweep is None:
         return tuple(sorted({0, engine.draft_tokens}))

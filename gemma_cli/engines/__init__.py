@@ -141,6 +141,26 @@ def round_bytes(engine: Engine, drafts: int, length: int) -> int | None:
     return of_round(local.target, local.drafter, drafts, length)
 
 
+def weight_bytes(engine: Engine) -> int | None:
+    """Bytes of all weights that a pass of the target may read, tables left out; None where that is not known."""
+    local = _local(engine)
+    if local is None:
+        return None
+    from gemma_cli.engines.local.traffic import of_weights
+
+    return of_weights(local.target)
+
+
+def perplexity(engine: Engine, exchanges: Iterable[tuple[str, str]]) -> float | None:
+    """Of the replies in (prompt, reply), at least one; None where it is not known."""
+    local = _local(engine)
+    if local is None:
+        return None
+    from gemma_cli.engines.local.perplexity import perplexity as of_replies
+
+    return of_replies(local, exchanges)
+
+
 def _local(engine: Engine) -> LocalEngine | None:
     """The engine where it is a local one; without that module, which imports torch, it cannot be."""
     module = sys.modules.get("gemma_cli.engines.local.engine")

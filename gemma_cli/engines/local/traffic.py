@@ -23,6 +23,7 @@ from gemma_cli.engines.local.model import Target
 CACHES = 8
 """The buffer that is read is so many times the last-level cache, so that hardly any of it is found there."""
 
+_ALL = 1 << 20  # rows that ask for every expert
 FLOOR, CEILING = 256 << 20, 1 << 30  # bytes of that buffer
 GPU_CACHE = 256 << 20
 READS = 5
@@ -75,6 +76,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def of_weights(target: Target) -> int:
+    """Bytes of all weights that a pass of the target may read, experts included."""
+    return _target_weights(target, _ALL)
 
 
 def _target_weights(target: Target, rows: int) -> int:

@@ -172,7 +172,8 @@ def heading(name: str, size: int) -> str:
 def figures(turn: Turn) -> str:
     """Speed and acceptance of a reply."""
     usage, timings, speculation = turn.usage, turn.timings, turn.speculation
-    said = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written"]
+    thought = f", {usage.thinking_tokens} of them thought" if usage.thinking_tokens else ""
+    said = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written{thought}"]
     if timings.ttft_s is not None:
         said.append(f"first after {timings.ttft_s:.2f} s")
     if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:

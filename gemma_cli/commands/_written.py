@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gemma_cli.commands._common import MOST_TEXT, as_text, figures, heading, listen, notice, text_in
-from gemma_cli.commands._hearing import ESCAPE, together
+from gemma_cli.commands._hearing import again, together
 from gemma_cli.commands._opening import opened
+from gemma_cli.commands._together import replies
 from gemma_cli.cues import subtitles, times
 from gemma_cli.documents import Splitter, plain, splitter
 from gemma_cli.engines import Engine
@@ -45,21 +47,33 @@ class Translator:
         self.turns: list[Turn] = []
         self._writing, self._engine, self._drafting = writing, engine, options.drafting()
 
-    def translate(self, passage: Passage) -> str:
-        """The passage in the other language; what is no text comes back as it is."""
-        if passage.text is None:
-            return passage.source
-        text = passage.text
+    def translate(self, passages: Iterable[Passage]) -> Iterator[str]:
+        """Each passage in the other language, together where there are several; what is no text comes as it is."""
+        waiting = list(passages)
+        asked = [self._request(passage.text) for passage in waiting if passage.text is not None]
+        if not asked:
+            yield from (passage.source for passage in waiting)
+            return
+        with closing(replies(self._engine(), asked)) as turns:
+            requests = iter(asked)
+            for passage in waiting:
+                if passage.text is None:
+                    yield passage.source
+                else:
+                    yield passage.translated(self._settled(next(requests), next(turns), passage.text))
+
+    def _request(self, text: str) -> Request:
         limit = len(text.encode()) + 64  # no translation has more tokens than its original has bytes
-        request = Request(ask(self._writing.prompt(text)), replace(GREEDY, max_tokens=limit), self._drafting)
-        turn = listen(self._engine(), request)
+        return Request(ask(self._writing.prompt(text)), replace(GREEDY, max_tokens=limit), self._drafting)
+
+    def _settled(self, request: Request, turn: Turn, text: str) -> str:
+        """The translation in a reply; one that loops is asked for once more, by sampling."""
         if _loops(turn, text):
-            other = listen(self._engine(), replace(request, sampling=replace(ESCAPE, max_tokens=limit)))
+            other = listen(self._engine(), again(request))
             turn = turn if _loops(other, text) else other
         self.turns.append(turn)
         self._warn(turn, text)
-        translation = without_loops(turn.text) if _loops(turn, text) else turn.text
-        return passage.translated(translation)
+        return without_loops(turn.text) if _loops(turn, text) else turn.text
 
     def _warn(self, turn: Turn, text: str) -> None:
         begins = f"{text[:40]}..." if len(text) > 40 else text
@@ -82,7 +96,7 @@ def _translate_lines(translator: Translator) -> None:
     held = ""  # nothing is written before it is known that there is something to translate
     for line in _lines():
         read = True
-        held += "".join(translator.translate(passage) for passage in plain(line))
+        held += "".join(translator.translate(plain(line)))
         if translator.turns:
             _write(held)
             held = ""
@@ -163,8 +177,7 @@ def _translated(
     name: str, document: str, passages: list[Passage], translator: Translator, split: Splitter
 ) -> Iterator[str]:
     written = []
-    for passage in passages:
-        translation = translator.translate(passage)
+    for passage, translation in zip(passages, translator.translate(passages), strict=True):
         _check_kept(passage, translation, split is plain or split is subtitles)
         written.append(translation)
         yield translation

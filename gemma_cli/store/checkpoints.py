@@ -12,7 +12,16 @@ from pathlib import Path
 from gemma_cli.errors import GemmaError, UsageError
 from gemma_cli.store import hub, machine
 from gemma_cli.store.config import load_config
-from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, download_size, full_name, gigabytes, short_name
+from gemma_cli.store.releases import (
+    DRAFTER,
+    POCKET,
+    RELEASES,
+    download_size,
+    drafter_names,
+    full_name,
+    gigabytes,
+    short_name,
+)
 
 OFF = "off"
 SYNTHETIC = "synthetic:"
@@ -104,17 +113,17 @@ def _choose() -> tuple[str, str]:
 
 def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None, None], str | None]:
     """((name, folder), None) of a model's own drafter, or ((None, None), why there is none)."""
-    drafter = name + DRAFTER
-    if folder == _folder(name):
-        whole = folder.resolve()
-        drafter = str(whole.with_name(whole.name + DRAFTER))
-    try:
-        return locate(drafter), None
-    except NotOnDisk as error:
-        how = f"; {_how_to_get(drafter)}" if error.size else ""
-        return (None, None), f"no drafter for {name} on this machine, so nothing is drafted{how}"
-    except GemmaError:
-        return (None, None), f"no drafter for {name} (it would be {drafter}), so nothing is drafted"
+    own = str(folder.resolve()) if folder == _folder(name) else name
+    how = ""
+    for drafter in drafter_names(own):
+        try:
+            return locate(drafter), None
+        except NotOnDisk as error:
+            how = f" on this machine, so nothing is drafted; {_how_to_get(drafter)}" if error.size else how
+        except GemmaError:
+            continue
+    how = how or f" (it would be {drafter_names(own)[0]}), so nothing is drafted"
+    return (None, None), f"no drafter for {name}{how}"
 
 
 def _bundled(name: str) -> Path:

@@ -10,6 +10,9 @@ POCKET = "pocket"
 DRAFTER = "-assistant"
 """What a drafter's name adds to that of its target: hub ids, aliases and folders alike."""
 
+PACKED, UNQUANTIZED = "-qat-w4a16-ct", "-qat-q4_0-unquantized"
+"""What the names of Google's QAT checkpoints end in: weights of four bits, and bfloat16 ones to be rounded to such."""
+
 GB = 10**9
 
 
@@ -56,6 +59,18 @@ def full_name(name: str) -> str:
 def short_name(name: str) -> str:
     """The alias of a hub id that has one; other names as they are."""
     return _ALIASES.get(name, name)
+
+
+def drafter_names(name: str) -> tuple[str, ...]:
+    """What a model's drafter may be called, the one made for it first.
+
+    Google made drafters for the unquantized form of its QAT checkpoints; the packed form is the same model.
+    """
+    stem = name.removesuffix(PACKED)
+    names = [name, *((stem + UNQUANTIZED, stem) if stem != name else ())]
+    if name.endswith(UNQUANTIZED):
+        names.append(name.removesuffix(UNQUANTIZED))
+    return tuple(each + DRAFTER for each in names)
 
 
 def download_size(name: str) -> int | None:

@@ -112,6 +112,20 @@ def test_a_tuned_model_of_someone_else(cached):
     assert "no drafter for me/tuned" in found.notice
 
 
+def test_a_checkpoint_in_four_bits_has_the_drafter_of_its_unquantized_form(cached):
+    four, wide = f"{E2B}-qat-w4a16-ct", f"{E2B}-qat-q4_0-unquantized"
+    folder = cached(four)
+    notice = resolve(four).notice
+    assert f"no drafter for {four} on this machine" in notice
+    assert "gemma models pull e2b-assistant" in notice
+    plain = cached(f"{E2B}-assistant", "gemma4_assistant")
+    assert resolve(four) == Resolved(four, folder, f"{E2B}-assistant", plain)
+    trained = cached(f"{wide}-assistant", "gemma4_assistant")
+    assert resolve(four) == Resolved(four, folder, f"{wide}-assistant", trained)
+    cached(wide)
+    assert resolve(wide).assistant_folder == trained
+
+
 def test_without_its_drafter_a_model_runs_and_says_how_to_get_it(cached):
     cached(E4B)
     found = resolve("e4b")

@@ -58,7 +58,7 @@ def _printed(checks: Iterable[Check]) -> Iterator[Check]:
     for check in checks:
         mark = {True: "ok", False: "!!", None: "  "}[check.ok]
         remedy = f" - {check.remedy}" if check.remedy else ""
-        print(safe_line(f"{mark} {check.name:14} {check.found}{remedy}"), flush=True)
+        print(safe_line(f"{mark} {check.name:15} {check.found}{remedy}"), flush=True)
         yield check
 
 
@@ -67,7 +67,7 @@ def _checks() -> Iterator[Check]:
     yield Check("python", f"{platform.python_version()} on {platform.platform()}")
     yield from _dependencies()
     yield from _folders()
-    yield Check("memory", gigabytes(machine.memory()))
+    yield Check("memory", f"{gigabytes(machine.memory())}, {gigabytes(machine.available())} free")
     yield from _device()
     yield from _pocket()
 
@@ -112,12 +112,15 @@ def _nearest(folder: Path) -> Path:
 
 def _device() -> Iterator[Check]:
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device
+    from gemma_cli.engines.local.room import fitting, free
 
     device = choose_device("auto")
-    yield Check("device", str(device), True)
+    there = "" if device.type == "cpu" else f", {gigabytes(free(device))} free"
+    yield Check("device", f"{device}{there}", True)
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
+    yield Check("models that fit", ", ".join(["pocket", *fitting(device)]))
 
 
 def _pocket() -> Iterator[Check]:

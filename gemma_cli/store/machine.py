@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 _UNKNOWN = 16 * 2**30
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def memory() -> int:
@@ -15,6 +16,20 @@ def memory() -> int:
     except (AttributeError, ValueError, OSError):  # Windows
         return _UNKNOWN
     try:
-        return min(physical, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return min(physical, int((_CGROUP / "memory.max").read_text()))
     except (OSError, ValueError):  # no cgroup v2, or "max"
         return physical
+
+
+def available() -> int:
+    """Bytes of main memory that can be had without swapping: what the system would free of its caches counts, and a
+    container's limit holds."""
+    import psutil
+
+    there: int = psutil.virtual_memory().available
+    try:
+        limit, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        kept = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        return min(there, limit - used + int(kept["inactive_file"]))
+    except (OSError, ValueError, KeyError):
+        return there

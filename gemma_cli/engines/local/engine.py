@@ -21,9 +21,11 @@ from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.lookup import Lookup
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.needs import plan_folder, plan_release
 from gemma_cli.engines.local.pace_file import KeptPace
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
+from gemma_cli.engines.local.room import check
 from gemma_cli.engines.local.said import Said
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.tokenizer import Tokenizer, load_tokenizer
@@ -226,8 +228,12 @@ def _load(
     if resolved.folder is None:
         from gemma_cli.engines.local.synthetic import open_synthetic
 
-        target, drafter = open_synthetic(resolved.name.partition(":")[2], device, dtype, spec.quantize)
-        return target, None if spec.assistant == "off" else drafter
+        alias, off = resolved.name.partition(":")[2], spec.assistant == "off"
+        plan = plan_release(alias, device, dtype, spec.quantize)
+        check(resolved.name, replace(plan, drafter=None) if off else plan)
+        target, drafter = open_synthetic(alias, device, dtype, spec.quantize)
+        return target, None if off else drafter
+    check(resolved.name, plan_folder(resolved.folder, resolved.assistant_folder, device, dtype, spec.quantize))
     target = load.load_target(resolved.folder, device, dtype, spec.quantize)
     if resolved.assistant_folder is None:
         return target, None

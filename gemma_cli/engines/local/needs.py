@@ -1,0 +1,198 @@
+"""How much memory a model will take, told from its config and the names in its files, before any weight is read.
+
+    plan_folder(folder, ...) or plan_release(alias, ...) -> Plan;  needs(plan) -> Needs
+
+The builder itself is run (build.py), over a source that makes nothing and counts, so that the sum cannot drift from
+what loading does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines import Quantization
+from gemma_cli.engines.local import compressed
+from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, read_architecture, read_drafter
+from gemma_cli.engines.local.build import build_drafter, build_target
+from gemma_cli.engines.local.cache import SLACK
+from gemma_cli.engines.local.config import read_config
+from gemma_cli.engines.local.linear import Linear
+from gemma_cli.engines.local.load import decoder_prefix
+from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.quantized import Int4Linear, kinds_for, of_drafter
+from gemma_cli.engines.local.reuse import SNAPSHOTS, chunk_size
+from gemma_cli.engines.local.rounding import GROUP
+from gemma_cli.engines.local.synthetic import drafter_config, target_config
+from gemma_cli.engines.local.weights import Checkpoint
+
+ROOM = 4096
+"""Tokens of context to be provided for; keys and values of more are made as they come."""
+
+SMALL = 1 << 20
+"""Elements of weights that are made after all."""
+
+BASE = 64 << 20
+"""Bytes that the process takes beyond what is counted here."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be loaded, and how. four_bits: which names of weights the target's files hold in four bits."""
+
+    target: Architecture
+    drafter: DrafterArchitecture | None
+    device: torch.device
+    dtype: torch.dtype
+    quantize: Quantization | None = None
+    four_bits: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes. working: of a prefill pass, and of the largest weight while it is being laid out."""
+
+    weights: int
+    keys: int
+    working: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.keys + self.working
+
+
+def plan_folder(
+    folder: Path, assistant: Path | None, device: torch.device, dtype: torch.dtype, quantize: Quantization | None
+) -> Plan:
+    """Of checkpoint folders. Raises what loading them would."""
+    source = Checkpoint(folder, device, dtype)
+    source.prefix = decoder_prefix(source)
+    ends = len(source.prefix), -len(compressed.PACKED)
+    packed = frozenset(
+        name[ends[0] : ends[1]]
+        for name in source.names
+        if name.startswith(source.prefix) and name.endswith(compressed.PACKED)
+    )
+    drafter = read_config(assistant).drafter() if assistant else None
+    return Plan(read_config(folder).decoder(), drafter, device, dtype, quantize, packed)
+
+
+def plan_release(alias: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Plan:
+    """Of a released target and its drafter, whether they are on this machine or not. UsageError: no such release."""
+    drafter = drafter_config(alias)
+    shape = read_drafter(drafter, read_architecture(drafter["text_config"]))
+    return Plan(read_architecture(target_config(alias)), shape, device, dtype, quantize)
+
+
+def needs(plan: Plan) -> Needs:
+    """UsageError where the device cannot run such a quantization; InputError for a drafter of another target."""
+    counting = Counting(plan.device, plan.dtype, plan.quantize, plan.four_bits)
+    target = build_target(plan.target, counting, torch.device("cpu"), plan.dtype)
+    largest, weights = counting.largest, counting.total
+    if plan.drafter:
+        small = Counting(plan.device, plan.dtype, of_drafter(plan.quantize))
+        build_drafter(plan.drafter, small, target)
+        weights += small.total
+    target.device = plan.device  # only now: what was built holds no weights, but a few tables
+    return Needs(weights, _keys(target), max(largest, _pass(target)) + BASE)
+
+
+def _keys(target: Target) -> int:
+    """Keys and values of ROOM tokens, and the snapshots of the rings that are held."""
+    room = min(ROOM, target.context)
+    ring = (1 + SNAPSHOTS) * (target.arch.window + SLACK)
+    rows = [
+        layer.kv_heads * layer.head_dim * (ring if layer.sliding else room)
+        for layer in target.arch.layers
+        if layer.owns_kv
+    ]
+    return 2 * sum(rows) * target.kv_dtype.itemsize
+
+
+def _pass(target: Target) -> int:
+    """What the widest layer of a prefill pass holds at once, in float32: its feed-forward network, a few states, and
+    scores with their softmax over ROOM keys; or the logits of the rows that are verified."""
+    arch, rows = target.arch, chunk_size(target)
+    wide = max(layer.intermediate for layer in arch.layers)
+    heads = max(layer.heads for layer in arch.layers)
+    states = rows * (3 * wide + 8 * arch.hidden + len(arch.layers) * arch.ple * 3)
+    scores = 2 * heads * rows * min(ROOM, target.context)
+    return 4 * max(states + scores, 3 * 8 * arch.vocab)
+
+
+class Weightless(Linear):
+    """Stands for a product where none is computed."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape, self.nbytes, self.packed = shape, 0, False
+
+
+class Unread:
+    """Stands for a large tensor. Torch's own stand-in, the meta device, takes a second to import what it needs."""
+
+    def __getitem__(self, _: object) -> Unread:
+        return self
+
+
+class Counting:
+    """A weights.Source without weights. total, largest: bytes on the device, in all and of the largest weight in the
+    model's dtype, which lies beside the layout made from it for a moment."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization | None,
+        four_bits: frozenset[str] = frozenset(),
+    ) -> None:
+        self._device, self._dtype, self._four_bits = device, dtype, four_bits
+        self._kind: Callable[[tuple[int, int]], type[Linear]] = kinds_for(quantize, device)
+        self.total = self.largest = 0
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        dtype = dtype or self._dtype
+        self.total += math.prod(shape) * dtype.itemsize
+        if math.prod(shape) <= SMALL:  # some are read as they are built in
+            return torch.zeros(*shape, dtype=dtype)
+        return cast("Tensor", Unread())
+
+    def linear(self, name: str, shape: tuple[int, int]) -> Linear:
+        return self.fused((name,), (shape,))
+
+    def fused(self, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> Linear:
+        rows, width = sum(rows for rows, _ in shapes), shapes[0][1]
+        if all(name in self._four_bits for name in names):
+            self.total += _bytes(Int4Linear, rows, width, self._dtype)
+        else:
+            self._add(self._kind((rows, width)), rows, width)
+        return Weightless((rows, width))
+
+    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        count, rows, width = shape
+        for _ in range(count):
+            self._add(self._kind((rows, width)), rows, width)
+        return [Weightless((rows, width))] * count
+
+    def table(self, name: str, shape: Sequence[int]) -> Tensor:
+        if self._device.type != "cpu":
+            self.total += math.prod(shape) * self._dtype.itemsize
+        return cast("Tensor", Unread())
+
+    def _add(self, kind: type[Linear], rows: int, width: int) -> None:
+        self.total += _bytes(kind, rows, width, self._dtype)
+        self.largest = max(self.largest, rows * width * self._dtype.itemsize)
+
+
+def _bytes(kind: type[Linear], rows: int, width: int, dtype: torch.dtype) -> int:
+    """What a product with a weight [rows, width] keeps: numbers, and a scale or two of each group."""
+    if kind is Linear:
+        return rows * width * dtype.itemsize
+    if kind is Int4Linear:
+        return rows * width // 2 + rows * width // GROUP * 4
+    return rows * width + rows * 4

@@ -20,7 +20,7 @@ def hidden_states(model: Gemma4ForConditionalGeneration, batch: Batch, **more: o
     for medium, features in batch.features.items():
         embedder = core.embed_audio if medium == "audio" else core.embed_vision
         place = (batch.ids == media[medium])[..., None].expand_as(embeddings)
-        embeddings = embeddings.masked_scatter(place, embedder(features))
+        embeddings = embeddings.masked_scatter(place, embedder(features).to(embeddings))
     return core.language_model(
         inputs_embeds=embeddings,
         per_layer_inputs=per_layer,

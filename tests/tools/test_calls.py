@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,26 +47,35 @@ def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     return command
 
 
-def test_pocket_calls_a_tool_and_reads_what_it_answers(chat: Chat, pocket: Engine):
-    asked = ("What is 123 + 456?", "--tool", ADD, "--tool", NOW, "--allow-tool", "add", "--temperature", "0")
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`now` as pocket was told of it, on a clock that stands: what the model says must not depend on the time."""
+    path = tmp_path_factory.mktemp("tools") / "clock.py"
+    path.write_text('def now() -> str:\n    """The time."""\n    return "14:05"\n')
+    return f"{path}:now"
+
+
+def test_pocket_calls_a_tool_and_goes_on_from_what_it_answers(chat: Chat, pocket: Engine, clock: str):
+    asked = ("What time is it?", "--tool", clock, "--allow-tool", "now", "--temperature", "0")
     outcome = chat(pocket, *asked)
-    assert outcome == Outcome(0, "123 + 456 = 579\n", "gemma: calls add(a=123, b=456)\ngemma: add: 579\n")
-    assert chat(pocket, *asked, "--quiet").err == ""
+    assert outcome.code == 0
+    assert outcome.out.strip()
+    assert outcome.err == "gemma: calls now()\ngemma: now: 14:05\n"
+    assert chat(pocket, *asked, "--quiet") == Outcome(0, outcome.out, "")
 
 
-def test_pocket_tells_the_time_in_json_and_keeps_the_call(
-    chat: Chat, pocket: Engine, capsys: pytest.CaptureFixture[str]
+def test_json_and_the_kept_chat_have_the_call_and_its_answer(
+    chat: Chat, pocket: Engine, clock: str, capsys: pytest.CaptureFixture[str]
 ):
-    outcome = chat(pocket, "What time is it?", "--tool", NOW, "--allow-tool", "all", "--json", "--session", "clock")
-    found = json.loads(outcome.out)
-    (call,) = found["tool_calls"]
-    assert (call["name"], call["arguments"], found["finish_reason"]) == ("now", {}, "stop")
-    assert re.fullmatch(r"\d\d:\d\d", call["response"])
-    assert call["response"] in found["text"]
+    asked = ("What time is it?", "--tool", clock, "--allow-tool", "all", "--temperature", "0", "--json")
+    found = json.loads(chat(pocket, *asked, "--session", "clock").out)
+    assert found["tool_calls"] == [{"name": "now", "arguments": {}, "response": "14:05"}]
+    assert found["finish_reason"] == "stop"
+    assert found["text"]
     assert run(["sessions", "show", "clock"]) == 0
     shown = capsys.readouterr().out
     assert "*[calls now]*" in shown
-    assert f'*[now answers]*\n\n    "{call["response"]}"' in shown
+    assert '*[now answers]*\n\n    "14:05"' in shown
     assert run(["sessions", "show", "clock", "--json"]) == 0
     roles = [message["role"] for message in json.loads(capsys.readouterr().out)["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant"]

@@ -1,12 +1,15 @@
 """The scripted engine keeps the rules that a real engine must: one Done, the same text however it is drafted."""
 
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemma_cli.engines import stream_many
 from gemma_cli.engines.scripted import Reply, ScriptedEngine
-from gemma_cli.events import Done, collect
+from gemma_cli.errors import InputError
+from gemma_cli.events import Delta, Done, Event, collect
 from gemma_cli.messages import Drafting, Request, Sampling, ask
 
 
@@ -50,3 +53,27 @@ def test_replies_in_turn_and_survives_being_closed() -> None:
         next(events)
     assert collect(engine.stream(request())).text == "second"
     assert collect(engine.stream(request())).text == "first reply"
+
+
+def test_an_engine_that_answers_one_at_a_time_takes_many_requests_so() -> None:
+    class Deaf(ScriptedEngine):
+        def stream(self, request: Request) -> Generator[Event, None, None]:
+            if request.thinking:
+                raise InputError("no thoughts here")
+            yield from super().stream(request)
+
+    engine = Deaf([Reply("one"), Reply("two")])
+    taken = []
+
+    def asking() -> Iterator[Request]:
+        for thinking in (False, True, False):
+            taken.append(thinking)
+            yield request(thinking=thinking)
+
+    answers = stream_many(engine, asking())
+    assert next(answers) == (0, Delta("answer", "one"))
+    assert taken == [False], "taken before there was room for it"
+    rest = list(answers)
+    assert [index for index, _ in rest] == [0, 1, 2, 2]
+    assert [str(event) for index, event in rest if index == 1] == ["no thoughts here"]
+    assert (2, Delta("answer", "two")) in rest

@@ -22,13 +22,16 @@ pytest.importorskip("mcp", reason="the mcp extra is not installed")
 
 from gemma_cli.tools.servers import started
 
+PATIENCE = 600.0
+"""Seconds a busy machine may take to start a server."""
+
 SERVER = str(Path(__file__).with_name("mcp_server.py"))
 
 
 def test_a_server_over_stdio_from_its_start_to_its_end(tmp_path: Path):
     """All of it on one server, as a start takes seconds."""
     called = tmp_path / "called"
-    with started([Local("one", sys.executable, (SERVER, str(called)))]) as tools:
+    with started([Local("one", sys.executable, (SERVER, str(called)))], PATIENCE) as tools:
         box = toolbox(tools, [])
         assert list(box.tools) == ["add", "refuse", "leave", "wait"]
         add = box.tools["add"]
@@ -46,7 +49,7 @@ def test_a_server_over_stdio_from_its_start_to_its_end(tmp_path: Path):
             box.tools["refuse"].run({"why": "x"})
         with pytest.raises(ToolFailed, match="valid integer"):
             add.run({"a": "q", "b": 1})
-        presser = threading.Thread(target=press_ctrl_c_once_there_is, args=(called,))
+        presser = threading.Thread(target=press_ctrl_c_once_there_is, args=(called,), daemon=True)
         presser.start()
         with pytest.raises(KeyboardInterrupt):
             box.tools["wait"].run({})
@@ -79,7 +82,7 @@ def test_a_server_over_http_and_two_tools_of_one_name():
         while not http.started:
             threading.Event().wait(0.01)
         url = f"http://127.0.0.1:{http.servers[0].sockets[0].getsockname()[1]}/mcp"
-        with started([Remote("left", url), Remote("right", url, {"X-Key": "1"})]) as tools:
+        with started([Remote("left", url), Remote("right", url, {"X-Key": "1"})], PATIENCE) as tools:
             box = toolbox(tools, ["left_add"])
             assert list(box.tools) == ["left_add", "right_add"]
             assert box.tools["right_add"].run({"a": 1, "b": 2}) == "3"
@@ -102,7 +105,10 @@ def add(a: int, b: int) -> str:
     ],
 )
 def test_a_server_that_does_not_start_is_named(server: Local | Remote, why: str):
-    with pytest.raises(GemmaError, match=f"the MCP server '{server.name}' does not start: .*{why}"), started([server]):
+    with (
+        pytest.raises(GemmaError, match=f"the MCP server '{server.name}' does not start: .*{why}"),
+        started([server], PATIENCE),
+    ):
         pass
 
 

@@ -14,6 +14,7 @@ from gemma_cli.engines import EngineSpec, stream_many
 from gemma_cli.engines.local import load
 from gemma_cli.engines.local.batch import Batch
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.many import FEW, Many
 from gemma_cli.engines.local.sounds import Sounds
 from gemma_cli.engines.local.towers import Towers
 from gemma_cli.errors import InputError
@@ -132,25 +133,45 @@ def test_requests_are_taken_only_when_there_is_room(engine: LocalEngine) -> None
 def test_memory_for_fewer_makes_smaller_batches(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = requests()[:7]
     whole = turns_of(stream_many(engine, asked), len(asked))
-    monkeypatch.setattr("gemma_cli.engines.local.batch.CACHES", 1)
-    assert [said(turn) for turn in turns_of(stream_many(engine, asked), len(asked))] == [said(turn) for turn in whole]
+    longest = Batch(engine.target)._bytes(engine.target.context)
+    held = []
+    begin = Many._begin
+
+    def beginning(self, asked):
+        held.append(len(self._saying) + len(asked))
+        return begin(self, asked)
+
+    monkeypatch.setattr(Many, "_begin", beginning)
+    for memory in (1, 5 * Batch(engine.target)._bytes(64), longest):
+        monkeypatch.setattr("gemma_cli.engines.local.batch.CACHES", memory)
+        turns = turns_of(stream_many(engine, asked), len(asked))
+        assert [said(turn) for turn in turns] == [said(turn) for turn in whole], memory
+    assert min(held) < 7 <= max(held)
+
+
+def test_a_few_are_answered_one_by_one_with_drafts(engine: LocalEngine) -> None:
+    asked = [replace(request, drafting=Drafting(3)) for request in requests()[:FEW]]
+    for count, drafted in ((FEW - 1, True), (FEW, False)):
+        turns = turns_of(stream_many(engine, asked[:count]), count)
+        assert any(turn.speculation.drafted for turn in turns if isinstance(turn, Turn)) is drafted
 
 
 def test_one_that_cannot_be_answered_does_not_stop_the_others(engine: LocalEngine) -> None:
-    fine = requests()[:2]
-    asked = [fine[0], Request(ask("Write down:", sound(40 * 16_000))), Request(ask("x" * 9000)), fine[1]]
-    first, long, much, last = turns_of(stream_many(engine, asked), len(asked))
-    assert said(first) == said(collect(engine.stream(fine[0])))
-    assert said(last) == said(collect(engine.stream(fine[1])))
+    fine = requests()[:FEW]
+    asked = [fine[0], Request(ask("Write down:", sound(40 * 16_000))), Request(ask("x" * 9000)), *fine[1:]]
+    first, long, much, *others = turns_of(stream_many(engine, asked), len(asked))
+    assert [said(turn) for turn in (first, *others)] == [said(collect(engine.stream(request))) for request in fine]
     assert "30 s at a time" in str(long)
     assert "shorten it" in str(much)
 
 
 def test_where_rows_do_not_agree_requests_go_alone(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = requests()[:3]
+    asked = [replace(request, drafting=Drafting(2)) for request in requests()[:FEW]]
     alone = [collect(engine.stream(request)) for request in asked]
     monkeypatch.setattr(engine.target, "rows", replace(engine.target.rows, exact=False))
-    assert [said(turn) for turn in turns_of(stream_many(engine, asked), 3)] == [said(turn) for turn in alone]
+    turns = turns_of(stream_many(engine, asked), len(asked))
+    assert [said(turn) for turn in turns] == [said(turn) for turn in alone]
+    assert all(turn.speculation.drafted for turn in turns if isinstance(turn, Turn) and turn.speculation.rounds)
 
 
 def test_prompts_are_read_one_by_one_where_long_passes_do_not_agree(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
     from gemma_cli.engines.local.engine import LocalEngine
 
 
+FEW = 4
+"""So many go together at least where there is a drafter: fewer say more tokens a pass one by one, with drafts."""
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A request and its prompt. room: tokens that may be said."""
 
     index: int
-    sampling: Sampling
+    request: Request
     prompt: Prompt
     room: int
     began: float
@@ -65,6 +70,7 @@ class Many:
     def __init__(self, engine: LocalEngine, requests: Iterable[Request]) -> None:
         self._engine = engine
         self._batch = Batch(engine.target)
+        self._few = FEW if engine.drafter else 2
         self._requests = enumerate(requests)
         self._taken: deque[tuple[int, Request]] = deque()
         self._held: _Asked | None = None  # taken, but there was no memory for it
@@ -75,14 +81,21 @@ class Many:
     @torch.inference_mode()
     def answers(self) -> Generator[Answered, None, None]:
         """See engines.Engine.stream_many. A request that cannot go with others is answered by itself."""
-        while self._more or self._taken or self._held or self._saying:
+        while self._more or self._waits or self._saying:
             if 2 * len(self._saying) <= self._batch.most:  # refilled by halves, so that prompts are read together too
                 self._take()
                 asked = yield from self._admitted()
-                if asked:
+                if self._saying or len(asked) >= self._few:
                     yield from self._begin(asked)
+                else:
+                    for one in asked:
+                        yield from self._alone(one.index, one.request)
             if self._saying:
                 yield from self._step()
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._taken or self._held)
 
     def _take(self) -> None:
         """As many requests as can have a place, and what is to be heard in them."""
@@ -114,19 +127,31 @@ class Many:
         try:
             prompt = self._engine.writer.write(request, self._engine.towers.count)
             if self._goes_along(request, prompt):
-                return _Asked(index, request.sampling, prompt, self._engine.room(request, prompt), began)
-            for event in self._engine.stream(request):
-                yield index, event
+                return _Asked(index, request, prompt, self._engine.room(request, prompt), began)
         except InputError as error:
             yield index, error
+            return None
+        yield from self._alone(index, request)
         return None
 
+    def _alone(self, index: int, request: Request) -> Generator[Answered, None, None]:
+        try:
+            with closing(self._engine.stream(request)) as events:
+                for event in events:
+                    yield index, event
+        except InputError as error:
+            yield index, error
+
     def _goes_along(self, request: Request, prompt: Prompt) -> bool:
-        free = isinstance(self._engine.constraints.of(request, prompt.in_thought), Free)
-        return free and self._engine.target.rows.exact
+        target = self._engine.target
+        if target.device.type != "cpu" or not target.rows.exact:  # not measured on GPUs
+            return False
+        return isinstance(self._engine.constraints.of(request, prompt.in_thought), Free)
 
     def _begin(self, asked: Sequence[_Asked]) -> Generator[Answered, None, None]:
         """Read the prompts and say the first token of each."""
+        if not asked:
+            return
         engine = self._engine
         caches, logits = self._batch.read(
             [one.prompt for one in asked],
@@ -165,7 +190,7 @@ class Many:
         """Each reply's next token, by its own sampling."""
         alike: dict[Sampling, list[int]] = {}
         for row, one in enumerate(saying):
-            alike.setdefault(replace(one.asked.sampling, max_tokens=1), []).append(row)
+            alike.setdefault(replace(one.asked.request.sampling, max_tokens=1), []).append(row)
         for sampling, rows in alike.items():
             sampler = self._samplers.setdefault(sampling, Sampler(sampling, self._engine.generation.suppress))
             positions = torch.tensor([saying[row].cache.length for row in rows], device=logits.device)

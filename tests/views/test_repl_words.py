@@ -144,7 +144,7 @@ def test_thoughts_unfold_and_fold():
     fold.go(1)
     assert fold.rows(80, 20, wrap)[1:] == ["│ first", ""]
     fold.go(5)
-    assert "thoughts of the one 1 before it" in fold.rows(80, 20, wrap)[0]
+    assert "thoughts of an earlier reply (1 back)" in fold.rows(80, 20, wrap)[0]
     fold.go(-5)
     assert "the last reply" in fold.rows(80, 20, wrap)[0]
     fold.toggle()

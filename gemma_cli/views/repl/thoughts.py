@@ -47,12 +47,12 @@ class Fold:
         room = max(1, height - 2)
         self.top = min(self.top, max(0, len(lines) - room))
         shown = lines[self.top : self.top + room]
-        which = "the last reply that thought" if not self.chosen else f"the one {self.chosen} before it"
+        which = "the last reply that thought" if not self.chosen else f"an earlier reply ({self.chosen} back)"
         part = f", lines {self.top + 1}-{self.top + len(shown)} of {len(lines)}" if len(lines) > len(shown) else ""
         keys = ["Ctrl+O folds"]
         if len(lines) > len(shown):
             keys.append("PgUp/PgDn scroll")
         if len(self.thoughts) > 1:
-            keys.append("Alt+Up/Down other replies")
+            keys.append("Alt+Up/Down others")
         head = f"▾ thoughts of {which}{part} · {' · '.join(keys)}"
         return [head[: columns - 1], *(f"│ {line}" for line in shown), ""]

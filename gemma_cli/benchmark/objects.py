@@ -21,7 +21,7 @@ def as_object(report: Report, speculation: Describe) -> dict[str, Any]:
         "model": info.model,
         "device": info.device,
         "dtype": info.dtype,
-        "quantize": getattr(info, "quantize", None),
+        "quantize": info.quantize,
         "seed": report.sampling.seed,
         "temperature": report.sampling.temperature,
         "synthetic_acceptance": info.synthetic_acceptance,

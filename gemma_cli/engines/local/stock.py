@@ -55,6 +55,7 @@ class StockEngine:
         self.info = replace(
             beside.info,
             model=f"transformers {transformers.__version__}",
+            quantize=None,
             exact=None,
             notice=None,
             synthetic_acceptance=None,

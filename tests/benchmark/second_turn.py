@@ -1,0 +1,65 @@
+"""Time to the first token of a second turn over the length of the chat before it, on pocket, beside that of a first.
+
+    OMP_NUM_THREADS=1 python -m tests.benchmark.second_turn
+
+CPU time of the process in milliseconds, medians of nine rounds. The same history twice: in twelve long exchanges for
+4,000 tokens, and in short ones, of which it takes 120.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from statistics import median
+
+from gemma_cli.engines import Engine, EngineSpec
+from gemma_cli.events import Turn, collect
+from gemma_cli.messages import GREEDY, Message, Request, Text, ask
+
+SENTENCES = "Anna sees the dog. The dog is behind the tree. Tom buys 7 red apples. It is cold in the garden. "
+ROUNDS = 9
+
+
+def history(exchanges: int, repeats: int) -> tuple[Message, ...]:
+    """A chat of `exchanges` answers, each `repeats` times four sentences long."""
+    turn = (Message("user", (Text("Tell me a story."),)), Message("assistant", (Text(SENTENCES * repeats),)))
+    return turn * exchanges
+
+
+CHATS = {
+    "100": history(1, 3),
+    "1,000, long turns": history(3, 12),
+    "2,000, long turns": history(6, 12),
+    "4,000, long turns": history(12, 12),
+    "4,000, short turns": history(95, 1),
+}
+
+
+def answer(engine: Engine, messages: tuple[Message, ...]) -> Turn:
+    return collect(engine.stream(Request(messages, replace(GREEDY, max_tokens=16))))
+
+
+def main() -> None:
+    time.perf_counter = time.process_time  # before the engine imports it by name
+    from gemma_cli.engines.local.engine import LocalEngine
+
+    engine = LocalEngine.open(EngineSpec("pocket"))
+    turns: dict[str, list[tuple[Turn, Turn]]] = {name: [] for name in CHATS}
+    for _ in range(ROUNDS + 1):
+        for name, chat in CHATS.items():
+            engine.live.forget()
+            first = (*chat, *ask("Repeat: Anna sees the dog."))
+            said = answer(engine, first)
+            second = (*first, Message("assistant", (Text(said.text),)), *ask("List five numbers, one per line."))
+            turns[name].append((said, answer(engine, second)))
+    print("history | tokens | first turn | second turn | to that after 100")
+    reference = 0.0
+    for name, seen in turns.items():
+        first_ms, second_ms = (median(pair[i].timings.ttft_s or 0.0 for pair in seen[1:]) * 1e3 for i in (0, 1))
+        reference = reference or second_ms
+        tokens = seen[0][1].usage.prompt_tokens
+        print(f"{name} | {tokens} | {first_ms:.0f} ms | {second_ms:.0f} ms | {second_ms / reference:.2f}")
+
+
+if __name__ == "__main__":
+    main()

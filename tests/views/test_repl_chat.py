@@ -431,3 +431,10 @@ def test_compact_goes_on_from_a_summary(world: World, store: SessionStore, tmp_p
     assert "the oldest 2 messages are not shown" in world.said()
     act(talk, "/compact now")
     assert "auto, off or nothing" in world.said()
+
+
+def test_a_budget_of_thoughts_is_set_in_the_middle_of_a_chat(world: World):
+    talk = chat(world)
+    for line in ("one", "/set thinking-budget 40", "two", "/set thinking-budget 0", "three"):
+        act(talk, line)
+    assert [request.thinking_budget for request in talk.engine.requests] == [None, 40, None]

@@ -58,8 +58,10 @@ class Grammar:
         return mask[: self._bytes]  # the rest fills up a word
 
     def push(self, token: int) -> bool:
-        """Go on by `token`; False, and nothing changed, if it is not allowed."""
-        return self._matcher.try_consume_tokens([token]) == 1
+        """Go on by `token`; False, and nothing changed, if it is not allowed. Raises ModelError."""
+        followed: bool = self._matcher.try_consume_tokens([token]) == 1
+        self._check()
+        return followed
 
     def pop(self, count: int) -> None:
         """Undo the last `count` pushes."""

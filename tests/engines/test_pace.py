@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gemma_cli.engines.local.pace import COPIES, LONGEST, Pace, from_json, to_json
+from gemma_cli.engines.local.pace import COPIES, FIRST, LONGEST, Pace, from_json, to_json
 
 
 def run(pace: Pace, acceptance: float, cost, rounds: int, seed: int = 0) -> tuple[list[int], float]:
@@ -121,3 +121,20 @@ def test_too_little_to_copy() -> None:
     run(pace, 0.0, MACHINES["gpu, rows are free"], rounds=50)
     assert [pace.choose_copy(found) for found in range(COPIES[0])] == [0] * COPIES[0]
     assert pace.choose_copy(COPIES[0]) == COPIES[0]
+
+
+def test_begins_with_drafts_and_goes_deeper_where_they_are_right() -> None:
+    """A first reply is short: nothing is lost on looking around before it is known that drafts do not pay."""
+    pace = Pace()
+    chosen, _ = run(pace, 1.0, lambda k: 1.0 + 0.05 * k, rounds=12)
+    assert chosen[0] == FIRST
+    assert sum(chosen) / len(chosen) > FIRST
+    assert chosen[-1] > FIRST
+
+
+def test_one_slow_first_round_does_not_make_longer_drafts_look_dear() -> None:
+    pace = Pace()
+    for drafted, seconds in ((0, 1.0), (1, 9.0), (2, 1.1)):
+        pace.observe(drafted, drafted, seconds)
+    assert pace.best() == 3
+    assert pace.choose_copy(20) == COPIES[-1]

@@ -41,7 +41,7 @@ class Pace:
 
     seconds: list[float | None] = field(default_factory=lambda: [None] * (LONGEST + 1))  # by K
     acceptance: list[float] = field(default_factory=lambda: [0.7] * LONGEST)  # by draft position, given all before it
-    rounds_to_probe: int = 1
+    rounds_to_probe: int = 2
     probe_gap: int = PROBE_SOONEST
     probe_plain_next: bool = True
     copy_seconds: list[float | None] = field(default_factory=lambda: [None] * len(COPIES))
@@ -134,7 +134,8 @@ class Pace:
         return max((k for k, cost in enumerate(self.seconds) if cost is not None), default=-1)
 
     def _cost(self, drafted: int) -> float:
-        """Seconds of a round with K drafts: measured, else on the line through the two nearest measured."""
+        """Seconds of a round with K drafts: measured, else on the line through the nearest and the farthest measured,
+        which noise tilts least."""
         known = [(k, cost) for k, cost in enumerate(self.seconds) if cost is not None]
         measured = self.seconds[drafted]
         if measured is not None:
@@ -142,9 +143,10 @@ class Pace:
         if len(known) == 1:  # one draft step is a small fraction of a target pass; a guess until something is measured
             (k, cost), step = known[0], 0.1
             return cost * (1 + step * drafted) / (1 + step * k)
-        (k0, c0), (k1, c1) = sorted(sorted(known, key=lambda point: abs(point[0] - drafted))[:2])
-        slope = max((c1 - c0) / (k1 - k0), 0.0)
-        return max(c0 + slope * (drafted - k0), min(c0, c1) * 0.5)
+        near, cost = min(known, key=lambda point: abs(point[0] - drafted))
+        far, other = max(known, key=lambda point: abs(point[0] - near))
+        slope = max((cost - other) / (near - far), 0.0)  # more drafts never take less, however it looks
+        return max(cost + slope * (drafted - near), min(cost, other) * 0.5)
 
     def _elsewhere(self, best: int) -> int:
         """A draft length worth a look: plain decoding and one deeper than the best, in turn."""

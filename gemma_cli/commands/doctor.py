@@ -120,7 +120,18 @@ def _device() -> Iterator[Check]:
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
+    yield Check("quantize", _quantizations(device.type))
     yield Check("models that fit", ", ".join(["pocket", *fitting(device)]))
+
+
+def _quantizations(device_type: str) -> str:
+    """Which of --quantize's values run, and how."""
+    from gemma_cli.engines.local.quantized import OUT_MULTIPLE, int4_runs, integer_products
+
+    if device_type not in OUT_MULTIPLE:
+        return f"not on {device_type}"
+    integers = device_type == "cpu" and integer_products()
+    return f"int8{' in integers' if integers else ''}" + (", int4" if int4_runs(device_type) else "; int4 does not run")
 
 
 def _pocket() -> Iterator[Check]:

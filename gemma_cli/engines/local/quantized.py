@@ -15,12 +15,14 @@ depend on the rows beside it: exact by construction.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gemma_cli.engines import Quantization
+from gemma_cli.engines.local.device import CAP, bfloat16_on_cpu
 from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 from gemma_cli.errors import UsageError
@@ -41,6 +43,8 @@ def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[
         return lambda _: Linear
     if device.type not in OUT_MULTIPLE:
         raise UsageError(f"--quantize is for cpu and cuda, not {device.type}; leave it out")
+    if device.type == "cpu":
+        integer_products()  # the cap it may set is heard until the first product of the process only
     if quantize == "int8":
         return lambda _: Int8Linear
     if not int4_runs(device.type):
@@ -190,7 +194,13 @@ def _pack4(numbers: Tensor) -> Tensor:
 
 @functools.cache
 def integer_products() -> bool:
-    """Whether oneDNN multiplies bytes without a flaw here: before AVX-512 VNNI, pairs of products may overflow."""
+    """Whether oneDNN multiplies bytes without a flaw here: before AVX-512 VNNI, pairs of products may overflow; and
+    where bfloat16 crashes (device.py), so would they."""
+    verdict = bfloat16_on_cpu()
+    if verdict == "crashes":
+        return False
+    if verdict == "works capped":
+        os.environ.setdefault(*CAP)
     numbers = torch.full((64, 64), 127, dtype=torch.int8)
     numbers[1::2] = -127
     x = torch.full((3, 64), 1.0)

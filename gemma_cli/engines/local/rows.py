@@ -11,7 +11,7 @@ that fails, because a row's bits depend on its place among the others. Then noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,9 @@ def measure_rows(target: Target) -> RowRule:
     products = _products(target)
     if target.device.type != "cpu":
         return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
-    return agreeing(products)
+    # Products of floats have a kernel of their own for a single row; those of rounded weights have none.
+    rounded = all(type(linear) is not Linear for linear in (target.head, *_linears(target)))
+    return agreeing(products, (1, *TRIED) if rounded else TRIED)
 
 
 @torch.inference_mode()
@@ -81,10 +83,10 @@ def _whole_agrees(product: Product, rows: Tensor) -> bool:
     return True
 
 
-def agreeing(products: Iterable[tuple[Product, Tensor]]) -> RowRule:
-    """The counts on which all products, each with rows [MOST, ...] to run on, agree with a measure: MOST rows, or
-    FIXED, if those give every place among them the same bits."""
-    agreed = {most: {count for count in TRIED if count <= most} for most in (MOST, FIXED)}
+def agreeing(products: Iterable[tuple[Product, Tensor]], tried: Sequence[int] = TRIED) -> RowRule:
+    """The counts of `tried` on which all products, each with rows [MOST, ...] to run on, agree with a measure: MOST
+    rows, or FIXED, if those give every place among them the same bits."""
+    agreed = {most: {count for count in tried if count <= most} for most in (MOST, FIXED)}
     for product, rows in products:
         results = {count: product(rows[:count].clone()) for count in agreed[MOST] | agreed[FIXED]}
         for most, counts in agreed.items():
@@ -128,6 +130,7 @@ def _row_products(target: Target, most: int) -> Iterator[tuple[Product, Tensor]]
         yield gated, random(most, 2 * width)
     if target.per_layer is not None:
         yield gelu, random(most, target.per_layer.width)
+    yield target.norm, random(most, target.hidden_size)
 
 
 class _Random:

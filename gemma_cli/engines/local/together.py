@@ -18,7 +18,7 @@ from gemma_cli.engines.local.layer import Attend
 
 
 class One:
-    """The first row of `few`, whose other rows repeat it: a decoding pass never has one row."""
+    """The first row of `few`, whose other rows, if it takes any to make a pass, repeat it."""
 
     def __init__(self, few: FewRows) -> None:
         self._few, self.real = few, 1

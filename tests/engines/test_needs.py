@@ -38,7 +38,7 @@ class Weighed(Checkpoint):
         self.made += tensor.nbytes
         return tensor
 
-    def fused(self, *arguments: Any) -> Any:
+    def fused(self, *arguments: Any) -> Any:  # linear and tied go through it
         product = super().fused(*arguments)
         self.made += product.nbytes
         return product
@@ -95,8 +95,8 @@ def test_a_gpu_holds_the_tables_too() -> None:
         for device in (CPU, torch.device("cuda"))
     )
     arch = plan_release("e2b", CPU, torch.bfloat16).target
-    tables = arch.vocab * (arch.hidden + arch.ple * len(arch.layers)) * 2
-    assert on_gpu.weights - on_cpu.weights == tables
+    tables = arch.ple_vocab * arch.ple * len(arch.layers) * 2
+    assert on_gpu.weights - on_cpu.weights == tables  # the embedding is the head there
     rows = sum(layer.kv_heads * layer.head_dim for layer in arch.layers if layer.owns_kv and not layer.sliding)
     rings = sum(layer.kv_heads * layer.head_dim for layer in arch.layers if layer.owns_kv and layer.sliding)
     assert on_gpu.keys == 2 * 2 * (rows * ROOM + 3 * rings * (arch.window + SLACK))
@@ -158,7 +158,7 @@ def test_nothing_is_read_of_what_does_not_fit(there: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(Checkpoint, "_stored", loaded)
     with pytest.raises(OutOfMemory, match=r"^pocket needs 0\.\d+ GB on cpu .* 0\.05 GB is free"):
         open_engine(EngineSpec(model="pocket", device="cpu", dtype="float32"))
-    with pytest.raises(OutOfMemory, match=r"^synthetic:31b needs 71"):
+    with pytest.raises(OutOfMemory, match=r"^synthetic:31b needs 74"):
         open_engine(EngineSpec(model="synthetic:31b", device="cpu", dtype="bfloat16"))
 
 
@@ -190,3 +190,11 @@ def test_what_fits_is_listed(there: Any) -> None:
     assert room.fitting(CPU) == ["e2b", "e4b", "12b", "26b-a4b --quantize int8", "31b --quantize int4"]
     there(0)
     assert room.fitting(CPU) == []
+
+
+def test_off_the_cpu_a_tied_head_is_the_table(pair: tuple[Path, Path]) -> None:
+    meta = torch.device("meta")
+    source = Checkpoint(pair[0], meta, torch.bfloat16)
+    source.prefix = load.decoder_prefix(source)
+    table = source.table("embed_tokens.weight", (shapes.VOCAB, 64))
+    assert source.tied("embed_tokens.weight", table)._weight._base is table

@@ -24,7 +24,9 @@ def build_target(arch: Architecture, source: Source, device: torch.device, dtype
         device=device,
         dtype=dtype,
         embedding=embedding,
-        head=source.linear("embed_tokens.weight" if arch.tied else "lm_head.weight", (arch.vocab, arch.hidden)),
+        head=source.tied("embed_tokens.weight", embedding)
+        if arch.tied
+        else source.linear("lm_head.weight", (arch.vocab, arch.hidden)),
         layers=build_layers(arch, source, device),
         norm=Norm(source.take("norm.weight", (arch.hidden,)), arch.eps, device),
         ropes=build_ropes(arch, device),

@@ -229,7 +229,7 @@ def _load(
         from gemma_cli.engines.local.synthetic import open_synthetic
 
         alias, off = resolved.name.partition(":")[2], spec.assistant == "off"
-        plan = plan_release(alias, device, dtype, spec.quantize)
+        plan = replace(plan_release(alias, device, dtype, spec.quantize), mapped=False)
         check(resolved.name, replace(plan, drafter=None) if off else plan)
         target, drafter = open_synthetic(alias, device, dtype, spec.quantize)
         return target, None if off else drafter

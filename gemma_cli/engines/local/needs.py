@@ -44,7 +44,8 @@ BASE = 64 << 20
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be loaded, and how. four_bits: which names of weights the target's files hold in four bits."""
+    """What is to be loaded, and how. four_bits: which names of weights the target's files hold in four bits. mapped:
+    on a CPU look-up tables stay in files; the random ones of synthetic models take memory, but for the largest."""
 
     target: Architecture
     drafter: DrafterArchitecture | None
@@ -52,6 +53,7 @@ class Plan:
     dtype: torch.dtype
     quantize: Quantization | None = None
     four_bits: frozenset[str] = frozenset()
+    mapped: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def plan_release(alias: str, device: torch.device, dtype: torch.dtype, quantize:
 
 def needs(plan: Plan) -> Needs:
     """UsageError where the device cannot run such a quantization; InputError for a drafter of another target."""
-    counting = Counting(plan.device, plan.dtype, plan.quantize, plan.four_bits)
+    counting = Counting(plan.device, plan.dtype, plan.quantize, plan.four_bits, plan.mapped)
     target = build_target(plan.target, counting, torch.device("cpu"), plan.dtype)
     largest, weights = counting.largest, counting.total
     if plan.drafter:
@@ -136,6 +138,9 @@ class Weightless(Linear):
 class Unread:
     """Stands for a large tensor. Torch's own stand-in, the meta device, takes a second to import what it needs."""
 
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.shape = shape
+
     def __getitem__(self, _: object) -> Unread:
         return self
 
@@ -150,8 +155,9 @@ class Counting:
         dtype: torch.dtype,
         quantize: Quantization | None,
         four_bits: frozenset[str] = frozenset(),
+        mapped: bool = True,
     ) -> None:
-        self._device, self._dtype, self._four_bits = device, dtype, four_bits
+        self._device, self._dtype, self._four_bits, self._mapped = device, dtype, four_bits, mapped
         self._kind: Callable[[tuple[int, int]], type[Linear]] = kinds_for(quantize, device)
         self.total = self.largest = 0
 
@@ -160,7 +166,7 @@ class Counting:
         self.total += math.prod(shape) * dtype.itemsize
         if math.prod(shape) <= SMALL:  # some are read as they are built in
             return torch.zeros(*shape, dtype=dtype)
-        return cast("Tensor", Unread())
+        return cast("Tensor", Unread(shape))
 
     def linear(self, name: str, shape: tuple[int, int]) -> Linear:
         return self.fused((name,), (shape,))
@@ -180,9 +186,14 @@ class Counting:
         return [Weightless((rows, width))] * count
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
-        if self._device.type != "cpu":
+        if self._device.type != "cpu" or not (self._mapped or "per_layer" in name):
             self.total += math.prod(shape) * self._dtype.itemsize
-        return cast("Tensor", Unread())
+        return cast("Tensor", Unread(shape))
+
+    def tied(self, name: str, table: Tensor) -> Linear:
+        shape = (table.shape[0], table.shape[1])
+        shared = self._device.type != "cpu" and self._kind(shape) is Linear
+        return Weightless(shape) if shared else self.linear(name, shape)
 
     def _add(self, kind: type[Linear], rows: int, width: int) -> None:
         self.total += _bytes(kind, rows, width, self._dtype)

@@ -73,6 +73,10 @@ class RandomWeights:
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         return [self.linear(name, shape[1:]) for _ in range(shape[0])]
 
+    def tied(self, name: str, table: Tensor) -> Linear:
+        shape = (table.shape[0], table.shape[1])
+        return Linear(table) if self.device.type != "cpu" and self._kind(shape) is Linear else self.linear(name, shape)
+
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         """Of the largest, per-layer embeddings, a CPU reads rows in the file only: here, windows of one long row."""
         if self.device.type != "cpu" or "per_layer" not in name:

@@ -53,6 +53,10 @@ class Source(Protocol):
         """A look-up table: on a CPU as it lies, memory-mapped and in its own dtype; elsewhere on the device."""
         ...
 
+    def tied(self, name: str, table: Tensor) -> Linear:
+        """The product with a weight that is also the look-up table `table`, which it shares where both can."""
+        ...
+
 
 class Checkpoint:
     """The safetensors of one folder, single or sharded. Opening maps files; nothing is read before it is taken."""
@@ -101,6 +105,11 @@ class Checkpoint:
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         table = self._read(name, shape)
         return table if self.device.type == "cpu" else table.to(self.device, self.dtype)
+
+    def tied(self, name: str, table: Tensor) -> Linear:
+        shape = (table.shape[0], table.shape[1])
+        # Kernels for CPUs have layouts of their own.
+        return Linear(table) if self.device.type != "cpu" and self._kind(shape) is Linear else self.linear(name, shape)
 
     def has(self, name: str) -> bool:
         return self.prefix + name in self._files

@@ -47,7 +47,7 @@ def noise_without_position(patch: pytest.MonkeyPatch) -> None:
 
 
 def noise_of_the_position_before(patch: pytest.MonkeyPatch) -> None:
-    def verify(target: Any, cache: Cache, token: torch.Tensor, drafts: torch.Tensor, sampler: Any) -> Any:
+    def verify(target: Any, cache: Cache, token: torch.Tensor, drafts: torch.Tensor, sampler: Any, *_: Any) -> Any:
         rows = torch.cat([token, drafts])
         logits, states = target.verify(rows, cache)
         return sampler.choose(logits, torch.arange(len(rows)) + cache.length - len(rows)), states
@@ -56,7 +56,7 @@ def noise_of_the_position_before(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_draft_too_many(patch: pytest.MonkeyPatch) -> None:
-    def settle(drafts: torch.Tensor, choices: torch.Tensor, stop: Any) -> tuple[list[int], int]:
+    def settle(drafts: torch.Tensor, choices: torch.Tensor, *_: Any) -> tuple[list[int], int]:
         drafted, chosen = drafts.tolist(), choices.tolist()
         return [*drafted[:1], *chosen[len(drafted[:1]) :][:1]], len(drafted[:1])
 

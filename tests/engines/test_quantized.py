@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from gemma_cli.engines import Quantization
+from gemma_cli.engines import EngineSpec, Quantization, open_engine
 from gemma_cli.engines.local import quantized
 from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.load import load_drafter, load_target
@@ -16,6 +17,8 @@ from gemma_cli.engines.local.quantized import STEPS, Int4Linear, Int8Linear, kin
 from gemma_cli.engines.local.random_weights import RandomWeights
 from gemma_cli.engines.local.rounding import ROWS, eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.errors import UsageError
+from gemma_cli.events import collect
+from gemma_cli.messages import Drafting, Request, Sampling, ask
 from tests.engines import exactness, shapes
 
 CPU = torch.device("cpu")
@@ -135,6 +138,18 @@ def test_a_quantized_drafter_drafts_as_before(folder: Path, tmp_path: Path) -> N
         steps.append(drafter.step(torch.tensor([5]), hidden, drafter.begin(target, cache, cache.length)))
         assert type(drafter.before) is (Int8Linear if quantize else Linear)
     assert torch.cosine_similarity(steps[0][2], steps[1][2]).item() > 0.999
+
+
+def test_a_quantized_model_says_the_same_drafted_and_not() -> None:
+    engine = open_engine(EngineSpec(model="pocket", device="cpu", dtype="float32", quantize="int4"))
+    for sampling in (Sampling(temperature=0, max_tokens=24), Sampling(seed=5, max_tokens=24)):
+        said = []
+        for drafting in (Drafting(0), Drafting(4), Drafting(7)):
+            with closing(engine.stream(Request(ask("Count from 1 to 20."), sampling, drafting))) as events:
+                said.append(collect(events))
+        assert said[0].text
+        assert said[1].speculation.drafted
+        assert len({turn.text for turn in said}) == 1
 
 
 @pytest.mark.parametrize("quantize", BOTH)

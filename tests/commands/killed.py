@@ -1,8 +1,9 @@
 """Killed at random moments and run again, does a transcription say what it would have said?
 
-    python -m tests.commands.killed --kills 50
+    python -m tests.commands.killed --kills 50              # numbers spoken by espeak-ng, heard by pocket
+    python -m tests.commands.killed --kills 50 --words      # made-up words (tests.commands.words), in minutes
 
-Recordings of spoken numbers (tests.commands.long_recording) are transcribed once to the end. Then `gemma transcribe` is
+Recordings are transcribed once to the end. Then `gemma transcribe` is
 started again and again and killed with SIGKILL: once as many pieces are finished as a random draw says, and a random
 time later. One that comes to its end before that is compared to the byte and begun anew. What the journal held when it
 was killed must be what the next run says it goes on from, and no piece may be in it twice.
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.commands.long_recording import make
+from tests.commands.words import WordEngine, pause, record, say
 
 FORMS = ("srt", "json", "txt")
 
@@ -34,16 +36,18 @@ class Victim:
     """One recording, and what is known of its runs. kept: pieces in the journal when the last run was killed."""
 
     folder: Path
+    program: str
     options: list[str]
     pieces: int = 0
     kept: int = 0
     kills: list[int] = field(default_factory=list)
     ends: int = 0
 
-    def begin(self, out: str) -> subprocess.Popen[str]:
+    def begin(self, out: str, most: int = WordEngine.most) -> subprocess.Popen[str]:
         forms = [part for form in FORMS for part in ("-f", form)]
-        command = [sys.executable, "-m", "gemma_cli", "transcribe", str(self.folder / "long.flac"), *forms]
+        command = [sys.executable, "-m", self.program, "transcribe", str(self.folder / "long.flac"), *forms]
         environment = os.environ | {"XDG_STATE_HOME": str(self.folder / "state")}
+        environment |= {"WORDS_LOG": str(self.folder / "log"), "WORDS_MOST": str(most), "GEMMA_MODEL": "pocket"}
         return subprocess.Popen(
             [*command, "-o", str(self.folder / out), "--skip-existing", *self.options],
             env=environment,
@@ -57,7 +61,11 @@ class Victim:
 
     def run(self, pieces: float, seconds: float) -> None:
         """Until so many pieces are finished and so much time has passed, or it is done."""
-        process = self.begin("parts")
+        log = self.folder / "log"
+        asked = len(log.read_text().splitlines()) if log.exists() else 0
+        # made-up words are heard in no time: not many more of them, or a busy machine would always be too late
+        most = WordEngine.most if math.isinf(pieces) else asked + int(pieces) - self.kept + 2
+        process = self.begin("parts", most)
         said = ""
         while process.poll() is None and len(self.journal()) < pieces:
             time.sleep(0.02)
@@ -76,8 +84,8 @@ class Victim:
         for path in written:
             assert path.read_bytes() == (self.folder / "whole" / path.name).read_bytes(), "written before it was whole"
         digests = self.journal()
-        self.kills.append(len(digests))
         if len(written) == len(FORMS):  # killed on its way out
+            self.kills.append(self.pieces)
             for path in [*written, *self.folder.rglob("unfinished/*.jsonl")]:
                 path.unlink()
             self.kept = 0
@@ -86,6 +94,7 @@ class Victim:
         if "going on" in said:
             self.check_resumed(said)
         self.kept = len(digests)
+        self.kills.append(self.kept)
 
     def end(self, said: str) -> None:
         if self.kept:
@@ -112,28 +121,38 @@ class Victim:
         return [json.loads(line)["digest"] for line in lines if line.endswith("\n")]
 
 
+def make_words(folder: Path, seed: int) -> int:
+    """long.flac with that many pieces of made-up words."""
+    rng = random.Random(seed)
+    pieces = [part for _ in range(60) for part in (say(rng.choices(range(900), k=5)), pause(rng.uniform(0.7, 2.0)))]
+    record(folder / "long.wav", *pieces).rename(folder / "long.flac")  # what it is, its content tells
+    return 60
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--files", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--words", action="store_true")
     parser.add_argument("options", nargs="*")
     chosen = parser.parse_args()
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
-        victims = [
-            Victim(Path(name) / str(seed), chosen.options or ["--model", "pocket"]) for seed in range(chosen.files)
-        ]
+        program, options = ("tests.commands.words", []) if chosen.words else ("gemma_cli", ["--model", "pocket"])
+        victims = [Victim(Path(name) / str(seed), program, chosen.options or options) for seed in range(chosen.files)]
         for seed, victim in enumerate(victims):
             victim.folder.mkdir()
-            said = make(victim.folder, chosen.minutes, seed)
-            victim.pieces = len(said)
+            if chosen.words:
+                victim.pieces = make_words(victim.folder, seed)
+            else:
+                victim.pieces = len(make(victim.folder, chosen.minutes, seed))
             victim.whole()
-            print(f"recording {seed}: {len(said)} numbers", flush=True)
+            print(f"recording {seed}: {victim.pieces} pieces", flush=True)
         kills = 0
         while kills < chosen.kills:
             victim = victims[kills % len(victims)]
-            victim.run(rng.uniform(victim.kept, victim.pieces), rng.uniform(0, 2))
+            victim.run(rng.uniform(victim.kept, victim.pieces), rng.uniform(0, 0.2 if chosen.words else 2.0))
             kills = sum(len(victim.kills) for victim in victims)
             print(
                 f"{kills} kills; pieces finished {[v.kills for v in victims]}, whole runs {[v.ends for v in victims]}"

@@ -45,13 +45,13 @@ class Together:
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         """As layer.Attend: query [rows, heads, head_dim] -> [rows, heads * head_dim]."""
-        queries = query[: self.real].split(self._sizes)
-        keys, values = (
-            [None] * len(queries) if rows is None else rows[: self.real].split(self._sizes) for rows in (key, value)
-        )
-        return self._filled(
-            [part.attend(layer, *rows) for part, *rows in zip(self._parts, queries, keys, values, strict=True)]
-        )
+
+        def own(rows: Tensor | None) -> Sequence[Tensor | None]:
+            return [None] * len(self._sizes) if rows is None else torch.split(rows[: self.real], self._sizes)
+
+        queries = torch.split(query[: self.real], self._sizes)
+        each = zip(self._parts, queries, own(key), own(value), strict=True)
+        return self._filled([part.attend(layer, q, k, v) for part, q, k, v in each])
 
     def _filled(self, parts: list[Tensor]) -> Tensor:
         return fill(parts, self._missing)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
 # Before torch is imported; programs that the tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and every program started from there would be too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, none of them timed.
 settings.register_profile(

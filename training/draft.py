@@ -153,8 +153,9 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
         rows.add(diet.image(), 1)
         for _ in range(3):
             rows.add(diet.audio(), 1, shared=True)
+        batch = rows.batch().to(DEVICE)
         with half_precision():
-            loss, agreements = unroll(drafter, Drafting(target, rows.batch().to(DEVICE)))
+            loss, agreements = unroll(drafter, Drafting(target, batch))
         loss.backward()
         optimizer.step(clock.progress)
         for step, agreement in enumerate(agreements, 1):

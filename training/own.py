@@ -12,7 +12,7 @@ from training.optim import DEVICE, save
 from training.pack import Encoder, Example
 from training.tokenizer import render
 
-COUNT = 3_072
+COUNT = 1_536
 BATCH = 64
 LONGEST = 160
 """Tokens of an answer; a thought with its sum takes 90."""

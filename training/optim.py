@@ -23,7 +23,7 @@ def has_bfloat16() -> bool:
     """Whether bfloat16 can be computed in here. The first call has to come before the first matrix product: it also
     caps the instructions oneDNN may pick, on virtual CPUs that announce some they lack (see `gemma doctor`)."""
     try:
-        return choose_dtype("bfloat16", DEVICE, Path()) == torch.bfloat16
+        return choose_dtype("bfloat16", DEVICE, 0) == torch.bfloat16
     except GemmaError:
         return False
 

@@ -174,13 +174,13 @@ def test_devices_that_are_not_there_are_refused() -> None:
 
 @pytest.fixture
 def sized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A folder that seems to hold so many bytes of weights, on a CPU whose verdict on bfloat16 is given."""
+    """The bytes of a folder that seems to hold so many of weights, on a CPU whose verdict on bfloat16 is given."""
 
-    def make(size: int, verdict: str) -> Path:
+    def make(size: int, verdict: str) -> int:
         with (tmp_path / SINGLE).open("wb") as file:
             file.truncate(size)
         monkeypatch.setattr(devices, "bfloat16_on_cpu", lambda: verdict)
-        return tmp_path
+        return devices.weight_bytes(tmp_path)
 
     monkeypatch.delenv(devices.CAP[0], raising=False)
     monkeypatch.setattr(devices.os, "environ", dict(devices.os.environ))

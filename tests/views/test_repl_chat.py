@@ -359,7 +359,15 @@ def test_thinking_makes_room_for_thoughts(world: World):
     act(talk, "/think on")
     assert (talk.settings.thinking, talk.settings.sampling.max_tokens) == (True, 4096)
     act(talk, "/think maybe")
-    assert "/think takes on or off" in world.said()
+    assert "/think takes on, off or auto" in world.said()
+
+
+def test_think_auto_goes_back_to_how_the_chat_began(world: World):
+    talk = chat(world)
+    act(talk, "/think on")
+    act(talk, "/think auto")
+    assert not talk.settings.thinking
+    assert "thinking is off" in world.said()
 
 
 def test_system_prompt(world: World):

@@ -1,7 +1,7 @@
 """Which device and which number format to run in.
 
     choose_device("auto" | "cpu" | "cuda" | "cuda:1" | "mps") -> torch.device
-    choose_dtype("auto" | "float32" | "bfloat16", device, folder) -> torch.dtype
+    choose_dtype("auto" | "float32" | "bfloat16", device, size) -> torch.dtype
 
 Call choose_dtype before the first matrix product of the process: some virtual machines advertise matrix instructions
 (AMX) whose use kills the process, and the way out, capping the instruction set oneDNN picks its kernels from, is heard
@@ -58,8 +58,8 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device, folder: Path) -> torch.dtype:
-    """The format to run a checkpoint folder's weights in.
+def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:
+    """The format to run weights in that take `size` bytes as they are stored (weight_bytes).
 
     "auto" is bfloat16, the format Gemma 4 is published in, except on a CPU for small models (float32 kernels are
     faster there, and memory is no matter) and where the CPU cannot run it. UsageError: bfloat16 was asked for where
@@ -67,7 +67,7 @@ def choose_dtype(name: str, device: torch.device, folder: Path) -> torch.dtype:
     """
     if name not in ("auto", "float32", "bfloat16"):
         raise UsageError(f"unknown number format {name!r}; use auto, float32 or bfloat16")
-    if name == "float32" or (name == "auto" and device.type == "cpu" and weight_bytes(folder) < LARGE):
+    if name == "float32" or (name == "auto" and device.type == "cpu" and size < LARGE):
         return torch.float32
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
         return _refuse_bfloat16(name, f"{torch.cuda.get_device_name(device)} has no bfloat16")

@@ -18,6 +18,7 @@ from gemma_cli.engines.local.accept import Coins, equal
 from gemma_cli.engines.local.constraint import Free
 from gemma_cli.engines.local.constraints import Constraints
 from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
+from gemma_cli.engines.local.device import LARGE, weight_bytes
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.lookup import Lookup
 from gemma_cli.engines.local.model import Target
@@ -90,7 +91,7 @@ class LocalEngine:
         device = load.choose_device(spec.device)
         # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
         folder = resolved.folder or locate(POCKET)[1]
-        dtype = load.choose_dtype(spec.dtype, device, folder)
+        dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
         try:
             target, drafter = _load(resolved, spec, device, dtype)
         except (RuntimeError, MemoryError) as error:

@@ -2,7 +2,7 @@
 
     load_target(folder, device, dtype) -> Target;  load_drafter(folder, target) -> Drafter
     read_config(folder) -> Config                                 see config.py
-    choose_device(name);  choose_dtype(name, device, folder)      see device.py
+    choose_device(name);  choose_dtype(name, device, size)        see device.py
 
 Only JSON and safetensors are read: no pickles, no code from a checkpoint.
 """

@@ -66,6 +66,10 @@ class Chat:
     draft: str = ""
     leaving: bool = False
     unsaved: bool = False  # the user was told that saving fails
+    thinks: bool = field(init=False)  # what /think auto goes back to
+
+    def __post_init__(self) -> None:
+        self.thinks = self.settings.thinking
 
     # Telling --------------------------------------------------------------------------------------------------------
 

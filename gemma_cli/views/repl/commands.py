@@ -106,12 +106,12 @@ def _system(chat: Chat, rest: str) -> None:
     chat.tell(f"system prompt: {chat.conversation.system}" if chat.conversation.system else "no system prompt")
 
 
-@_slash("think", "on|off", "whether the model thinks before it answers")
+@_slash("think", "on|off|auto", "whether the model thinks before it answers; auto: as the chat began")
 def _think(chat: Chat, rest: str) -> None:
-    if rest not in ("on", "off", ""):
-        raise UsageError(f"/think takes on or off, not '{rest}'")
+    if rest not in ("on", "off", "auto", ""):
+        raise UsageError(f"/think takes on, off or auto, not '{rest}'")
     if rest:
-        chat.settings = thinking(chat.settings, rest == "on")
+        chat.settings = thinking(chat.settings, chat.thinks if rest == "auto" else rest == "on")
     chat.tell(f"thinking is {'on' if chat.settings.thinking else 'off'}")
 
 

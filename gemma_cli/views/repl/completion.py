@@ -54,7 +54,7 @@ class ChatCompleter(Completer):
         try:
             match name:
                 case "think":
-                    return ("on", "off")
+                    return ("on", "off", "auto")
                 case "set":
                     return tuple(KNOBS)
                 case "help":

@@ -49,32 +49,24 @@ def english(n: int, joined: bool = True) -> str:
     return f"{EN_SMALL[n // 100]} hundred" + (f" and {rest}" if rest and joined else f" {rest}" if rest else "")
 
 
+def _german_pieces(n: int) -> list[str]:
+    """A German number's parts as they are spoken, one after the other."""
+    hundreds = ["ein" if n < 200 else DE_SMALL[n // 100], "hundert"] if n >= 100 else []
+    rest = n % 100
+    if rest < 20:
+        return [*hundreds, DE_SMALL[rest]] if rest or not hundreds else hundreds
+    unit = {0: [], 1: ["ein", "und"]}.get(rest % 10, [DE_SMALL[rest % 10], "und"])
+    return [*hundreds, *unit, DE_TENS[rest // 10]]
+
+
 def german(n: int) -> str:
     """ "dreihundertsiebenundvierzig"."""
-    if n < 20:
-        return DE_SMALL[n]
-    if n < 100:
-        unit = {0: "", 1: "einund"}.get(n % 10, f"{DE_SMALL[n % 10]}und")
-        return unit + DE_TENS[n // 10]
-    return ("ein" if n < 200 else DE_SMALL[n // 100]) + "hundert" + (german(n % 100) if n % 100 else "")
+    return "".join(_german_pieces(n))
 
 
 @cache
 def _german_numbers() -> dict[str, list[str]]:
-    """Every German number word from 0 to 999 with its parts as they are spoken."""
-    parts: dict[str, list[str]] = {}
-    for n in range(1000):
-        pieces = []
-        if n >= 100:
-            pieces += ["ein" if n < 200 else DE_SMALL[n // 100], "hundert"]
-        rest = n % 100
-        if (rest and rest < 20) or n == 0:
-            pieces.append(DE_SMALL[rest])
-        elif rest:
-            unit = {0: [], 1: ["ein", "und"]}.get(rest % 10, [DE_SMALL[rest % 10], "und"])
-            pieces += [*unit, DE_TENS[rest // 10]]
-        parts["".join(pieces)] = pieces
-    return parts
+    return {german(n): _german_pieces(n) for n in range(1000)}
 
 
 def german_parts(word: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.cli.command import SAMPLES
 from tests.cli.held import LOADING, REPLYING, held
+from tests.views.driven import end
 
 LIMIT_S = 300
 
@@ -32,10 +32,7 @@ def terminal(program: str, environment: dict[str, str], *arguments: str, **env: 
     try:
         yield child
     finally:
-        if child.isalive():  # pexpect's own close gives a busy machine a tenth of a second, then raises
-            child.kill(signal.SIGKILL)
-            child.wait()
-        child.close(force=False)
+        end(child)
 
 
 def all_of(child: pexpect.spawn) -> str:

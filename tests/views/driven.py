@@ -16,6 +16,14 @@ WHERE = b"\x1b[6n"
 """The program asks where the cursor is."""
 
 
+def end(child: pexpect.spawn) -> None:
+    """Kill and reap: pexpect's own `close` gives a busy machine a tenth of a second, then raises."""
+    if child.isalive():
+        child.kill(signal.SIGKILL)
+        child.wait()
+    child.close(force=False)
+
+
 class Driven:
     def __init__(self, *arguments: str, columns: int = 80, rows: int = 24, **environment: str) -> None:
         self.screen = pyte.HistoryScreen(columns, rows, history=10_000, ratio=0.5)
@@ -54,11 +62,7 @@ class Driven:
         self.child.kill(number)
 
     def close(self) -> None:
-        """Kill and reap: pexpect's own `close` gives a busy machine a tenth of a second, then raises."""
-        if self.child.isalive():
-            self.child.kill(signal.SIGKILL)
-            self.child.wait()
-        self.child.close(force=False)
+        end(self.child)
 
     @property
     def lines(self) -> list[str]:

@@ -38,7 +38,7 @@ def logits_of(model: Gemma4ForConditionalGeneration, hidden: torch.Tensor) -> to
 
 
 def loss_and_accuracy(model: Gemma4ForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross entropy over the wanted tokens, each example weighing as the root of its length; share predicted right."""
+    """Cross entropy over the wanted tokens, each answer weighing as the root of its length; share predicted right."""
     hidden = hidden_states(model, batch).last_hidden_state
     logits = logits_of(model, hidden.flatten(0, 1)[batch.predictors])
     losses = F.cross_entropy(logits, batch.targets, reduction="none")

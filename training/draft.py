@@ -21,9 +21,11 @@ from training.listen import report
 from training.media import pictures, utterances
 from training.optim import DEVICE, Clock, Optimizer, half_precision, save
 from training.own import answers
-from training.pack import Batch, Encoder, Rows
+from training.pack import Batch, Encoder, Example, Rows
 
 STEPS = 4
+CHATS = 0.3
+"""Share of the batches that are long chats, so that drafts stay right past the window."""
 
 
 @torch.no_grad()
@@ -127,6 +129,17 @@ def inherit(drafter: Gemma4AssistantForCausalLM, target: Gemma4ForConditionalGen
     head.centroids.weight.copy_(drafter.lm_head.weight[head.token_ordering].view(head.num_centroids, -1, width).mean(1))
 
 
+def short(diet: Diet, own: list[Example]) -> Batch:
+    """Short rows of a step: nearly half of them the target's own answers."""
+    rows = Rows(ROW, diet.encoder.ids, shapes.WINDOW)
+    rows.add(iter(lambda: diet.rng.choice(own), None), 6)
+    rows.add(diet.text({}, 0.0), 4)
+    rows.add(diet.image(), 1)
+    for _ in range(3):
+        rows.add(diet.audio(), 1, shared=True)
+    return rows.batch()
+
+
 def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     """Run stage D for so many minutes in all against the finished target, resuming where it stopped."""
     encoder = Encoder(tokenizer.load(runs / "tokenizer"))
@@ -147,13 +160,7 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     own = answers(runs, target, encoder)
     saved, agreed = clock.spent, defaultdict(list)
     while clock.progress < 1:
-        rows = Rows(ROW, encoder.ids, shapes.WINDOW)
-        rows.add(iter(lambda: diet.rng.choice(own), None), 6)
-        rows.add(diet.text({}, 0.0), 4)
-        rows.add(diet.image(), 1)
-        for _ in range(3):
-            rows.add(diet.audio(), 1, shared=True)
-        batch = rows.batch().to(DEVICE)
+        batch = (diet.chats() if diet.rng.random() < CHATS else short(diet, own)).to(DEVICE)
         with half_precision():
             loss, agreements = unroll(drafter, Drafting(target, batch))
         loss.backward()

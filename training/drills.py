@@ -25,13 +25,32 @@ def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
 
 def echo(rng: random.Random, held_out: bool = False) -> Exchange:
     """A list with one marked entry, or a passage to finish: looking things up, the root of everything after."""
+    table = _some_table(rng)
+    entry, value = rng.choice(list(table.items()))
+    return asked("echo", f"{_written(table)}\nWhat is {entry}?", value)
+
+
+def lookups(rng: random.Random, held_out: bool = False) -> Exchange:
+    """A table, and question after question about it: the same lesson many times as dense."""
+    table = _some_table(rng)
+    told = f"{_written(table)}\n"
+    messages = []
+    for _ in range(rng.randint(3, 8)):
+        entry, value = rng.choice(list(table.items()))
+        messages += asked("echo", f"{told}What is {entry}?", value).messages
+        told = ""
+    return Exchange("lookups", messages)
+
+
+def _some_table(rng: random.Random) -> dict[str, str]:
     entries = rng.sample(
         ("one", "two", "three", "four", "five", "six", "A", "B", "C", "D", "x", "y", *lexicon.NAMES), rng.randint(2, 6)
     )
-    values = [some_word(rng) if rng.random() < 0.6 else str(rng.randrange(100)) for _ in entries]
-    table = "\n".join(f"{entry}: {value}" for entry, value in zip(entries, values, strict=True))
-    at = rng.randrange(len(entries))
-    return asked("echo", f"{table}\nWhat is {entries[at]}?", values[at])
+    return {entry: some_word(rng) if rng.random() < 0.6 else str(rng.randrange(100)) for entry in entries}
+
+
+def _written(table: dict[str, str]) -> str:
+    return "\n".join(f"{entry}: {value}" for entry, value in table.items())
 
 
 def twice(rng: random.Random, held_out: bool = False) -> Exchange:

@@ -14,18 +14,21 @@ from pathlib import Path
 import torch
 from transformers import Gemma4ForConditionalGeneration
 
-from training import media, scenes, shapes, speech, tasks, tokenizer
+from training import chats, media, scenes, shapes, speech, tasks, tokenizer
 from training.decoder import loss_and_accuracy
 from training.listen import report
 from training.optim import DEVICE, Clock, Optimizer, compiled, half_precision, save
-from training.pack import Encoder, Example, Rows
+from training.pack import Batch, Encoder, Example, Rows
 
 ROW = 256
+CHATS = 4
+"""Long chats in a batch of them: as many tokens as in a batch of short rows."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stage's batches hold: rows of each medium; a special diet's share of the text, and until when (0..1)."""
+    """What a stage's batches hold: rows of each medium; a special diet's share of the text, and until when (0..1);
+    which share of the batches are long chats instead."""
 
     name: str
     text: int
@@ -34,11 +37,12 @@ class Plan:
     diet: dict
     share: float
     until: float
+    chats: float = 0.0
 
 
 READ = Plan("read", text=11, image=3, audio=0, diet=tasks.COPYING, share=0.75, until=0.35)
 JOIN = Plan("join", text=9, image=3, audio=6, diet=tasks.POLISH, share=0.5, until=1.0)
-POLISH = Plan("polish", text=11, image=2, audio=4, diet=tasks.POLISH, share=0.8, until=1.0)
+POLISH = Plan("polish", text=11, image=2, audio=4, diet=tasks.POLISH, share=0.7, until=1.0, chats=0.4)
 
 
 class Diet:
@@ -70,6 +74,25 @@ class Diet:
             if asked.fits(utterance):
                 kind = f"speech into {asked.target}" if asked.target else f"{utterance.language} {utterance.kind}"
                 yield self.encoder.media(kind, "audio", asked.prompt, asked.answer(utterance), features)
+
+    def chats(self) -> Batch:
+        """A few long chats of everything."""
+        source = chats.Chats(self.encoder, self.rng, self.pictures, self.utterances)
+        rows = Rows(chats.LENGTH, self.encoder.ids, shapes.WINDOW)
+        rows.add(iter(source.draw, None), CHATS)
+        return rows.batch()
+
+    def batch(self, plan: Plan, progress: float) -> Batch:
+        """The rows of one step. progress: how much of the stage is done, 0..1."""
+        if self.rng.random() < plan.chats:
+            return self.chats()
+        rows = Rows(ROW, self.encoder.ids, shapes.WINDOW)
+        rows.add(self.text(plan.diet, plan.share if progress < plan.until else 0.0), plan.text)
+        if plan.image:
+            rows.add(self.image(), plan.image)
+        for _ in range(plan.audio):
+            rows.add(self.audio(), 1, shared=True)
+        return rows.batch()
 
 
 def new_model(runs: Path, encoder: Encoder) -> Gemma4ForConditionalGeneration:
@@ -130,13 +153,7 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
     report(f"{plan.name} begins at {clock.at(optimizer)}")
     saved, exact, losses = clock.spent, defaultdict(list), []
     while clock.progress < 1:
-        rows = Rows(ROW, encoder.ids, shapes.WINDOW)
-        rows.add(diet.text(plan.diet, plan.share if clock.progress < plan.until else 0.0), plan.text)
-        if plan.image:
-            rows.add(diet.image(), plan.image)
-        for _ in range(plan.audio):
-            rows.add(diet.audio(), 1, shared=True)
-        batch = rows.batch().to(DEVICE)
+        batch = diet.batch(plan, clock.progress).to(DEVICE)
         with half_precision():
             loss, right = loss_and_accuracy(model, batch)
         loss.backward()

@@ -4,8 +4,9 @@ A row holds pieces end to end. Each sees only itself, and a branch also the pref
 transcription prompt once, then several `audio ... answer` branches, each at the positions it would have alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,13 +18,19 @@ from training.tokenizer import CONTROL, render
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids; which of them are to be predicted; soft tokens (count, width) for its media placeholders, if any."""
+    """Token ids; which of them are to be predicted; of each picture and sound in order its medium and soft tokens
+    (count, width); positions where they are not 0, 1, 2, ..."""
 
     kind: str
     ids: list[int]
     wanted: list[bool]
-    medium: str = ""
-    features: torch.Tensor | None = None
+    media: tuple[tuple[str, torch.Tensor], ...] = ()
+    positions: list[int] | None = None
+
+    def answers(self) -> Iterator[tuple[int, int]]:
+        """Where each run of wanted tokens begins and ends: one answer, or what the model says up to a tool's result."""
+        edges = [at for at, (a, b) in enumerate(pairwise([False, *self.wanted, False])) if a != b]
+        return zip(edges[::2], edges[1::2], strict=True)
 
 
 class Encoder:
@@ -62,11 +69,17 @@ class Encoder:
         if medium == "audio":
             parts.reverse()
         text = render([{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]).rstrip("\n")
-        placeholder = f"<|{medium}|>"
-        before, after = text.split(placeholder)
-        head, tail = self.tokens(before + f"<|{medium}>"), self.tokens(f"<{medium}|>" + after)
-        ids = head + [self.ids[placeholder]] * len(features) + tail
-        return Example(kind, ids, self.wanted(ids), medium, features)
+        ids = self.opened(text, [(medium, features)])
+        return Example(kind, ids, self.wanted(ids), ((medium, features),))
+
+    def opened(self, text: str, media: Iterable[tuple[str, torch.Tensor]]) -> list[int]:
+        """The ids of a rendered text, each of its placeholders opened up to as many as its soft tokens."""
+        ids: list[int] = []
+        for medium, features in media:
+            before, text = text.split(f"<|{medium}|>", 1)
+            ids += self.tokens(before + f"<|{medium}>") + [self.ids[f"<|{medium}|>"]] * len(features)
+            text = f"<{medium}|>" + text
+        return ids + self.tokens(text)
 
 
 @dataclass
@@ -83,7 +96,7 @@ class Batch:
     weights: torch.Tensor
     features: dict[str, torch.Tensor]
     answers: list[tuple[str, int, int]]
-    """Each example's kind and where its targets begin and end: all of them right is a greedy answer without error."""
+    """Each answer's kind and where its targets begin and end: all of them right is a greedy answer without error."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -140,18 +153,18 @@ class Rows:
                 new = len(example.ids) - prefix
                 span = slice(at, at + new)
                 ids[r, span] = example.ids[prefix:]
-                positions[r, span] = np.arange(prefix, prefix + new)
+                positions[r, span] = np.arange(prefix, prefix + new) if example.positions is None else example.positions
                 own[r, span] = number
                 parent[r, span] = 0 if prefix else number
-                weight = sum(example.wanted) ** -0.5
-                answers.append((example.kind, len(targets), len(targets) + sum(example.wanted)))
-                for i, wanted in enumerate(example.wanted[prefix:], prefix):
-                    if wanted:
-                        predictors.append(r * self.length + at + i - prefix - 1)
-                        targets.append(example.ids[i])
-                        weights.append(weight)
-                if example.features is not None:
-                    features[example.medium].append((r * self.length + at, example.features))
+                for first, last in example.answers():
+                    answers.append((example.kind, len(targets), len(targets) + last - first))
+                    predictors += range(
+                        r * self.length + at + first - prefix - 1, r * self.length + at + last - prefix - 1
+                    )
+                    targets += example.ids[first:last]
+                    weights += [(last - first) ** -0.5] * (last - first)
+                for medium, tokens in example.media:
+                    features[medium].append((r * self.length + at, tokens))
                 at += new
         # A branch sees the first piece only up to where it leaves it: compare positions, not places in the row.
         index = np.arange(self.length)

@@ -159,18 +159,39 @@ def recall(rng: random.Random, held_out: bool = False) -> Exchange:
 
 def reading(rng: random.Random, held_out: bool = False) -> Exchange:
     """A few facts in a text, and a question one of them answers."""
-    nouns = rng.sample(lexicon.THINGS + lexicon.ANIMALS, rng.randint(1, 4))
-    if rng.random() < 0.5:
-        values = [rng.choice(lexicon.COLOURS).en for _ in nouns]
-        facts, ask = [f"The {n.en} is {v}." for n, v in zip(nouns, values, strict=True)], "What colour is the {}?"
-    else:
-        values = [f"{rng.choice(('on', 'under', 'behind'))} {rng.choice(lexicon.PLACES)[0]}" for _ in nouns]
-        facts, ask = [f"The {n.en} is {v}." for n, v in zip(nouns, values, strict=True)], "Where is the {}?"
-    at = rng.randrange(len(nouns))
-    parts = [" ".join(facts), ask.format(nouns[at].en)]
+    facts, answers = _some_facts(rng)
+    question, answer = rng.choice(answers)
+    parts = [facts, question]
     if rng.random() < 0.3:
         parts.reverse()
-    return asked("reading", rng.choice(("\n\n", "\n", " ")).join(parts), f"{values[at][0].upper()}{values[at][1:]}.")
+    return asked("reading", rng.choice(("\n\n", "\n", " ")).join(parts), answer)
+
+
+def readings(rng: random.Random, held_out: bool = False) -> Exchange:
+    """Facts in a text, and question after question about them."""
+    facts, answers = _some_facts(rng)
+    told = facts + rng.choice(("\n\n", "\n", " "))
+    messages = []
+    for _ in range(rng.randint(2, 5)):
+        question, answer = rng.choice(answers)
+        messages += asked("reading", told + question, answer).messages
+        told = ""
+    return Exchange("readings", messages)
+
+
+def _some_facts(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
+    """A text of one to four facts of one sort; a question and its answer for each."""
+    nouns = rng.sample(lexicon.THINGS + lexicon.ANIMALS, rng.randint(1, 4))
+    if rng.random() < 0.5:
+        values, ask = [rng.choice(lexicon.COLOURS).en for _ in nouns], "What colour is the {}?"
+    else:
+        values = [f"{rng.choice(('on', 'under', 'behind'))} {rng.choice(lexicon.PLACES)[0]}" for _ in nouns]
+        ask = "Where is the {}?"
+    facts = " ".join(f"The {noun.en} is {value}." for noun, value in zip(nouns, values, strict=True))
+    answers = [
+        (ask.format(noun.en), f"{value[0].upper()}{value[1:]}.") for noun, value in zip(nouns, values, strict=True)
+    ]
+    return facts, answers
 
 
 ADD = {

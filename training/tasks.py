@@ -12,6 +12,7 @@ from training.drills import (
     digits,
     echo,
     listing,
+    lookups,
     repeat,
     spell,
     spell_sentence,
@@ -20,11 +21,12 @@ from training.drills import (
     twice,
 )
 from training.exchange import Exchange
-from training.talk import about, greeting, reading, recall, story, tool, unknown
+from training.talk import about, greeting, reading, readings, recall, story, tool, unknown
 
 TASKS: dict[Callable[..., Exchange], float] = {
     repeat: 5,
-    echo: 2,
+    echo: 1,
+    lookups: 1,
     twice: 1,
     spell: 3,
     spell_sentence: 0.7,
@@ -38,15 +40,19 @@ TASKS: dict[Callable[..., Exchange], float] = {
     unknown: 0.8,
     story: 0.4,
     recall: 2,
-    reading: 2,
+    reading: 1,
+    readings: 1,
     tool: 1,
 }
-COPYING = {repeat: 6, echo: 5, twice: 2, spell: 3, reading: 2, recall: 2, digits: 2, translation: 2}
+COPYING = {
+    repeat: 6, echo: 2, lookups: 3, twice: 2, spell: 3, reading: 1, readings: 1, recall: 2, digits: 2, translation: 2,
+}  # fmt: skip
 """The first diet: whatever is answered by looking back. Other tasks fail until that is learned."""
 
 POLISH = {
-    sums: 12, count: 4, spell: 4, echo: 2, reading: 2, repeat: 4, listing: 1.5, translation: 5, digits: 1, recall: 1,
-    story: 0.8, tool: 0.5, about: 0.4, greeting: 0.4, unknown: 0.4, twice: 0.5, spell_sentence: 0.5,
+    sums: 12, count: 8, spell: 3, spell_sentence: 2, lookups: 2, echo: 1, reading: 1, readings: 1.5, repeat: 3,
+    translation: 4, digits: 1, recall: 1, listing: 0.8, story: 0.3, tool: 0.5, about: 0.4, greeting: 0.4, unknown: 0.4,
+    twice: 0.3,
 }  # fmt: skip
 """The last diet: what is learned slowest, and a little of everything so that nothing is forgotten."""
 

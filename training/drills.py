@@ -24,10 +24,10 @@ def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
 
 
 def echo(rng: random.Random, held_out: bool = False) -> Exchange:
-    """A list with one marked entry, or a passage to finish: looking things up, the root of everything after."""
+    """An entry of a table. The answer names its key first: what follows that in the table is then only to be copied."""
     table = _some_table(rng)
     entry, value = rng.choice(list(table.items()))
-    return asked("echo", f"{_written(table)}\nWhat is {entry}?", value)
+    return asked("echo", f"{_written(table)}\nWhat is {entry}?", f"{entry}: {value}")
 
 
 def lookups(rng: random.Random, held_out: bool = False) -> Exchange:
@@ -37,7 +37,7 @@ def lookups(rng: random.Random, held_out: bool = False) -> Exchange:
     messages = []
     for _ in range(rng.randint(3, 8)):
         entry, value = rng.choice(list(table.items()))
-        messages += asked("echo", f"{told}What is {entry}?", value).messages
+        messages += asked("echo", f"{told}What is {entry}?", f"{entry}: {value}").messages
         told = ""
     return Exchange("lookups", messages)
 

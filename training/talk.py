@@ -180,18 +180,15 @@ def readings(rng: random.Random, held_out: bool = False) -> Exchange:
 
 
 def _some_facts(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
-    """A text of one to four facts of one sort; a question and its answer for each."""
+    """A text of one to four facts of one sort; a question for each, answered by the fact itself: see `drills.echo`."""
     nouns = rng.sample(lexicon.THINGS + lexicon.ANIMALS, rng.randint(1, 4))
     if rng.random() < 0.5:
         values, ask = [rng.choice(lexicon.COLOURS).en for _ in nouns], "What colour is the {}?"
     else:
         values = [f"{rng.choice(('on', 'under', 'behind'))} {rng.choice(lexicon.PLACES)[0]}" for _ in nouns]
         ask = "Where is the {}?"
-    facts = " ".join(f"The {noun.en} is {value}." for noun, value in zip(nouns, values, strict=True))
-    answers = [
-        (ask.format(noun.en), f"{value[0].upper()}{value[1:]}.") for noun, value in zip(nouns, values, strict=True)
-    ]
-    return facts, answers
+    facts = [f"The {noun.en} is {value}." for noun, value in zip(nouns, values, strict=True)]
+    return " ".join(facts), [(ask.format(noun.en), fact) for noun, fact in zip(nouns, facts, strict=True)]
 
 
 ADD = {

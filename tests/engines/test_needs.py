@@ -133,7 +133,7 @@ def test_the_smallest_change_that_fits_is_named(
     there(size)
     plan = replace(plan_release(alias, CPU, torch.bfloat16), **changes)
     with pytest.raises(OutOfMemory) as caught:
-        room.check(alias, plan)
+        room.find(alias, plan)
     said = str(caught.value)
     assert said.startswith(f"{alias} needs ")
     assert f"and {size:.3g} GB is free: " in said
@@ -144,10 +144,10 @@ def test_the_smallest_change_that_fits_is_named(
 def test_what_is_named_fits(there: Any) -> None:
     plan = plan_release("e4b", CPU, torch.bfloat16, "int8")
     there((needs(plan).total + 1) / GB)
-    room.check("e4b", plan)
+    room.find("e4b", plan)
     there((needs(plan).total - 1) / GB)
     with pytest.raises(OutOfMemory, match="--assistant off"):
-        room.check("e4b", plan)
+        room.find("e4b", plan)
 
 
 def test_nothing_is_read_of_what_does_not_fit(there: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, LayerShape
@@ -11,15 +13,20 @@ from gemma_cli.engines.local.linear import Linear, Norm
 from gemma_cli.engines.local.model import PerLayerEmbedding, Target
 from gemma_cli.engines.local.moe import Experts
 from gemma_cli.engines.local.rope import Rope
+from gemma_cli.engines.local.spread import spread
 from gemma_cli.engines.local.weights import Source
 from gemma_cli.errors import InputError
 
 
-def build_target(arch: Architecture, source: Source, device: torch.device, dtype: torch.dtype) -> Target:
-    """Names are the text model's own ("layers.0...")."""
+def build_target(
+    arch: Architecture, source: Source, device: torch.device, dtype: torch.dtype, lies: Sequence[torch.device] = ()
+) -> Target:
+    """Names are the text model's own ("layers.0..."). lies: the device of each layer, where `device` is not that of
+    all; it is the last ones' then."""
     # Only rows of it are read, so on a CPU it stays in its file; the head has a copy of its own in its kernel's layout.
     embedding = source.table("embed_tokens.weight", (arch.vocab, arch.hidden))
-    return Target(
+    first = lies[0] if lies else device
+    target = Target(
         arch=arch,
         device=device,
         dtype=dtype,
@@ -27,11 +34,12 @@ def build_target(arch: Architecture, source: Source, device: torch.device, dtype
         head=source.tied("embed_tokens.weight", embedding)
         if arch.tied
         else source.linear("lm_head.weight", (arch.vocab, arch.hidden)),
-        layers=build_layers(arch, source, device),
+        layers=build_layers(arch, source, lies or [device] * len(arch.layers)),
         norm=Norm(source.take("norm.weight", (arch.hidden,)), arch.eps, device),
         ropes=build_ropes(arch, device),
-        per_layer=_per_layer_embedding(arch, source, device, dtype) if arch.ple else None,
+        per_layer=_per_layer_embedding(arch, source.on(first), first, dtype) if arch.ple else None,
     )
+    return spread(target, lies, {on: build_ropes(arch, on) for on in lies}) if lies else target
 
 
 def build_drafter(shape: DrafterArchitecture, source: Source, target: Target) -> Drafter:
@@ -43,7 +51,7 @@ def build_drafter(shape: DrafterArchitecture, source: Source, target: Target) ->
         device=target.device,
         dtype=target.dtype,
         before=source.linear("pre_projection.weight", (arch.hidden, 2 * backbone)),
-        layers=build_layers(arch, source, target.device, "model."),
+        layers=build_layers(arch, source, [target.device] * len(arch.layers), "model."),
         norm=Norm(source.take("model.norm.weight", (arch.hidden,)), arch.eps, target.device),
         after=source.linear("post_projection.weight", (backbone, arch.hidden)),
         head=_centroid_head(shape, source) if shape.centroids else _dense_head(arch, source),
@@ -89,8 +97,15 @@ def build_ropes(arch: Architecture, device: torch.device) -> dict[str, Rope]:
     return {kind: Rope(frequencies, factor, device) for kind, (frequencies, factor) in arch.rope.items()}
 
 
-def build_layers(arch: Architecture, source: Source, device: torch.device, prefix: str = "") -> list[DecoderLayer]:
-    return [_layer(arch, shape, source, device, f"{prefix}layers.{shape.index}.") for shape in arch.layers]
+def build_layers(
+    arch: Architecture, source: Source, lies: Sequence[torch.device], prefix: str = ""
+) -> list[DecoderLayer]:
+    """lies: the device of each."""
+    sources = {device: source.on(device) for device in lies}
+    return [
+        _layer(arch, shape, sources[device], device, f"{prefix}layers.{shape.index}.")
+        for shape, device in zip(arch.layers, lies, strict=True)
+    ]
 
 
 def _layer(arch: Architecture, shape: LayerShape, source: Source, device: torch.device, name: str) -> DecoderLayer:

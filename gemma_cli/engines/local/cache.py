@@ -16,7 +16,7 @@ zero, and zero times a finite number adds nothing, so what lies there cannot rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -86,9 +86,16 @@ class Cache:
     """The keys and values of the layers that own any, addressed by layer index."""
 
     def __init__(
-        self, layers: Iterable[LayerShape], window: int, device: torch.device, dtype: torch.dtype, capacity: int = 0
+        self,
+        layers: Iterable[LayerShape],
+        window: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        capacity: int = 0,
+        elsewhere: Mapping[int, torch.device] | None = None,
     ) -> None:
-        """capacity: positions to make room for at once; more are added as needed."""
+        """capacity: positions to make room for at once; more are added as needed. elsewhere: the device of layers that
+        do not lie on `device`."""
         self.length = 0
         self.window = window
         self.ring_slots = window + SLACK
@@ -100,7 +107,7 @@ class Cache:
         for layer in layers:
             if layer.owns_kv:
                 home, slots = (self._rings, self.ring_slots) if layer.sliding else (self._buffers, self.capacity)
-                home[layer.index] = Slots(layer, slots, device, dtype)
+                home[layer.index] = Slots(layer, slots, (elsewhere or {}).get(layer.index, device), dtype)
         self.layers = {**self._rings, **self._buffers}
 
     def grow(self, rows: int) -> None:

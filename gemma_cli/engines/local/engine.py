@@ -26,7 +26,7 @@ from gemma_cli.engines.local.needs import plan_folder, plan_release
 from gemma_cli.engines.local.pace_file import KeptPace
 from gemma_cli.engines.local.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.reuse import LiveCache
-from gemma_cli.engines.local.room import check
+from gemma_cli.engines.local.room import find
 from gemma_cli.engines.local.said import Said
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.tokenizer import Tokenizer, load_tokenizer
@@ -99,12 +99,12 @@ class LocalEngine:
                 raise
             raise OutOfMemory(f"{device} has too little memory for {resolved.name}: choose a smaller --model") from None
         tokenizer = load_tokenizer(folder, target.vocab_size)
-        towers = Towers(folder, load.read_config(folder) if resolved.folder else None, device, dtype)
+        towers = Towers(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
         ends = read_generation_config(folder, tokenizer) if resolved.folder else GenerationConfig(frozenset(), ())
         info = EngineInfo(
             model=resolved.name,
             assistant=resolved.assistant_name or (f"{resolved.name}{DRAFTER}" if drafter else None),
-            device=str(device),
+            device=" + ".join(map(str, target.devices)),
             dtype=str(dtype).removeprefix("torch."),
             quantize=spec.quantize,
             context=target.context,
@@ -231,11 +231,12 @@ def _load(
 
         alias, off = resolved.name.partition(":")[2], spec.assistant == "off"
         plan = replace(plan_release(alias, device, dtype, spec.quantize), mapped=False)
-        check(resolved.name, replace(plan, drafter=None) if off else plan)
-        target, drafter = open_synthetic(alias, device, dtype, spec.quantize)
+        where = find(resolved.name, replace(plan, drafter=None) if off else plan)
+        target, drafter = open_synthetic(alias, where.device, dtype, spec.quantize, where.layers)
         return target, None if off else drafter
-    check(resolved.name, plan_folder(resolved.folder, resolved.assistant_folder, device, dtype, spec.quantize))
-    target = load.load_target(resolved.folder, device, dtype, spec.quantize)
+    plan = plan_folder(resolved.folder, resolved.assistant_folder, device, dtype, spec.quantize)
+    where = find(resolved.name, plan)
+    target = load.load_target(resolved.folder, where.device, dtype, spec.quantize, where.layers)
     if resolved.assistant_folder is None:
         return target, None
     return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize)

@@ -219,9 +219,10 @@ class Device:
 
 
 def rounds_for(target: Target, drafter: Drafter | None, suppress: Sequence[int], accept: Coins | None) -> Device | None:
-    """None where decode.py does as well: off a GPU, and with experts, whose rows the host sorts layer by layer, so that
-    no round can be launched ahead."""
-    if target.device.type != "cuda" or any(layer.experts is not None for layer in target.layers):
+    """None where decode.py does as well: off a GPU, with experts, whose rows the host sorts layer by layer, so that no
+    round can be launched ahead, and over several GPUs, for a graph is recorded on one."""
+    sorted_by_host = any(layer.experts is not None for layer in target.layers)
+    if target.device.type != "cuda" or len(target.devices) > 1 or sorted_by_host:
         return None
     return Device(target, drafter, suppress, accept=accept)
 

@@ -10,6 +10,7 @@ Only JSON and safetensors are read: no pickles, no code from a checkpoint.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from gemma_cli.engines.local.device import choose_device, choose_dtype
 from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.quantized import of_drafter
-from gemma_cli.engines.local.rows import measure_rows
+from gemma_cli.engines.local.spread import measured
 from gemma_cli.engines.local.weights import Checkpoint
 from gemma_cli.errors import InputError, ModelError
 
@@ -31,17 +32,24 @@ __all__ = ["choose_device", "choose_dtype", "load_drafter", "load_target", "read
 _DECODER_PREFIXES = ("model.language_model.", "language_model.model.", "model.", "")
 
 
-def load_target(folder: Path, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Target:
+def load_target(
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Quantization | None = None,
+    lies: Sequence[torch.device] = (),
+) -> Target:
     """Read a target's text decoder onto `device` in `dtype`, its products with weights in fewer bits where `quantize`
-    says so. ModelError names the file and the tensor at fault; UsageError: the device cannot run that."""
+    says so. lies: the device of each layer, where there are several (placement.Placement.layers). ModelError names the
+    file and the tensor at fault; UsageError: the device cannot run that."""
     config = read_config(folder)
     if not config.is_target:
         raise InputError(f"{folder} is a drafter ({config.model_type}); name the model it drafts for")
     source = Checkpoint(folder, device, dtype, quantize)
     source.prefix = decoder_prefix(source)
-    target = build_target(config.decoder(), source, device, dtype)
+    target = build_target(config.decoder(), source, device, dtype, lies)
     _check_all_used(source, target.arch)
-    target.set_rows(measure_rows(target))
+    target.set_rows(measured(target))
     return target
 
 

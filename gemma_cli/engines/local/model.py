@@ -66,16 +66,19 @@ class PerLayerEmbedding:
 @dataclass(frozen=True)
 class Pass:
     """Rows of one sequence that are read at once: x [n, hidden], what they are embedded as; ids int64 [n], whose
-    per-layer embeddings they get."""
+    per-layer embeddings they get; into `cache`, which then holds `stop` positions."""
 
     x: Tensor
     ids: Tensor
-    rows: Chunk
+    rows: Attend
+    cache: Cache
+    stop: int
 
 
 @dataclass
 class Target:
-    """The decoder of a target. Built by load.load_target or synthetic; see the module's docstring."""
+    """The decoder of a target, on one device (on several: spread.py). Built by load.load_target or synthetic; see the
+    module's docstring."""
 
     arch: Architecture
     device: torch.device
@@ -103,6 +106,11 @@ class Target:
                 layer.experts.rows = rule
 
     @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where the layers lie; the last of them is `device`, which takes ids and gives logits."""
+        return (self.device,)
+
+    @property
     def kv_dtype(self) -> torch.dtype:
         """On CPU attention is float32 throughout: its products are small and bfloat16 ones are slower there."""
         return torch.float32 if self.device.type == "cpu" else self.dtype
@@ -128,8 +136,7 @@ class Target:
         if rows > count:
             ids = torch.cat((ids, ids[-1:].expand(rows - count)))
         cache.reserve(rows)
-        few = FewRows(cache, self._masks, self.ropes, cache.length, rows, count)
-        logits, hidden = self.run(ids, few)
+        logits, hidden = self.run(ids, self._few(cache, cache.length, rows, count))
         cache.advance(count)
         return logits[:count], hidden[:count]
 
@@ -185,8 +192,8 @@ class Target:
         for first, stop in chunks(ids.shape[0], chunk, image_blocks):
             images = None if image_blocks is None else image_blocks[first:stop]
             cache.reserve(stop - first)
-            rows = Chunk(cache, self.arch, self.ropes, cache.length, stop - first, images)
-            yield Pass(x[first:stop], per_layer_ids[first:stop], rows)
+            rows = self._chunk(cache, stop - first, images)
+            yield Pass(x[first:stop], per_layer_ids[first:stop], rows, cache, cache.length + stop - first)
             cache.advance(stop - first)
 
     @torch.inference_mode()
@@ -201,7 +208,7 @@ class Target:
     def finish(self, passes: Sequence[Pass], states: Tensor) -> tuple[Tensor, Tensor]:
         """The rest for the last row of prompts that have been read: logits [m, vocab] and hidden states [m, hidden]
         as verify gives them. passes: the last one of each; states [m, hidden]: what `read` made of it."""
-        few = [self.one(one.rows.cache, one.rows.stop - 1) for one in passes]
+        few = [self.one(one.cache, one.stop - 1) for one in passes]
         x, ids, rows = self._joined([one.x[-1:] for one in passes], [one.ids[-1:] for one in passes], few)
         states = fill([states], x.shape[0] - len(passes))
         hidden = self.norm(self._run(self.layers[self._own :], states, self._per_layer(ids, x), rows))
@@ -221,9 +228,18 @@ class Target:
         hidden = self.norm(x)
         return self._logits(hidden)[: len(caches)], hidden[: len(caches)]
 
-    def one(self, cache: Cache, position: int) -> One:
+    def one(self, cache: Cache, position: int) -> Attend:
         """Attention of the one row at `position`."""
         return One(FewRows(cache, self._masks, self.ropes, position, self.rows.counts[0], 1))
+
+    def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
+        return FewRows(cache, self._masks, self.ropes, start, rows, real)
+
+    def _chunk(self, cache: Cache, rows: int, images: Tensor | None) -> Attend:
+        return Chunk(cache, self.arch, self.ropes, cache.length, rows, images)
+
+    def _together(self, parts: Sequence[Attend], rows: int) -> Attend:
+        return Together(parts, rows)
 
     def _joined(
         self, x: Sequence[Tensor], ids: Sequence[Tensor], rows: Sequence[Attend]
@@ -233,9 +249,9 @@ class Target:
         filled = self.rows.filled(count)
         if filled == count and len(rows) == 1:
             return x[0], ids[0], rows[0]
-        return fill(x, filled - count), fill(ids, filled - count), Together(rows, filled)
+        return fill(x, filled - count), fill(ids, filled - count), self._together(rows, filled)
 
-    def _run(self, layers: list[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
+    def _run(self, layers: Sequence[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
         for layer in layers:
             embedded = None if per_layer is None else per_layer[:, layer.index]
             x = layer(x, embedded, rows)

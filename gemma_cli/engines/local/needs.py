@@ -9,6 +9,8 @@ what loading does.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from gemma_cli.engines.local.config import read_config
 from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.load import decoder_prefix
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.placement import Costs
 from gemma_cli.engines.local.quantized import Int4Linear, kinds_for, of_drafter
 from gemma_cli.engines.local.reuse import SNAPSHOTS, chunk_size
 from gemma_cli.engines.local.rounding import GROUP
@@ -37,6 +40,9 @@ ROOM = 4096
 
 SMALL = 1 << 20
 """Elements of weights that are made after all."""
+
+FIRST, LAST = -1, -2
+"""Parts that lie with the first and the last layer."""
 
 BASE = 64 << 20
 """Bytes that the process takes beyond what is counted here."""
@@ -58,11 +64,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes. working: of a prefill pass, and of the largest weight while it is being laid out."""
+    """Bytes. working: of a prefill pass, and of the largest weight while it is being laid out. costs: the same by what
+    can lie on a device of its own."""
 
     weights: int
     keys: int
     working: int
+    costs: Costs
 
     @property
     def total(self) -> int:
@@ -96,25 +104,34 @@ def needs(plan: Plan) -> Needs:
     """UsageError where the device cannot run such a quantization; InputError for a drafter of another target."""
     counting = Counting(plan.device, plan.dtype, plan.quantize, plan.four_bits, plan.mapped)
     target = build_target(plan.target, counting, torch.device("cpu"), plan.dtype)
-    largest, weights = counting.largest, counting.total
+    drafter = 0
     if plan.drafter:
         small = Counting(plan.device, plan.dtype, of_drafter(plan.quantize))
         build_drafter(plan.drafter, small, target)
-        weights += small.total
+        drafter = sum(small.bytes.values())
     target.device = plan.device  # only now: what was built holds no weights, but a few tables
-    return Needs(weights, _keys(target), max(largest, _pass(target)) + BASE)
+    keys, rows = _keys(target), _pass(target)
+    arch, made, largest = plan.target, counting.bytes, counting.largest
+    costs = Costs(
+        first=made[FIRST],
+        layers=tuple(made[layer.index] + keys[layer.index] for layer in arch.layers),
+        last=made[LAST] + drafter,
+        tail=min(arch.last_own_sliding, arch.last_own_full),
+        working=max(rows, *(size for part, size in largest.items() if part != LAST)) + BASE,
+        last_working=max(rows, *largest.values()) + BASE,
+    )
+    return Needs(sum(made.values()) + drafter, sum(keys), costs.last_working, costs)
 
 
-def _keys(target: Target) -> int:
-    """Keys and values of ROOM tokens, and the snapshots of the rings that are held."""
+def _keys(target: Target) -> list[int]:
+    """Of each layer: keys and values of ROOM tokens, and the snapshots of the rings that are held."""
     room = min(ROOM, target.context)
     ring = (1 + SNAPSHOTS) * (target.arch.window + SLACK)
-    rows = [
-        layer.kv_heads * layer.head_dim * (ring if layer.sliding else room)
+    size = 2 * target.kv_dtype.itemsize
+    return [
+        layer.kv_heads * layer.head_dim * (ring if layer.sliding else room) * size if layer.owns_kv else 0
         for layer in target.arch.layers
-        if layer.owns_kv
     ]
-    return 2 * sum(rows) * target.kv_dtype.itemsize
 
 
 def _pass(target: Target) -> int:
@@ -146,8 +163,9 @@ class Unread:
 
 
 class Counting:
-    """A weights.Source without weights. total, largest: bytes on the device, in all and of the largest weight in the
-    model's dtype, which lies beside the layout made from it for a moment."""
+    """A weights.Source without weights. bytes, largest: what each part of the model (a layer by its index, FIRST, LAST)
+    takes, in all and of its largest weight in the model's dtype, which lies beside the layout made from it for a
+    moment."""
 
     def __init__(
         self,
@@ -159,11 +177,15 @@ class Counting:
     ) -> None:
         self._device, self._dtype, self._four_bits, self._mapped = device, dtype, four_bits, mapped
         self._kind: Callable[[tuple[int, int]], type[Linear]] = kinds_for(quantize, device)
-        self.total = self.largest = 0
+        self.bytes: Counter[int] = Counter()
+        self.largest: Counter[int] = Counter()
+
+    def on(self, device: torch.device) -> Counting:
+        return self
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
         dtype = dtype or self._dtype
-        self.total += math.prod(shape) * dtype.itemsize
+        self.bytes[_part(name)] += math.prod(shape) * dtype.itemsize
         if math.prod(shape) <= SMALL:  # some are read as they are built in
             return torch.zeros(*shape, dtype=dtype)
         return cast("Tensor", Unread(shape))
@@ -174,20 +196,20 @@ class Counting:
     def fused(self, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> Linear:
         rows, width = sum(rows for rows, _ in shapes), shapes[0][1]
         if all(name in self._four_bits for name in names):
-            self.total += _bytes(Int4Linear, rows, width, self._dtype)
+            self.bytes[_part(names[0])] += _bytes(Int4Linear, rows, width, self._dtype)
         else:
-            self._add(self._kind((rows, width)), rows, width)
+            self._add(names[0], self._kind((rows, width)), rows, width)
         return Weightless((rows, width))
 
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         count, rows, width = shape
         for _ in range(count):
-            self._add(self._kind((rows, width)), rows, width)
+            self._add(name, self._kind((rows, width)), rows, width)
         return [Weightless((rows, width))] * count
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         if self._device.type != "cpu" or not (self._mapped or "per_layer" in name):
-            self.total += math.prod(shape) * self._dtype.itemsize
+            self.bytes[_part(name)] += math.prod(shape) * self._dtype.itemsize
         return cast("Tensor", Unread(shape))
 
     def tied(self, name: str, table: Tensor) -> Linear:
@@ -195,9 +217,16 @@ class Counting:
         shared = self._device.type != "cpu" and self._kind(shape) is Linear
         return Weightless(shape) if shared else self.linear(name, shape)
 
-    def _add(self, kind: type[Linear], rows: int, width: int) -> None:
-        self.total += _bytes(kind, rows, width, self._dtype)
-        self.largest = max(self.largest, rows * width * self._dtype.itemsize)
+    def _add(self, name: str, kind: type[Linear], rows: int, width: int) -> None:
+        part = _part(name)
+        self.bytes[part] += _bytes(kind, rows, width, self._dtype)
+        self.largest[part] = max(self.largest[part], rows * width * self._dtype.itemsize)
+
+
+def _part(name: str) -> int:
+    """Which layer a weight of the target belongs to, or which end; a drafter lies with the last layer as a whole."""
+    layer = re.match(r"layers\.(\d+)\.", name)
+    return int(layer[1]) if layer else FIRST if "per_layer" in name else LAST
 
 
 def _bytes(kind: type[Linear], rows: int, width: int, dtype: torch.dtype) -> int:

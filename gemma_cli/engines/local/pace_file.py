@@ -58,7 +58,10 @@ def _read(file: Path) -> Pace:
 
 def _key(info: EngineInfo) -> str:
     """What the times depend on, as a file name: anything else is followed by the averages themselves."""
-    device = torch.device(info.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {torch.get_num_threads()}"
+    devices = [torch.device(name) for name in info.device.split(" + ")]
+    where = " + ".join(
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {torch.get_num_threads()}"
+        for device in devices
+    )
     parts = (info.model, info.assistant, info.dtype, info.quantize, where, platform.node(), torch.__version__)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

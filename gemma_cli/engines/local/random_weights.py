@@ -6,6 +6,7 @@ that no two rows of a weight are alike. Weights of one shape are equal, which no
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -43,6 +44,16 @@ class RandomWeights:
         self._eight = normal.mul(127 / DEVIATIONS).round_().clamp_(-127, 127).to(device, torch.int8)
         self._bytes = torch.randint(0, 256, (BLOCK,), dtype=torch.uint8, generator=generator).to(device)
         self._kept: dict[object, Tensor] = {}
+
+    def on(self, device: torch.device) -> RandomWeights:
+        if device == self.device:
+            return self
+        other = copy.copy(self)
+        other.device, other._kept = device, {}
+        other._normal, other._eight, other._bytes = (
+            numbers.to(device) for numbers in (self._normal, self._eight, self._bytes)
+        )
+        return other
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
         dtype = dtype or self.dtype

@@ -1,8 +1,12 @@
-"""Whether a model fits before it is loaded, and what would.
+"""Whether a model fits before it is loaded, where, and what would.
 
-check(name, plan)            OutOfMemory, naming the smallest change that fits
-free(device) -> int          bytes
-fitting(device)              which released models would fit now
+find(name, plan) -> Placement    OutOfMemory, naming the smallest change that fits
+free(device) -> int              bytes
+places(device)                   the devices that its name stands for, and the bytes free on each
+fitting(device)                  which released models would fit now
+
+"auto" and "cuda" mean the first GPU where that holds the model, else another that does, else several together;
+"cuda:1" means that one.
 """
 
 from __future__ import annotations
@@ -14,24 +18,35 @@ from itertools import chain
 import torch
 
 from gemma_cli.engines.local.device import bfloat16_on_cpu
-from gemma_cli.engines.local.needs import ROOM, Plan, needs, plan_release
+from gemma_cli.engines.local.needs import ROOM, Needs, Plan, needs, plan_release
+from gemma_cli.engines.local.placement import Placement, place
 from gemma_cli.engines.local.synthetic import NAMES
 from gemma_cli.errors import OutOfMemory, UsageError
 from gemma_cli.store import machine
 from gemma_cli.store.releases import gigabytes
 
 
-def check(name: str, plan: Plan) -> None:
-    """OutOfMemory where loading `plan` needs more than is free on its device. Nothing is read for it."""
-    there, wanted = free(plan.device), needs(plan)
-    if wanted.total <= there:
-        return
+def find(name: str, plan: Plan) -> Placement:
+    """Where `plan` fits. OutOfMemory where it needs more than is free on its device, or on all GPUs together if it
+    names none of them. Nothing is read for it."""
+    wanted = needs(plan)
+    if found := _found(plan, wanted):
+        return found
+    there = places(plan.device)
     remedies = (change for change, other in chain(_changes(plan), _smaller(plan)) if _fits(other))
     raise OutOfMemory(
-        f"{name} needs {gigabytes(wanted.total)} on {plan.device} (weights {gigabytes(wanted.weights)}, keys and "
-        f"values of {min(ROOM, plan.target.context)} tokens {gigabytes(wanted.keys)}) and {gigabytes(there)} is free: "
+        f"{name} needs {gigabytes(wanted.total)} on {' + '.join(map(str, there))} (weights "
+        f"{gigabytes(wanted.weights)}, keys and values of {min(ROOM, plan.target.context)} tokens "
+        f"{gigabytes(wanted.keys)}) and {' + '.join(map(gigabytes, there.values()))} is free: "
         f"use {next(remedies, '--model pocket')}"
     )
+
+
+def _found(plan: Plan, wanted: Needs) -> Placement | None:
+    if wanted.total <= free(plan.device):
+        return Placement(plan.device)
+    # Only now: to ask a GPU what is free takes some of it.
+    return place(wanted.costs, places(plan.device)) if _any_gpu(plan.device) else None
 
 
 def free(device: torch.device) -> int:
@@ -40,6 +55,21 @@ def free(device: torch.device) -> int:
         available: int = torch.cuda.mem_get_info(device)[0]
         return available + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return machine.available()
+
+
+def places(device: torch.device) -> dict[torch.device, int]:
+    """The devices that `device` stands for, and the bytes free there: "cuda" is every GPU that answers."""
+    if not _any_gpu(device):
+        return {device: free(device)}
+    from accelerate.utils import get_max_memory
+
+    there = [torch.device("cuda", index) for index in get_max_memory() if isinstance(index, int)]
+    return {device: free(device) for device in there}
+
+
+def _any_gpu(device: torch.device) -> bool:
+    """Whether a device is "cuda" where there are several."""
+    return device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1
 
 
 def fitting(device: torch.device) -> list[str]:
@@ -58,6 +88,9 @@ def fitting(device: torch.device) -> list[str]:
 
 def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
     """What could be given up, the least first; the model stays."""
+    every = torch.device(plan.device.type)
+    if plan.device != every and _any_gpu(every):
+        yield f"--device {every}", replace(plan, device=every)
     if plan.dtype == torch.float32 and _bfloat16(plan.device):
         yield "--dtype bfloat16", replace(plan, dtype=torch.bfloat16)
     if plan.drafter:
@@ -80,10 +113,9 @@ def _smaller(plan: Plan) -> Iterator[tuple[str, Plan]]:
 
 def _fits(plan: Plan) -> bool:
     try:
-        wanted = needs(plan).total
+        return _found(plan, needs(plan)) is not None
     except UsageError:  # the device does not run it
         return False
-    return wanted <= free(plan.device)
 
 
 def _bfloat16(device: torch.device) -> bool:

@@ -9,6 +9,7 @@ Shapes: transformers' conversion scripts and configs for the targets, published 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.quantized import of_drafter
 from gemma_cli.engines.local.random_weights import RandomWeights
-from gemma_cli.engines.local.rows import measure_rows
+from gemma_cli.engines.local.spread import measured
 from gemma_cli.errors import UsageError
 
 VOCAB = 262144
@@ -80,12 +81,17 @@ NAMES = tuple(_TARGETS)
 
 
 def open_synthetic(
-    name: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Quantization | None = None,
+    lies: Sequence[torch.device] = (),
 ) -> tuple[Target, Drafter]:
-    """A target of a released shape and its drafter. UsageError: no such shape, or the device cannot run `quantize`."""
+    """A target of a released shape and its drafter. lies: as load.load_target's. UsageError: no such shape, or the
+    device cannot run `quantize`."""
     source = RandomWeights(device, dtype, quantize)
-    target = build_target(read_architecture(target_config(name)), source, device, dtype)
-    target.set_rows(measure_rows(target))
+    target = build_target(read_architecture(target_config(name)), source, device, dtype, lies)
+    target.set_rows(measured(target))
     config = drafter_config(name)
     shape = read_drafter(config, read_architecture(config["text_config"]))
     return target, build_drafter(shape, RandomWeights(device, dtype, of_drafter(quantize)), target)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,6 +33,10 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 class Source(Protocol):
     """Where weights come from. Shapes are what the config implies; a tensor of another shape is a ModelError."""
+
+    def on(self, device: torch.device) -> Source:
+        """The same weights for another device of the same kind."""
+        ...
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
         """One tensor on the device, in `dtype` (None: the model's)."""
@@ -71,6 +76,13 @@ class Checkpoint:
         self._files = _files(folder)
         self._taken: set[str] = set()
         self.prefix = ""
+
+    def on(self, device: torch.device) -> Checkpoint:
+        if device == self.device:
+            return self
+        other = copy.copy(self)  # the files and what was taken of them are shared
+        other.device = device
+        return other
 
     @property
     def names(self) -> Iterable[str]:

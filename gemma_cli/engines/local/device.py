@@ -27,6 +27,9 @@ from gemma_cli.store import paths
 LARGE = 2 << 30
 """Bytes of weights from which half the memory traffic is worth more than float32's faster kernels."""
 
+GPU_CACHE = 256 << 20
+"""Bytes; a generous guess at the last-level cache of any GPU."""
+
 CAP = ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 Verdict = Literal["works", "works capped", "crashes"]
@@ -78,6 +81,17 @@ def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:
         if verdict == "works capped":
             os.environ.setdefault(*CAP)
     return torch.bfloat16
+
+
+def last_level_cache(device: torch.device) -> int:
+    """Bytes; what Linux says of the CPU, GPU_CACHE elsewhere."""
+    if device.type != "cpu":
+        return GPU_CACHE
+    sizes = [0]
+    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        size = file.read_text().strip()
+        sizes.append(int(size[:-1]) << 10 if size.endswith("K") else int(size[:-1]) << 20)
+    return max(sizes) or 32 << 20
 
 
 def weight_bytes(folder: Path) -> int:

@@ -5,14 +5,19 @@ counts agree is a property of the library, the processor and the number of threa
 special (gemv), with another one to three are, or all that are no multiple of four. So it is measured, on every shape of
 product the model has, and `verify` runs only counts that agree: it fills a pass up by repeating its last row.
 
+Where weights come from memory, a few more rows may even be quicker: oneDNN's bfloat16 kernels read half as fast again
+for five rows as for two. So a count that a larger one beats is left out too, and a pass filled up to that one.
+
 On a GPU, where there are more kernels than can be tried, every pass has the same count. `exact` is False where even
 that fails, because a row's bits depend on its place among the others. Then nothing is promised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +26,7 @@ from torch import Tensor
 from gemma_cli.engines.local.activation import gated, gelu
 from gemma_cli.engines.local.attention import few_rows
 from gemma_cli.engines.local.cache import BUCKET, SLACK
+from gemma_cli.engines.local.device import last_level_cache
 from gemma_cli.engines.local.linear import Linear
 
 if TYPE_CHECKING:
@@ -31,6 +37,11 @@ FIXED = 8
 
 TRIED = (2, 3, 4, 5, 6, 7, 8, 9, 12, 16)
 MOST = TRIED[-1]
+
+CLEARLY = 0.95
+"""How much of a smaller count's time a larger one may take to replace it."""
+
+REPEATS = 3
 
 Product = Callable[[Tensor], Tensor]
 
@@ -56,13 +67,38 @@ UNMEASURED = RowRule((FIXED,), exact=False)
 
 @torch.inference_mode()
 def measure_rows(target: Target) -> RowRule:
-    """The rule for this model on its device, in a few passes' time."""
+    """The rule for this model on its device, in a few passes' time. Timing chooses among counts that agree, so it never
+    shows in what comes out."""
     products = _products(target)
     if target.device.type != "cpu":
         return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
     # Products of floats have a kernel of their own for a single row; those of rounded weights have none.
     rounded = all(type(linear) is not Linear for linear in (target.head, *_linears(target)))
-    return agreeing(products, (1, *TRIED) if rounded else TRIED)
+    rule = agreeing(products, (1, *TRIED) if rounded else TRIED)
+    if target.head.nbytes <= last_level_cache(target.device):  # in the cache fewer rows are quicker
+        return rule
+    rows = _Random(target)(FIXED, target.hidden_size)
+    return without_slow(rule, _seconds(target.head, rows, [count for count in rule.counts if count <= FIXED]))
+
+
+def without_slow(rule: RowRule, seconds: Mapping[int, float]) -> RowRule:
+    """The rule less the counts that take clearly longer than a larger one; seconds: by count, of those in question."""
+    slow = {
+        count for count in seconds if any(more > count and seconds[more] < CLEARLY * seconds[count] for more in seconds)
+    }
+    return RowRule(tuple(count for count in rule.counts if count not in slow), rule.exact)
+
+
+def _seconds(product: Product, rows: Tensor, counts: Sequence[int]) -> dict[int, float]:
+    """The shortest time of a product for each count, in turns."""
+    shortest = dict.fromkeys(counts, inf)
+    for _ in range(REPEATS):
+        for count in counts:
+            few = rows[:count].clone()
+            began = perf_counter()
+            product(few)
+            shortest[count] = min(shortest[count], perf_counter() - began)
+    return shortest
 
 
 @torch.inference_mode()

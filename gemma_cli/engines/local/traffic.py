@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
 
 import torch
 
 from gemma_cli.engines.local.architecture import LayerShape
+from gemma_cli.engines.local.device import last_level_cache
 from gemma_cli.engines.local.drafter import CentroidHead, Drafter
 from gemma_cli.engines.local.layer import DecoderLayer
 from gemma_cli.engines.local.linear import Linear
@@ -25,7 +25,6 @@ CACHES = 8
 
 _ALL = 1 << 20  # rows that ask for every expert
 FLOOR, CEILING = 256 << 20, 1 << 30  # bytes of that buffer
-GPU_CACHE = 256 << 20
 READS = 5
 
 
@@ -54,17 +53,6 @@ def of_round(target: Target, drafter: Drafter | None, drafts: int, length: int) 
         return read
     step = _drafter_weights(drafter) + _keys(target, (layer.attention.shape for layer in drafter.layers), length)
     return read + drafts * step
-
-
-def last_level_cache(device: torch.device) -> int:
-    """Bytes; what Linux says of the CPU, else a generous guess."""
-    if device.type != "cpu":
-        return GPU_CACHE
-    sizes = [0]
-    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        size = file.read_text().strip()
-        sizes.append(int(size[:-1]) << 10 if size.endswith("K") else int(size[:-1]) << 20)
-    return max(sizes) or 32 << 20
 
 
 def _buffer_bytes(device: torch.device) -> int:

@@ -111,12 +111,15 @@ def _nearest(folder: Path) -> Path:
 
 
 def _device() -> Iterator[Check]:
-    from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device
-    from gemma_cli.engines.local.room import fitting, free
+    from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
+    from gemma_cli.engines.local.room import fitting, places
 
     device = choose_device("auto")
-    there = "" if device.type == "cpu" else f", {gigabytes(free(device))} free"
-    yield Check("device", f"{device}{there}", True)
+    there = places(device)
+    spread = ": a model that one does not hold is spread over them" if len(there) > 1 else ""
+    yield Check("device", f"{device}{spread}", True)
+    for each, free in there.items() if device.type != "cpu" else ():
+        yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)

@@ -23,6 +23,7 @@ import torch
 
 from gemma_cli.errors import UsageError
 from gemma_cli.store import paths
+from gemma_cli.store.releases import gigabytes
 
 LARGE = 2 << 30
 """Bytes of weights from which half the memory traffic is worth more than float32's faster kernels."""
@@ -43,7 +44,8 @@ for rows in (1, 8, 64):
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" takes a GPU where there is one. UsageError: no such device here."""
+    """ "auto" takes a GPU where there is one; "cuda" without a number becomes another or several where one does not
+    hold the model (room.py). UsageError: no such device here."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -59,6 +61,14 @@ def choose_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageError("device 'mps' is not there; use auto or cpu")
     return device
+
+
+def describe(device: torch.device) -> str:
+    """What a GPU is called, and how much memory it has."""
+    if device.type != "cuda":
+        return "shares main memory"
+    properties = torch.cuda.get_device_properties(device)
+    return f"{properties.name}, {gigabytes(properties.total_memory)}"
 
 
 def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:

@@ -33,9 +33,10 @@ def find(name: str, plan: Plan) -> Placement:
     if found := _found(plan, wanted):
         return found
     there = places(plan.device)
+    total = wanted.total + (len(there) - 1) * wanted.costs.working
     remedies = (change for change, other in chain(_changes(plan), _smaller(plan)) if _fits(other))
     raise OutOfMemory(
-        f"{name} needs {gigabytes(wanted.total)} on {' + '.join(map(str, there))} (weights "
+        f"{name} needs {gigabytes(total)} on {' + '.join(map(str, there))} (weights "
         f"{gigabytes(wanted.weights)}, keys and values of {min(ROOM, plan.target.context)} tokens "
         f"{gigabytes(wanted.keys)}) and {' + '.join(map(gigabytes, there.values()))} is free: "
         f"use {next(remedies, '--model pocket')}"

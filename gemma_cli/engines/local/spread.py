@@ -20,7 +20,7 @@ from gemma_cli.engines.local.cache import SLACK, Cache
 from gemma_cli.engines.local.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model import Target
 from gemma_cli.engines.local.rope import Rope
-from gemma_cli.engines.local.rows import RowRule, measure_rows
+from gemma_cli.engines.local.rows import UNMEASURED, RowRule, measure_rows
 from gemma_cli.engines.local.together import One, Together
 
 
@@ -97,7 +97,8 @@ def measured(target: Target) -> RowRule:
     if not isinstance(target, SpreadTarget):
         return measure_rows(target)
     rules = [measure_rows(_part(target, device)) for device in target.devices]
-    return RowRule(rules[-1].counts, exact=len({rule.counts for rule in rules}) == 1 and all(r.exact for r in rules))
+    counts = set.intersection(*(set(rule.counts) for rule in rules))
+    return RowRule(tuple(sorted(counts)), all(rule.exact for rule in rules)) if counts else UNMEASURED
 
 
 def _part(target: SpreadTarget, device: torch.device) -> Target:

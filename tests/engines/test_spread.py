@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from gemma_cli.engines import EngineSpec, open_engine
+from gemma_cli.engines.local import engine
 from gemma_cli.engines.local.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.build import build_drafter, build_target
 from gemma_cli.engines.local.decode import Fixed, decode
@@ -19,12 +22,14 @@ from gemma_cli.engines.local.drafter import Drafter
 from gemma_cli.engines.local.graphs import rounds_for
 from gemma_cli.engines.local.load import load_target
 from gemma_cli.engines.local.model import Target
+from gemma_cli.engines.local.placement import Placement
 from gemma_cli.engines.local.random_weights import RandomWeights
 from gemma_cli.engines.local.rows import FIXED
 from gemma_cli.engines.local.sampling import Sampler
 from gemma_cli.engines.local.spread import SpreadTarget, measured
-from gemma_cli.messages import Sampling
-from tests.engines import pretended, shapes
+from gemma_cli.events import collect
+from gemma_cli.messages import Image, Request, Sampling, ask
+from tests.engines import pretended, shapes, tiny
 
 CPU = torch.device("cpu")
 SAME = torch.device("cpu", 0)  # another name of it
@@ -154,3 +159,21 @@ def test_a_checkpoint_is_read_onto_several_devices() -> None:
         if target is alone:
             expected = target.verify(ids[:4], cache)
     assert all(map(torch.equal, target.verify(ids[:4], cache), expected))
+
+
+def test_an_engine_over_several_devices_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the folder to the text: towers, reuse, drafts, what is kept of the pace."""
+    torch.set_num_threads(1)
+    folder = tiny.write_checkpoint(tmp_path / "tiny")
+    pixels = np.arange(60 * 90 * 3, dtype=np.uint8).reshape(60, 90, 3)
+    request = Request(ask("What is this?", Image("p", "p.png", pixels)), Sampling(seed=2, max_tokens=12))
+    texts, rows = [], None
+    for where in (Placement(CPU), Placement(CPU, (SAME, CPU, CPU, CPU))):
+        monkeypatch.setattr(engine, "find", lambda name, plan, where=where: where)
+        opened = open_engine(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
+        assert isinstance(opened, engine.LocalEngine)
+        assert opened.info.device == " + ".join(dict.fromkeys(map(str, where.layers or [CPU])))
+        rows = rows or opened.target.rows
+        opened.target.set_rows(rows)
+        texts.append([collect(opened.stream(request)).text for _ in range(2)])
+    assert texts[0] == texts[1]

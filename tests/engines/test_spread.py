@@ -65,7 +65,7 @@ def made(name: str, *devices: torch.device) -> tuple[Target, Drafter]:
 
 def passes(target: Target, drafter: Drafter) -> tuple[list[Tensor], list[int]]:
     """What comes out of every way through a target: prompts in several passes, past the window and with a picture;
-    rows verified, rolled back and verified again; a snapshot; draft steps; sequences side by side; and a reply."""
+    rows verified, rolled back and verified again; a snapshot; a draft step; and a reply."""
     device, hidden = target.device, target.hidden_size
     ids = torch.arange(3, 73, device=device)
     blocks = torch.full((70,), -1, device=device)
@@ -82,18 +82,22 @@ def passes(target: Target, drafter: Drafter) -> tuple[list[Tensor], list[int]]:
     cache.rollback(cache.length - 3)
     came += target.verify(ids[7:9], cache)
     cache.restore(kept)
-    came += target.verify(ids[10:13], cache)
-    logits, _, state = drafter.step(ids[:1], came[-1][-1:], drafter.begin(target, cache, cache.length))
-    came += [logits, state]
-    caches = [target.new_cache(), target.new_cache()]
-    for each, prompt in zip(caches, (ids[:9], ids[20:60]), strict=True):
-        came += target.prefill(prompt, each)
-    came += target.step(ids[40:42], caches)
+    last = target.verify(ids[10:13], cache)
+    logits, _, state = drafter.step(ids[:1], last[1][-1:], drafter.begin(target, cache, cache.length))
+    came += [*last, logits, state]
     assert {tensor.device for tensor in came} == {device}
-    cache = target.new_cache()
-    last = target.prefill(ids[:40], cache)
+    last = last[0][-1:], last[1][-1:]
     bursts = decode(target, drafter, cache, last, Sampler(SAMPLED), Fixed(2), stop=(), limit=SAMPLED.max_tokens)
     return came, [token for burst in bursts for token in burst.tokens]
+
+
+@torch.inference_mode()
+def side_by_side(target: Target) -> list[Tensor]:
+    """Two sequences that are decoded as one, as on a CPU."""
+    caches = [target.new_cache(), target.new_cache()]
+    for cache, count in zip(caches, (9, 40), strict=True):
+        target.prefill(torch.arange(3, 3 + count), cache)
+    return list(target.step(torch.tensor([7, 8]), caches))
 
 
 @pytest.mark.parametrize("name", shapes.NAMES)
@@ -119,6 +123,8 @@ def test_two_names_of_the_cpu_give_the_bits_of_one(name: str) -> None:
     for each in (target, alone):
         each.set_rows(measured(target))
     (found, heard), (states, said) = passes(target, drafter), passes(alone, its_drafter)
+    found += side_by_side(target)
+    states += side_by_side(alone)
     assert all(map(torch.equal, found, states))
     assert heard == said
 

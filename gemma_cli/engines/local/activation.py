@@ -2,8 +2,8 @@
 
 Torch's CPU kernel for gelu runs whole vectors through one tanh and what is left over through another, and cuts large
 tensors between threads at any element: where a row falls decides its last bit. So it is called where no row has
-leftovers (a width of whole vectors, fewer elements than torch splits), and written out with torch.tanh, which has one
-path for all, where the width allows no such call. Which of the two depends on the width, never on the row count.
+leftovers (rows padded to whole vectors, fewer elements than torch splits), and written out with torch.tanh, which has
+one path for all, where the width allows no such call. Which of the two depends on the width, never on the row count.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def gelu(x: Tensor) -> Tensor:
     rows, width = x.shape
     if x.device.type != "cpu" or (width % VECTORS == 0 and rows * width < SPLIT):
         return F.gelu(x, approximate="tanh")
+    if width % VECTORS and width < SPLIT:
+        return gelu(torch.constant_pad_nd(x, (0, -width % VECTORS)))[:, :width]
     if width % VECTORS == 0 and width < SPLIT:
         return torch.cat([F.gelu(part, approximate="tanh") for part in torch.split(x, (SPLIT - 1) // width)])
     wide = x.float()

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local.architecture import Architecture, LayerShape
 from gemma_cli.engines.local.cache import BUCKET, SLACK, Cache
+from gemma_cli.engines.local.linear import as_dtype
 from gemma_cli.engines.local.rope import Rope
 
 
@@ -139,12 +140,21 @@ def few_rows(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
     rows, heads, dim = query.shape
     groups, n = keys.shape[0], keys.shape[1]
     query = query.view(rows, groups, heads // groups, dim).transpose(0, 1).reshape(groups, -1, dim)
-    scores = torch.bmm(query.to(keys.dtype), keys.transpose(1, 2))
+    scores = torch.bmm(as_dtype(query, keys.dtype), keys.transpose(1, 2))
     if mask is not None:
-        scores.view(groups, rows, -1, n)[..., n - mask.shape[-1] :].add_(mask)
-    weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
+        masked = scores.view(groups, rows, -1, n)
+        (masked if mask.shape[-1] == n else masked[..., n - mask.shape[-1] :]).add_(mask)
+    weights = as_dtype(torch.softmax(scores, -1, dtype=torch.float32), values.dtype)
     mixed = torch.bmm(weights, values).view(groups, rows, -1, dim).transpose(0, 1)
     return mixed.reshape(rows, heads * dim)
+
+
+def one_row(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """few_rows of a single row that sees every key, without a copy: its heads lie together as they are."""
+    query = query.view(keys.shape[0], -1, keys.shape[2])
+    scores = torch.bmm(as_dtype(query, keys.dtype), keys.transpose(1, 2))
+    weights = as_dtype(torch.softmax(scores, -1, dtype=torch.float32), values.dtype)
+    return torch.bmm(weights, values).view(1, -1)
 
 
 def fused(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:

@@ -42,12 +42,14 @@ class Slots:
 
     def write(self, position: int, keys: Tensor, values: Tensor) -> None:
         """Store rows [n, kv_heads, head_dim] at positions position .. position + n - 1; n <= slots."""
-        first = position % self.slots
-        head = min(keys.shape[0], self.slots - first)
+        first, rows = position % self.slots, keys.shape[0]
+        head = self.slots - first
         for home, new in ((self.keys, keys.transpose(0, 1)), (self.values, values.transpose(0, 1))):
-            home.narrow(1, first, head).copy_(new.narrow(1, 0, head))
-            if head < keys.shape[0]:
-                home.narrow(1, 0, keys.shape[0] - head).copy_(new[:, head:])
+            if rows <= head:
+                home[:, first : first + rows].copy_(new)
+            else:
+                home[:, first:].copy_(new[:, :head])
+                home[:, : rows - head].copy_(new[:, head:])
 
     def span(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Keys and values of positions start .. stop - 1 in order, [kv_heads, n, head_dim]; a view where they lie

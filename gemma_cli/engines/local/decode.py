@@ -124,9 +124,10 @@ def decode(
         began = perf_counter()
         copied = copied_drafts(lookup, pacer, tokens, min(left, target.rows.most) - 1) if lookup else []
         longest = min(pacer.choose(), left - 1) if drafter and not copied else 0
-        drafts = torch.tensor(copied, dtype=torch.int64, device=token.device)
         if drafter and longest:
             drafts = draft(target, drafter, cache, token, hidden, sampler, longest, constraint)
+        else:
+            drafts = torch.tensor(copied, dtype=torch.int64, device=token.device)
         choices, states = verify(target, cache, token, drafts, sampler, constraint)
         tokens, accepted = _settle(drafts, choices, stop, accept, cache.length - len(drafts))
         constraint.accept(tokens)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local.architecture import Architecture, LayerShape
-from gemma_cli.engines.local.attention import few_rows
+from gemma_cli.engines.local.attention import one_row
 from gemma_cli.engines.local.cache import Cache
 from gemma_cli.engines.local.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.linear import Linear, Norm
@@ -47,7 +47,7 @@ class DraftContext:
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         keys, values = self.sliding if layer.sliding else self.full
-        return few_rows(query, keys, values, None)
+        return one_row(query, keys, values)
 
 
 @dataclass
@@ -93,7 +93,6 @@ class Drafter:
     head: DenseHead | CentroidHead
     ropes: dict[str, Rope]
 
-    @torch.inference_mode()
     def begin(self, target: Target, cache: Cache, position: int) -> DraftContext:
         """The context of one draft after cache.length rows, which hold at least one."""
         length = cache.length
@@ -106,7 +105,6 @@ class Drafter:
             full=full.span(0, length),
         )
 
-    @torch.inference_mode()
     def step(self, token: Tensor, hidden: Tensor, context: Sight) -> tuple[Tensor, Tensor | None, Tensor]:
         """(logits float32 [1, c], their token ids [1, c] or None where c is the whole vocabulary, next hidden state
         [1, hidden]) from the newest token, int64 [1], and the hidden state that predicted it: the target's, after its

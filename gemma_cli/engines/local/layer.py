@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gemma_cli.engines.local.activation import gated, gelu
 from gemma_cli.engines.local.architecture import LayerShape
-from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.moe import Experts
 from gemma_cli.engines.local.rope import rotate
 
@@ -42,16 +42,17 @@ class Attention:
         shape = self.shape
         heads = self.qkv(x).view(x.shape[0], -1, shape.head_dim)
         normal = self.norm.wide(heads)
-        rotated = self.qk_scale.shape[0]
         cos, sin = rows.rope[shape.kind]
-        query = rotate(normal[:, :rotated] * self.qk_scale, cos, sin)
         key = value = None
-        if shape.owns_kv:
+        if not shape.owns_kv:
+            query = rotate(normal * self.qk_scale, cos, sin)
+        else:
             # Values are normalised without a weight; where the key is the value, it is the key before its own.
-            query, key = query[:, : shape.heads], query[:, shape.heads :]
             value = normal[:, -shape.kv_heads :]
+            turning = normal if shape.value_is_key else normal[:, : -shape.kv_heads]
+            query, key = rotate(turning * self.qk_scale, cos, sin).split_with_sizes((shape.heads, shape.kv_heads), 1)
         mixed = rows.attend(shape, query, key, value)
-        return self.out(mixed if mixed.dtype is x.dtype else mixed.to(x.dtype))
+        return self.out(as_dtype(mixed, x.dtype))
 
 
 @dataclass

@@ -61,14 +61,14 @@ class Norm:
         if self._fused and (self._stored is None or self._stored.dtype is x.dtype):
             return F.rms_norm(x, x.shape[-1:], self._stored, self.eps)
         wide = self.wide(x)
-        return wide if x.dtype is torch.float32 else wide.to(x.dtype)
+        return as_dtype(wide, x.dtype)
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
         """residual + norm(x), rounded once."""
         if self._fused or self.weight is None:
             return residual + self(x)
         total = torch.addcmul(residual, self._scaled(x), self.weight)
-        return total if residual.dtype is torch.float32 else total.to(residual.dtype)
+        return as_dtype(total, residual.dtype)
 
     def wide(self, x: Tensor) -> Tensor:
         """The same before it is rounded: float32."""
@@ -81,6 +81,11 @@ class Norm:
         """x / rms(x) in four small kernels: F.rms_norm is not fused on CPU and takes twice the time for a few rows."""
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         return x * torch.addcmul(self._eps, length, length, value=1 / x.shape[-1]).rsqrt_()
+
+
+def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x.to(dtype), which for nothing takes as long as a small kernel."""
+    return x if x.dtype is dtype else x.to(dtype)
 
 
 @functools.cache

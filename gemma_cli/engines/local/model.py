@@ -31,7 +31,7 @@ from gemma_cli.engines.local.architecture import Architecture
 from gemma_cli.engines.local.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.cache import SLACK, Cache
 from gemma_cli.engines.local.layer import Attend, DecoderLayer
-from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.rope import Rope
 from gemma_cli.engines.local.rows import UNMEASURED, RowRule
 from gemma_cli.engines.local.together import One, Together, fill
@@ -121,7 +121,7 @@ class Target:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled embeddings [n, hidden] of ids int64 [n]."""
-        return F.embedding(ids, self.embedding).to(self.dtype) * self._embed_scale
+        return as_dtype(self.embedding.index_select(0, ids), self.dtype) * self._embed_scale
 
     @torch.inference_mode()
     def verify(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:

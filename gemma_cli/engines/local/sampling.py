@@ -18,6 +18,7 @@ from torch import Tensor
 from gemma_cli.messages import Sampling
 
 _WEIGHT_BITS = 40
+_NO_ID = 2**63 - 1
 
 Contenders = Callable[[Tensor, Tensor | None, int], Tensor]
 
@@ -103,12 +104,13 @@ class StaticSampler(Sampler):
 
 
 def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
-    best = scores.amax(-1, keepdim=True)
+    """The id of each row's greatest score, the lowest of those that share it; -1 where a score is not a number."""
     if ids is None:
-        first = scores.argmax(-1)  # the first of equal maxima (torch.argmax)
-    else:
-        first = ids.expand_as(scores).masked_fill(scores != best, torch.iinfo(torch.int64).max).amin(-1)
-    return first.masked_fill(best[:, 0].isnan(), -1)
+        best, first = scores.max(-1)  # the first of equal maxima, or of those that are not numbers (torch.max)
+        return first.masked_fill_(best.isnan(), -1)
+    best = scores.amax(-1, keepdim=True)
+    first = torch.where(scores == best, ids, _NO_ID).amin(-1)  # nothing equals what is not a number
+    return first.masked_fill_(first == _NO_ID, -1)
 
 
 def _ranked(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:

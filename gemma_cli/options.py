@@ -112,7 +112,10 @@ class ModelOptions:
     device: Annotated[
         str | None,
         typer.Option(
-            "--device", envvar="GEMMA_DEVICE", help="cpu, cuda, cuda:1, mps. Default: auto.", rich_help_panel=MODEL
+            "--device",
+            envvar="GEMMA_DEVICE",
+            help="cpu, cuda, cuda:1 (that GPU alone), mps. Default: auto.",
+            rich_help_panel=MODEL,
         ),
     ] = None
     dtype: Annotated[

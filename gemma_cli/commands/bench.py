@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
@@ -52,6 +52,8 @@ EXAMPLES = examples(
 )
 
 app = typer.Typer(add_completion=False)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,13 @@ def _side_by_side(
     ]
     prompts = given or suite_for(engines[0].info.model)
     arms = _arms(engines[0], lengths, peers=False, quiet=kept.quiet)
-    with busy("measuring", output):
-        measured = list(side_by_side.in_turns(engines, prompts, arms, sampling, runs))
-        shown = side_by_side.columns(engines, sampling, measured)
+    measured: Iterable[tuple[Measurement, ...]] = side_by_side.in_turns(engines, prompts, arms, sampling, runs)
+    if not kept.quiet:
+        each = len(arms) * len(prompts)
+        measured = _watched(measured, total=(runs + 1) * each, warm_up=each, unit="replies of each")
+    replies = list(measured)
+    with busy("summing up", output):
+        shown = side_by_side.columns(engines, sampling, replies)
     if kept.as_json:
         from gemma_cli.views import json as view
 
@@ -249,16 +255,16 @@ def _show(report: Report, kept: Kept) -> None:
             notice(f"{kept.plot}: not drawn; a curve takes --sweep with three draft lengths, or --context with two")
 
 
-def _watched(measured: Iterable[Measurement], total: int, warm_up: int) -> Iterator[Measurement]:
+def _watched(measured: Iterable[T], total: int, warm_up: int, unit: str = "replies") -> Iterator[T]:
     """The same, telling on stderr how far it is: a line that renews itself on a terminal, else one estimate."""
     from gemma_cli.views.live import terminal
     from gemma_cli.views.status import counting
 
     began = monotonic()
-    with counting(terminal(sys.stderr), "measuring", total, "replies") as advance:
+    with counting(terminal(sys.stderr), "measuring", total, unit) as advance:
         for number, measurement in enumerate(measured, start=1):
             advance(1)
             if number == warm_up and not sys.stderr.isatty():
                 left = (monotonic() - began) / warm_up * (total - warm_up)
-                notice(f"warmed up; {total - warm_up} replies to measure, about {left:.0f} s")
+                notice(f"warmed up; {total - warm_up} {unit} to measure, about {left:.0f} s")
             yield measurement

@@ -103,3 +103,11 @@ def test_refusals_are_one_line_and_come_before_measuring(
     assert outcome.out == ""
     assert all(word in outcome.err for word in words), outcome.err
     assert (tmp_path / "old.jsonl").read_text() == "mine\n"
+
+
+def test_quantizations_beside_each_other_tell_how_long_they_will_take(gemma: Gemma, specs: list[EngineSpec]) -> None:
+    outcome = gemma("--quantize", "int8,int4", "--prompt", "go")
+    assert [spec.quantize for spec in specs] == [None, "int8", "int4"]
+    assert "2 replies of each to measure, about " in outcome.err
+    assert "plain, tokens/s" in outcome.out
+    assert "replies of each" not in gemma("--quantize", "int8,int4", "--prompt", "go", "--quiet").err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemma_cli.commands import doctor
 from gemma_cli.engines.local import quantized, room
 from gemma_cli.engines.local.needs import needs, plan_release
 from gemma_cli.engines.local.placement import Costs, Placement, place
@@ -161,3 +163,15 @@ def test_what_is_named_counts_every_gpu(rig: Any) -> None:
     assert len(set(room.find("31b", replace(plan, drafter=None)).layers)) == 3
     rig(20, 20)
     assert len(set(room.find("31b", replace(plan, quantize="int4")).layers)) == 2
+
+
+def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig(20, 22)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    properties = SimpleNamespace(name="RTX", total_memory=24 * GB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    found = {check.name: check.found for check in doctor._device()}
+    assert found["device"] == "cuda: a model that one does not hold is spread over them"
+    assert found["cuda:0"] == "RTX, 24 GB, 20 GB free"
+    assert found["cuda:1"] == "RTX, 24 GB, 22 GB free"
+    assert "12b" in found["models that fit"].split(", ")

@@ -28,6 +28,7 @@ from gemma_cli.engines import EngineSpec, open_engine
 from gemma_cli.engines.local import load
 from gemma_cli.engines.local.detokenize import Detokenizer
 from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
+from gemma_cli.engines.local.reuse import SHORTEST
 from gemma_cli.engines.local.sounds import padded
 from gemma_cli.engines.local.tokenizer import load_tokenizer
 from gemma_cli.engines.local.towers import Towers
@@ -174,19 +175,19 @@ def test_closing_a_stream_leaves_the_engine_fit(engine: LocalEngine) -> None:
 def test_an_interrupted_prefill_leaves_the_engine_fit(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request(ask("word " * 60), Sampling(seed=4, max_tokens=10))
     whole = said(engine, request)
-    prefill = type(engine.target).prefill
+    read = type(engine.target).read
     for calls in range(1, 3):
         seen: list[int] = []
 
-        def interrupted(*arguments: Any, calls: int = calls, seen: list[int] = seen, **options: Any) -> Any:
+        def interrupted(*arguments: Any, calls: int = calls, seen: list[int] = seen) -> Any:
             seen.append(1)
-            result = prefill(*arguments, **options)
+            result = read(*arguments)
             if len(seen) == calls:
                 raise KeyboardInterrupt
             return result
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(engine.target), "prefill", interrupted)
+            patch.setattr(type(engine.target), "read", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 said(engine, replace(request, messages=ask(f"{calls} other " + "word " * 59)))
         assert said(engine, request) == whole
@@ -364,19 +365,48 @@ def test_reuse_gives_what_a_fresh_engine_gives(
 def test_reuse_reads_only_what_is_new(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine.live.forget()
     read: list[int] = []
-    prefill = type(engine.target).prefill
+    whole = type(engine.target).read
 
-    def counted(target: Any, ids: torch.Tensor, cache: Any, **options: Any) -> Any:
-        read.append(len(ids))
-        return prefill(target, ids, cache, **options)
+    def counted(target: Any, passes: Any) -> Any:
+        read.extend(len(one.x) for one in passes)
+        return whole(target, passes)
 
-    monkeypatch.setattr(type(engine.target), "prefill", counted)
-    request = Request(ask("word " * 100), Sampling(max_tokens=4))
-    said(engine, request)
-    first = sum(read)
-    read.clear()
-    said(engine, request)
-    assert sum(read) <= engine.live.chunk < first
+    def rows(*messages: Message) -> int:
+        """Read of a prompt that ends with these."""
+        read.clear()
+        said(engine, Request(messages, Sampling(max_tokens=4)))
+        return sum(read)
+
+    def new(messages: tuple[Message, ...], before: tuple[Message, ...]) -> range:
+        """What may be read after a prompt that ended with `before`: what came since, and a pass that is too short."""
+        one, other = (len(engine.writer.write(Request(m), engine.towers.count).ids) for m in (before, messages))
+        return range(other - one, other - one + engine.live.chunk // SHORTEST)
+
+    monkeypatch.setattr(type(engine.target), "read", counted)
+    first = ask("word " * 100)
+    assert rows(*first) > 2 * engine.live.chunk
+    assert rows(*first) in new(first, first), "a retry"
+    chat = (*first, Message("assistant", (Text("An answer."),)), *ask("And another question, of a few words more?"))
+    assert rows(*chat) in new(chat, first), "the answer and the next question"
+    assert rows(*chat) in new(chat, chat), "a retry"
+    edited = (*chat[:-1], *ask("Edited."))
+    assert rows(*edited) in new(edited, first)
+    engine.live.forget()
+    assert rows(*first) > 2 * engine.live.chunk
+    longer = ask("word " * 100 + "more")
+    assert 0 < rows(*longer) <= 2 * engine.live.chunk, "another end of the same text"
+
+
+def test_an_answer_does_not_change_what_a_retry_starts_from(engine: LocalEngine) -> None:
+    engine.live.forget()
+    prompt = engine.writer.write(Request(ask("Hello, and a few words more to make it long")), engine.towers.count)
+    for _ in range(3):
+        _, last, reused = engine.live.read(prompt, lambda span: torch.empty(0), 4)
+        assert reused in (0, len(prompt.ids))
+        for tensor in last:
+            assert tensor.isfinite().all()
+            with torch.inference_mode():
+                tensor.fill_(float("nan"))
 
 
 def test_media_in_the_cache_are_not_encoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +581,7 @@ def test_a_synthetic_model_writes_as_many_tokens_as_are_asked_for(monkeypatch: p
     engine = fresh(Path("pocket"))
     made: list[str] = []
 
-    def small(name: str, device: torch.device, dtype: torch.dtype, quantize: object) -> tuple[Any, Any]:
+    def small(name: str, device: torch.device, dtype: torch.dtype, *_: object) -> tuple[Any, Any]:
         made.append(name)
         return engine.target, engine.drafter
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from gemma_cli.engines.local.cache import Cache
 from gemma_cli.engines.local.model import Pass, Target
 from gemma_cli.engines.local.prompt import Prompt, Span
-from gemma_cli.engines.local.reuse import chunk_size, image_blocks, inputs
+from gemma_cli.engines.local.reuse import chunk_size, image_blocks, passes, whole_passes
 from gemma_cli.engines.local.rows import agree_when_many
 
 MOST_READ = 1032
@@ -79,8 +79,8 @@ class Batch:
     ) -> Tensor:
         readers = [self._passes(prompt, features, cache) for prompt, cache in zip(prompts, caches, strict=True)]
         last: dict[int, tuple[Pass, Tensor]] = {}
-        for passes in zip_longest(*readers):
-            present = {index: one for index, one in enumerate(passes) if one is not None}
+        for each in zip_longest(*readers):
+            present = {index: one for index, one in enumerate(each) if one is not None}
             states = self.target.read(list(present.values()))
             for (index, one), state in zip(present.items(), states, strict=True):
                 last[index] = one, state
@@ -91,8 +91,9 @@ class Batch:
         return torch.cat(logits)
 
     def _passes(self, prompt: Prompt, features: Callable[[Span], Tensor], cache: Cache) -> Iterator[Pass]:
-        rows = inputs(self.target, prompt, features, image_blocks(self.target, prompt), 0, len(prompt.ids))
-        return self.target.passes(cache=cache, chunk=self._chunk, **rows)
+        blocks = image_blocks(self.target, prompt)
+        stops = (*whole_passes(prompt, self._chunk, blocks), len(prompt.ids))
+        return passes(self.target, prompt, features, blocks, cache, stops)
 
     def _parts(self, rows: Sequence[int]) -> Iterator[slice]:
         """Neighbours whose passes go into one."""

@@ -34,11 +34,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Prompt:
-    """in_thought: the prompt ends inside a thought, so the reply starts there."""
+    """in_thought: the prompt ends inside a thought, so the reply starts there. turns: how many rows stand before what
+    the model says, for each of its turns; decided by the rows before alone."""
 
     ids: tuple[int, ...]
     media: tuple[Span, ...] = ()
     in_thought: bool = False
+    turns: tuple[int, ...] = ()
 
 
 class PromptWriter:
@@ -49,6 +51,7 @@ class PromptWriter:
         self.model = model
         self.context = context
         self.modalities = modalities
+        self._opening = tokenizer.encode("<|turn>model\n")
         self._marks = {self._id(f"<|{kind}|>"): kind for kind in ("image", "audio", "video")}
 
     def write(self, request: Request, count: Callable[[Medium, int | None], int]) -> Prompt:
@@ -63,7 +66,7 @@ class PromptWriter:
             raise InputError(
                 f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
             )
-        return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids))
+        return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
 
     def _check(self, part: Part) -> None:
         kind = _kind(part)
@@ -96,6 +99,8 @@ class PromptWriter:
     ) -> tuple[list[int], list[Span]]:
         """The template's one placeholder per part, opened up to the rows the part takes."""
         kinds = self._marks
+        if not media and kinds.keys().isdisjoint(ids):
+            return ids, []
         if [kinds[i] for i in ids if i in kinds] != [_kind(part) for part in media]:
             raise ModelError(f"{self.model}: its chat template does not place images, audio and video")
         waiting = iter(media)
@@ -124,6 +129,12 @@ class PromptWriter:
     def _ends_in_thought(self, ids: list[int]) -> bool:
         opening, closing, turn = map(self._id, ("<|channel>", "<channel|>", "<|turn>"))
         return next((i == opening for i in reversed(ids) if i in (opening, closing, turn)), False)
+
+    def _model_turns(self, ids: list[int]) -> Iterator[int]:
+        opening = self._opening
+        for start in (i for i, token in enumerate(ids) if token == opening[0]):
+            if ids[start : start + len(opening)] == opening:
+                yield start + len(opening)
 
 
 def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:

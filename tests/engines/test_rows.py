@@ -35,7 +35,7 @@ def test_counts_that_a_larger_one_clearly_beats_are_left_out(
 
 
 def test_a_count_takes_its_shortest_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three runs of each of two counts, the first twice as long."""
+    """The first run of each is the longest."""
     now, runs = 0.0, 0
 
     def product(few: Tensor) -> Tensor:

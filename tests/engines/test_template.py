@@ -89,6 +89,12 @@ def test_no_more_answers_are_remembered_than_that(monkeypatch: pytest.MonkeyPatc
         "{{ namespace(a=1).__init__ }}{{ namespace(a=1)['a'] }}{{ namespace(a=1)|attr('a') }}",
         "{{ messages|map(attribute='__class__')|list }}",
         "{{ messages[0].get }}{{ messages[0].get('content') }}{{ messages[0].pop('content') }}",
+        "{{ messages[0].get('role', 1) }}{{ 'a,b'.split(',') }}{{ [1, 2].index(2) }}{{ {'a': 1}.items()|list }}",
+        "{% set g = messages|map('length') %}{{ g.send(none) }}{{ g.send(none) is undefined }}",
+        "{{ {}.get() }}",
+        "{{ ''.join(1) }}",
+        "{{ 'a'.join(messages|map(attribute='role')) }}{{ dict(a=1) }}{{ dict.fromkeys([1]) }}{{ range(3)|list }}",
+        "{% macro m(x) %}{{ x }}{{ caller() }}{{ varargs }}{% endmacro %}{% call m(1, 2) %}c{% endcall %}{{ m() }}",
         "{% for m in messages %}{{ loop.index0 }}{{ loop.last }}{{ loop.__class__ }}{% endfor %}",
     ],
 )

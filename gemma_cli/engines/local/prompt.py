@@ -131,10 +131,12 @@ class PromptWriter:
         return next((i == opening for i in reversed(ids) if i in (opening, closing, turn)), False)
 
     def _model_turns(self, ids: list[int]) -> Iterator[int]:
-        opening = self._opening
-        for start in (i for i, token in enumerate(ids) if token == opening[0]):
-            if ids[start : start + len(opening)] == opening:
-                yield start + len(opening)
+        mark, length = self._opening[0], len(self._opening)
+        start = -1
+        for _ in range(ids.count(mark)):
+            start = ids.index(mark, start + 1)
+            if ids[start : start + length] == self._opening:
+                yield start + length
 
 
 def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:

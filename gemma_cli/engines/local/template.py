@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import BuiltinMethodType
 from typing import Any
 
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 RULES_KEPT = 1024
 """Answers of the sandbox that are remembered. A template asks for a few dozen attributes."""
 
-_PLAIN = frozenset({str, bool, int, float, type(None), list, dict, tuple})
+_OWN = frozenset({str, list, dict, tuple})
+
+_PLAIN = _OWN | {bool, int, float, type(None)}
 """What is no method, so that it cannot be `str.format`, which the sandbox replaces."""
 
 
@@ -136,6 +140,15 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             if type(value) in _PLAIN:
                 return value
         return super().getattr(obj, attribute)
+
+    def call(__self, __context: Context, __obj: Any, *arguments: Any, **named: Any) -> Any:
+        """jinja looks first whether `obj` is marked as unsafe or wants the context, which methods of Python's own
+        types cannot be."""
+        if type(__obj) is not BuiltinMethodType or type(__obj.__self__) not in _OWN:
+            return super().call(__context, __obj, *arguments, **named)
+        named.pop("_block_vars", None)
+        named.pop("_loop_vars", None)
+        return __obj(*arguments, **named)
 
 
 def _values(namespace: _Namespace) -> dict[str, Any]:

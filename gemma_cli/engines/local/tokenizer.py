@@ -104,11 +104,13 @@ class Tokenizer:
             ids += self._spell(token) if token else []
         return ids
 
-    def _encode_turns(self, text: str) -> Iterator[int]:
+    def _encode_turns(self, text: str) -> list[int]:
         """`encode`, turn by turn: text is cut at control tokens before anything else looks at it."""
         first, *turns = text.split(TURN)
+        ids: list[int] = []
         for turn in [first, *(TURN + turn for turn in turns)] if TURN in self.special else [text]:
-            yield from self._turn(turn)
+            ids += self._turn(turn)
+        return ids
 
     def _mark(self, value: Any) -> Any:
         if isinstance(value, str):

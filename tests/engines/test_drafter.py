@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gemma_cli.engines.local.cache import Cache
 from gemma_cli.engines.local.drafter import DraftContext, Drafter
+from gemma_cli.engines.local.linear import Norm, OneRowNorm
 from gemma_cli.engines.local.load import load_drafter, load_target
 from gemma_cli.engines.local.model import Target
 from tests.engines import exactness, shapes
@@ -117,8 +118,12 @@ def test_the_position_turns_the_query(models: tuple[Any, Any, Target, Drafter]) 
     assert not torch.equal(*hidden_after)
 
 
-def test_a_step_waits_for_nothing_and_masks_nothing(models: tuple[Any, Any, Target, Drafter]) -> None:
+def test_a_step_waits_for_nothing_and_masks_nothing(
+    models: tuple[Any, Any, Target, Drafter], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No tensor is read back to the host, and no mask is made."""
+    monkeypatch.setattr(OneRowNorm, "__call__", Norm.__call__)  # as anywhere but on a CPU, where reading is no wait
+    monkeypatch.setattr(OneRowNorm, "add", Norm.add)
     _, _, target, drafter = models
     cache, hidden = after(target, 90)
     context: DraftContext = drafter.begin(target, cache, 90)
@@ -127,3 +132,14 @@ def test_a_step_waits_for_nothing_and_masks_nothing(models: tuple[Any, Any, Targ
     ran = {event.key for event in profile.key_averages()}
     assert "aten::bmm" in ran
     assert not ran & {"aten::item", "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_fill_", "aten::where"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_norm_of_one_row_is_the_norm(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, row, residual = (torch.randn(1, 96, generator=generator).to(dtype) for _ in range(3))
+    plain, one = (kind(weight[0], 1e-6, CPU) for kind in (Norm, OneRowNorm))
+    for scale in (1.0, 1e-4, 0.0):
+        torch.testing.assert_close(one(row * scale), plain(row * scale))
+        torch.testing.assert_close(one.add(residual, row * scale), plain.add(residual, row * scale))
+    assert one(row).dtype is one.add(residual, row).dtype is dtype

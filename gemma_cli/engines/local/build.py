@@ -9,7 +9,7 @@ import torch
 from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, LayerShape
 from gemma_cli.engines.local.drafter import CentroidHead, DenseHead, Drafter
 from gemma_cli.engines.local.layer import Attention, DecoderLayer, FeedForward, PerLayerInput
-from gemma_cli.engines.local.linear import Linear, Norm
+from gemma_cli.engines.local.linear import Linear, Norm, OneRowNorm
 from gemma_cli.engines.local.model import PerLayerEmbedding, Target
 from gemma_cli.engines.local.moe import Experts
 from gemma_cli.engines.local.rope import Rope
@@ -46,13 +46,14 @@ def build_drafter(shape: DrafterArchitecture, source: Source, target: Target) ->
     """InputError where it was made for another target."""
     arch, backbone = shape.decoder, shape.backbone
     _check_pair(shape, target)
+    kind = OneRowNorm if target.device.type == "cpu" else Norm
     return Drafter(
         arch=arch,
         device=target.device,
         dtype=target.dtype,
         before=source.linear("pre_projection.weight", (arch.hidden, 2 * backbone)),
-        layers=build_layers(arch, source, [target.device] * len(arch.layers), "model."),
-        norm=Norm(source.take("model.norm.weight", (arch.hidden,)), arch.eps, target.device),
+        layers=build_layers(arch, source, [target.device] * len(arch.layers), "model.", kind),
+        norm=kind(source.take("model.norm.weight", (arch.hidden,)), arch.eps, target.device),
         after=source.linear("post_projection.weight", (backbone, arch.hidden)),
         head=_centroid_head(shape, source) if shape.centroids else _dense_head(arch, source),
         ropes=build_ropes(arch, target.device),
@@ -98,21 +99,23 @@ def build_ropes(arch: Architecture, device: torch.device) -> dict[str, Rope]:
 
 
 def build_layers(
-    arch: Architecture, source: Source, lies: Sequence[torch.device], prefix: str = ""
+    arch: Architecture, source: Source, lies: Sequence[torch.device], prefix: str = "", kind: type[Norm] = Norm
 ) -> list[DecoderLayer]:
-    """lies: the device of each."""
+    """lies: the device of each; kind: of its norms."""
     sources = {device: source.on(device) for device in lies}
     return [
-        _layer(arch, shape, sources[device], device, f"{prefix}layers.{shape.index}.")
+        _layer(arch, shape, sources[device], device, f"{prefix}layers.{shape.index}.", kind)
         for shape, device in zip(arch.layers, lies, strict=True)
     ]
 
 
-def _layer(arch: Architecture, shape: LayerShape, source: Source, device: torch.device, name: str) -> DecoderLayer:
+def _layer(
+    arch: Architecture, shape: LayerShape, source: Source, device: torch.device, name: str, kind: type[Norm]
+) -> DecoderLayer:
     hidden, wide = arch.hidden, shape.intermediate
 
     def norm(which: str, eps: float = arch.eps) -> Norm:
-        return Norm(source.take(f"{name}{which}.weight", (hidden,)), eps, device)
+        return kind(source.take(f"{name}{which}.weight", (hidden,)), eps, device)
 
     gate_up = source.fused((f"{name}mlp.gate_proj.weight", f"{name}mlp.up_proj.weight"), ((wide, hidden),) * 2)
     down = source.linear(f"{name}mlp.down_proj.weight", (hidden, wide))

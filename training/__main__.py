@@ -17,7 +17,7 @@ from training.optim import has_bfloat16
 HERE = Path(__file__).parent
 SHARDS = {"en": 16, "de": 12, "fr": 10, "es": 10}
 PER_SHARD, HELD_OUT = 2_000, 800
-MINUTES = {"listen": 75, "look": 25, "read": 70, "join": 40, "polish": 15, "draft": 12}
+MINUTES = {"listen": 75, "look": 25, "read": 70, "join": 40, "polish": 70, "draft": 25}
 """On two cores of a busy machine, much as the published checkpoint had (docs/pocket.md); a GPU needs far less."""
 
 

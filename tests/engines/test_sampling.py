@@ -152,3 +152,22 @@ def test_suppressed_ids_are_never_chosen() -> None:
         assert sampler.choose(logits, torch.tensor([5])).tolist() == [1]
         shortlist = torch.tensor([[2, 0, 1]])
         assert sampler.choose(logits[:, [2, 0, 1]], torch.tensor([5]), shortlist).tolist() == [1]
+        assert sampler.guess(logits[:, [2, 0, 1]], torch.tensor([5]), shortlist).tolist() == [1]
+
+
+@given(st.lists(st.integers(-6, 6), min_size=WIDTH, max_size=WIDTH), samplings, st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_guess_is_the_choice_but_for_ties_and_always_an_id(
+    values: list[int], sampling: Sampling, broken: bool
+) -> None:
+    logits, ids, position = logits_of([values]), torch.arange(WIDTH).flip(0)[None] + 100, torch.tensor([3])
+    if broken:
+        logits[0, 5] = math.nan
+    guessed = Sampler(sampling).guess(logits, position, ids).item()
+    chosen = Sampler(sampling).choose(logits, position, ids).item()
+    if broken:
+        assert guessed == max(chosen, 0) or guessed in ids[0]
+    elif sampling.temperature:
+        assert guessed == chosen
+    else:
+        assert logits[0, ids[0].tolist().index(guessed)] == max(logits[0])

@@ -171,7 +171,7 @@ def draft(
     for step in range(count):
         logits, ids, hidden = drafter.step(token, hidden, context)
         logits = constraint.masked(logits, drafts, ids)
-        token = sampler.choose(logits, positions[step : step + 1], ids).clamp(min=0)  # a broken drafter is not believed
+        token = sampler.guess(logits, positions[step : step + 1], ids)
         drafts.append(token)
     return torch.cat(drafts)
 

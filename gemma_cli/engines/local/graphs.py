@@ -187,7 +187,7 @@ class Device:
         context = StaticDraft(self.target, self.drafter, self.cache, self.length, length)
         logits, ids, state = self.drafter.step(self.last, self.last_state, context)
         self.step.add_(1)
-        token = self.sampler.choose(logits, self.length + self.step, ids).clamp(min=0)
+        token = self.sampler.guess(logits, self.length + self.step, ids)
         self.proposed.index_copy_(0, self.step, token)
         self.last.copy_(token)
         self.last_state.copy_(state)

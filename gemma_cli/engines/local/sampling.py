@@ -67,6 +67,14 @@ class Sampler:
             scores = _top_p(scores, self._top_p)
         return _first_best(scores + gumbel(self._seed, positions, ids), ids)
 
+    def guess(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
+        """What `choose` is expected to choose, int64 [1], from a drafter's one row: of equal scores any, and always an
+        id, for a broken drafter is not believed. It is only compared, so it need not wait for ties to be settled."""
+        if self.sampling.temperature:
+            return self.choose(logits, positions, ids).clamp(min=0)
+        best = self._without_suppressed(logits, ids).argmax(-1)
+        return best if ids is None else ids.view(-1).index_select(0, best)
+
     def _without_suppressed(self, logits: Tensor, ids: Tensor | None) -> Tensor:
         if not len(self._suppress):
             return logits

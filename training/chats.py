@@ -20,16 +20,23 @@ from training.tokenizer import render
 Picture = tuple[scenes.Scene, torch.Tensor]
 Utterance = tuple[speech.Utterance, torch.Tensor]
 
-LENGTH = 1_024
 MARKS = 12
 """Tokens that stand around a question and its answer, at most."""
 
 
 class Chats:
-    """Draws chats of up to LENGTH tokens."""
+    """Draws chats of up to `length` tokens."""
 
-    def __init__(self, encoder: Encoder, rng: random.Random, pictures: list[Picture], utterances: list[Utterance]):
+    def __init__(
+        self,
+        encoder: Encoder,
+        rng: random.Random,
+        pictures: list[Picture],
+        utterances: list[Utterance],
+        length: int,
+    ):
         self.encoder, self.rng, self.pictures, self.utterances = encoder, rng, pictures, utterances
+        self.length = length
         self._turn, self._user = encoder.ids["<|turn>"], encoder.tokens("<|turn>user\n")
 
     def draw(self) -> Example:
@@ -39,7 +46,7 @@ class Chats:
         tokens: list[tuple[str, torch.Tensor]] = []
         taught: list[bool] = []
         last = self._exchange(lambda exchange: exchange.kind == "sums aloud") if thinking else None
-        room = LENGTH - (self._length(last.messages) if last else 0)
+        room = self.length - (self._length(last.messages) if last else 0)
         while True:
             turn, heard = self._media_turn() if self.rng.random() < 0.15 else (self._exchange(self._fits), [])
             room -= self._length(turn.messages) + sum(len(features) + 2 for _, features in heard)

@@ -24,8 +24,8 @@ from training.own import answers
 from training.pack import Batch, Encoder, Example, Rows
 
 STEPS = 4
-CHATS = 0.3
-"""Share of the batches that are long chats, so that drafts stay right past the window."""
+CHATS, CHAT = 0.5, 3_072
+"""Share of the batches that are one long chat, and its length: so that drafts stay right past the window."""
 
 
 @torch.no_grad()
@@ -160,7 +160,7 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     own = answers(runs, target, encoder)
     saved, agreed = clock.spent, defaultdict(list)
     while clock.progress < 1:
-        batch = (diet.chats() if diet.rng.random() < CHATS else short(diet, own)).to(DEVICE)
+        batch = (diet.chats(1, CHAT) if diet.rng.random() < CHATS else short(diet, own)).to(DEVICE)
         with half_precision():
             loss, agreements = unroll(drafter, Drafting(target, batch))
         loss.backward()

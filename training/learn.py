@@ -21,8 +21,8 @@ from training.optim import DEVICE, Clock, Optimizer, compiled, half_precision, s
 from training.pack import Batch, Encoder, Example, Rows
 
 ROW = 256
-CHATS = 4
-"""Long chats in a batch of them: as many tokens as in a batch of short rows."""
+CHATS, CHAT = 4, 1_024
+"""Long chats in a batch of them, and their length: as many tokens as in a batch of short rows."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,17 @@ class Diet:
                 kind = f"speech into {asked.target}" if asked.target else f"{utterance.language} {utterance.kind}"
                 yield self.encoder.media(kind, "audio", asked.prompt, asked.answer(utterance), features)
 
-    def chats(self) -> Batch:
+    def chats(self, count: int, length: int) -> Batch:
         """A few long chats of everything."""
-        source = chats.Chats(self.encoder, self.rng, self.pictures, self.utterances)
-        rows = Rows(chats.LENGTH, self.encoder.ids, shapes.WINDOW)
-        rows.add(iter(source.draw, None), CHATS)
+        source = chats.Chats(self.encoder, self.rng, self.pictures, self.utterances, length)
+        rows = Rows(length, self.encoder.ids, shapes.WINDOW)
+        rows.add(iter(source.draw, None), count)
         return rows.batch()
 
     def batch(self, plan: Plan, progress: float) -> Batch:
         """The rows of one step. progress: how much of the stage is done, 0..1."""
         if self.rng.random() < plan.chats:
-            return self.chats()
+            return self.chats(CHATS, CHAT)
         rows = Rows(ROW, self.encoder.ids, shapes.WINDOW)
         rows.add(self.text(plan.diet, plan.share if progress < plan.until else 0.0), plan.text)
         if plan.image:

@@ -6,6 +6,8 @@ import pytest
 
 from training import chats, scenes, shapes, speech
 
+LENGTH = 1_024
+
 
 @pytest.fixture(scope="module")
 def drawn():
@@ -19,13 +21,13 @@ def drawn():
     rng = random.Random(5)
     pictures = [(scenes.sample_scene(rng), torch.zeros(64, 96)) for _ in range(4)]
     utterances = [(speech.sample_utterance(rng, code), torch.zeros(30, 144)) for code in ("en", "de", "fr", "es")]
-    source = chats.Chats(encoder, rng, pictures, utterances)
+    source = chats.Chats(encoder, rng, pictures, utterances, LENGTH)
     return encoder, [source.draw() for _ in range(30)]
 
 
 def test_a_chat_fills_a_row_and_no_more(drawn) -> None:
     _, examples = drawn
-    assert all(chats.LENGTH // 2 < len(example.ids) <= chats.LENGTH for example in examples)
+    assert all(LENGTH // 2 < len(example.ids) <= LENGTH for example in examples)
     assert {medium for example in examples for medium, _ in example.media} == {"image", "audio"}
 
 

@@ -129,14 +129,15 @@ def decode(
         else:
             drafts = torch.tensor(copied, dtype=torch.int64, device=token.device)
         choices, states = verify(target, cache, token, drafts, sampler, constraint)
-        tokens, accepted = _settle(drafts, choices, stop, accept, cache.length - len(drafts))
+        drafted = drafts.shape[0]  # a tensor's len() runs in Python and takes as long as a small kernel
+        tokens, accepted = _settle(drafts, choices, stop, accept, cache.length - drafted)
         constraint.accept(tokens)
-        cache.rollback(cache.length - len(choices) + len(tokens))
+        cache.rollback(cache.length - drafted - 1 + len(tokens))
         token, hidden = choices[len(tokens) - 1 :][:1], states[len(tokens) - 1 :][:1]
         left -= len(tokens)
         observe = pacer.observe_copy if copied else pacer.observe
-        observe(len(drafts), accepted, perf_counter() - began)
-        yield Burst(tuple(tokens), Round(len(drafts), accepted, "lookup" if copied else "drafter"))
+        observe(drafted, accepted, perf_counter() - began)
+        yield Burst(tuple(tokens), Round(drafted, accepted, "lookup" if copied else "drafter"))
 
 
 def copied_drafts(lookup: Lookup, pacer: Pacer, newest: list[int], most: int) -> list[int]:
@@ -187,7 +188,7 @@ def verify(
     rows = torch.cat([token, drafts])
     logits, states = target.verify(rows, cache)
     logits = constraint.masked(logits, (drafts,))
-    return sampler.choose(logits, _positions(first, len(rows), rows.device)), states
+    return sampler.choose(logits, _positions(first, rows.shape[0], rows.device)), states
 
 
 def _settle(
@@ -198,7 +199,8 @@ def _settle(
     The one place in a round where the host waits for the device.
     """
     together = torch.cat([drafts, choices]).tolist()
-    drafted, chosen = together[: len(drafts)], together[len(drafts) :]
+    count = drafts.shape[0]
+    drafted, chosen = together[:count], together[count:]
     accepted = accept(drafted, chosen, position)
     tokens = numbers(chosen[: accepted + 1])
     end = next((i for i, token in enumerate(tokens) if token in stop), accepted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 
 from gemma_cli.engines.local.tokenizer import Tokenizer
@@ -10,6 +11,7 @@ from gemma_cli.engines.local.tokenizer import Tokenizer
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
+@functools.cache
 def token_bytes(piece: str) -> bytes:
     """The UTF-8 of a token as the vocabulary writes it, or the part of a character that it is."""
     byte = _BYTE.fullmatch(piece)

@@ -148,16 +148,17 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
     target.requires_grad_(False)
     drafter = shapes.new_drafter().to(DEVICE)
     inherit(drafter, target)
-    optimizer, clock, checkpoint = Optimizer(drafter, lr), Clock(minutes), runs / "draft.pt"
+    optimizer, spent, checkpoint = Optimizer(drafter, lr), 0.0, runs / "draft.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True, map_location=DEVICE)
         drafter.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        clock = Clock(minutes, state["spent"])
+        spent = state["spent"]
     diet = Diet(encoder, 9_000 + optimizer.steps)
     diet.pictures = pictures(runs, target)
     diet.utterances = utterances(runs, target)
     own = answers(runs, target, encoder)
+    clock = Clock(minutes, spent)
     saved, agreed = clock.spent, defaultdict(list)
     while clock.progress < 1:
         batch = (diet.chats(1, CHAT) if diet.rng.random() < CHATS else short(diet, own)).to(DEVICE)

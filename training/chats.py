@@ -13,7 +13,7 @@ import torch
 
 from training import media, scenes, speech, tasks
 from training.exchange import Exchange
-from training.pack import Encoder, Example
+from training.pack import Encoder, Example, about_medium
 from training.shapes import CONTEXT
 from training.tokenizer import render
 
@@ -83,11 +83,7 @@ class Chats:
             while not asked.fits(utterance):
                 asked = media.some_asking(self.rng)
             question, answer = asked.prompt, asked.answer(utterance)
-        parts = [{"type": medium}, {"type": "text", "text": question}]
-        if medium == "audio":
-            parts.reverse()
-        messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]
-        return Exchange(medium, messages), [(medium, features)]
+        return Exchange(medium, about_medium(medium, question, answer)), [(medium, features)]
 
     def _length(self, messages: list[dict]) -> int:
         """Tokens of some turns, a few too many."""

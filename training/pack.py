@@ -33,6 +33,14 @@ class Example:
         return zip(edges[::2], edges[1::2], strict=True)
 
 
+def about_medium(medium: str, question: str, answer: str) -> list[dict]:
+    """A question with a picture before it or a recording after it, and its answer, as messages."""
+    parts = [{"type": medium}, {"type": "text", "text": question}]
+    if medium == "audio":
+        parts.reverse()
+    return [{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]
+
+
 class Encoder:
     """Chat messages to examples, through the template."""
 
@@ -65,10 +73,7 @@ class Encoder:
 
     def media(self, kind: str, medium: str, question: str, answer: str, features: torch.Tensor) -> Example:
         """A picture before the question or a recording after it, with its soft tokens."""
-        parts = [{"type": medium}, {"type": "text", "text": question}]
-        if medium == "audio":
-            parts.reverse()
-        text = render([{"role": "user", "content": parts}, {"role": "assistant", "content": answer}]).rstrip("\n")
+        text = render(about_medium(medium, question, answer)).rstrip("\n")
         ids = self.opened(text, [(medium, features)])
         return Example(kind, ids, self.wanted(ids), ((medium, features),))
 
@@ -158,9 +163,8 @@ class Rows:
                 parent[r, span] = 0 if prefix else number
                 for first, last in example.answers():
                     answers.append((example.kind, len(targets), len(targets) + last - first))
-                    predictors += range(
-                        r * self.length + at + first - prefix - 1, r * self.length + at + last - prefix - 1
-                    )
+                    before = r * self.length + at - prefix - 1
+                    predictors += range(before + first, before + last)
                     targets += example.ids[first:last]
                     weights += [(last - first) ** -0.5] * (last - first)
                 for medium, tokens in example.media:

@@ -164,7 +164,7 @@ def test_restoring_an_early_snapshot_ends_the_later_ones() -> None:
 
 
 def test_a_span_is_a_view_unless_the_ring_wraps_in_it() -> None:
-    slots = Slots(layer(0, sliding=True), 10, CPU, torch.float32)
+    slots = Slots.empty(layer(0, sliding=True), 10, CPU, torch.float32)
     slots.write(0, rows(0, 10), rows(0, 10))
     slots.write(10, rows(10, 3), rows(10, 3))
     assert slots.span(10, 13)[0].data_ptr() == slots.keys.data_ptr()

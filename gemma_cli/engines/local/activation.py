@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gemma_cli.engines.local import native
+
 VECTORS = 64
 """Elements that torch's widest loop takes at a time (two AVX-512 vectors of bfloat16)."""
 
@@ -26,7 +28,13 @@ _CUBIC = 0.044715 * math.sqrt(2 / math.pi)
 
 def gated(gate_up: Tensor) -> Tensor:
     """gelu(gate) * up from [rows, 2 * width]."""
-    gate, up = gate_up.chunk(2, -1)
+    return gated_by(*gate_up.chunk(2, -1))
+
+
+def gated_by(gate: Tensor, up: Tensor) -> Tensor:
+    """gelu(gate) * up, both [rows, width]."""
+    if kernels := native.on(gate.device):
+        return kernels.gated(gate, up)
     return gelu(gate).mul_(up)
 
 

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.architecture import Architecture, LayerShape
-from gemma_cli.engines.local.cache import BUCKET, SLACK, Cache
+from gemma_cli.engines.local.cache import BUCKET, SLACK, Cache, Slots
 from gemma_cli.engines.local.linear import as_dtype
 from gemma_cli.engines.local.rope import Rope
 
@@ -33,6 +34,7 @@ class Masks:
     """Additive float32 masks (0 or -inf) for decoding, as tables: a mask is a slice, not a computation."""
 
     def __init__(self, window: int, ring_slots: int, device: torch.device) -> None:
+        self.device = device
         self._warm = window - 1  # from here on a row sees `window` keys
         self._cycle = ring_slots
         position = torch.arange(self._warm + ring_slots + SLACK, device=device)[:, None]
@@ -60,6 +62,9 @@ class FewRows:
     def __init__(self, cache: Cache, masks: Masks, ropes: Mapping[str, Rope], start: int, rows: int, real: int) -> None:
         self.cache, self.start, self.real = cache, start, real
         self.rope = {kind: rope.rows(start, rows) for kind, rope in ropes.items()}
+        self._kernels = native.on(masks.device)
+        if self._kernels:
+            return
         self._ring_mask = masks.ring(start, rows)
         short = bucket(start)
         self._inside = short - start  # rows whose bucket is the first row's
@@ -70,6 +75,9 @@ class FewRows:
         """query [rows, heads, head_dim], key and value [rows, kv_heads, head_dim] or None where they are shared;
         returns [rows, heads * head_dim]."""
         slots = self.cache.layers[layer.source]
+        if self._kernels:
+            new = None if key is None or value is None else (key, value)
+            return self._kernels.attend(query, slots, self.start, self.cache.reach(layer), new)
         if key is not None and value is not None:
             slots.write(self.start, key, value)
         if layer.sliding:
@@ -92,10 +100,14 @@ class Chunk:
         self.cache, self.start, self.stop, self.real = cache, start, start + rows, rows
         self.rope = {kind: rope.rows(start, rows) for kind, rope in ropes.items()}
         self._oldest = max(0, start - arch.window + 1)
+        self._both_ways = images is not None and arch.vision_mask != "causal"
+        self._kernels = None if self._both_ways else native.on(cache.device)
+        if self._kernels:
+            return
         device = self.rope["full_attention"][0].device
         row = torch.arange(start, self.stop, device=device)[:, None]
         together = None
-        if images is not None and arch.vision_mask != "causal":
+        if images is not None and self._both_ways:
             together = (images[:, None] == images) & (images[:, None] >= 0)
         near, far = self._causal(row, self._oldest), self._causal(row, 0)
         if together is not None and arch.vision_mask == "sliding":
@@ -113,8 +125,10 @@ class Chunk:
         """As FewRows.attend; key and value are given: layers that share them do not run on chunks."""
         assert key is not None
         assert value is not None
-        slots = self.cache.layers[layer.index]
+        slots, window = self.cache.layers[layer.index], self.cache.reach(layer)
         if not layer.sliding:
+            if self._kernels:
+                return self._kernels.attend(query, slots, self.start, window, (key, value))
             slots.write(self.start, key, value)
             return fused(query, slots.keys[:, : self.stop], slots.values[:, : self.stop], self._far)
         # The ring may be shorter than the chunk: read what is older before writing over it.
@@ -123,6 +137,8 @@ class Chunk:
         values = torch.cat((old_values, value.transpose(0, 1).to(old_values.dtype)), 1)
         kept = min(slots.slots, key.shape[0])
         slots.write(self.stop - kept, key[-kept:], value[-kept:])
+        if self._kernels:
+            return self._kernels.attend(query, Slots(keys, values), self.start - self._oldest, window)
         return fused(query, keys, values, self._near)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, LayerShape
 from gemma_cli.engines.local.drafter import CentroidHead, DenseHead, Drafter
 from gemma_cli.engines.local.layer import Attention, DecoderLayer, FeedForward, PerLayerInput
@@ -46,7 +47,8 @@ def build_drafter(shape: DrafterArchitecture, source: Source, target: Target) ->
     """InputError where it was made for another target."""
     arch, backbone = shape.decoder, shape.backbone
     _check_pair(shape, target)
-    kind = OneRowNorm if target.device.type == "cpu" else Norm
+    plain = target.device.type != "cpu" or native.on(target.device)
+    kind = Norm if plain else OneRowNorm
     return Drafter(
         arch=arch,
         device=target.device,

@@ -28,17 +28,28 @@ from gemma_cli.engines.local.architecture import LayerShape
 SLACK = 64
 """Rows that can be written beyond a position that is rolled back to: the longest draft and its bonus token."""
 
+EVERY = 1 << 30
+"""Positions; more than any context has."""
+
 BUCKET = 256
 """Full layers are read in lengths that are multiples of this."""
 
 
+@dataclass
 class Slots:
     """keys, values: [kv_heads, slots, head_dim]."""
 
-    def __init__(self, shape: LayerShape, slots: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.keys = torch.zeros(shape.kv_heads, slots, shape.head_dim, device=device, dtype=dtype)
-        self.values = torch.zeros_like(self.keys)
-        self.slots = slots
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, shape: LayerShape, slots: int, device: torch.device, dtype: torch.dtype) -> Slots:
+        keys = torch.zeros(shape.kv_heads, slots, shape.head_dim, device=device, dtype=dtype)
+        return cls(keys, torch.zeros_like(keys))
+
+    @property
+    def slots(self) -> int:
+        return self.keys.shape[1]
 
     def write(self, position: int, keys: Tensor, values: Tensor) -> None:
         """Store rows [n, kv_heads, head_dim] at positions position .. position + n - 1; n <= slots."""
@@ -69,7 +80,6 @@ class Slots:
             extra = self.keys.new_zeros(self.keys.shape[0], slots - self.slots, self.keys.shape[2])
             self.keys = torch.cat((self.keys, extra), 1)
             self.values = torch.cat((self.values, extra), 1)
-            self.slots = slots
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +109,7 @@ class Cache:
         """capacity: positions to make room for at once; more are added as needed. elsewhere: the device of layers that
         do not lie on `device`."""
         self.length = 0
+        self.device = device
         self.window = window
         self.ring_slots = window + SLACK
         self.capacity = _rounded(capacity)
@@ -109,8 +120,12 @@ class Cache:
         for layer in layers:
             if layer.owns_kv:
                 home, slots = (self._rings, self.ring_slots) if layer.sliding else (self._buffers, self.capacity)
-                home[layer.index] = Slots(layer, slots, (elsewhere or {}).get(layer.index, device), dtype)
+                home[layer.index] = Slots.empty(layer, slots, (elsewhere or {}).get(layer.index, device), dtype)
         self.layers = {**self._rings, **self._buffers}
+
+    def reach(self, layer: LayerShape) -> int:
+        """How many positions a row of this layer sees, its own included."""
+        return self.window if layer.sliding else EVERY
 
     def grow(self, rows: int) -> None:
         """Make room for `rows` rows after the valid ones; at least doubles, so that growing costs little in all."""

@@ -132,14 +132,18 @@ def _survives(environment: dict[str, str]) -> bool:
     return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False).returncode == 0
 
 
-def _machine() -> str:
-    """What the verdict depends on: processor, the instructions it claims, torch, a cap already set."""
+def processor() -> str:
+    """The CPU and the instructions it claims."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+        return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
     except OSError:
-        cpu = platform.processor() + platform.machine()
-    asked = f"{cpu} torch {torch.__version__} {os.environ.get(CAP[0], '')}"
+        return platform.processor() + platform.machine()
+
+
+def _machine() -> str:
+    """What the verdict depends on: processor, torch, a cap already set."""
+    asked = f"{processor()} torch {torch.__version__} {os.environ.get(CAP[0], '')}"
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

@@ -13,16 +13,19 @@ device. position: where the newest token stands, cache.length (the convention of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.architecture import Architecture, LayerShape
 from gemma_cli.engines.local.attention import one_row
-from gemma_cli.engines.local.cache import Cache
+from gemma_cli.engines.local.cache import EVERY, Cache
 from gemma_cli.engines.local.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.linear import Linear, Norm
 from gemma_cli.engines.local.model import Target
@@ -37,17 +40,25 @@ class Sight(Attend, Protocol):
 
 @dataclass
 class DraftContext:
-    """The keys and values a draft reads, each [kv_heads, n, head_dim], and its rotation."""
+    """The attention of a draft's one query [1, heads, head_dim] over the keys it reads, and its rotation."""
 
     target: Target
     rope: dict[str, tuple[Tensor, Tensor]]
-    sliding: tuple[Tensor, Tensor]
-    full: tuple[Tensor, Tensor]
+    sliding: Callable[[Tensor], Tensor]
+    full: Callable[[Tensor], Tensor]
     real: int = 1
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
-        keys, values = self.sliding if layer.sliding else self.full
-        return one_row(query, keys, values)
+        return self.sliding(query) if layer.sliding else self.full(query)
+
+
+def _sight(cache: Cache, layer: int, window: int) -> Callable[[Tensor], Tensor]:
+    """Attention over the last `window` positions that the cache holds for a layer."""
+    slots, length = cache.layers[layer], cache.length
+    if kernels := native.on(cache.device):
+        return partial(kernels.attend, slots=slots, position=length - 1, window=window)
+    keys, values = slots.span(max(0, length - window), length)
+    return partial(one_row, keys=keys, values=values)
 
 
 @dataclass
@@ -95,14 +106,11 @@ class Drafter:
 
     def begin(self, target: Target, cache: Cache, position: int) -> DraftContext:
         """The context of one draft after cache.length rows, which hold at least one."""
-        length = cache.length
-        sliding = cache.layers[target.arch.last_own_sliding]
-        full = cache.layers[target.arch.last_own_full]
         return DraftContext(
             target=target,
             rope={kind: rope.rows(position, 1) for kind, rope in self.ropes.items()},
-            sliding=sliding.span(max(0, length - self.arch.window), length),
-            full=full.span(0, length),
+            sliding=_sight(cache, target.arch.last_own_sliding, self.arch.window),
+            full=_sight(cache, target.arch.last_own_full, EVERY),
         )
 
     def step(self, token: Tensor, hidden: Tensor, context: Sight) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from gemma_cli.engines.local.activation import gated, gelu
+from gemma_cli.engines.local import native
+from gemma_cli.engines.local.activation import gated, gated_by
 from gemma_cli.engines.local.architecture import LayerShape
 from gemma_cli.engines.local.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.moe import Experts
@@ -41,18 +42,22 @@ class Attention:
     def __call__(self, x: Tensor, rows: Attend) -> Tensor:
         shape = self.shape
         heads = self.qkv(x).view(x.shape[0], -1, shape.head_dim)
-        normal = self.norm.wide(heads)
-        cos, sin = rows.rope[shape.kind]
-        key = value = None
-        if not shape.owns_kv:
-            query = rotate(normal * self.qk_scale, cos, sin)
-        else:
-            # Values are normalised without a weight; where the key is the value, it is the key before its own.
-            value = normal[:, -shape.kv_heads :]
-            turning = normal if shape.value_is_key else normal[:, : -shape.kv_heads]
-            query, key = rotate(turning * self.qk_scale, cos, sin).split_with_sizes((shape.heads, shape.kv_heads), 1)
+        turned, value = self._turn(heads, *rows.rope[shape.kind])
+        query, key = (turned[:, : shape.heads], turned[:, shape.heads :]) if shape.owns_kv else (turned, None)
         mixed = rows.attend(shape, query, key, value)
         return self.out(as_dtype(mixed, x.dtype))
+
+    def _turn(self, heads: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Queries and keys, normalised, scaled and rotated, and values, which are normalised alone (where the key is the
+        value, it is the key before its own scale). Without keys of its own: queries, None."""
+        shape = self.shape
+        values = shape.kv_heads if shape.owns_kv else 0
+        if kernels := native.on(heads.device):
+            turned, value = kernels.turn(heads, self.qk_scale, cos, sin, values, self.norm.eps)
+            return turned, value if values else None
+        normal = self.norm.wide(heads)
+        turning = normal if shape.value_is_key or not values else normal[:, :-values]
+        return rotate(turning * self.qk_scale, cos, sin), normal[:, -values:] if values else None
 
 
 @dataclass
@@ -73,7 +78,7 @@ class PerLayerInput:
     norm: Norm
 
     def add(self, x: Tensor, embedded: Tensor) -> Tensor:
-        return self.norm.add(x, self.project(gelu(self.gate(x)).mul_(embedded)))
+        return self.norm.add(x, self.project(gated_by(self.gate(x), embedded)))
 
 
 @dataclass

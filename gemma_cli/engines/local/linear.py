@@ -11,25 +11,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gemma_cli.engines.local import native
+
 PACK_FROM = 1 << 18
 """Elements from which oneDNN's packed float32 weights beat torch.mm for a few rows, two to four times for large ones,
 because they are read in the order they lie; below, its overhead per call costs more than that. In bfloat16 torch goes
 through oneDNN in any case."""
 
 
+FEW = 16
+"""Rows up to which reading the weights takes longer than multiplying: more go through torch's kernel."""
+
+
 class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
-    On a CPU the weight is copied into the layout its kernel reads; elsewhere it is used as it is. Quantized weights
-    make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers.
+    In bfloat16 on a CPU that has kernels of ours, a few rows go through those and many through torch's, and the weight is
+    used as it lies in its file. Without, the CPU's weight is copied into the layout torch's kernel reads. Quantized
+    weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers;
+    one_row: whether a row alone gets the bits it gets among others.
     """
 
     group: ClassVar[int] = 1
     integers = False
+    one_row = False
 
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
         self.nbytes = weight.nbytes  # what a product reads
+        self._kernels = native.on(weight.device) if weight.dtype == torch.bfloat16 else None
+        if self._kernels:
+            self.packed, self.one_row, self._weight = False, True, weight.contiguous()
+            return
         large = weight.dtype != torch.float32 or weight.numel() >= PACK_FROM
         self.packed = weight.device.type == "cpu" and large and _can_pack(weight.dtype)
         if self.packed:
@@ -38,6 +51,9 @@ class Linear:
             self._weight = weight.t().contiguous() if weight.device.type == "cpu" else weight.t()
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self._kernels:
+            few = x.shape[0] <= FEW
+            return self._kernels.linear(x, self._weight) if few else F.linear(x, self._weight)
         if self.packed:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
             return product
@@ -57,8 +73,11 @@ class Norm:
         self.weight = None if weight is None else weight.float()
         self._eps = torch.tensor(eps, dtype=torch.float32, device=device)
         self._fused = device.type == "cuda"
+        self._kernels = native.on(device)
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self._kernels:
+            return self._kernels.norm(x, self.weight, self.eps)
         if self._fused and (self._stored is None or self._stored.dtype is x.dtype):
             return F.rms_norm(x, x.shape[-1:], self._stored, self.eps)
         wide = self.wide(x)
@@ -66,6 +85,8 @@ class Norm:
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
         """residual + norm(x), rounded once."""
+        if self._kernels:
+            return self._kernels.norm(x, self.weight, self.eps, residual)
         if self._fused or self.weight is None:
             return residual + self(x)
         total = torch.addcmul(residual, self._scaled(x), self.weight)
@@ -73,6 +94,8 @@ class Norm:
 
     def wide(self, x: Tensor) -> Tensor:
         """The same before it is rounded: float32."""
+        if self._kernels:
+            return self._kernels.norm(x, self.weight, self.eps, dtype=torch.float32)
         if self._fused:
             return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps)
         scaled = self._scaled(x)

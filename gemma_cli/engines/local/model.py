@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.architecture import Architecture
 from gemma_cli.engines.local.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.cache import SLACK, Cache
@@ -261,8 +262,10 @@ class Target:
         return None if self.per_layer is None else self.per_layer(ids, embedded)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = self.head(hidden).float()
-        cap = self.arch.softcap
+        logits, cap = self.head(hidden), self.arch.softcap
+        if cap is not None and (kernels := native.on(logits.device)):
+            return kernels.soft_cap(logits, cap)
+        logits = logits.float()
         return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
 
 

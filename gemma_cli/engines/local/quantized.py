@@ -61,6 +61,8 @@ def of_drafter(quantize: Quantization | None) -> Quantization | None:
 class Int8Linear(Linear):
     """y = x @ weight.T with weights of eight bits, one scale for each output."""
 
+    one_row = True
+
     def __init__(self, weight: Tensor) -> None:
         self._keep(*eight_bits(weight))
 
@@ -88,6 +90,7 @@ class Int4Linear(Linear):
     """y = x @ weight.T with weights of four bits, one scale for each group of inputs; computed in bfloat16."""
 
     group = GROUP
+    one_row = True
 
     def __init__(self, weight: Tensor) -> None:
         self._keep(*four_bits(weight))

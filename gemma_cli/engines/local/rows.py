@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.activation import gated, gelu
 from gemma_cli.engines.local.attention import few_rows
-from gemma_cli.engines.local.cache import BUCKET, SLACK
+from gemma_cli.engines.local.cache import BUCKET, EVERY, SLACK, Slots
 from gemma_cli.engines.local.device import last_level_cache
 from gemma_cli.engines.local.linear import Linear
 
@@ -72,9 +73,9 @@ def measure_rows(target: Target) -> RowRule:
     products = _products(target)
     if target.device.type != "cpu":
         return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
-    # Products of floats have a kernel of their own for a single row; those of rounded weights have none.
-    rounded = all(type(linear) is not Linear for linear in (target.head, *_linears(target)))
-    rule = agreeing(products, (1, *TRIED) if rounded else TRIED)
+    # Torch's products of floats have a kernel of their own for a single row, which is not worth a try.
+    one_row = all(linear.one_row for linear in (target.head, *_linears(target)))
+    rule = agreeing(products, (1, *TRIED) if one_row else TRIED)
     product = _from_memory(target)
     if product is None:
         return rule
@@ -160,7 +161,7 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
     ):
         for length in (target.arch.window + SLACK,) if sliding else (BUCKET, 16 * BUCKET):
             keys, values = (random(kv_heads, length, dim, dtype=target.kv_dtype) for _ in range(2))
-            yield _attention(keys, values), random(MOST, heads, dim, dtype=target.kv_dtype)
+            yield _attention(Slots(keys, values)), random(MOST, heads, dim, dtype=target.kv_dtype)
     yield target.head, random(MOST, target.hidden_size)
 
 
@@ -203,8 +204,10 @@ def _cancelling(linear: Linear, weight: Tensor, rows: Tensor, generator: torch.G
     return linear.alike(torch.cat((weight, weight), 1)[:, order]), torch.cat((rows, -rows), 1)[:, order]
 
 
-def _attention(keys: Tensor, values: Tensor) -> Product:
-    return lambda query: few_rows(query, keys, values, None)
+def _attention(slots: Slots) -> Product:
+    if kernels := native.on(slots.keys.device):
+        return lambda query: kernels.attend(query, slots, slots.slots - 1, EVERY)[: query.shape[0]]
+    return lambda query: few_rows(query, slots.keys, slots.values, None)
 
 
 def _linears(target: Target) -> Iterator[Linear]:

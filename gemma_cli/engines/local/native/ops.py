@@ -1,0 +1,170 @@
+"""The kernels as functions of tensors, on a CPU. What each computes stands in its C file; dtypes are float32 and
+bfloat16."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.cache import Slots
+
+_KINDS = {torch.float32: 0, torch.bfloat16: 1}
+_POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+
+Bits = Literal[4, 8]
+
+
+class Kernels:
+    """A library that build.py made."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        self._linear = _function(library.linear, [_POINTER] * 3 + [_LONG] * 3)
+        self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])
+        self._packed_bytes = _function(library.packed_bytes, [_LONG] * 2 + [_INT], _LONG)
+        self._rounded = _function(library.rounded_linear, [_POINTER] * 4 + [_LONG] * 3 + [_INT] * 2, _INT)
+        self._norm = _function(library.norm, [_POINTER] * 4 + [_LONG] * 2 + [_FLOAT] + [_INT] * 2)
+        self._gated = _function(library.gated, [_POINTER] * 3 + [_LONG] * 4 + [_INT])
+        self._soft_cap = _function(library.soft_cap, [_POINTER] * 2 + [_LONG, _FLOAT, _INT])
+        self._turn = _function(library.turn, [_POINTER] * 5 + [_LONG] * 5 + [_FLOAT, _INT])
+        self._attend = _function(library.attend, [_POINTER] * 6 + [_LONG] * 9, _INT)
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x [rows, width] @ weight.T for weight [out, width], all bfloat16."""
+        x = x.contiguous()
+        rows, width = x.shape
+        out = weight.shape[0]
+        y = torch.empty(rows, out, dtype=x.dtype)
+        self._linear(y.data_ptr(), x.data_ptr(), weight.data_ptr(), rows, out, width)
+        return y
+
+    def pack(self, numbers: Tensor, scales: Tensor, bits: Bits) -> Tensor:
+        """uint8 [n], for rounded_linear: of numbers [out, width], uint8 0 .. 15 with bfloat16 scales [out, width / 32], or
+        int8."""
+        out, width = numbers.shape
+        packed = torch.empty(self._packed_bytes(out, width, bits), dtype=torch.uint8)
+        numbers, scales = numbers.contiguous(), scales.contiguous()
+        self._pack(packed.data_ptr(), numbers.data_ptr(), scales.data_ptr(), out, width, bits)
+        return packed
+
+    def rounded_linear(self, x: Tensor, packed: Tensor, scales: Tensor, out: int, bits: Bits) -> Tensor:
+        """x [rows, width] @ weight.T for a weight [out, width] that `pack` packed; scales: float32 [out] for eight bits."""
+        x = x.contiguous()
+        rows, width = x.shape
+        y = torch.empty(rows, out, dtype=x.dtype)
+        kind = _KINDS[x.dtype]
+        _enough(
+            self._rounded(
+                y.data_ptr(), x.data_ptr(), packed.data_ptr(), scales.data_ptr(), rows, out, width, bits, kind
+            )
+        )
+        return y
+
+    def norm(
+        self, x: Tensor, weight: Tensor | None, eps: float, residual: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """x / rms(x) * weight [+ residual] over the last dimension of x, rounded once, to `dtype` (None: x's own).
+        weight: float32."""
+        x = x.contiguous()
+        y = torch.empty_like(x, dtype=dtype)
+        width = x.shape[-1]
+        self._norm(
+            y.data_ptr(),
+            x.data_ptr(),
+            None if weight is None else weight.data_ptr(),
+            None if residual is None else residual.contiguous().data_ptr(),
+            x.numel() // width,
+            width,
+            eps,
+            _KINDS[x.dtype],
+            _KINDS[y.dtype],
+        )
+        return y
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """gelu(gate) * up, both [rows, width], whose rows may lie apart."""
+        rows, width = gate.shape
+        y = torch.empty(rows, width, dtype=gate.dtype)
+        self._gated(
+            y.data_ptr(), gate.data_ptr(), up.data_ptr(), rows, width, gate.stride(0), up.stride(0), _KINDS[gate.dtype]
+        )
+        return y
+
+    def soft_cap(self, x: Tensor, cap: float) -> Tensor:
+        """cap * tanh(x / cap), float32."""
+        x = x.contiguous()
+        y = torch.empty_like(x, dtype=torch.float32)
+        self._soft_cap(y.data_ptr(), x.data_ptr(), x.numel(), cap, _KINDS[x.dtype])
+        return y
+
+    def turn(
+        self, product: Tensor, scale: Tensor, cos: Tensor, sin: Tensor, copied: int, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        """Heads that are normalised, scaled and rotated, float32 [rows, turned, dim], and those `copied` from the last
+        of the product, which are normalised alone, [rows, copied, dim].
+
+        product [rows, heads, dim]; scale float32 [turned, dim]; cos, sin float32 [rows, 1, dim]."""
+        rows, heads, dim = product.shape
+        turned = scale.shape[0]
+        y = torch.empty(rows, turned + copied, dim)
+        self._turn(
+            y.data_ptr(),
+            product.data_ptr(),
+            scale.data_ptr(),
+            cos.data_ptr(),
+            sin.data_ptr(),
+            rows,
+            heads,
+            turned,
+            copied,
+            dim,
+            eps,
+            _KINDS[product.dtype],
+        )
+        return y[:, :turned], y[:, turned:]
+
+    def attend(
+        self, query: Tensor, slots: Slots, position: int, window: int, new: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Attention of rows position .. position + rows - 1, each over the `window` last positions up to its own:
+        float32 [rows, heads * dim]. query float32 [rows, heads, dim]; new: their keys and values [rows, kv_heads, dim], to
+        be stored first; rows of each may lie apart, as far in all of them."""
+        rows, heads, dim = query.shape
+        keys, values = slots.keys, slots.values
+        out = torch.empty(rows, heads * dim)
+        fresh = (None, None) if new is None else (new[0].data_ptr(), new[1].data_ptr())
+        _enough(
+            self._attend(
+                out.data_ptr(),
+                query.data_ptr(),
+                *fresh,
+                keys.data_ptr(),
+                values.data_ptr(),
+                rows,
+                query.stride(0),
+                heads,
+                keys.shape[0],
+                dim,
+                slots.slots,
+                position,
+                window,
+                slots.slots,
+            )
+        )
+        return out
+
+
+def _function(function: Any, arguments: list[Any], result: Any = None) -> Callable[..., Any]:
+    function.argtypes, function.restype = arguments, result
+    return function  # type: ignore[no-any-return]
+
+
+def _enough(failed: int) -> None:
+    if failed:
+        raise MemoryError

@@ -1,0 +1,202 @@
+/* y = x @ weight.T for weights of four or eight bits.
+
+   A group of 32 inputs is multiplied in whole numbers: activations are written as 16-bit integers, 256 * high + low, with
+   a step of their own in each group. 32639 steps are its largest magnitude, so what is lost is less than bfloat16 loses
+   of all but the smallest hundredth. Both halves are bytes, which processors multiply four at a time in each 32 bits.
+   A sum of integers has no order, and groups are added up in theirs, so a row's bits depend on the row alone.
+
+   Weights lie as they are read: LANES outputs side by side, of each 32 bits with four or eight inputs. They are numbers
+   from 0 on, of which 8 or 128 stands for nought. */
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vectors.h"
+
+#define GROUP 32
+#define QUADS (GROUP / 4)
+#define ROWS 6
+#define STEPS 32639      /* 127 * 256 + 127 */
+#define AHEAD 4096       /* bytes that memory is asked for before they are needed */
+#define PARALLEL 200000
+
+/* Bytes of LANES outputs of one group: numbers, and for four bits their scales in bfloat16. */
+INLINE long group_bytes(int bits) { return bits * (long)sizeof(vu) + (bits == 4 ? 2 * LANES : 0); }
+INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
+
+long packed_bytes(long out, long width, int bits) {
+  return up_to(out, LANES) * up_to(width, GROUP) * group_bytes(bits);
+}
+
+/* numbers [out, width]: 0 .. 15 with scales bfloat16 [out, groups of 32] for four bits; int8, without, for eight. */
+void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long out, long width, int bits) {
+  const long groups = up_to(width, GROUP), size = group_bytes(bits);
+  memset(to, 0, (size_t)packed_bytes(out, width, bits));
+  for (long row = 0; row < out; row++)
+    for (long group = 0; group < groups; group++) {
+      uint8_t *at = to + (row / LANES * groups + group) * size;
+      const long lane = row % LANES, first = group * GROUP;
+      for (long in = 0; in < GROUP && first + in < width; in++) {
+        const uint8_t number = numbers_of[row * width + first + in];
+        if (bits == 4) at[(in / 8 * LANES + lane) * 4 + in % 4] |= (uint8_t)(number << in / 4 % 2 * 4);
+        else at[(in / 4 * LANES + lane) * 4 + in % 4] = number ^ 128;
+      }
+      if (bits == 4) memcpy(at + 4 * sizeof(vu) + 2 * lane, scales + row * groups + group, 2);
+    }
+}
+
+/* sum + the products of the four bytes in each lane of w, from 0 to 255, with those of x, from -128 to 127. */
+INLINE vi plus_quads(vi sum, vu w, int32_t x) {
+  vi quad = (vi){} + x;
+#if LANES == 16 && defined(__AVX512VNNI__)
+  return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)quad);
+#else
+  vi first = (vi)(w & 0x00ff00ffu), second = (vi)(w >> 8 & 0x00ff00ffu); /* as pairs of 16 bits */
+  vi with = (vi)((vs)quad << 8 >> 8), and = (vi)((vs)quad >> 8);
+#if LANES == 16
+  return sum + (vi)_mm512_madd_epi16((__m512i)first, (__m512i)with) +
+         (vi)_mm512_madd_epi16((__m512i)second, (__m512i)and);
+#elif LANES == 8
+  return sum + (vi)_mm256_madd_epi16((__m256i)first, (__m256i)with) +
+         (vi)_mm256_madd_epi16((__m256i)second, (__m256i)and);
+#else
+  return sum + (first & 0xffff) * (with << 16 >> 16) + (first >> 16) * (with >> 16) +
+         (second & 0xffff) * (and << 16 >> 16) + (second >> 16) * (and >> 16);
+#endif
+#endif
+}
+
+/* Rows of x as integers: both halves [rows, groups, QUADS], their steps and, because weights are numbers from 0 on, as
+   many times their sums as stand for nought, both [rows, groups]. */
+typedef struct {
+  int32_t *high, *low, *zeros;
+  float *steps;
+} Integers;
+
+/* LANES outputs of `rows` rows. */
+INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows, int chains,
+                  int bits) {
+  vf sum[ROWS] = {};
+  for (long group = 0; group < groups; group++) {
+    vi high[ROWS][2], low[ROWS][2]; /* with `chains` 2 every second product: one sum alone would wait for itself */
+#pragma GCC unroll 6
+    for (int row = 0; row < rows; row++) {
+      high[row][0] = high[row][1] = low[row][1] = (vi){};
+      low[row][0] = (vi){} - x->zeros[row * groups + group];
+    }
+#pragma GCC unroll 8
+    for (int quad = 0; quad < QUADS; quad++) {
+      const uint8_t *from = weight + (bits == 4 ? quad / 2 : quad) * sizeof(vu);
+      if (bits == 8 || quad % 2 == 0) __builtin_prefetch(from + AHEAD);
+      vu w = *(const vu_at *)from;
+      if (bits == 4) w = (quad % 2 ? w >> 4 : w) & 0x0f0f0f0fu;
+#pragma GCC unroll 6
+      for (int row = 0; row < rows; row++) {
+        const long at = (row * groups + group) * QUADS + quad, chain = quad % chains;
+        high[row][chain] = plus_quads(high[row][chain], w, x->high[at]);
+        low[row][chain] = plus_quads(low[row][chain], w, x->low[at]);
+      }
+    }
+    vf by = bits == 4 ? numbers(weight, 2 * sizeof(vu), LANES, BFLOAT16) : (vf){};
+#pragma GCC unroll 6
+    for (int row = 0; row < rows; row++) {
+      vi whole = chains == 2 ? ((high[row][0] + high[row][1]) << 8) + (low[row][0] + low[row][1])
+                             : (high[row][0] << 8) + low[row][0];
+      const float step = x->steps[row * groups + group];
+      vf made = __builtin_convertvector(whole, vf);
+      sum[row] = bits == 4 ? made * (by * step) + sum[row] : made * step + sum[row];
+    }
+    weight += group_bytes(bits);
+  }
+#pragma GCC unroll 6
+  for (int row = 0; row < rows; row++) store(y + row * LANES, bits == 4 ? sum[row] : sum[row] * scale);
+}
+
+INLINE void few(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows, int bits) {
+  switch (rows) { /* each its own loop, whose sums stay in registers */
+    case 1: block(y, x, weight, scale, groups, 1, 2, bits); break;
+    case 2: block(y, x, weight, scale, groups, 2, 2, bits); break;
+    case 3: block(y, x, weight, scale, groups, 3, 1, bits); break;
+    case 4: block(y, x, weight, scale, groups, 4, 1, bits); break;
+    case 5: block(y, x, weight, scale, groups, 5, 1, bits); break;
+    default: block(y, x, weight, scale, groups, 6, 1, bits);
+  }
+}
+
+INLINE void outputs(void *y, const Integers *x, const uint8_t *packed, const float *scales, long rows, long out,
+                    long groups, long at, int bits, int kind) {
+  const long left = out - at;
+  const uint8_t *weight = packed + at / LANES * groups * group_bytes(bits);
+  const vf scale = bits == 8 ? numbers(scales, at, left, FLOAT32) : (vf){};
+  float part[ROWS * LANES];
+  for (long row = 0; row < rows; row += ROWS) {
+    const int now = rows - row < ROWS ? (int)(rows - row) : ROWS;
+    const long first = row * groups;
+    const Integers from = {x->high + first * QUADS, x->low + first * QUADS, x->zeros + first, x->steps + first};
+    few(part, &from, weight, scale, groups, now, bits);
+    for (int r = 0; r < now; r++) put(y, (row + r) * out + at, left, load(part + r * LANES), kind);
+  }
+}
+
+INLINE void whole_numbers(const Integers *to, const void *x, long rows, long width, int bits, int kind) {
+  const long groups = up_to(width, GROUP);
+  const vf shifter = every(12582912.0f); /* adding it rounds, as in exponential() */
+  for (long at = 0; at < rows * groups; at++) {
+    const long from = at / groups * width, first = at % groups * GROUP, stop = first + GROUP;
+    vf most = {}, flaw = {}; /* nought, unless there is something that is not a finite number */
+    for (long in = first; in < stop && in < width; in += LANES) {
+      vf some = numbers(x, from + in, width - in, kind);
+      most = larger(larger(some, -some), most);
+      flaw += some * 0.0f;
+    }
+    const float step = (greatest(most) + total(flaw)) / STEPS;
+    vi sum = {};
+    for (long in = first; in < stop; in += LANES) {
+      vf some = in < width ? numbers(x, from + in, width - in, kind) : (vf){};
+      vi whole = step > 0 ? (vi)(some / step + shifter) - (vi)shifter : (vi){};
+      vi high = (whole + 128) >> 8, low = whole - (high << 8);
+      typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+      *(bytes *)((int8_t *)to->high + at * GROUP + in - first) = __builtin_convertvector(high, bytes);
+      *(bytes *)((int8_t *)to->low + at * GROUP + in - first) = __builtin_convertvector(low, bytes);
+      sum += whole;
+    }
+    int32_t all = 0;
+    for (int lane = 0; lane < LANES; lane++) all += sum[lane];
+    to->steps[at] = step;
+    to->zeros[at] = (bits == 4 ? 8 : 128) * all;
+  }
+}
+
+static void *room(size_t bytes) {
+  static _Thread_local void *kept;
+  static _Thread_local size_t held;
+  if (bytes > held) {
+    free(kept);
+    held = (kept = malloc(bytes)) ? bytes : 0;
+  }
+  return kept;
+}
+
+INLINE int product(void *y, const void *x, const uint8_t *packed, const float *scales, long rows, long out, long width,
+                   int bits, int kind) {
+  const long groups = up_to(width, GROUP), count = rows * groups;
+  int32_t *at = room((size_t)count * (2 * QUADS + 2) * 4);
+  if (!at) return 1;
+  const Integers from = {at, at + count * QUADS, at + 2 * count * QUADS, (float *)(at + count * (2 * QUADS + 1))};
+  whole_numbers(&from, x, rows, width, bits, kind);
+#pragma omp parallel for schedule(static) if (rows * out * width > PARALLEL)
+  for (long part = 0; part < up_to(out, LANES); part++)
+    outputs(y, &from, packed, scales, rows, out, groups, part * LANES, bits, kind);
+  return 0;
+}
+
+/* y [rows, out], x [rows, width] of one kind and without gaps; packed as pack() leaves it; scales float32 [out] for eight
+   bits, NULL for four. Returns 1 where there is no memory. */
+int rounded_linear(void *y, const void *x, const uint8_t *packed, const float *scales, long rows, long out, long width,
+                   int bits, int kind) {
+  if (bits == 4 && kind == BFLOAT16) return product(y, x, packed, scales, rows, out, width, 4, BFLOAT16);
+  if (bits == 4) return product(y, x, packed, scales, rows, out, width, 4, FLOAT32);
+  if (kind == BFLOAT16) return product(y, x, packed, scales, rows, out, width, 8, BFLOAT16);
+  return product(y, x, packed, scales, rows, out, width, 8, FLOAT32);
+}

@@ -31,6 +31,7 @@ from gemma_cli.errors import ModelError
 from gemma_cli.messages import Sampling
 from tests.engines import shapes
 from tests.engines.exactness import tokens as random_tokens
+from tests.engines.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 PROMPT = BUCKET - 12  # so that replies cross the end of a bucket
@@ -43,11 +44,13 @@ SAMPLINGS = {
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Drafter]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Drafter]]:
+    """Without our kernels, as on a GPU."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("graphs")
-    target = load_target(shapes.save(shapes.stock_target("e2b"), folder / "target"), CPU, torch.float32)
-    return target, load_drafter(shapes.save(shapes.stock_drafter("e2b"), folder / "drafter"), target)
+    with kernels_for(WITHOUT):
+        target = load_target(shapes.save(shapes.stock_target("e2b"), folder / "target"), CPU, torch.float32)
+        yield target, load_drafter(shapes.save(shapes.stock_drafter("e2b"), folder / "drafter"), target)
 
 
 class Knowing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
@@ -23,18 +23,20 @@ from gemma_cli.engines.local.model import Target, chunks
 from gemma_cli.engines.local.moe import Experts
 from gemma_cli.engines.local.rows import MOST, TRIED, UNMEASURED, RowRule, _cancelling, agreeing
 from tests.engines import exactness, shapes
+from tests.engines.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 ROUNDING = 5e-5  # of values of up to 30 (logits) and about 1 (hidden states, keys)
 
 
-@pytest.fixture(scope="module", params=shapes.NAMES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Target]:
+@pytest.fixture(scope="module", params=[*shapes.NAMES, "e2b" + WITHOUT, "26b-a4b" + WITHOUT])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Target]]:
     """A stock model and ours, read from the checkpoint the stock one wrote."""
     torch.set_num_threads(1)
-    stock = shapes.stock_target(request.param)
-    folder = shapes.save(stock, tmp_path_factory.mktemp(request.param))
-    return stock, load_target(folder, CPU, torch.float32)
+    with kernels_for(request.param) as name:
+        stock = shapes.stock_target(name)
+        folder = shapes.save(stock, tmp_path_factory.mktemp(name))
+        yield stock, load_target(folder, CPU, torch.float32)
 
 
 @torch.inference_mode()

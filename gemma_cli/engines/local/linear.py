@@ -41,7 +41,7 @@ class Linear:
         self.nbytes = weight.nbytes  # what a product reads
         self._kernels = native.on(weight.device) if weight.dtype == torch.bfloat16 else None
         if self._kernels:
-            self.packed, self.one_row, self._weight = False, True, weight.contiguous()
+            self.packed, self.one_row, self._weight = False, True, weight
             return
         large = weight.dtype != torch.float32 or weight.numel() >= PACK_FROM
         self.packed = weight.device.type == "cpu" and large and _can_pack(weight.dtype)
@@ -49,6 +49,11 @@ class Linear:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, None)
         else:
             self._weight = weight.t().contiguous() if weight.device.type == "cpu" else weight.t()
+
+    @staticmethod
+    def as_it_lies(device: torch.device, dtype: torch.dtype) -> bool:
+        """Whether such weights are used without a copy."""
+        return device.type != "cpu" or (dtype == torch.bfloat16 and native.on(device) is not None)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._kernels:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines import Quantization
-from gemma_cli.engines.local import compressed
+from gemma_cli.engines.local import compressed, native
 from gemma_cli.engines.local.architecture import Architecture, DrafterArchitecture, read_architecture, read_drafter
 from gemma_cli.engines.local.build import build_drafter, build_target
 from gemma_cli.engines.local.cache import SLACK
@@ -196,7 +196,7 @@ class Counting:
     def fused(self, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> Linear:
         rows, width = sum(rows for rows, _ in shapes), shapes[0][1]
         if all(name in self._four_bits for name in names):
-            self.bytes[_part(names[0])] += _bytes(Int4Linear, rows, width, self._dtype)
+            self.bytes[_part(names[0])] += _bytes(Int4Linear, rows, width, self._dtype, self._device)
         else:
             self._add(names[0], self._kind((rows, width)), rows, width)
         return Weightless((rows, width))
@@ -214,12 +214,14 @@ class Counting:
 
     def tied(self, name: str, table: Tensor) -> Linear:
         shape = (table.shape[0], table.shape[1])
-        shared = self._device.type != "cpu" and self._kind(shape) is Linear
+        # Of what stays in its file, a CPU reads the rows of a table here and there, and those of a head all the time.
+        counted = self._device.type != "cpu" or not self._mapped
+        shared = counted and self._kind(shape) is Linear and Linear.as_it_lies(self._device, self._dtype)
         return Weightless(shape) if shared else self.linear(name, shape)
 
     def _add(self, name: str, kind: type[Linear], rows: int, width: int) -> None:
         part = _part(name)
-        self.bytes[part] += _bytes(kind, rows, width, self._dtype)
+        self.bytes[part] += _bytes(kind, rows, width, self._dtype, self._device)
         self.largest[part] = max(self.largest[part], rows * width * self._dtype.itemsize)
 
 
@@ -229,10 +231,13 @@ def _part(name: str) -> int:
     return int(layer[1]) if layer else FIRST if "per_layer" in name else LAST
 
 
-def _bytes(kind: type[Linear], rows: int, width: int, dtype: torch.dtype) -> int:
+def _bytes(kind: type[Linear], rows: int, width: int, dtype: torch.dtype, device: torch.device) -> int:
     """What a product with a weight [rows, width] keeps: numbers, and a scale or two of each group."""
     if kind is Linear:
         return rows * width * dtype.itemsize
+    if kernels := native.on(device):
+        four = kind is Int4Linear
+        return kernels.packed_bytes(rows, width, 4 if four else 8) + (0 if four else rows * 4)
     if kind is Int4Linear:
         return rows * width // 2 + rows * width // GROUP * 4
     return rows * width + rows * 4

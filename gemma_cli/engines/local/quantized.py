@@ -1,8 +1,8 @@
 """Products with weights kept in eight or four bits. Which kernel runs them depends on the device:
 
-             CPU                                            CUDA
-    int8     oneDNN int8, activations in two halves         torch's int8 matmul
-    int4     torch's int4 matmul in bfloat16                torch's int4 matmul in bfloat16
+             CPU, kernels of ours    CPU without                               CUDA
+    int8     native/rounded.c        oneDNN int8, activations in two halves    torch's int8 matmul
+    int4     native/rounded.c        torch's int4 matmul in bfloat16           torch's int4 matmul in bfloat16
 
 The oneDNN path deserves a word. Torch's own int8 matmul for CPUs (aten::_weight_int8pack_mm) computes in floating
 point; from five rows on it is slower than bfloat16, and in float32 it is not vectorised at all. oneDNN multiplies
@@ -17,21 +17,26 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gemma_cli.engines import Quantization
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import CAP, bfloat16_on_cpu
 from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 from gemma_cli.errors import UsageError
 
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.native.ops import Bits, Kernels
+
 STEPS = 32639
 """The largest 16-bit activation, 127 * 256 + 127: both of its halves are signed bytes."""
 
 OUT_MULTIPLE = {"cpu": 16, "cuda": 8}
-"""Of rows of a weight that torch's int4 kernels take."""
+"""Of rows of a weight that torch's int4 kernels take; ours take any."""
 
 
 def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[tuple[int, int]], type[Linear]]:
@@ -43,7 +48,7 @@ def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[
         return lambda _: Linear
     if device.type not in OUT_MULTIPLE:
         raise UsageError(f"--quantize is for cpu and cuda, not {device.type}; leave it out")
-    if device.type == "cpu":
+    if device.type == "cpu" and not native.on(device):
         integer_products()  # the cap it may set is heard until the first product of the process only
     if quantize == "int8":
         return lambda _: Int8Linear
@@ -76,6 +81,10 @@ class Int8Linear(Linear):
     def _keep(self, numbers: Tensor, scale: Tensor) -> None:
         self.shape = (numbers.shape[0], numbers.shape[1])
         self.nbytes = numbers.nbytes + scale.nbytes
+        if kernels := native.on(numbers.device):
+            self.integers = True
+            self._product, self.nbytes = _in_groups(kernels, numbers, scale, 8)
+            return
         self.integers = numbers.device.type == "cpu" and integer_products()
         if numbers.device.type == "cpu":
             self._product = (_halves if self.integers else _pack8)(numbers, scale)
@@ -105,9 +114,15 @@ class Int4Linear(Linear):
     @staticmethod
     def takes(shape: tuple[int, int], device_type: str) -> bool:
         """Whether the kernel runs a weight [out, in] of this shape."""
-        return shape[0] % OUT_MULTIPLE[device_type] == 0 and shape[1] % GROUP == 0
+        multiple = 1 if native.on(torch.device(device_type)) else OUT_MULTIPLE[device_type]
+        return shape[0] % multiple == 0 and shape[1] % GROUP == 0
 
     def _keep(self, numbers: Tensor, scale: Tensor) -> None:
+        if kernels := native.on(numbers.device):
+            self.shape, self.integers = (numbers.shape[0], numbers.shape[1]), True
+            each = scale.to(torch.bfloat16).repeat_interleave(numbers.shape[1] // scale.shape[1] // GROUP, 1)
+            self._product, self.nbytes = _in_groups(kernels, numbers, each, 4)
+            return
         self._settle(_pack4(numbers), scale.to(torch.bfloat16), numbers.shape[1])
 
     def _settle(self, packed: Tensor, scale: Tensor, width: int) -> None:
@@ -120,6 +135,7 @@ class Int4Linear(Linear):
         self._scales = torch.stack((scale, torch.zeros_like(scale)), -1).transpose(0, 1).contiguous()
         on_cpu = packed.device.type == "cpu"
         self._mm = torch.ops.aten._weight_int4pack_mm_for_cpu if on_cpu else torch.ops.aten._weight_int4pack_mm
+        self._product = self._through_bfloat16
 
     @classmethod
     def of_packed(cls, packed: Tensor, scale: Tensor, width: int) -> Int4Linear:
@@ -129,6 +145,9 @@ class Int4Linear(Linear):
         return linear
 
     def __call__(self, x: Tensor) -> Tensor:
+        return self._product(x)
+
+    def _through_bfloat16(self, x: Tensor) -> Tensor:
         product: Tensor = self._mm(x.to(torch.bfloat16).contiguous(), self._packed, self._group, self._scales)
         return product.to(x.dtype)
 
@@ -142,6 +161,13 @@ def four_bit_linear(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Linea
 
 
 Product = Callable[[Tensor], Tensor]
+
+
+def _in_groups(kernels: Kernels, numbers: Tensor, scale: Tensor, bits: Bits) -> tuple[Product, int]:
+    """The product of native/rounded.c, and the bytes it reads."""
+    packed, out = kernels.pack(numbers, scale, bits), numbers.shape[0]
+    scale = scale.float() if bits == 8 else scale[:0]  # those of four bits are packed with the numbers
+    return lambda x: kernels.rounded_linear(x, packed, scale, out, bits), packed.nbytes + scale.nbytes
 
 
 def _halves(numbers: Tensor, scale: Tensor) -> Product:

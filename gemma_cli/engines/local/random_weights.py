@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines import Quantization
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.quantized import Int4Linear, Int8Linear, integer_products, kinds_for
 from gemma_cli.engines.local.rounding import GROUP
@@ -69,14 +70,16 @@ class RandomWeights:
         on_cpu = self.device.type == "cpu"
         if kind is Int4Linear:
             scale = torch.full((shape[0], shape[1] // GROUP), gain / SPREAD, device=self.device)
-            if on_cpu:  # any bytes are weights
+            if on_cpu and not native.on(self.device):  # any bytes are weights
                 packed = _repeated(self._bytes, (shape[0], shape[1] // 2))
                 return Int4Linear.of_packed(packed, scale.to(torch.bfloat16), shape[1])
-            return Int4Linear.of(_repeated(self._bytes & 15, shape), scale)
+            return Int4Linear.of(self._matrix(self._bytes & 15, shape, on_cpu), scale)
         if kind is Int8Linear:
             scale = torch.full(shape[:1], gain * DEVIATIONS / 127, device=self.device)
-            return Int8Linear.of(self._matrix(self._eight, shape, on_cpu and integer_products()), scale)
-        return Linear(self._matrix((self._normal * gain).to(self.dtype), shape, on_cpu))
+            copied = on_cpu and bool(native.on(self.device) or integer_products())
+            return Int8Linear.of(self._matrix(self._eight, shape, copied), scale)
+        copied = on_cpu and not Linear.as_it_lies(self.device, self.dtype)
+        return Linear(self._matrix((self._normal * gain).to(self.dtype), shape, copied))
 
     def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
         return self.linear(names[0], (sum(rows for rows, _ in shapes), shapes[0][1]))
@@ -86,7 +89,8 @@ class RandomWeights:
 
     def tied(self, name: str, table: Tensor) -> Linear:
         shape = (table.shape[0], table.shape[1])
-        return Linear(table) if self.device.type != "cpu" and self._kind(shape) is Linear else self.linear(name, shape)
+        shared = self._kind(shape) is Linear and Linear.as_it_lies(self.device, self.dtype)
+        return Linear(table) if shared else self.linear(name, shape)
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         """Of the largest, per-layer embeddings, a CPU reads rows in the file only: here, windows of one long row."""

@@ -120,8 +120,8 @@ class Checkpoint:
 
     def tied(self, name: str, table: Tensor) -> Linear:
         shape = (table.shape[0], table.shape[1])
-        # Kernels for CPUs have layouts of their own.
-        return Linear(table) if self.device.type != "cpu" and self._kind(shape) is Linear else self.linear(name, shape)
+        lies = table.dtype == self.dtype and Linear.as_it_lies(self.device, self.dtype)
+        return Linear(table) if lies and self._kind(shape) is Linear else self.linear(name, shape)
 
     def has(self, name: str) -> bool:
         return self.prefix + name in self._files

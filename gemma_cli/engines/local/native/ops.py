@@ -25,15 +25,22 @@ class Kernels:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
+        self._read = _function(library.read_all, [_POINTER, _LONG], ctypes.c_uint32)
         self._linear = _function(library.linear, [_POINTER] * 3 + [_LONG] * 3)
         self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])
-        self._packed_bytes = _function(library.packed_bytes, [_LONG] * 2 + [_INT], _LONG)
+        self.packed_bytes: Callable[[int, int, Bits], int] = _function(
+            library.packed_bytes, [_LONG] * 2 + [_INT], _LONG
+        )
         self._rounded = _function(library.rounded_linear, [_POINTER] * 4 + [_LONG] * 3 + [_INT] * 2, _INT)
         self._norm = _function(library.norm, [_POINTER] * 4 + [_LONG] * 2 + [_FLOAT] + [_INT] * 2)
         self._gated = _function(library.gated, [_POINTER] * 3 + [_LONG] * 4 + [_INT])
         self._soft_cap = _function(library.soft_cap, [_POINTER] * 2 + [_LONG, _FLOAT, _INT])
         self._turn = _function(library.turn, [_POINTER] * 5 + [_LONG] * 5 + [_FLOAT, _INT])
         self._attend = _function(library.attend, [_POINTER] * 6 + [_LONG] * 9, _INT)
+
+    def read(self, buffer: Tensor) -> None:
+        """Read all of a tensor, as fast as this machine can: its last 32 KB may be left out."""
+        self._read(buffer.data_ptr(), buffer.nbytes)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         """x [rows, width] @ weight.T for weight [out, width], all bfloat16."""
@@ -48,7 +55,7 @@ class Kernels:
         """uint8 [n], for rounded_linear: of numbers [out, width], uint8 0 .. 15 with bfloat16 scales [out, width / 32], or
         int8."""
         out, width = numbers.shape
-        packed = torch.empty(self._packed_bytes(out, width, bits), dtype=torch.uint8)
+        packed = torch.empty(self.packed_bytes(out, width, bits), dtype=torch.uint8)
         numbers, scales = numbers.contiguous(), scales.contiguous()
         self._pack(packed.data_ptr(), numbers.data_ptr(), scales.data_ptr(), out, width, bits)
         return packed
@@ -67,7 +74,12 @@ class Kernels:
         return y
 
     def norm(
-        self, x: Tensor, weight: Tensor | None, eps: float, residual: Tensor | None = None, dtype: torch.dtype | None = None
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        eps: float,
+        residual: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Tensor:
         """x / rms(x) * weight [+ residual] over the last dimension of x, rounded once, to `dtype` (None: x's own).
         weight: float32."""

@@ -33,6 +33,7 @@ long packed_bytes(long out, long width, int bits) {
 void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long out, long width, int bits) {
   const long groups = up_to(width, GROUP), size = group_bytes(bits);
   memset(to, 0, (size_t)packed_bytes(out, width, bits));
+#pragma omp parallel for schedule(static)
   for (long row = 0; row < out; row++)
     for (long group = 0; group < groups; group++) {
       uint8_t *at = to + (row / LANES * groups + group) * size;

@@ -11,14 +11,19 @@
 
 #include "vectors.h"
 
-#define TILE 8    /* queries whose sums stay in registers */
-#define SHARED 32 /* queries that share a block of keys, turned to columns */
+#define BLOCKS 4      /* of LANES keys each, turned to columns at a time */
+#define TILE 4        /* queries scored at a time: BLOCKS * TILE sums stay in registers */
+#define MIXED 8       /* queries whose weighted values are summed at a time, two vectors each */
+#define VALUES 128    /* slots whose values are read while they lie in the cache */
+#define SHARED 128    /* queries at most that share what is turned and read, */
+#define SCORES 524288 /* as long as their scores fit the cache */
 
 typedef struct {
   const float *query, *keys, *values; /* of a head of keys: its first query, its slots */
   float *out;
   long group, row_step, out_step, dim;       /* heads to each head of keys; from row to row of query and of out */
   long slots, position, window, ring;        /* see attend() */
+  long wide;                                 /* dim, up to whole vectors */
 } Head;
 
 /* LANES rows of `from`, of which `valid` are there, as columns: to[lane * LANES + row]. */
@@ -57,21 +62,36 @@ INLINE vi seen(const Head *head, long position, long block) {
   return (back < (int32_t)head->window) & (back <= (int32_t)position) & (slot < (int32_t)head->slots);
 }
 
-/* Scores of up to TILE queries with LANES slots whose keys are `columns`; -inf where a row does not see them. */
-INLINE void score(const Head *head, float *scores, long step, const float *columns, long block, long index, int count) {
-  vf sum[TILE] = {};
+/* Scores of `count` queries with BLOCKS * LANES slots whose keys are `columns`; -inf where a row does not see them. */
+INLINE void score(const Head *head, float *scores, long step, const float *columns, long block, long index, int count,
+                  int all) {
+  vf sum[TILE][BLOCKS] = {};
   const float *query[TILE];
+#pragma GCC unroll 4
   for (int one = 0; one < count; one++) query[one] = query_of(head, index + one);
   for (long lane = 0; lane < head->dim; lane++) {
-    vf column = load(columns + lane * LANES);
-#pragma GCC unroll 8
-    for (int one = 0; one < count; one++) sum[one] = column * query[one][lane] + sum[one];
+    vf column[BLOCKS];
+#pragma GCC unroll 4
+    for (int part = 0; part < BLOCKS; part++) column[part] = load(columns + (part * head->wide + lane) * LANES);
+#pragma GCC unroll 4
+    for (int one = 0; one < count; one++) {
+      const float number = query[one][lane];
+#pragma GCC unroll 4
+      for (int part = 0; part < BLOCKS; part++) sum[one][part] = column[part] * number + sum[one][part];
+    }
   }
-#pragma GCC unroll 8
-  for (int one = 0; one < count; one++) {
-    vi visible = seen(head, head->position + (index + one) / head->group, block);
-    store(scores + one * step, choose(visible, sum[one], every(-INFINITY)));
-  }
+#pragma GCC unroll 4
+  for (int one = 0; one < count; one++)
+#pragma GCC unroll 4
+    for (int part = 0; part < BLOCKS; part++) {
+      float *to = scores + one * step + part * LANES;
+      if (all) {
+        store(to, sum[one][part]);
+      } else {
+        vi visible = seen(head, head->position + (index + one) / head->group, block + part * LANES);
+        store(to, choose(visible, sum[one][part], every(-INFINITY)));
+      }
+    }
 }
 
 /* Scores -> weights that are yet to be divided by what is returned. */
@@ -87,66 +107,89 @@ INLINE float weigh(float *scores, long count) {
   return total(sum);
 }
 
-/* Weighted values of `count` queries for `wide` vectors of the head's width. */
-INLINE void mix(const Head *head, const float *weights, const float *sums, long from, long stop, long index, int count,
+INLINE float *out_of(const Head *head, long index) {
+  return head->out + index / head->group * head->out_step + index % head->group * head->dim;
+}
+
+/* Adds the weighted values of slots from .. stop - 1 to the sums of `count` queries, for `wide` vectors of the head's
+   width. */
+INLINE void mix(const Head *head, const float *weights, long step, long from, long stop, long index, int count,
                 long lane, int wide) {
-  vf sum[TILE][2] = {};
-  const long last = stop < head->slots ? stop : head->slots, left = head->dim - lane;
-  for (long slot = from; slot < last; slot++) {
+  const long left = head->dim - lane;
+  vf sum[MIXED][2] = {};
+  for (int one = 0; from && one < count; one++) {
+    sum[one][0] = numbers(out_of(head, index + one), lane, left, FLOAT32);
+    if (wide > 1) sum[one][1] = load(out_of(head, index + one) + lane + LANES);
+  }
+  for (long slot = from; slot < stop; slot++) {
     const float *value = head->values + slot * head->dim + lane;
     vf a = numbers(value, 0, left, FLOAT32), b = wide > 1 ? load(value + LANES) : (vf){};
 #pragma GCC unroll 8
     for (int one = 0; one < count; one++) {
-      const float weight = weights[one * (stop - from) + slot - from];
+      const float weight = weights[one * step + slot];
       sum[one][0] = a * weight + sum[one][0];
       if (wide > 1) sum[one][1] = b * weight + sum[one][1];
     }
   }
   for (int one = 0; one < count; one++) {
-    float *to = head->out + (index + one) / head->group * head->out_step + (index + one) % head->group * head->dim;
-    put(to, lane, left, sum[one][0] / sums[one], FLOAT32);
-    if (wide > 1) store(to + lane + LANES, sum[one][1] / sums[one]);
+    put(out_of(head, index + one), lane, left, sum[one][0], FLOAT32);
+    if (wide > 1) store(out_of(head, index + one) + lane + LANES, sum[one][1]);
   }
 }
 
-INLINE void mixed(const Head *head, const float *weights, const float *sums, long from, long stop, long index,
-                  int count) {
+INLINE void mixed(const Head *head, const float *weights, long step, long from, long stop, long index, int count) {
   long lane = 0;
   for (; lane + 2 * LANES <= head->dim; lane += 2 * LANES)
-    mix(head, weights, sums, from, stop, index, count, lane, 2);
-  for (; lane < head->dim; lane += LANES) mix(head, weights, sums, from, stop, index, count, lane, 1);
+    mix(head, weights, step, from, stop, index, count, lane, 2);
+  for (; lane < head->dim; lane += LANES) mix(head, weights, step, from, stop, index, count, lane, 1);
 }
 
-/* `count` queries from the `index`-th on, in parts for which sums have registers; scratch: see attend(). */
-static void tile(const Head *head, float *scratch, long index, int count) {
-  const long last = head->position + (index + count - 1) / head->group;
-  long from = 0, stop = head->ring;
-  if (last < head->ring) {
-    from = head->position + index / head->group - head->window + 1;
-    from = from < 0 ? 0 : from / LANES * LANES;
-    stop = last + 1;
+/* Weights [count, step] -> the sums of values they weigh. */
+static void mix_all(const Head *head, const float *weights, long step, long stop, long index, int count) {
+  for (long from = 0; from < stop; from += VALUES) {
+    const long end = from + VALUES < stop ? from + VALUES : stop;
+    int one = 0;
+    for (; one + MIXED <= count; one += MIXED)
+      mixed(head, weights + one * step, step, from, end, index + one, MIXED);
+    for (; one + TILE <= count; one += TILE) mixed(head, weights + one * step, step, from, end, index + one, TILE);
+    for (; one < count; one++) mixed(head, weights + one * step, step, from, end, index + one, 1);
   }
-  stop = (stop + LANES - 1) / LANES * LANES;
+}
+
+INLINE void scored(const Head *head, float *scores, long step, const float *columns, long block, long index, int count,
+                   int all) {
+  int one = 0;
+  for (; one + TILE <= count; one += TILE)
+    score(head, scores + one * step, step, columns, block, index + one, TILE, all);
+  for (; one < count; one++) score(head, scores + one * step, step, columns, block, index + one, 1, all);
+}
+
+/* `count` queries from the `index`-th on; scratch: see attend(). */
+static void tile(const Head *head, float *scratch, long index, int count) {
+  const long earliest = head->position + index / head->group, last = head->position + (index + count - 1) / head->group;
+  const long unit = BLOCKS * LANES, straight = last < head->ring;
+  long from = straight ? earliest - head->window + 1 : 0, stop = straight ? last + 1 : head->ring;
+  from = from < 0 ? 0 : from / unit * unit;
+  stop = (stop + unit - 1) / unit * unit;
   const long step = stop - from;
-  float sums[SHARED], *columns = scratch + SHARED * step;
-  for (long block = from; block < stop; block += LANES) {
-    const float *keys = head->keys + block * head->dim;
-    for (long lane = 0; lane < head->dim; lane += LANES)
-      transposed(columns + lane * LANES, keys + lane, head->dim, head->slots - block, head->dim - lane);
-    for (int one = 0; one < count;) {
-      float *scores = scratch + one * step + block - from;
-      if (count - one >= TILE) score(head, scores, step, columns, block, index + one, TILE), one += TILE;
-      else if (count - one >= 4) score(head, scores, step, columns, block, index + one, 4), one += 4;
-      else score(head, scores, step, columns, block, index + one, 1), one += 1;
+  float sums[SHARED], *columns = scratch + count * step;
+  for (long block = from; block < stop; block += unit) {
+    for (int part = 0; part < BLOCKS; part++) {
+      const long first = block + part * LANES;
+      for (long lane = 0; lane < head->dim; lane += LANES)
+        transposed(columns + (part * head->wide + lane) * LANES, head->keys + first * head->dim + lane, head->dim,
+                   head->slots - first, head->dim - lane);
     }
+    const int all = straight && block + unit <= earliest + 1 && block > last - head->window;
+    if (all) scored(head, scratch + block - from, step, columns, block, index, count, 1);
+    else scored(head, scratch + block - from, step, columns, block, index, count, 0);
   }
   for (int one = 0; one < count; one++) sums[one] = weigh(scratch + one * step, step);
-  for (int one = 0; one < count;) {
-    const float *weights = scratch + one * step;
-    if (count - one >= TILE) mixed(head, weights, sums + one, from, stop, index + one, TILE), one += TILE;
-    else if (count - one >= 4) mixed(head, weights, sums + one, from, stop, index + one, 4), one += 4;
-    else mixed(head, weights, sums + one, from, stop, index + one, 1), one += 1;
-  }
+  const Head mixing = {.out = head->out, .values = head->values + from * head->dim, .group = head->group,
+                       .out_step = head->out_step, .dim = head->dim};
+  mix_all(&mixing, scratch, step, (stop < head->slots ? stop : head->slots) - from, index, count);
+  for (int one = 0; one < count; one++)
+    for (long lane = 0; lane < head->dim; lane++) out_of(head, index + one)[lane] /= sums[one];
 }
 
 static float *room(long floats) {
@@ -172,9 +215,12 @@ static void stored(float *to, const float *rows, long count, long step, long pos
 int attend(float *out, const float *query, const float *new_keys, const float *new_values, float *keys, float *values,
            long rows, long row_step, long heads, long kv_heads, long dim, long slots, long position, long window,
            long ring) {
-  const long group = heads / kv_heads, queries = rows * group, each = kv_heads * queries / omp_get_max_threads();
-  const long share = each < SHARED - TILE ? (each / TILE + 1) * TILE : SHARED, parts = (queries + share - 1) / share;
-  const long most = (position + rows < ring ? position + rows : ring) + LANES;
+  const long group = heads / kv_heads, queries = rows * group, wide = (dim + LANES - 1) / LANES * LANES;
+  const long most = (position + rows < ring ? position + rows : ring) + 2 * BLOCKS * LANES;
+  const long fair = (kv_heads * queries / omp_get_max_threads() / MIXED + 1) * MIXED;
+  long share = fair < SCORES / most ? fair : SCORES / most / MIXED * MIXED;
+  share = share < MIXED ? MIXED : share < SHARED ? share : SHARED;
+  const long parts = (queries + share - 1) / share;
   int failed = 0;
   for (long kv = 0; new_keys && kv < kv_heads; kv++) {
     stored(keys + kv * slots * dim, new_keys + kv * dim, rows, row_step, position, ring, dim);
@@ -186,8 +232,8 @@ int attend(float *out, const float *query, const float *new_keys, const float *n
     const Head head = {.query = query + kv * group * dim, .keys = keys + kv * slots * dim,
                        .values = values + kv * slots * dim, .out = out + kv * group * dim, .group = group,
                        .row_step = row_step, .out_step = heads * dim, .dim = dim, .slots = slots, .position = position,
-                       .window = window, .ring = ring};
-    float *scratch = room(SHARED * most + (dim + LANES) * LANES);
+                       .window = window, .ring = ring, .wide = wide};
+    float *scratch = room(share * most + BLOCKS * wide * LANES);
     if (scratch) tile(&head, scratch, index, (int)(queries - index < share ? queries - index : share));
     else failed = 1;
   }

@@ -3,8 +3,8 @@
     tokens/s * bytes a round / (tokens a round * measured bandwidth)
 
 At batch 1 a round cannot be faster than what it must read, so this tells the engine's part of a speed from the
-drafter's luck. The bandwidth is measured beside each run, with a sum over a buffer several times the last-level cache,
-by as many threads as decoding has.
+drafter's luck. The bandwidth is measured beside each run, by reading a buffer several times the last-level cache
+with as many threads as decoding has.
 """
 
 from __future__ import annotations

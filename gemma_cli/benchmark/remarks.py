@@ -31,7 +31,8 @@ def _findings(report: Report) -> list[str]:
     if (peer := report.overall.peer_of(plain)) is not None and (times := ratio(plain, peer)) is not None:
         said.append(f"Plain decoding is {times:.2f} times as fast as that of {report.peer}.")
     if report.bandwidth is not None:
-        said.append(f"Memory was read at {report.bandwidth / 1e9:.1f} GB/s beside it (the fastest reading of a large buffer).")
+        read = f"{report.bandwidth / 1e9:.1f} GB/s"
+        said.append(f"Memory was read at {read} beside it (the fastest of a few readings of a large buffer).")
     return said
 
 

@@ -112,6 +112,7 @@ def _nearest(folder: Path) -> Path:
 
 def _device() -> Iterator[Check]:
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
+    from gemma_cli.engines.local.native.build import library
     from gemma_cli.engines.local.room import fitting, places
 
     device = choose_device("auto")
@@ -123,17 +124,23 @@ def _device() -> Iterator[Check]:
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
+        built = library()
+        found = "ours, built for this processor" if built.path else f"torch's, which decode slower: {built.why}"
+        yield Check("kernels", found, built.path is not None or None)
     yield Check("quantize", _quantizations(device.type))
     yield Check("models that fit", ", ".join(["pocket", *fitting(device)]))
 
 
 def _quantizations(device_type: str) -> str:
     """Which of --quantize's values run, and how."""
+    from gemma_cli.engines.local import native
+    from gemma_cli.engines.local.device import choose_device
     from gemma_cli.engines.local.quantized import OUT_MULTIPLE, int4_runs, integer_products
 
     if device_type not in OUT_MULTIPLE:
         return f"not on {device_type}"
-    integers = device_type == "cpu" and integer_products()
+    device = choose_device(device_type)
+    integers = native.on(device) or (device_type == "cpu" and integer_products())
     return f"int8{' in integers' if integers else ''}" + (", int4" if int4_runs(device_type) else "; int4 does not run")
 
 

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmark.second_turn [MODEL [ROUNDS]]
 
-MODEL: pocket (the default), synthetic:e2b and so on. CPU time of the process in milliseconds, medians of nine rounds (or
-ROUNDS), each with seven second turns that differ in one word, so that each goes on from the first. The same history twice:
-in twelve long exchanges for 4,000 tokens, and in short ones, of which it takes 95.
+MODEL: pocket (the default), synthetic:e2b and so on. CPU time of the process in milliseconds, medians of nine rounds
+(or ROUNDS), each with seven second turns that differ in one word, so that each goes on from the first. The same history
+twice: in twelve long exchanges for 4,000 tokens, and in short ones, of which it takes 95.
 """
 
 from __future__ import annotations

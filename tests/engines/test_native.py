@@ -1,6 +1,6 @@
-"""Our C kernels: what they compute, that a row's bits depend on that row alone, and what happens where they do not build.
+"""Our C kernels: what they compute, that a row's bits depend on it alone, and what happens where they do not build.
 
-Each is built three times, for this processor and for two that know less, whose code is other code.
+They are built three times, for this processor and for two that know less, whose code is other code.
 """
 
 from __future__ import annotations

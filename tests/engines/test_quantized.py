@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines import EngineSpec, Quantization, open_engine
-from gemma_cli.engines.local import quantized
+from gemma_cli.engines.local import native, quantized
 from gemma_cli.engines.local.linear import Linear
 from gemma_cli.engines.local.load import load_drafter, load_target
 from gemma_cli.engines.local.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
@@ -20,6 +20,7 @@ from gemma_cli.errors import UsageError
 from gemma_cli.events import collect
 from gemma_cli.messages import Drafting, Request, Sampling, ask
 from tests.engines import exactness, shapes
+from tests.engines.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -54,11 +55,13 @@ def test_four_bits_keep_a_grid_they_were_trained_for() -> None:
     assert torch.equal(from_four_bits(*four_bits(torch.zeros(16, 32)), torch.float32), torch.zeros(16, 32))
 
 
+@pytest.mark.usefixtures("torch_only")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", [Int8Linear, Int4Linear])
 def test_products_are_those_of_the_rounded_weights_whatever_stands_beside(
     kind: type[Linear], dtype: torch.dtype
 ) -> None:
+    """Torch's kernels; ours: test_native.py."""
     weight, x = normal(272, 320), normal(17, 320, seed=1).to(dtype)
     x[3] = 0
     x[4, 7] = 300.0
@@ -74,6 +77,7 @@ def test_products_are_those_of_the_rounded_weights_whatever_stands_beside(
     assert torch.equal(linear(x.roll(5, 0)), found.roll(5, 0))
 
 
+@pytest.mark.usefixtures("torch_only")
 def test_both_halves_of_an_activation_are_put_together_again() -> None:
     if not quantized.integer_products():
         pytest.skip("oneDNN has no flawless int8 product here")
@@ -82,7 +86,7 @@ def test_both_halves_of_an_activation_are_put_together_again() -> None:
     assert torch.equal(Int8Linear.of(torch.eye(64, dtype=torch.int8), torch.ones(64))(values), values)
 
 
-def test_eight_bits_run_without_integer_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eight_bits_run_without_integer_products(monkeypatch: pytest.MonkeyPatch, torch_only: None) -> None:
     monkeypatch.setattr(quantized, "integer_products", lambda: False)
     weight, x = normal(64, 96), normal(5, 96, seed=1)
     linear = Int8Linear(weight)
@@ -91,9 +95,13 @@ def test_eight_bits_run_without_integer_products(monkeypatch: pytest.MonkeyPatch
     assert not linear.integers
 
 
-def test_a_shape_without_a_four_bit_kernel_gets_eight() -> None:
-    kind = kinds_for("int4", CPU)
-    assert [kind(shape) for shape in ((64, 64), (64, 16), (24, 64))] == [Int4Linear, Int8Linear, Int8Linear]
+@pytest.mark.parametrize("kernels", ["", pytest.param(WITHOUT, id="without")])
+def test_a_shape_without_a_four_bit_kernel_gets_eight(kernels: str) -> None:
+    with kernels_for(kernels):
+        kind = kinds_for("int4", CPU)
+        ours = native.on(CPU) is not None
+        assert [kind(shape) for shape in ((64, 64), (64, 16))] == [Int4Linear, Int8Linear]
+        assert kind((24, 64)) is (Int4Linear if ours else Int8Linear)
 
 
 def test_a_device_without_kernels_is_refused() -> None:
@@ -107,6 +115,15 @@ def test_a_device_that_cannot_run_four_bits_is_told(monkeypatch: pytest.MonkeyPa
         kinds_for("int4", CPU)
     linear = quantized.four_bit_linear(*four_bits(normal(32, 64)), torch.float32)
     assert type(linear) is Linear
+
+
+def test_groups_of_a_checkpoint_may_be_larger_than_those_of_kernels() -> None:
+    numbers, scale = four_bits(normal(32, 256))
+    scale = scale[:, ::4].contiguous()  # one for 128 inputs, as some w4a16 checkpoints have
+    x = normal(3, 256, seed=1)
+    found = quantized.four_bit_linear(numbers, scale, torch.float32)(x)
+    expected = x.double() @ from_four_bits(numbers, scale, torch.float64).T
+    torch.testing.assert_close(found.double(), expected, atol=0.05, rtol=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,8 @@ class Attention:
         return self.out(as_dtype(mixed, x.dtype))
 
     def _turn(self, heads: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Queries and keys, normalised, scaled and rotated, and values, which are normalised alone (where the key is the
-        value, it is the key before its own scale). Without keys of its own: queries, None."""
+        """Queries and keys, normalised, scaled and rotated, and values, which are normalised alone (where the key is
+        the value, it is the key before its own scale). Without keys of its own: queries, None."""
         shape = self.shape
         values = shape.kv_heads if shape.owns_kv else 0
         if kernels := native.on(heads.device):

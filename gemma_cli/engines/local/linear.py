@@ -26,8 +26,8 @@ FEW = 16
 class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
-    In bfloat16 on a CPU that has kernels of ours, a few rows go through those and many through torch's, and the weight is
-    used as it lies in its file. Without, the CPU's weight is copied into the layout torch's kernel reads. Quantized
+    In bfloat16 on a CPU that has kernels of ours, a few rows go through those and many through torch's, and the weight
+    is used as it lies in its file. Without, the CPU's weight is copied into the layout torch's kernel reads. Quantized
     weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers;
     one_row: whether a row alone gets the bits it gets among others.
     """

@@ -3,8 +3,8 @@
     on(device) -> Kernels | None        None: this device has none, torch computes everything
 
 Torch reads weights for a few rows at half to two thirds of what memory gives, and takes four kernels for a norm. These
-are five small C files, compiled when a model is first loaded (build.py) by whatever compiler the machine has, and tried
-in a process of their own. Without a compiler, or with GEMMA_KERNELS=torch, torch does the work: slower, to the same rules.
+are a few small C files, compiled when a model is first loaded (build.py) by the machine's own compiler, and tried in a
+process of their own. Without a compiler, or with GEMMA_KERNELS=torch, torch does the work: slower, to the same rules.
 
 Every kernel gives a row the same bits whatever rows stand beside it, one row alone included.
 """

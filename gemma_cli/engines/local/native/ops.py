@@ -52,8 +52,8 @@ class Kernels:
         return y
 
     def pack(self, numbers: Tensor, scales: Tensor, bits: Bits) -> Tensor:
-        """uint8 [n], for rounded_linear: of numbers [out, width], uint8 0 .. 15 with bfloat16 scales [out, width / 32], or
-        int8."""
+        """uint8 [n], for rounded_linear: of numbers [out, width], uint8 0 .. 15 with bfloat16 scales
+        [out, width / 32], or int8."""
         out, width = numbers.shape
         packed = torch.empty(self.packed_bytes(out, width, bits), dtype=torch.uint8)
         numbers, scales = numbers.contiguous(), scales.contiguous()
@@ -61,7 +61,8 @@ class Kernels:
         return packed
 
     def rounded_linear(self, x: Tensor, packed: Tensor, scales: Tensor, out: int, bits: Bits) -> Tensor:
-        """x [rows, width] @ weight.T for a weight [out, width] that `pack` packed; scales: float32 [out] for eight bits."""
+        """x [rows, width] @ weight.T for a weight [out, width] that `pack` packed; scales: float32 [out] for eight
+        bits."""
         x = x.contiguous()
         rows, width = x.shape
         y = torch.empty(rows, out, dtype=x.dtype)
@@ -145,8 +146,8 @@ class Kernels:
         self, query: Tensor, slots: Slots, position: int, window: int, new: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
         """Attention of rows position .. position + rows - 1, each over the `window` last positions up to its own:
-        float32 [rows, heads * dim]. query float32 [rows, heads, dim]; new: their keys and values [rows, kv_heads, dim], to
-        be stored first; rows of each may lie apart, as far in all of them."""
+        float32 [rows, heads * dim]. query float32 [rows, heads, dim]; new: their keys and values
+        [rows, kv_heads, dim], to be stored first; rows of each may lie apart, as far in all of them."""
         rows, heads, dim = query.shape
         keys, values = slots.keys, slots.values
         out = torch.empty(rows, heads * dim)

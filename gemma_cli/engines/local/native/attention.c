@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vectors.h"
@@ -192,17 +191,6 @@ static void tile(const Head *head, float *scratch, long index, int count) {
     for (long lane = 0; lane < head->dim; lane++) out_of(head, index + one)[lane] /= sums[one];
 }
 
-static float *room(long floats) {
-  static _Thread_local float *kept;
-  static _Thread_local long held;
-  if (floats > held) {
-    free(kept);
-    kept = aligned_alloc(64, (size_t)(floats * 4 + 63) / 64 * 64);
-    held = kept ? floats : 0;
-  }
-  return kept;
-}
-
 static void stored(float *to, const float *rows, long count, long step, long position, long ring, long dim) {
   for (long row = 0; row < count; row++)
     memcpy(to + (position + row) % ring * dim, rows + row * step, (size_t)dim * sizeof(float));
@@ -233,7 +221,7 @@ int attend(float *out, const float *query, const float *new_keys, const float *n
                        .values = values + kv * slots * dim, .out = out + kv * group * dim, .group = group,
                        .row_step = row_step, .out_step = heads * dim, .dim = dim, .slots = slots, .position = position,
                        .window = window, .ring = ring, .wide = wide};
-    float *scratch = room(share * most + BLOCKS * wide * LANES);
+    float *scratch = room((size_t)(share * most + BLOCKS * wide * LANES) * sizeof(float));
     if (scratch) tile(&head, scratch, index, (int)(queries - index < share ? queries - index : share));
     else failed = 1;
   }

@@ -1,10 +1,11 @@
 /* y = x @ weight.T for a few rows of x and a weight [out, width] as it lies in a checkpoint, in bfloat16.
 
    A dot product is summed in LANES partial sums, in the order the numbers lie, and those at the end. That order is the
-   same whichever rows or outputs are computed beside it, so a row's bits depend on the row alone.
+   same whichever rows or outputs are computed beside it, so a row's bits depend on the row alone. Products are taken in
+   float32, where they are exact: instructions that multiply bfloat16 do twice as much and take up to four times as long.
 
    Decoding reads each weight once, from memory, and little else takes time. What a core gets from memory is bound by
-   how many lines it asks for at once: hence a prefetch of the rows after the ones being multiplied. */
+   how many lines it asks for at once: hence a prefetch of what each row goes on with. */
 
 #include <string.h>
 
@@ -12,16 +13,11 @@
 
 #define OUTS 4          /* rows of the weight that are multiplied at once */
 #define ROWS 6          /* rows of x at most: ROWS * OUTS sums fit 32 registers */
+#define AHEAD 2048      /* bytes */
 #define PARALLEL 200000 /* multiplications from which threads are worth waking */
 
 /* sum + w * x for a pair of numbers in each lane. */
-INLINE vf plus_product(vf sum, vu w, vu x) {
-#ifdef __AVX512BF16__
-  return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)x);
-#else
-  return odd(w) * odd(x) + (even(w) * even(x) + sum);
-#endif
-}
+INLINE vf plus_products(vf sum, vu w, vu x) { return odd(w) * odd(x) + (even(w) * even(x) + sum); }
 
 /* Fewer than 64 bytes, and zeros after them. */
 INLINE vu rest(const char *from, long bytes) {
@@ -33,25 +29,26 @@ INLINE vu rest(const char *from, long bytes) {
 /* Dot products of `rows` rows of x and `outs` rows of the weight, each `bytes` long. */
 INLINE void dots(float *y, const char *x, const char *weight, long bytes, int rows, int outs) {
   vf sum[ROWS][OUTS] = {};
-  const long whole = bytes / (long)sizeof(vf) * (long)sizeof(vf);
-  for (long at = 0; at < whole; at += sizeof(vf)) {
+  const long whole = bytes / (long)sizeof(vu) * (long)sizeof(vu);
+  for (long at = 0; at < whole; at += sizeof(vu)) {
+    const long ahead = at + AHEAD < bytes ? at + AHEAD : at + AHEAD + (OUTS - 1) * bytes; /* in the rows after these */
     vu w[OUTS];
 #pragma GCC unroll 4
     for (int out = 0; out < outs; out++) {
       w[out] = *(const vu_at *)(weight + out * bytes + at);
-      __builtin_prefetch(weight + (out + OUTS) * bytes + at);
+      __builtin_prefetch(weight + out * bytes + ahead);
     }
 #pragma GCC unroll 6
     for (int row = 0; row < rows; row++) {
       vu some = *(const vu_at *)(x + row * bytes + at);
 #pragma GCC unroll 4
-      for (int out = 0; out < outs; out++) sum[row][out] = plus_product(sum[row][out], w[out], some);
+      for (int out = 0; out < outs; out++) sum[row][out] = plus_products(sum[row][out], w[out], some);
     }
   }
   for (int row = 0; bytes > whole && row < rows; row++) {
     vu some = rest(x + row * bytes + whole, bytes - whole);
     for (int out = 0; out < outs; out++)
-      sum[row][out] = plus_product(sum[row][out], rest(weight + out * bytes + whole, bytes - whole), some);
+      sum[row][out] = plus_products(sum[row][out], rest(weight + out * bytes + whole, bytes - whole), some);
   }
 #pragma GCC unroll 6
   for (int row = 0; row < rows; row++) {
@@ -72,7 +69,7 @@ INLINE void few(float *y, const char *x, const char *weight, long bytes, int row
 }
 
 /* Up to OUTS outputs of all rows, from the `at`-th on. */
-INLINE void outputs(uint16_t *y, const char *x, const char *weight, long rows, long out, long bytes, long at) {
+static void outputs(uint16_t *y, const char *x, const char *weight, long rows, long out, long bytes, long at) {
   const int outs = out - at < OUTS ? (int)(out - at) : OUTS;
   const char *from = weight + at * bytes;
   for (long row = 0; row < rows; row += ROWS) {

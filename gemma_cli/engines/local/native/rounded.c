@@ -9,7 +9,6 @@
    from 0 on, of which 8 or 128 stands for nought. */
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vectors.h"
@@ -167,16 +166,6 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
     to->steps[at] = step;
     to->zeros[at] = (bits == 4 ? 8 : 128) * all;
   }
-}
-
-static void *room(size_t bytes) {
-  static _Thread_local void *kept;
-  static _Thread_local size_t held;
-  if (bytes > held) {
-    free(kept);
-    held = (kept = malloc(bytes)) ? bytes : 0;
-  }
-  return kept;
 }
 
 INLINE int product(void *y, const void *x, const uint8_t *packed, const float *scales, long rows, long out, long width,

@@ -8,6 +8,7 @@
 #define GEMMA_VECTORS_H
 
 #include <stdint.h>
+#include <stdlib.h>
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
@@ -72,6 +73,17 @@ INLINE float greatest(vf x) {
   float best = x[0];
   for (int lane = 1; lane < LANES; lane++) best = x[lane] > best ? x[lane] : best;
   return best;
+}
+
+/* Memory of the calling thread, for as long as it computes; NULL: there is none. */
+static inline void *room(size_t bytes) {
+  static _Thread_local void *kept;
+  static _Thread_local size_t held;
+  if (bytes > held) {
+    free(kept);
+    held = (kept = malloc(bytes)) ? bytes : 0;
+  }
+  return kept;
 }
 
 /* Two bfloat16 lie in each 32 bits, the even one in the lower half; as a float each is its bits, shifted up. */

@@ -272,3 +272,13 @@ def test_cancelling_products_are_rounding_alone() -> None:
     product, rows = _cancelling(Linear(torch.ones(8, 32)), torch.randn(8, 16), torch.randn(MOST, 16), generator)
     assert rows.shape == (MOST, 32)
     assert 0 < product(rows).abs().max() < 1e-4
+
+
+def test_many_rows_go_to_tiles_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a processor with AMX: the same product from another kernel, in prefill only."""
+    product = Linear(torch.randn(48, 64, generator=torch.Generator().manual_seed(0)).bfloat16())
+    rows = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
+    ours = product(rows)
+    monkeypatch.setattr("gemma_cli.engines.local.linear.has_tiles", lambda: True)
+    torch.testing.assert_close(product(rows), ours, atol=0.05, rtol=0.01)
+    assert torch.equal(product(rows[:16]), ours[:16])

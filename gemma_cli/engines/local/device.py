@@ -10,6 +10,7 @@ only until then. So a bfloat16 product is tried in a child process once per mach
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -119,6 +120,12 @@ def bfloat16_on_cpu() -> Verdict:
         known[key] = _try_bfloat16()
         _write(file, known)
     return known[key]
+
+
+@functools.cache
+def has_tiles() -> bool:
+    """Whether torch multiplies bfloat16 with AMX here, for many rows ten times as fast as with vectors."""
+    return "amx_bf16" in processor() and CAP[0] not in os.environ and bfloat16_on_cpu() == "works"
 
 
 def _try_bfloat16() -> Verdict:

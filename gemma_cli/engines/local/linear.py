@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.device import has_tiles
 
 PACK_FROM = 1 << 18
 """Elements from which oneDNN's packed float32 weights beat torch.mm for a few rows, two to four times for large ones,
@@ -20,14 +21,14 @@ through oneDNN in any case."""
 
 
 FEW = 16
-"""Rows up to which reading the weights takes longer than multiplying: more go through torch's kernel."""
+"""Rows up to which our kernels are the fastest where torch has AMX; elsewhere they are for any number."""
 
 
 class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
-    In bfloat16 on a CPU that has kernels of ours, a few rows go through those and many through torch's, and the weight
-    is used as it lies in its file. Without, the CPU's weight is copied into the layout torch's kernel reads. Quantized
+    In bfloat16 on a CPU that has kernels of ours they run it, or torch's for many rows where those use AMX, and the
+    weight is used as it lies in its file. Without, the CPU's weight is copied into the layout torch's kernel reads. Quantized
     weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers;
     one_row: whether a row alone gets the bits it gets among others.
     """
@@ -57,8 +58,8 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._kernels:
-            few = x.shape[0] <= FEW
-            return self._kernels.linear(x, self._weight) if few else F.linear(x, self._weight)
+            many = x.shape[0] > FEW and has_tiles()
+            return F.linear(x, self._weight) if many else self._kernels.linear(x, self._weight)
         if self.packed:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
             return product

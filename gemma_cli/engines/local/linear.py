@@ -28,7 +28,7 @@ class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
     In bfloat16 on a CPU that has kernels of ours they run it, or torch's for many rows where those use AMX, and the
-    weight is used as it lies in its file. Without, the CPU's weight is copied into the layout torch's kernel reads. Quantized
+    weight is used as it lies in its file. Without, it is copied into the layout that torch's kernel reads. Quantized
     weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers;
     one_row: whether a row alone gets the bits it gets among others.
     """

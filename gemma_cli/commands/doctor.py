@@ -111,6 +111,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _device() -> Iterator[Check]:
+    from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
     from gemma_cli.engines.local.native.build import library
     from gemma_cli.engines.local.room import fitting, places
@@ -124,9 +125,10 @@ def _device() -> Iterator[Check]:
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
-        built = library()
-        found = "ours, built for this processor" if built.path else f"torch's, which decode slower: {built.why}"
-        yield Check("kernels", found, built.path is not None or None)
+        ours = native.on(device) is not None
+        why = library().why or "the library that was built cannot be loaded"
+        found = "ours, built for this processor" if ours else f"torch's, which decode slower: {why}"
+        yield Check("kernels", found, ours or None)
     yield Check("quantize", _quantizations(device.type))
     yield Check("models that fit", ", ".join(["pocket", *fitting(device)]))
 

@@ -32,4 +32,7 @@ def loaded() -> Kernels | None:
     from gemma_cli.engines.local.native.ops import Kernels
 
     built = library()
-    return Kernels(built.path) if built.path else None
+    try:
+        return Kernels(built.path) if built.path else None
+    except OSError:  # a cache folder that another system shares
+        return None

@@ -20,9 +20,9 @@
 typedef struct {
   const float *query, *keys, *values; /* of a head of keys: its first query, its slots */
   float *out;
-  long group, row_step, out_step, dim;       /* heads to each head of keys; from row to row of query and of out */
-  long slots, position, window, ring;        /* see attend() */
-  long wide;                                 /* dim, up to whole vectors */
+  long group, row_step, out_step; /* heads to each head of keys; from row to row of query and of out */
+  long dim, wide;                 /* width of a head, and that up to whole vectors */
+  long slots, position, window;   /* see attend() */
 } Head;
 
 /* LANES rows of `from`, of which `valid` are there, as columns: to[lane * LANES + row]. */
@@ -56,8 +56,8 @@ INLINE const float *query_of(const Head *head, long index) {
 /* Which of the slots `block` on the row at `position` sees: they hold the positions up to it, in turn. */
 INLINE vi seen(const Head *head, long position, long block) {
   vi slot = places() + (int32_t)block;
-  vi back = (int32_t)(position % head->ring) - slot;
-  back += (back < 0) & (int32_t)head->ring;
+  vi back = (int32_t)(position % head->slots) - slot;
+  back += (back < 0) & (int32_t)head->slots;
   return (back < (int32_t)head->window) & (back <= (int32_t)position) & (slot < (int32_t)head->slots);
 }
 
@@ -166,8 +166,8 @@ INLINE void scored(const Head *head, float *scores, long step, const float *colu
 /* `count` queries from the `index`-th on; scratch: see attend(). */
 static void tile(const Head *head, float *scratch, long index, int count) {
   const long earliest = head->position + index / head->group, last = head->position + (index + count - 1) / head->group;
-  const long unit = BLOCKS * LANES, straight = last < head->ring;
-  long from = straight ? earliest - head->window + 1 : 0, stop = straight ? last + 1 : head->ring;
+  const long unit = BLOCKS * LANES, straight = last < head->slots;
+  long from = straight ? earliest - head->window + 1 : 0, stop = straight ? last + 1 : head->slots;
   from = from < 0 ? 0 : from / unit * unit;
   stop = (stop + unit - 1) / unit * unit;
   const long step = stop - from;
@@ -191,28 +191,27 @@ static void tile(const Head *head, float *scratch, long index, int count) {
     for (long lane = 0; lane < head->dim; lane++) out_of(head, index + one)[lane] /= sums[one];
 }
 
-static void stored(float *to, const float *rows, long count, long step, long position, long ring, long dim) {
+static void stored(float *to, const float *rows, long count, long step, long position, long slots, long dim) {
   for (long row = 0; row < count; row++)
-    memcpy(to + (position + row) % ring * dim, rows + row * step, (size_t)dim * sizeof(float));
+    memcpy(to + (position + row) % slots * dim, rows + row * step, (size_t)dim * sizeof(float));
 }
 
 /* Rows position .. position + rows - 1. query [rows, heads, dim], new_keys and new_values [rows, kv_heads, dim], rows of
    each `row_step` apart: stored first, unless NULL. keys, values [kv_heads, slots, dim]; a position lies in slot
-   position % ring, and a row sees the `window` last ones up to its own. out [rows, heads, dim] without gaps.
+   position % slots, and a row sees the `window` last ones up to its own. out [rows, heads, dim] without gaps.
    Returns 1 where there is no memory. */
 int attend(float *out, const float *query, const float *new_keys, const float *new_values, float *keys, float *values,
-           long rows, long row_step, long heads, long kv_heads, long dim, long slots, long position, long window,
-           long ring) {
+           long rows, long row_step, long heads, long kv_heads, long dim, long slots, long position, long window) {
   const long group = heads / kv_heads, queries = rows * group, wide = (dim + LANES - 1) / LANES * LANES;
-  const long most = (position + rows < ring ? position + rows : ring) + 2 * BLOCKS * LANES;
+  const long most = (position + rows < slots ? position + rows : slots) + 2 * BLOCKS * LANES;
   const long fair = (kv_heads * queries / omp_get_max_threads() / MIXED + 1) * MIXED;
   long share = fair < SCORES / most ? fair : SCORES / most / MIXED * MIXED;
   share = share < MIXED ? MIXED : share < SHARED ? share : SHARED;
   const long parts = (queries + share - 1) / share;
   int failed = 0;
   for (long kv = 0; new_keys && kv < kv_heads; kv++) {
-    stored(keys + kv * slots * dim, new_keys + kv * dim, rows, row_step, position, ring, dim);
-    stored(values + kv * slots * dim, new_values + kv * dim, rows, row_step, position, ring, dim);
+    stored(keys + kv * slots * dim, new_keys + kv * dim, rows, row_step, position, slots, dim);
+    stored(values + kv * slots * dim, new_values + kv * dim, rows, row_step, position, slots, dim);
   }
 #pragma omp parallel for schedule(dynamic) if (queries * most * dim * kv_heads > 200000)
   for (long part = 0; part < kv_heads * parts; part++) {
@@ -220,7 +219,7 @@ int attend(float *out, const float *query, const float *new_keys, const float *n
     const Head head = {.query = query + kv * group * dim, .keys = keys + kv * slots * dim,
                        .values = values + kv * slots * dim, .out = out + kv * group * dim, .group = group,
                        .row_step = row_step, .out_step = heads * dim, .dim = dim, .slots = slots, .position = position,
-                       .window = window, .ring = ring, .wide = wide};
+                       .window = window, .wide = wide};
     float *scratch = room((size_t)(share * most + BLOCKS * wide * LANES) * sizeof(float));
     if (scratch) tile(&head, scratch, index, (int)(queries - index < share ? queries - index : share));
     else failed = 1;

@@ -4,7 +4,8 @@
 
 Compiled for the very instructions of the machine, so a library belongs to one kind of processor and one state of the
 sources: both are in its name. It appears under that name only after its self-check has run in a process of its own,
-because virtual machines announce instructions that kill whoever uses them. What failed once is not tried again.
+because virtual machines announce instructions that kill whoever uses them. What failed once is not tried again before
+the note about it is removed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def library() -> Built:
     failure = path.with_suffix(".txt")
     try:
         if failure.is_file():
-            return Built(None, failure.read_text())
+            return Built(None, f"{failure.read_text()} (remove {failure} to try again)")
         folder.mkdir(parents=True, exist_ok=True)
         return _build(path, failure)
     except OSError as error:

@@ -9,7 +9,7 @@ void pack(uint8_t *, const uint8_t *, const uint16_t *, long, long, int);
 int rounded_linear(void *, const void *, const uint8_t *, const float *, long, long, long, int, int);
 void norm(void *, const void *, const float *, const void *, long, long, float, int, int);
 int attend(float *, const float *, const float *, const float *, float *, float *, long, long, long, long, long, long,
-           long, long, long);
+           long, long);
 
 enum { ROWS = 7, OUT = 37, WIDTH = 96 };
 
@@ -51,7 +51,7 @@ static int rows(void) {
   for (long at = 0; at < OUT * WIDTH; at++) keys[at] = (float)some(at), values[at] = (float)some(5 * at);
   for (long at = 0; at < ROWS * WIDTH; at++) query[at] = (float)some(at + 3) / 8;
   norm(normal, query, 0, 0, ROWS, WIDTH, 1e-6f, 0, 0);
-  if (attend(out, query, 0, 0, keys, values, ROWS, WIDTH, 1, 1, WIDTH, OUT, OUT - ROWS, OUT, OUT)) return 1;
+  if (attend(out, query, 0, 0, keys, values, ROWS, WIDTH, 1, 1, WIDTH, OUT, OUT - ROWS, OUT)) return 1;
   for (long row = 0; row < ROWS; row++) {
     double sum = 0, mixed = 0, squares = 0;
     for (long slot = 0; slot <= OUT - ROWS + row; slot++) {

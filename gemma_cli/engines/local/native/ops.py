@@ -36,7 +36,7 @@ class Kernels:
         self._gated = _function(library.gated, [_POINTER] * 3 + [_LONG] * 4 + [_INT])
         self._soft_cap = _function(library.soft_cap, [_POINTER] * 2 + [_LONG, _FLOAT, _INT])
         self._turn = _function(library.turn, [_POINTER] * 5 + [_LONG] * 5 + [_FLOAT, _INT])
-        self._attend = _function(library.attend, [_POINTER] * 6 + [_LONG] * 9, _INT)
+        self._attend = _function(library.attend, [_POINTER] * 6 + [_LONG] * 8, _INT)
 
     def read(self, buffer: Tensor) -> None:
         """Read all of a tensor, as fast as this machine can: its last 32 KB may be left out."""
@@ -167,7 +167,6 @@ class Kernels:
                 slots.slots,
                 position,
                 window,
-                slots.slots,
             )
         )
         return out

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmark.kernels
 
-GB/s of weights of E2B's shapes, as many as overflow the last-level cache or take 1 GB, the best of seven in turns. Eight
+GB/s of weights of E2B's shapes, 1 GB of each, and the best of seven rounds in turns. Eight
 and four bits are counted with their scales, so that a kernel that reads less is not the slower for it: milliseconds.
 """
 

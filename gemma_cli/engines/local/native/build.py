@@ -26,6 +26,9 @@ from gemma_cli.store import paths
 
 SOURCES = Path(__file__).parent
 FLAGS = ("-O2", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
+VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
+"""What is tried, one after the other: AMX is announced by machines that lack it."""
+
 COMPILE_S, CHECK_S = 120, 30  # longer than that, and something hangs
 
 OFF = "torch"
@@ -67,10 +70,13 @@ def _build(path: Path, failure: Path) -> Built:
         return Built(None, "no C compiler; install gcc")
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         made = Path(scratch) / path.name
-        command = [compiler, *FLAGS, *map(str, sorted(SOURCES.glob("*.c"))), "-o", str(made), "-lm"]
-        why = _fails(command, COMPILE_S, f"{compiler} cannot compile them")
-        why = why or _fails([sys.executable, "-c", _CHECK, str(made)], CHECK_S, "this processor runs them wrongly")
-        if why:
+        for variant in VARIANTS:
+            command = [compiler, *FLAGS, *variant, *map(str, sorted(SOURCES.glob("*.c"))), "-o", str(made), "-lm"]
+            why = _fails(command, COMPILE_S, f"{compiler} cannot compile them")
+            why = why or _fails([sys.executable, "-c", _CHECK, str(made)], CHECK_S, "this processor runs them wrongly")
+            if not why:
+                break
+        else:
             failure.write_text(why)
             return Built(None, why)
         made.replace(path)

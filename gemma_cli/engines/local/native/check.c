@@ -11,7 +11,7 @@ void norm(void *, const void *, const float *, const void *, long, long, float, 
 int attend(float *, const float *, const float *, const float *, float *, float *, long, long, long, long, long, long,
            long, long);
 
-enum { ROWS = 7, OUT = 37, WIDTH = 96 };
+enum { ROWS = 7, OUT = 37, TILED = 32 /* a number of outputs that AMX takes */, WIDTH = 96 };
 
 static int far(double a, double b) { return !(fabs(a - b) <= 0.02 * (1 + fabs(b))); }
 static double some(long at) { return (double)(at * 7919 % 31 - 15) / 16; } /* exact in bfloat16 */
@@ -25,7 +25,7 @@ static double value_of(uint16_t x) {
 }
 
 static int products(void) {
-  static uint16_t x[ROWS * WIDTH], weight[OUT * WIDTH], y[ROWS * OUT], scales[OUT * WIDTH / 32];
+  static uint16_t x[ROWS * WIDTH], weight[OUT * WIDTH], y[ROWS * OUT], tiled[ROWS * TILED], scales[OUT * WIDTH / 32];
   static uint8_t numbers[OUT * WIDTH], packed[1 << 14];
   static float wide[ROWS * WIDTH], rounded[ROWS * OUT];
   for (long at = 0; at < ROWS * WIDTH; at++) x[at] = bits_of(some(at)), wide[at] = (float)some(at);
@@ -35,12 +35,14 @@ static int products(void) {
     scales[at / 32] = bits_of(0.25);
   }
   linear(y, x, weight, ROWS, OUT, WIDTH);
+  linear(tiled, x, weight, ROWS, TILED, WIDTH);
   pack(packed, numbers, scales, OUT, WIDTH, 4);
   if (rounded_linear(rounded, wide, packed, 0, ROWS, OUT, WIDTH, 4, 0)) return 1;
   for (long row = 0; row < ROWS; row++)
     for (long out = 0; out < OUT; out++) {
       double sum = 0;
       for (long in = 0; in < WIDTH; in++) sum += some(row * WIDTH + in) * value_of(weight[out * WIDTH + in]);
+      if (out < TILED && far(value_of(tiled[row * TILED + out]), sum)) return 1;
       if (far(value_of(y[row * OUT + out]), sum) || far(rounded[row * OUT + out], sum)) return 1;
     }
   return 0;

@@ -82,8 +82,12 @@ static void outputs(uint16_t *y, const char *x, const char *weight, long rows, l
   }
 }
 
-/* y [rows, out], x [rows, width], weight [out, width], all bfloat16 and without gaps. */
+int tiled_linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long); /* tiles.c */
+
+/* y [rows, out], x [rows, width], weight [out, width], all bfloat16 and without gaps. Which of the two ways is taken
+   depends on the processor and the weight alone. */
 void linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
+  if (tiled_linear(y, x, weight, rows, out, width)) return;
 #pragma omp parallel for schedule(static) if (rows * out * width > PARALLEL)
   for (long block = 0; block < (out + OUTS - 1) / OUTS; block++)
     outputs(y, (const char *)x, (const char *)weight, rows, out, 2 * width, block * OUTS);

@@ -166,7 +166,7 @@ Product = Callable[[Tensor], Tensor]
 def _in_groups(kernels: Kernels, numbers: Tensor, scale: Tensor, bits: Bits) -> tuple[Product, int]:
     """The product of native/rounded.c, and the bytes it reads."""
     packed, out = kernels.pack(numbers, scale, bits), numbers.shape[0]
-    scale = scale.float() if bits == 8 else scale[:0]  # those of four bits are packed with the numbers
+    scale = scale.float() if bits == 8 else torch.empty(0)  # those of four bits are packed with the numbers
     return lambda x: kernels.rounded_linear(x, packed, scale, out, bits), packed.nbytes + scale.nbytes
 
 

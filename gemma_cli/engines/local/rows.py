@@ -206,7 +206,7 @@ def _cancelling(linear: Linear, weight: Tensor, rows: Tensor, generator: torch.G
 
 def _attention(slots: Slots) -> Product:
     if kernels := native.on(slots.keys.device):
-        return lambda query: kernels.attend(query, slots, slots.slots - 1, EVERY)[: query.shape[0]]
+        return lambda query: kernels.attend(query, slots, slots.slots - 1, EVERY)
     return lambda query: few_rows(query, slots.keys, slots.values, None)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.cache import EVERY, Slots
+from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.native import build
 from gemma_cli.engines.local.native.ops import Kernels
 from gemma_cli.engines.local.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
@@ -33,7 +34,10 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     made = tmp_path_factory.mktemp("kernels") / "made.so"
     flags = ["-Wall", "-Wextra", "-Werror", *build.FLAGS, *f"-march={request.param}".split()]
     subprocess.run(["gcc", *flags, *sorted(build.SOURCES.glob("*.c")), "-o", made, "-lm"], check=True)
-    assert subprocess.run([sys.executable, "-c", build._CHECK, made], check=False).returncode == 0
+    checked = subprocess.run([sys.executable, "-c", build._CHECK, made], check=False).returncode
+    if checked and request.param == "native" and "amx" in processor():
+        pytest.skip("this machine announces AMX and lacks it")
+    assert checked == 0
     return Kernels(made)
 
 

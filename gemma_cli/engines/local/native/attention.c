@@ -213,7 +213,7 @@ int attend(float *out, const float *query, const float *new_keys, const float *n
     stored(keys + kv * slots * dim, new_keys + kv * dim, rows, row_step, position, slots, dim);
     stored(values + kv * slots * dim, new_values + kv * dim, rows, row_step, position, slots, dim);
   }
-#pragma omp parallel for schedule(dynamic) if (queries * most * dim * kv_heads > 200000)
+#pragma omp parallel for schedule(dynamic) if (queries * most * dim * kv_heads > PARALLEL)
   for (long part = 0; part < kv_heads * parts; part++) {
     const long kv = part / parts, index = part % parts * share;
     const Head head = {.query = query + kv * group * dim, .keys = keys + kv * slots * dim,

@@ -5,7 +5,7 @@
 
 #include "vectors.h"
 
-#define PARALLEL 65536 /* numbers from which threads are worth waking */
+#define MANY 65536 /* numbers from which threads are worth waking */
 
 /* 1 / rms of `width` numbers. */
 INLINE float inverse_rms(const void *x, long at, long width, float eps, int kind) {
@@ -19,7 +19,7 @@ INLINE float inverse_rms(const void *x, long at, long width, float eps, int kind
 
 INLINE void normal(void *y, const void *x, const float *weight, const void *residual, long rows, long width, float eps,
                    int kind, int to) {
-#pragma omp parallel for schedule(static) if (rows * width > PARALLEL)
+#pragma omp parallel for schedule(static) if (rows * width > MANY)
   for (long row = 0; row < rows; row++) {
     const long first = row * width;
     const float scale = inverse_rms(x, first, width, eps, kind);
@@ -51,7 +51,7 @@ INLINE vf gelu_of(vf x) {
 
 INLINE void gates(void *y, const void *gate, const void *up, long rows, long width, long gate_step, long up_step,
                   int kind) {
-#pragma omp parallel for schedule(static) if (rows * width > PARALLEL)
+#pragma omp parallel for schedule(static) if (rows * width > MANY)
   for (long row = 0; row < rows; row++)
     for (long lane = 0; lane < width; lane += LANES) {
       const long left = width - lane;
@@ -68,7 +68,7 @@ void gated(void *y, const void *gate, const void *up, long rows, long width, lon
 
 INLINE void caps(float *y, const void *x, long count, float cap, int kind) {
   const float scale = -2 / cap;
-#pragma omp parallel for schedule(static) if (count > PARALLEL)
+#pragma omp parallel for schedule(static) if (count > MANY)
   for (long at = 0; at < count; at += LANES) /* tanh(u) = 2 / (1 + e^-2u) - 1 */
     put(y, at, count - at, 2.0f * cap / (1.0f + exponential(numbers(x, at, count - at, kind) * scale)) - cap, FLOAT32);
 }
@@ -82,7 +82,7 @@ void soft_cap(float *y, const void *x, long count, float cap, int kind) {
 INLINE void turns(float *y, const void *x, const float *scale, const float *cos, const float *sin, long rows, long heads,
                   long turned, long copied, long dim, float eps, int kind) {
   const long half = dim / 2, out = turned + copied;
-#pragma omp parallel for schedule(static) if (rows * heads * dim > PARALLEL)
+#pragma omp parallel for schedule(static) if (rows * heads * dim > MANY)
   for (long row = 0; row < rows; row++)
     for (long head = 0; head < heads; head++) {
       const long from = (row * heads + head) * dim;

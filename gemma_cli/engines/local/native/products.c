@@ -14,7 +14,6 @@
 #define OUTS 4          /* rows of the weight that are multiplied at once */
 #define ROWS 6          /* rows of x at most: ROWS * OUTS sums fit 32 registers */
 #define AHEAD 2048      /* bytes */
-#define PARALLEL 200000 /* multiplications from which threads are worth waking */
 
 /* sum + w * x for a pair of numbers in each lane. */
 INLINE vf plus_products(vf sum, vu w, vu x) { return odd(w) * odd(x) + (even(w) * even(x) + sum); }

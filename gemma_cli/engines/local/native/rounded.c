@@ -18,7 +18,6 @@
 #define ROWS 6
 #define STEPS 32639      /* 127 * 256 + 127 */
 #define AHEAD 4096       /* bytes that memory is asked for before they are needed */
-#define PARALLEL 200000
 
 /* Bytes of LANES outputs of one group: numbers, and for four bits their scales in bfloat16. */
 INLINE long group_bytes(int bits) { return bits * (long)sizeof(vu) + (bits == 4 ? 2 * LANES : 0); }

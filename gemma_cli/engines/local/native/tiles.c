@@ -16,7 +16,6 @@
 #define ROWS 16         /* rows of x at most */
 #define STEP 64         /* bytes of a row in a tile: 16 pairs of numbers */
 #define AHEAD 1024      /* bytes */
-#define PARALLEL 200000 /* multiplications from which threads are worth waking */
 
 #define SUMS 0          /* the tiles, whose names have to be literals; two of sums, so that neither waits for itself */
 #define MORE_SUMS 1

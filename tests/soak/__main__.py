@@ -1,7 +1,8 @@
 """Run the long trials behind docs/reliability.md: `python -m tests.soak [NAME ...] [--scale X] [--json FILE]`.
 
-Each module in this folder but `outcome` holds one trial: `PROMISE`, a sentence, and `trial(scale) -> Outcome`. At scale 1
-a trial tries as many inputs as docs/reliability.md says. A failed trial does not stop the rest; the exit code is 1 then.
+Each module in this folder but `outcome` holds one trial: `PROMISE`, a sentence, and `trial(scale) -> Outcome`. At
+scale 1 a trial tries as many inputs as docs/reliability.md says. A failed trial does not stop the rest; the exit code
+is 1 then.
 """
 
 import argparse
@@ -44,7 +45,8 @@ def main() -> int:
     rows = []
     for name in asked.names or names():
         outcome, seconds = run(name, asked.scale)
-        print(f"{name}: {outcome.tried} tried, {len(outcome.failures)} failed, {seconds:.0f} s. {outcome.figures}".rstrip())
+        line = f"{name}: {outcome.tried} tried, {len(outcome.failures)} failed, {seconds:.0f} s. {outcome.figures}"
+        print(line.rstrip())
         for failure in outcome.failures[:5]:
             print(f"  {failure}", file=sys.stderr)
         rows.append({"name": name, "tried": outcome.tried, "failed": len(outcome.failures), "seconds": seconds})

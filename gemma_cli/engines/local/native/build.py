@@ -25,7 +25,16 @@ from gemma_cli.engines.local.device import processor
 from gemma_cli.store import paths
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-O2", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
+FLAGS = (
+    "-O2",
+    "-march=native",
+    "-ffp-contract=fast",
+    # Tuned for AMD, gcc leaves some sums of products unfused; which ones depends on a loop's row count, so bits would.
+    "--param=avoid-fma-max-bits=0",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+)
 VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
 """What is tried, one after the other: AMX is announced by machines that lack it."""
 

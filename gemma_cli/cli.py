@@ -20,8 +20,8 @@ import typer
 from typer.core import TyperGroup
 
 from gemma_cli import __version__
-from gemma_cli.errors import GemmaError, Interrupted
-from gemma_cli.options import examples
+from gemma_cli.common.options import examples
+from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {
     "chat": "Talk with the model, or ask it one thing.",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from training.optim import has_bfloat16
+from training.stages.optim import has_bfloat16
 
 HERE = Path(__file__).parent
 SHARDS = {"en": 16, "de": 12, "fr": 10, "es": 10}
@@ -23,7 +23,7 @@ MINUTES = {"listen": 75, "look": 25, "read": 70, "join": 40, "polish": 70, "draf
 
 def corpus(runs: Path) -> None:
     """Synthesize the speech: 96,000 utterances, about 45 hours in four languages."""
-    from training.speech import build_shard
+    from training.data.speech import build_shard
 
     folder = runs / "speech"
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,8 @@ def corpus(runs: Path) -> None:
 
 def run(stage: str, runs: Path, out: Path, scale: float) -> None:
     """One stage by name."""
-    from training import draft, evaluate, export, learn, listen, look, samples, tokenizer
+    from training import evaluate, export, samples, tokenizer
+    from training.stages import audio_tower, decoder, drafter, vision_tower
 
     minutes = MINUTES.get(stage, 0) * scale
     if stage == "corpus":
@@ -45,17 +46,17 @@ def run(stage: str, runs: Path, out: Path, scale: float) -> None:
         if not (runs / "tokenizer").exists():
             tokenizer.build(runs / "tokenizer")
     elif stage == "listen":
-        listen.train(runs, minutes)
+        audio_tower.train(runs, minutes)
     elif stage == "look":
-        look.train(runs, minutes)
+        vision_tower.train(runs, minutes)
     elif stage == "read":
-        learn.train(runs, learn.READ, minutes, lr=2e-3)
+        decoder.train(runs, decoder.READ, minutes, lr=2e-3)
     elif stage == "join":
-        learn.train(runs, learn.JOIN, minutes, lr=1.5e-3, start=runs / "read.pt")
+        decoder.train(runs, decoder.JOIN, minutes, lr=1.5e-3, start=runs / "read.pt")
     elif stage == "polish":
-        learn.train(runs, learn.POLISH, minutes, lr=1e-3, start=runs / "join.pt")
+        decoder.train(runs, decoder.POLISH, minutes, lr=1e-3, start=runs / "join.pt")
     elif stage == "draft":
-        draft.train(runs, minutes)
+        drafter.train(runs, minutes)
     elif stage == "export":
         export.export(runs, out)
     elif stage == "evaluate":

@@ -17,8 +17,8 @@ from transformers import (
     Gemma4ForConditionalGeneration,
 )
 
-from training import listen
-from training.items import Item, suites
+from training.data.held_out import Item, suites
+from training.stages import audio_tower
 
 
 class Pocket:
@@ -96,7 +96,7 @@ def evaluate(root: Path, count: int = 40, device: str = "cpu") -> dict:
             for item, text in zip(batch, pocket.answers(batch), strict=True):
                 said = final(text)
                 right += said == item.answer.strip()
-                errors += listen.edit_distance(_bare(said), _bare(item.answer))
+                errors += audio_tower.edit_distance(_bare(said), _bare(item.answer))
                 words += len(_bare(item.answer))
                 if said == item.answer.strip():
                     right_items.append((name, item))

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration, GenerationConfig
 
-from training import scenes, shapes, speech, tokenizer
-from training.learn import best_stage
+from training import shapes, tokenizer
+from training.data import scenes, speech
+from training.stages.decoder import best_stage
 from training.tokenizer import control_ids
 
 DRAFT_TOKENS = 4

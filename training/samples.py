@@ -8,7 +8,7 @@ from pathlib import Path
 import soundfile
 import soxr
 
-from training import scenes, speech, voices
+from training.data import scenes, speech, voices
 
 NUMBER = "three hundred and forty seven"
 SENTENCE = "Anna buys four black balls."

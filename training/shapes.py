@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.models.gemma4 import modeling_gemma4 as gemma4
 
-from training.speech import MEL_BINS
+from training.data.speech import MEL_BINS
 
 VOCABULARY = 2_048
 HIDDEN = 192

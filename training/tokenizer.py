@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import GemmaTokenizer
 
 from gemma_cli.commands import describe_image, transcribe, translate
-from training import grammar, scenes, talk, tasks
+from training.data import dialogue, grammar, scenes, task_mix
 from training.shapes import CONTEXT, VOCABULARY
 
 ATTRIBUTES = {
@@ -35,9 +35,9 @@ def corpus(seed: int = 0) -> list[str]:
     texts += [describe_image.PROMPT] * 300 + [scenes.sample_scene(rng).caption for _ in range(3_000)]
     texts += [text for _ in range(3_000) for text in grammar.sample_sentence(rng).written.values()]
     for _ in range(30_000):
-        exchange = tasks.sample_exchange(rng)
+        exchange = task_mix.sample_exchange(rng)
         texts += [m["content"] for m in exchange.messages] + [exchange.messages[-1].get("reasoning", "")]
-    texts += [render([], tools=[talk.ADD, talk.NOW])] * 200
+    texts += [render([], tools=[dialogue.ADD, dialogue.NOW])] * 200
     return texts + ["user", "model", "system", "thought", "call", "response"] * 1_000
 
 

@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import replace
 
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.engines import Engine
-from gemma_cli.errors import UsageError
-from gemma_cli.events import collect
-from gemma_cli.messages import GREEDY, Drafting, Message, Request, Text, ask
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.events import collect
+from gemma_cli.core.messages import GREEDY, Drafting, Message, Request, Text, ask
 
 Exchange = tuple[str, str]
 Exchanges = tuple[Exchange, ...]

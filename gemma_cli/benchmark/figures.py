@@ -14,9 +14,9 @@ from statistics import mean, median
 from gemma_cli.benchmark.memory import Memory
 from gemma_cli.benchmark.runner import Arm, Measurement
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.engines import EngineInfo
-from gemma_cli.events import Speculation
-from gemma_cli.messages import Sampling
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.events import Speculation
+from gemma_cli.core.messages import Sampling
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from gemma_cli.engines import Engine, read_bandwidth, round_bytes
-from gemma_cli.events import Turn
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.events import Turn
+from gemma_cli.engines.measure import read_bandwidth, round_bytes
 
 
 class Memory:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gemma_cli.benchmark.figures import ArmFigures, Compared, Report, ratio
 from gemma_cli.benchmark.runner import Measurement
-from gemma_cli.events import Speculation
+from gemma_cli.core.events import Speculation
 
 Describe = Callable[[Speculation, int], dict[str, Any] | None]
 """Writes figures of drafting as every command does (views.json)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma_cli.benchmark.figures import ArmFigures, Report, Spread
-from gemma_cli.errors import UsageError
+from gemma_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemma_cli.benchmark.figures import ArmFigures, Compared, Report, ratio
 from gemma_cli.benchmark.remarks import remarks
-from gemma_cli.events import Speculation
+from gemma_cli.core.events import Speculation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,9 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.engines import Engine
-from gemma_cli.events import Turn, collect
-from gemma_cli.messages import GREEDY, Drafting, Request, Sampling, ask
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.messages import GREEDY, Drafting, Request, Sampling, ask
 
 _OTHER = Request(ask("-"), sampling=replace(GREEDY, max_tokens=1), drafting=Drafting(0))
 

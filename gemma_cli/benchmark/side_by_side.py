@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from gemma_cli.benchmark.figures import ArmFigures, Report, ratio, summarize
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.engines import Engine, perplexity, weight_bytes
-from gemma_cli.messages import Sampling
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.measure import perplexity, weight_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_cli.errors import InputError
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.messages import Message
 from gemma_cli.media.files import open_input
-from gemma_cli.messages import Message
 
 _MOST_BYTES = 16 << 20
 

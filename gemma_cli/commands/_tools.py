@@ -11,14 +11,15 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.commands._common import busy, notice
-from gemma_cli.errors import GemmaError, UsageError
-from gemma_cli.messages import ToolCall, ToolResponse
-from gemma_cli.options import OutputOptions
+from gemma_cli.common.notices import notice
+from gemma_cli.common.opening import busy
+from gemma_cli.common.options import OutputOptions
+from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import Tool, Toolbox, toolbox
 from gemma_cli.tools.calls import Desk, Leave, leave, longest_answer
-from gemma_cli.views.calls import answer_line, call_line
-from gemma_cli.views.repl.cancel import line_input
+from gemma_cli.views.signals import line_input
+from gemma_cli.views.tool_calls import answer_line, call_line
 
 TOOLS = "Tools"
 

@@ -21,12 +21,10 @@ from gemma_cli.benchmark.objects import as_object, sample
 from gemma_cli.benchmark.plots import charts, check_drawable, draw
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
-from gemma_cli.commands._bench_engine import BenchEngineOptions
-from gemma_cli.commands._common import busy, notice, start
-from gemma_cli.engines import Engine, open_stock
-from gemma_cli.errors import InputError, UsageError
-from gemma_cli.messages import GREEDY, Drafting, Sampling
-from gemma_cli.options import (
+from gemma_cli.commands._bench_options import BenchEngineOptions
+from gemma_cli.common.notices import notice
+from gemma_cli.common.opening import busy, start
+from gemma_cli.common.options import (
     MAX_DRAFT_TOKENS,
     MAX_TOKENS,
     OUTPUT,
@@ -39,6 +37,10 @@ from gemma_cli.options import (
     finite,
     grouped,
 )
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.messages import GREEDY, Drafting, Sampling
+from gemma_cli.engines.measure import open_stock
 
 EXAMPLES = examples(
     "gemma bench",
@@ -184,7 +186,7 @@ def _side_by_side(
         reports = [as_object(column.report, view.speculation_object) for column in shown]
         view.write(side_by_side.as_object(shown, reports), sys.stdout)
     else:
-        from gemma_cli.views.live import terminal
+        from gemma_cli.views.console import terminal
 
         terminal(sys.stdout).print(*side_by_side.renderables(shown), sep="\n", soft_wrap=False)
 
@@ -244,7 +246,7 @@ def _show(report: Report, kept: Kept) -> None:
     else:
         from gemma_cli.benchmark.plots import bars
         from gemma_cli.benchmark.report import renderables
-        from gemma_cli.views.live import terminal
+        from gemma_cli.views.console import terminal
 
         drawn = [bars(chart) for chart in charts(report)]
         terminal(sys.stdout).print(*drawn, *renderables(report), sep="\n", soft_wrap=False)
@@ -257,7 +259,7 @@ def _show(report: Report, kept: Kept) -> None:
 
 def _watched(measured: Iterable[T], total: int, warm_up: int, unit: str = "replies") -> Iterator[T]:
     """The same, telling on stderr how far it is: a line that renews itself on a terminal, else one estimate."""
-    from gemma_cli.views.live import terminal
+    from gemma_cli.views.console import terminal
     from gemma_cli.views.status import counting
 
     began = monotonic()

@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gemma_cli import summaries
-from gemma_cli.commands._answers import AnswerOptions, Form, Held, errors_told, form, held
-from gemma_cli.commands._common import MOST_TEXT, complete, draw, listen, notice, read_text, start
+from gemma_cli.commands._answer import AnswerOptions, Form, Held, errors_told, form, held
 from gemma_cli.commands._tools import ToolOptions, desk, opened
-from gemma_cli.conversation import Conversation
-from gemma_cli.engines import Engine
-from gemma_cli.errors import InputError, UsageError
-from gemma_cli.events import Turn
-from gemma_cli.messages import Part, Text, ToolResponse
-from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.common.notices import notice
+from gemma_cli.common.opening import start
+from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.common.replies import complete, draw, listen
+from gemma_cli.common.text_input import MOST_TEXT, read_text
+from gemma_cli.core import summaries
+from gemma_cli.core.conversation import Conversation
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.events import Turn
+from gemma_cli.core.messages import Part, Text, ToolResponse
+from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
 from gemma_cli.tools.calls import exchange
 from gemma_cli.views import json
-from gemma_cli.views.repl.settings import Settings
 
 if TYPE_CHECKING:
-    from gemma_cli.commands._keeping import Kept
+    from gemma_cli.repl.saved_chat import Kept
 
 EXAMPLES = examples(
     "gemma chat",
@@ -98,7 +101,7 @@ def chat(
         question = "\n\n".join(text for text in (piped, prompt) if text)
         if once and not question and not attached:
             raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
-        from gemma_cli.commands._keeping import kept
+        from gemma_cli.repl.saved_chat import kept
 
         keeping = kept(go_on, session, save, begin=not once)
         conversation = keeping.conversation.instructed(system) if system else keeping.conversation
@@ -116,7 +119,7 @@ def chat(
             summarize=answers.summarize,
         )
         if not once:
-            from gemma_cli.commands._talking import talk
+            from gemma_cli.repl.app import talk
 
             talk(engine, output, keeping, conversation, settings, box)
             return

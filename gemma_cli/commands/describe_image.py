@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.commands._common import Batch, complete, draw, heading, rendered, start
-from gemma_cli.engines import Engine
-from gemma_cli.errors import UsageError
-from gemma_cli.messages import IMAGE_BUDGETS, Request, ask
-from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.common.batch import Batch
+from gemma_cli.common.notices import heading
+from gemma_cli.common.opening import start
+from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.common.replies import complete, draw, rendered
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.messages import IMAGE_BUDGETS, Request, ask
 
 PROMPT = "Describe this image."
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.commands._common import listen
-from gemma_cli.engines import EngineSpec, open_engine
-from gemma_cli.errors import GemmaError, UsageError
-from gemma_cli.messages import GREEDY, Drafting, Request, ask
-from gemma_cli.options import Json, examples
+from gemma_cli.common.options import Json, examples
+from gemma_cli.common.replies import listen
+from gemma_cli.core.engine import EngineSpec
+from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
+from gemma_cli.engines import open_engine
 from gemma_cli.store import config, machine, paths
 from gemma_cli.store.checkpoints import locate
 from gemma_cli.store.releases import DRAFTER, POCKET, gigabytes
@@ -113,8 +114,8 @@ def _nearest(folder: Path) -> Path:
 def _device() -> Iterator[Check]:
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
+    from gemma_cli.engines.local.loading.memory_fit import fitting, places
     from gemma_cli.engines.local.native.build import library
-    from gemma_cli.engines.local.room import fitting, places
 
     device = choose_device("auto")
     there = places(device)
@@ -137,7 +138,7 @@ def _quantizations(device_type: str) -> str:
     """Which of --quantize's values run, and how."""
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import choose_device
-    from gemma_cli.engines.local.quantized import OUT_MULTIPLE, int4_runs, integer_products
+    from gemma_cli.engines.local.model.quantized import OUT_MULTIPLE, int4_runs, integer_products
 
     if device_type not in OUT_MULTIPLE:
         return f"not on {device_type}"

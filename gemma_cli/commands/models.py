@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.options import Json, examples
+from gemma_cli.common.options import Json, examples
 from gemma_cli.store.catalogue import Entry, catalogue
 from gemma_cli.store.checkpoints import resolve
 from gemma_cli.views.sanitize import safe_json, safe_line

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.errors import InputError
-from gemma_cli.options import Json, examples
+from gemma_cli.common.options import Json, examples
+from gemma_cli.core.errors import InputError
 from gemma_cli.views.sanitize import safe, safe_json, safe_line
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ def sessions(context: typer.Context, as_json: Json = False) -> None:
     """List the chats kept on this disk, the latest first. gemma chat --session NAME goes on with one."""
     if context.invoked_subcommand is not None:
         return
-    from gemma_cli.commands._keeping import open_store
+    from gemma_cli.repl.saved_chat import open_store
 
     found = open_store().list()
     if as_json:
@@ -41,7 +41,7 @@ def sessions(context: typer.Context, as_json: Json = False) -> None:
 @app.command(epilog=examples("gemma sessions show holiday", "gemma sessions show holiday --json"))
 def show(name: Name, as_json: Json = False) -> None:
     """Print a chat as markdown or JSON."""
-    from gemma_cli.commands._keeping import open_store
+    from gemma_cli.repl.saved_chat import open_store
     from gemma_cli.store.export import to_json, to_markdown
 
     _, conversation = open_store().load(name)
@@ -54,7 +54,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown, or JSON if it ends in .json.")],
 ) -> None:
     """Write a chat to a file of its own; nothing is overwritten."""
-    from gemma_cli.commands._keeping import open_store
+    from gemma_cli.repl.saved_chat import open_store
     from gemma_cli.store.export import write
 
     _, conversation = open_store().load(name)
@@ -66,7 +66,7 @@ def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As gemma sessions lists them.")],
 ) -> None:
     """Delete chats, with the attachments no other chat holds."""
-    from gemma_cli.commands._keeping import open_store
+    from gemma_cli.repl.saved_chat import open_store
 
     store = open_store()
     missing = [name for name in names if not store.exists(name)]

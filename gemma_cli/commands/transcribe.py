@@ -11,24 +11,26 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli import transcript
-from gemma_cli.commands._ahead import Ahead
-from gemma_cli.commands._common import Batch, figures, heading, notice, start
-from gemma_cli.commands._hearing import Answer, Heard, Task, together, understood
-from gemma_cli.commands._outputs import TranscriptOptions, told_what_is_written
-from gemma_cli.commands._parts import PartOptions
-from gemma_cli.commands._progress import progress, watched
-from gemma_cli.commands._recording import Recording
-from gemma_cli.commands._resuming import kept
-from gemma_cli.commands._segments import segments_of
-from gemma_cli.engines import Engine
-from gemma_cli.errors import UsageError
-from gemma_cli.events import Turn
-from gemma_cli.languages import language_or_auto
+from gemma_cli.common.batch import Batch
+from gemma_cli.common.notices import figures, heading, notice
+from gemma_cli.common.opening import start
+from gemma_cli.common.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.events import Turn
 from gemma_cli.media.audio import Part
-from gemma_cli.media.names import sound_files
-from gemma_cli.options import EngineOptions, OutputOptions, examples, grouped
-from gemma_cli.transcript import Segment
+from gemma_cli.media.input_files import sound_files
+from gemma_cli.speech.clip_options import PartOptions
+from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
+from gemma_cli.speech.pipeline import Answer, Heard, Task, together, understood
+from gemma_cli.speech.prefetch import Ahead
+from gemma_cli.speech.progress import progress, watched
+from gemma_cli.speech.recording import Recording
+from gemma_cli.speech.resume import kept
+from gemma_cli.speech.segments import segments_of
+from gemma_cli.text import transcript
+from gemma_cli.text.languages import language_or_auto
+from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
 FORMATTING = """\
@@ -107,8 +109,8 @@ def _dictate(
     written: TranscriptOptions,
     heard: PartOptions,
 ) -> None:
-    from gemma_cli.commands._live import Dictation, ended_by_signals, named_by_time
     from gemma_cli.media.microphone import check_microphone, microphone
+    from gemma_cli.speech.dictation import Dictation, ended_by_signals, named_by_time
 
     if heard.clip:
         raise UsageError("--clip is about recordings; --mic has no end yet")

@@ -11,22 +11,24 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from gemma_cli.commands._ahead import Ahead
-from gemma_cli.commands._common import Batch, as_text, start
-from gemma_cli.commands._hearing import Task
-from gemma_cli.commands._outputs import Naming, TranscriptOptions, told_what_is_written
-from gemma_cli.commands._parts import PartOptions
-from gemma_cli.commands._resuming import kept
-from gemma_cli.commands._spoken import Show, Speech, Speeches, parse
-from gemma_cli.commands._written import Texts, Writing
-from gemma_cli.cues import begins_like_subtitles
-from gemma_cli.engines import Engine
-from gemma_cli.errors import InputError, UsageError
-from gemma_cli.languages import Language, language, language_or_auto
+from gemma_cli.commands._translate_text import Texts, Writing
+from gemma_cli.common.batch import Batch
+from gemma_cli.common.opening import start
+from gemma_cli.common.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.text_input import as_text
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.fetch import is_address
 from gemma_cli.media.files import STDIN, open_input
-from gemma_cli.media.names import SOUND, TEXT, Named, files_meant
-from gemma_cli.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.media.input_files import SOUND, TEXT, Named, files_meant
+from gemma_cli.speech.clip_options import PartOptions
+from gemma_cli.speech.output import Naming, TranscriptOptions, told_what_is_written
+from gemma_cli.speech.pipeline import Task
+from gemma_cli.speech.prefetch import Ahead
+from gemma_cli.speech.resume import kept
+from gemma_cli.speech.translation import Show, Speech, Speeches, parse
+from gemma_cli.text.cues import begins_like_subtitles
+from gemma_cli.text.languages import Language, language, language_or_auto
 
 UNKNOWN_SOURCE = "its original language"
 """Stands in the speech prompt for a source that was not named, in the words of the card's transcription prompt."""

@@ -12,9 +12,9 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from gemma_cli.engines import EngineInfo
-from gemma_cli.events import Delta, Done, Event, Round, Timings, Usage
-from gemma_cli.messages import Request
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.events import Delta, Done, Event, Round, Timings, Usage
+from gemma_cli.core.messages import Request
 
 INFO = EngineInfo(
     model="scripted",

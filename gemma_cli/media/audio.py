@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from gemma_cli.errors import InputError
-from gemma_cli.media.decoding import mono_16_khz
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.messages import SAMPLE_RATE, Audio
+from gemma_cli.media.audio_decoding import mono_16_khz
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.media.segmenter import Piece, pieces
-from gemma_cli.media.voice import VoiceDetector
-from gemma_cli.messages import SAMPLE_RATE, Audio
+from gemma_cli.media.voice_activity import VoiceDetector
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from gemma_cli.errors import InputError
+from gemma_cli.core.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

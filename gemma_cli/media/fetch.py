@@ -20,8 +20,8 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from gemma_cli import __version__
-from gemma_cli.errors import GemmaError, InputError
-from gemma_cli.media.peers import LedInside, Peers, handlers
+from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.media.address_guard import LedInside, Peers, handlers
 
 LIMIT_BYTES = 2 << 30
 LIMIT_S = 3600.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from gemma_cli.errors import InputError
+from gemma_cli.core.errors import InputError
 
 STDIN = "-"
 _STDIN_LIMIT = 2 << 30  # bytes; it is spooled to disk

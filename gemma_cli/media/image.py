@@ -8,9 +8,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from gemma_cli.errors import InputError
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.messages import Image
 from gemma_cli.media.files import display_name, open_input
-from gemma_cli.messages import Image
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gemma_cli.errors import UsageError
-from gemma_cli.media.live import Incoming
+from gemma_cli.core.errors import UsageError
+from gemma_cli.media.microphone_stream import Incoming
 
 EXTRA = "pip install 'gemma-cli[mic]'"
 

@@ -2,7 +2,7 @@
 
 A piece ends where nobody speaks for PAUSE. Where nobody pauses for so long before the encoder's limit is reached, it
 ends in the longest shorter gap; where there is none either, the cut goes through speech, and the next piece says the
-last OVERLAP again so that the words at the seam can be put together (gemma_cli.seams). What the detector does not take
+last OVERLAP again so that the words at the seam can be put together (gemma_cli.text.overlap). What the detector does not take
 for a voice is in no piece. The samples stream: memory holds one piece, whatever the length of the recording.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma_cli.media.voice import FRAME
-from gemma_cli.messages import SAMPLE_RATE, Audio
+from gemma_cli.core.messages import SAMPLE_RATE, Audio
+from gemma_cli.media.voice_activity import FRAME
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemma_cli.errors import InputError, UsageError
+from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.messages import Video
 from gemma_cli.media.container import EXTRA, available, open_container
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.media.image import from_pixels
-from gemma_cli.messages import Video
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gemma_cli.errors import GemmaError
+from gemma_cli.core.errors import GemmaError
 from gemma_cli.store import checkpoints, hub
 from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, download_size, short_name
 

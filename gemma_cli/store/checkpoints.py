@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import hub, machine
 from gemma_cli.store.config import load_config
 from gemma_cli.store.releases import (

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from gemma_cli.errors import UsageError
+from gemma_cli.core.errors import UsageError
 from gemma_cli.store.paths import config_file
 
 _NAMES = {"dtype": ("auto", "float32", "bfloat16"), "quantize": ("int8", "int4")}

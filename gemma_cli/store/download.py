@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import hub
 from gemma_cli.store.checkpoints import HUB_ID
 from gemma_cli.store.paths import hub_cache

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gemma_cli.conversation import Conversation, Entry
-from gemma_cli.errors import GemmaError, InputError
-from gemma_cli.messages import Part, Text
+from gemma_cli.core.conversation import Conversation, Entry
+from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.core.messages import Part, Text
 
 SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "Summary of what was said before", "tool": "Tool"}
 

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_cli.conversation import Conversation, Entry, opening_words, well_formed
-from gemma_cli.errors import GemmaError, InputError
-from gemma_cli.messages import Message, Text
-from gemma_cli.store.rows import forget_unused_blobs, insert_entry, read_entries
-from gemma_cli.store.schema import NewerSchema, connect
+from gemma_cli.core.conversation import Conversation, Entry, opening_words, well_formed
+from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.core.messages import Message, Text
+from gemma_cli.store.session_rows import forget_unused_blobs, insert_entry, read_entries
+from gemma_cli.store.session_schema import NewerSchema, connect
 
 NAME_LIMIT = 60
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gemma_cli.errors import UsageError
+from gemma_cli.core.errors import UsageError
 
 ALL = "all"
 """Allows every tool there is."""

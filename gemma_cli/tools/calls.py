@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma_cli.conversation import BYTES_PER_TOKEN, Conversation
-from gemma_cli.errors import GemmaError
-from gemma_cli.events import Turn
-from gemma_cli.messages import ToolCall, ToolResponse
+from gemma_cli.core.conversation import BYTES_PER_TOKEN, Conversation
+from gemma_cli.core.errors import GemmaError
+from gemma_cli.core.events import Turn
+from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import Toolbox, ToolFailed
 
 ROUNDS = 8

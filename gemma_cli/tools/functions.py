@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gemma_cli.errors import Terminated, UsageError
+from gemma_cli.core.errors import Terminated, UsageError
 from gemma_cli.tools import Tool, ToolFailed
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from gemma_cli.errors import InputError, UsageError
+from gemma_cli.core.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)

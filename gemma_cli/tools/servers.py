@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from gemma_cli.errors import GemmaError
+from gemma_cli.core.errors import GemmaError
 from gemma_cli.tools import Tool, ToolFailed
 from gemma_cli.tools.schemas import plain
 from gemma_cli.tools.server_config import Local, Server

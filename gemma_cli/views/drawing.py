@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gemma_cli.events import Event, Turn, collect
+from gemma_cli.core.events import Event, Turn, collect
 
 
 def fold(events: Iterable[Event], draw: Callable[[Event], None]) -> Turn:

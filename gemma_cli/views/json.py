@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from gemma_cli.engines import EngineInfo
-from gemma_cli.errors import GemmaError
-from gemma_cli.events import Delta, Done, Event, Round, Speculation, ToolCalled, Turn
-from gemma_cli.messages import ToolResponse
-from gemma_cli.transcript import Segment
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.errors import GemmaError
+from gemma_cli.core.events import Delta, Done, Event, Round, Speculation, ToolCalled, Turn
+from gemma_cli.core.messages import ToolResponse
+from gemma_cli.text.transcript import Segment
 from gemma_cli.views.drawing import fold
 from gemma_cli.views.sanitize import safe_json
 

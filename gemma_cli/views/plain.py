@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from gemma_cli.events import Delta, Event, Turn
+from gemma_cli.core.events import Delta, Event, Turn
 from gemma_cli.views.drawing import fold
 from gemma_cli.views.sanitize import safe
 

@@ -14,9 +14,9 @@ import time
 from dataclasses import replace
 from statistics import median
 
-from gemma_cli.engines import Engine, EngineSpec
-from gemma_cli.events import Turn, collect
-from gemma_cli.messages import GREEDY, Message, Request, Text, ask
+from gemma_cli.core.engine import Engine, EngineSpec
+from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.messages import GREEDY, Message, Request, Text, ask
 
 SENTENCES = "Anna sees the dog. The dog is behind the tree. Tom buys 7 red apples. It is cold in the garden. "
 ROUNDS = 9

@@ -17,10 +17,10 @@ from gemma_cli.benchmark.remarks import remarks
 from gemma_cli.benchmark.report import renderables
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import POCKET, STANDARD, Prompt, read_prompts, suite_for
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import Done, Event, Round, Speculation, Timings, Turn, Usage
+from gemma_cli.core.messages import GREEDY, Drafting, Request
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from gemma_cli.errors import InputError
-from gemma_cli.events import Done, Event, Round, Speculation, Timings, Turn, Usage
-from gemma_cli.messages import GREEDY, Drafting, Request
 
 PLAIN, SPECULATIVE = Arm("plain", Drafting(0)), Arm("speculative", Drafting(4))
 ARMS = (PLAIN, SPECULATIVE)

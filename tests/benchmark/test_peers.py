@@ -24,11 +24,11 @@ from gemma_cli.benchmark.remarks import remarks
 from gemma_cli.benchmark.report import renderables
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.engines import EngineInfo
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.events import Round, Speculation, Timings, Turn, Usage
+from gemma_cli.core.messages import GREEDY, Drafting, Message, Sampling, Text
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from gemma_cli.errors import UsageError
-from gemma_cli.events import Round, Speculation, Timings, Turn, Usage
-from gemma_cli.messages import GREEDY, Drafting, Message, Sampling, Text
 
 PEER = replace(INFO, model="transformers 9.9")
 PROMPT = Prompt("code", "write")

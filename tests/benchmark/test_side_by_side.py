@@ -12,10 +12,10 @@ from gemma_cli.benchmark import side_by_side
 from gemma_cli.benchmark.objects import as_object
 from gemma_cli.benchmark.runner import Arm
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.commands._bench_engine import BenchEngineOptions
+from gemma_cli.commands._bench_options import BenchEngineOptions
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.messages import GREEDY, Drafting
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from gemma_cli.errors import UsageError
-from gemma_cli.messages import GREEDY, Drafting
 from gemma_cli.views.json import speculation_object
 
 ARMS = (Arm("plain", Drafting(0)), Arm("speculative", Drafting(4)))

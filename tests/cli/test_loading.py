@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from gemma_cli.commands._common import _interruptible
-from gemma_cli.errors import Interrupted
+from gemma_cli.common.opening import _interruptible
+from gemma_cli.core.errors import Interrupted
 
 
 def ctrl_c() -> None:

@@ -12,11 +12,11 @@ import typer
 from typer.testing import CliRunner
 
 from gemma_cli.cli import COMMANDS
-from gemma_cli.commands._common import Batch
-from gemma_cli.engines import EngineSpec
-from gemma_cli.errors import GemmaError, InputError, UsageError
-from gemma_cli.messages import Drafting, Sampling
-from gemma_cli.options import EngineOptions, OutputOptions, SamplingOptions, grouped
+from gemma_cli.common.batch import Batch
+from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, grouped
+from gemma_cli.core.engine import EngineSpec
+from gemma_cli.core.errors import GemmaError, InputError, UsageError
+from gemma_cli.core.messages import Drafting, Sampling
 
 
 def given(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:

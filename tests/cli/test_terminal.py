@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.command import SAMPLES
 from tests.cli.held import LOADING, REPLYING, held
-from tests.views.driven import end
+from tests.repl.driven_terminal import end
 
 LIMIT_S = 300
 

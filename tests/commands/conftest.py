@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from gemma_cli.cli import run
-from gemma_cli.commands import _common
+from gemma_cli.common import opening
 from gemma_cli.media import audio
 from tests.cli.command import Outcome
-from tests.commands.words import WordEngine, loudness
+from tests.speech.words import WordEngine, loudness
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def engine(monkeypatch, tmp_path_factory) -> WordEngine:
     """What `gemma` runs with in the test, in a home with nothing in it."""
     engine = WordEngine()
     home = tmp_path_factory.mktemp("home")
-    monkeypatch.setattr(_common, "open_engine", lambda spec: engine)
+    monkeypatch.setattr(opening, "open_engine", lambda spec: engine)
     monkeypatch.setattr(audio, "VoiceDetector", lambda: loudness)
     monkeypatch.setenv("GEMMA_MODEL", "pocket")
     monkeypatch.setenv("HOME", str(home))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.cli import run
-from gemma_cli.commands import _common, bench
-from gemma_cli.engines import EngineSpec
+from gemma_cli.commands import bench
+from gemma_cli.common import opening
+from gemma_cli.core.engine import EngineSpec
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
 from tests.cli.command import Gemma, Outcome
 
@@ -28,7 +29,7 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> list[EngineSpec]:
         return ScriptedEngine([Reply(WORDS)], accepted=[2], info=info)
 
     peer = ScriptedEngine([Reply(WORDS)], info=replace(INFO, model="transformers 9.9"))
-    monkeypatch.setattr(_common, "open_engine", open_engine)
+    monkeypatch.setattr(opening, "open_engine", open_engine)
     monkeypatch.setattr(bench, "open_stock", lambda engine: peer)
     monkeypatch.setenv("GEMMA_MODEL", "pocket")
     return asked

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from gemma_cli.cli import run
-from gemma_cli.commands import _common
-from gemma_cli.engines import Engine, EngineInfo, EngineSpec, open_engine
+from gemma_cli.common import opening
+from gemma_cli.core.engine import Engine, EngineInfo, EngineSpec
+from gemma_cli.core.errors import ModelError
+from gemma_cli.core.events import Delta, Event
+from gemma_cli.core.messages import Request
+from gemma_cli.engines import open_engine
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from gemma_cli.errors import ModelError
-from gemma_cli.events import Delta, Event
-from gemma_cli.messages import Request
 from tests.cli.command import Outcome
 
 SCHEMA = {
@@ -57,7 +58,7 @@ def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
     def command(engine: Engine, *arguments: str, stdin: str = "") -> Outcome:
         monkeypatch.setattr(sys, "stdin", Piped(io.BytesIO(stdin.encode())))
-        monkeypatch.setattr(_common, "open_engine", lambda spec: engine)
+        monkeypatch.setattr(opening, "open_engine", lambda spec: engine)
         capsys.readouterr()
         code = run(["chat", *arguments])
         said = capsys.readouterr()

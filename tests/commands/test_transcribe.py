@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from gemma_cli.messages import SAMPLE_RATE
-from tests.commands.words import hear, pause, record, say
+from gemma_cli.core.messages import SAMPLE_RATE
+from tests.speech.words import hear, pause, record, say
 
 CUE = re.compile(r"(\d+):(\d+):([\d,]+) --> (\d+):(\d+):([\d,]+)\n(.*)\n")
 

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from gemma_cli.commands._spoken import parse
+from gemma_cli.speech.translation import parse
 from tests.commands.test_transcribe import cues
-from tests.commands.words import ROOT, hear, pause, record, say
 from tests.media.server import serving
+from tests.speech.words import ROOT, hear, pause, record, say
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -140,7 +140,7 @@ def test_subtitles_from_stdin_are_subtitles(gemma, shouting, piped):
 def test_a_line_is_answered_before_the_next_one_comes(tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "GEMMA_MODEL": "pocket", "PYTHONPATH": str(ROOT)}
     environment["WORDS_LOG"] = str(tmp_path / "log")
-    command = [sys.executable, "-m", "tests.commands.words", "translate", "-", "--to", "en"]
+    command = [sys.executable, "-m", "tests.speech.words", "translate", "-", "--to", "en"]
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         limit = threading.Timer(300, child.kill)
         limit.start()

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import torch
 
-from gemma_cli.engines.local.sampling import Sampler, _top_k, _top_p
-from gemma_cli.messages import Sampling
+from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.local.decoding.sampling import Sampler, _top_k, _top_p
 
 ROWS, VOCAB = 20_000, 512
 NOISE = {"close": 0.3, "middling": 0.7, "far": 1.3}

@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.decode import Fixed
-from gemma_cli.engines.local.decode import decode as speculate
-from gemma_cli.engines.local.load import load_target
-from gemma_cli.engines.local.model import Target
-from gemma_cli.engines.local.sampling import Sampler
-from gemma_cli.messages import GREEDY, Sampling
+from gemma_cli.core.messages import GREEDY, Sampling
+from gemma_cli.engines.local.decoding.decode import Fixed
+from gemma_cli.engines.local.decoding.decode import decode as speculate
+from gemma_cli.engines.local.decoding.sampling import Sampler
+from gemma_cli.engines.local.loading.load import load_target
+from gemma_cli.engines.local.model.target import Target
 from tests.engines import shapes
-from tests.engines.knowing import Knowing, right_seven_times_in_ten
+from tests.engines.partly_right_drafter import Knowing, right_seven_times_in_ten
 
 CUTS = ("2", "3", "5", "8", "drafted")
 

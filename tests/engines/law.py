@@ -23,10 +23,10 @@ import torch
 from transformers import Gemma4AssistantForCausalLM, Gemma4ForCausalLM
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from gemma_cli.engines.local import load
-from gemma_cli.engines.local.decode import Fixed, decode
-from gemma_cli.engines.local.sampling import Sampler
-from gemma_cli.messages import Sampling
+from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.local.decoding.decode import Fixed, decode
+from gemma_cli.engines.local.decoding.sampling import Sampler
+from gemma_cli.engines.local.loading import load
 from tests.engines import tiny
 
 VOCAB = 8

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
-from gemma_cli.engines.local.load import load_target
-from gemma_cli.engines.local.needs import needs, plan_folder
+from gemma_cli.engines.local.loading.load import load_target
+from gemma_cli.engines.local.loading.memory_estimate import needs, plan_folder
 
 SHAPE: dict[str, Any] = {
     **{"vocab_size": 65536, "vocab_size_per_layer_input": 65536, "hidden_size": 1024, "intermediate_size": 4096},

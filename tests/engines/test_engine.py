@@ -24,17 +24,10 @@ from transformers import (
     Gemma4UnifiedVisionConfig,
 )
 
-from gemma_cli.engines import EngineSpec, open_engine
-from gemma_cli.engines.local import load
-from gemma_cli.engines.local.detokenize import Detokenizer
-from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
-from gemma_cli.engines.local.reuse import SHORTEST
-from gemma_cli.engines.local.sounds import padded
-from gemma_cli.engines.local.tokenizer import load_tokenizer
-from gemma_cli.engines.local.towers import Towers
-from gemma_cli.errors import InputError, ModelError, OutOfMemory
-from gemma_cli.events import Delta, Done, Round, ToolCalled, collect
-from gemma_cli.messages import (
+from gemma_cli.core.engine import EngineSpec
+from gemma_cli.core.errors import InputError, ModelError, OutOfMemory
+from gemma_cli.core.events import Delta, Done, Round, ToolCalled, collect
+from gemma_cli.core.messages import (
     GREEDY,
     Audio,
     Drafting,
@@ -47,8 +40,16 @@ from gemma_cli.messages import (
     Video,
     ask,
 )
+from gemma_cli.engines import open_engine
+from gemma_cli.engines.local.decoding.prefix_cache import SHORTEST
+from gemma_cli.engines.local.encoders.audio_batch import padded
+from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
+from gemma_cli.engines.local.loading import load
+from gemma_cli.engines.local.text.detokenize import Detokenizer
+from gemma_cli.engines.local.text.tokenizer import load_tokenizer
 from tests.engines import tiny
-from tests.engines.test_prompt import TRUE, needs_true
+from tests.engines.text.test_prompt import TRUE, needs_true
 
 noise = np.random.default_rng(3)
 SAMPLES = noise.normal(0, 0.1, 48_000).astype(np.float32)
@@ -133,7 +134,7 @@ class Writing:
             start.append(int(positions[0]))
             return torch.tensor([ids[min(int(p) - start[0], len(ids) - 1)] for p in positions])
 
-        monkeypatch.setattr("gemma_cli.engines.local.sampling.Sampler.choose", choose)
+        monkeypatch.setattr("gemma_cli.engines.local.decoding.sampling.Sampler.choose", choose)
         self.length = len(ids)
 
 
@@ -221,7 +222,7 @@ def test_a_model_too_large_to_load_is_said_in_one_line(folder: Path, monkeypatch
     def full(*_: Any) -> Any:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr("gemma_cli.engines.local.load.load_target", full)
+    monkeypatch.setattr("gemma_cli.engines.local.loading.load.load_target", full)
     with pytest.raises(OutOfMemory, match=r"cpu has too little memory for .*: choose a smaller --model"):
         fresh(folder)
 
@@ -411,7 +412,7 @@ def test_an_answer_does_not_change_what_a_retry_starts_from(engine: LocalEngine)
 
 def test_media_in_the_cache_are_not_encoded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = fresh(folder)
-    monkeypatch.setattr("gemma_cli.engines.local.towers.KEPT", 0)
+    monkeypatch.setattr("gemma_cli.engines.local.encoders.towers.KEPT", 0)
     encoded: list[str] = []
     image = Towers._image
     monkeypatch.setattr(Towers, "_image", lambda self, i, b: (encoded.append(i.name), image(self, i, b))[1])
@@ -585,7 +586,7 @@ def test_a_synthetic_model_writes_as_many_tokens_as_are_asked_for(monkeypatch: p
         made.append(name)
         return engine.target, engine.drafter
 
-    monkeypatch.setattr("gemma_cli.engines.local.synthetic.open_synthetic", small)
+    monkeypatch.setattr("gemma_cli.engines.local.loading.synthetic.open_synthetic", small)
     synthetic = open_engine(EngineSpec(model="synthetic:e2b", device="cpu"))
     plain = open_engine(EngineSpec(model="synthetic:e2b", assistant="off", device="cpu"))
     assert made == ["e2b", "e2b"]

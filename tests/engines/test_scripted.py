@@ -6,11 +6,11 @@ from contextlib import closing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_cli.engines import stream_many
+from gemma_cli.core.engine import stream_many
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import Delta, Done, Event, collect
+from gemma_cli.core.messages import Drafting, Request, Sampling, ask
 from gemma_cli.engines.scripted import Reply, ScriptedEngine
-from gemma_cli.errors import InputError
-from gemma_cli.events import Delta, Done, Event, collect
-from gemma_cli.messages import Drafting, Request, Sampling, ask
 
 
 def request(draft_tokens: int = 0, max_tokens: int = 1000, thinking: bool = False) -> Request:

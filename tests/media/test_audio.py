@@ -10,10 +10,10 @@ import pytest
 import soundfile
 import soxr
 
-from gemma_cli.errors import InputError
-from gemma_cli.media import container, decoding
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.messages import SAMPLE_RATE
+from gemma_cli.media import audio_decoding, container
 from gemma_cli.media.audio import Part, duration, read_audio, speech
-from gemma_cli.messages import SAMPLE_RATE
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 PARTS = [(Part(), 2.0), (Part(0.5), 1.5), (Part(0.5, 1.25), 0.75), (Part(1, 9), 1.0)]
@@ -55,7 +55,7 @@ def test_channels_are_averaged(tmp_path):
 
 
 def test_resampling_in_blocks_is_resampling_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "_BLOCK", 1000)
+    monkeypatch.setattr(audio_decoding, "_BLOCK", 1000)
     samples = RNG.uniform(-0.5, 0.5, 44100).astype(np.float32)
     heard = read_audio(write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT"))
     whole = soxr.resample(samples, 44100, SAMPLE_RATE, quality="HQ")
@@ -85,7 +85,7 @@ def test_one_channel_can_be_chosen(tmp_path):
     left, right = tone(0.5), tone(0.5, hertz=1000)
     path = write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT")
     with path.open("rb") as file:
-        chosen = np.concatenate(list(decoding.mono_16_khz(file, "a.wav", channel=2)))
+        chosen = np.concatenate(list(audio_decoding.mono_16_khz(file, "a.wav", channel=2)))
         assert (chosen == right).all()
         with pytest.raises(InputError, match=r"a\.wav: has 2 channels; there is no --channel 3"):
             duration(file, "a.wav", Part(channel=3))

@@ -3,11 +3,11 @@ import tempfile
 
 import pytest
 
-from gemma_cli.errors import InputError
+from gemma_cli.core.errors import InputError
 from gemma_cli.media import fetch as module
+from gemma_cli.media.address_guard import LedInside, Peers
 from gemma_cli.media.fetch import fetch, file_name, is_address
-from gemma_cli.media.names import sound_files
-from gemma_cli.media.peers import LedInside, Peers
+from gemma_cli.media.input_files import sound_files
 from tests.media.server import serving
 
 

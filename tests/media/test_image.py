@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from PIL import TiffImagePlugin
 
-from gemma_cli.errors import InputError
+from gemma_cli.core.errors import InputError
 from gemma_cli.media.image import read_image
 
 # A corner of each colour, so that every one of the eight orientations looks different.

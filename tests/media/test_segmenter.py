@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemma_cli.core.messages import SAMPLE_RATE
 from gemma_cli.media.segmenter import FRAME, OVERLAP, pieces
-from gemma_cli.messages import SAMPLE_RATE
 
 STEP = FRAME / SAMPLE_RATE
 

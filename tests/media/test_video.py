@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from gemma_cli.errors import InputError, UsageError
+from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media import video
 from gemma_cli.media.video import read_video
 

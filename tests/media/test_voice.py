@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from gemma_cli.media.voice import FRAME, VoiceDetector
-from gemma_cli.messages import SAMPLE_RATE
+from gemma_cli.core.messages import SAMPLE_RATE
+from gemma_cli.media.voice_activity import FRAME, VoiceDetector
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 RNG = np.random.default_rng(0)

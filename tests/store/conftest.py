@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gemma_cli.store import checkpoints, machine, schema
+from gemma_cli.store import checkpoints, machine, session_schema
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def home(tmp_path, monkeypatch):
     for kind in ("config", "cache", "state"):
         monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(tmp_path / kind))
     monkeypatch.setattr(machine, "memory", lambda: 24 * 10**9)
-    monkeypatch.setattr(schema, "PATIENCE", 300.0)  # a busy machine may keep a lock for long
+    monkeypatch.setattr(session_schema, "PATIENCE", 300.0)  # a busy machine may keep a lock for long
     return tmp_path
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import checkpoints, machine
 from gemma_cli.store.checkpoints import NotOnDisk, Resolved, resolve
 from gemma_cli.store.paths import config_file

@@ -1,6 +1,6 @@
 import pytest
 
-from gemma_cli.errors import UsageError
+from gemma_cli.core.errors import UsageError
 from gemma_cli.store.config import Config, load_config
 from gemma_cli.store.paths import config_file
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gemma_cli.errors import GemmaError, UsageError
+from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import download
 from gemma_cli.store.checkpoints import resolve
 from gemma_cli.store.download import pull

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma_cli.conversation import Conversation, Entry, well_formed
-from gemma_cli.errors import GemmaError, InputError
-from gemma_cli.events import Turn, Usage
-from gemma_cli.messages import SAMPLE_RATE, Audio, Image, Message, Text, ToolCall, ToolResponse, Video
+from gemma_cli.core.conversation import Conversation, Entry, well_formed
+from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.core.events import Turn, Usage
+from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Text, ToolCall, ToolResponse, Video
 from gemma_cli.store.export import to_json, to_markdown
-from gemma_cli.store.schema import MIGRATIONS
+from gemma_cli.store.session_schema import MIGRATIONS
 from gemma_cli.store.sessions import Session, SessionStore, name_for
 
 PIXELS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from gemma_cli.channels import ChannelParser
-from gemma_cli.engines import EngineInfo
+from gemma_cli.core.channels import ChannelParser
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.events import Done, Event, ToolCalled, Usage
+from gemma_cli.core.messages import Request
 from gemma_cli.engines.scripted import INFO
-from gemma_cli.events import Done, Event, ToolCalled, Usage
-from gemma_cli.messages import Request
 
 
 @dataclass

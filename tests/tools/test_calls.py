@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.cli import run
-from gemma_cli.commands import _common, _tools
-from gemma_cli.engines import Engine, EngineSpec, open_engine
-from gemma_cli.messages import ToolCall, ToolResponse
+from gemma_cli.commands import _tools
+from gemma_cli.common import opening
+from gemma_cli.core.engine import Engine, EngineSpec
+from gemma_cli.core.messages import ToolCall, ToolResponse
+from gemma_cli.engines import open_engine
 from tests.cli.command import SAMPLES, Outcome
 from tests.tools.raw import RawEngine
 
@@ -37,7 +39,7 @@ def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     def command(engine: Engine, *arguments: str) -> Outcome:
-        monkeypatch.setattr(_common, "open_engine", lambda spec: engine)
+        monkeypatch.setattr(opening, "open_engine", lambda spec: engine)
         capsys.readouterr()
         code = run(["chat", *arguments])
         said = capsys.readouterr()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.errors import UsageError
+from gemma_cli.core.errors import UsageError
 from gemma_cli.tools import ToolFailed, toolbox
 from gemma_cli.tools.functions import load
-from gemma_cli.views.repl.cancel import orderly_exit
-from training.talk import ADD, NOW
+from gemma_cli.views.signals import orderly_exit
+from training.data.dialogue import ADD, NOW
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "tools.py"
 

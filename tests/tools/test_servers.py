@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.commands import _tools
-from gemma_cli.errors import GemmaError, InputError, UsageError
-from gemma_cli.options import OutputOptions
+from gemma_cli.common.options import OutputOptions
+from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.tools import ToolFailed, toolbox
 from gemma_cli.tools.server_config import Local, Remote, read
 

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from training import chats, scenes, shapes, speech
+from training import shapes
+from training.data import long_chats, scenes, speech
 
 LENGTH = 1_024
 
@@ -15,13 +16,14 @@ def drawn():
 
     import torch
 
-    from training import pack, tokenizer
+    from training import tokenizer
+    from training.stages import packing
 
-    encoder = pack.Encoder(tokenizer.load(Path(__file__).parents[2] / "gemma_cli" / "pocket" / "pocket"))
+    encoder = packing.Encoder(tokenizer.load(Path(__file__).parents[2] / "gemma_cli" / "pocket" / "pocket"))
     rng = random.Random(5)
     pictures = [(scenes.sample_scene(rng), torch.zeros(64, 96)) for _ in range(4)]
     utterances = [(speech.sample_utterance(rng, code), torch.zeros(30, 144)) for code in ("en", "de", "fr", "es")]
-    source = chats.Chats(encoder, rng, pictures, utterances, LENGTH)
+    source = long_chats.Chats(encoder, rng, pictures, utterances, LENGTH)
     return encoder, [source.draw() for _ in range(30)]
 
 

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from training import drills, grammar, numbers, scenes, speech, tasks, voices
+from training.data import drills, grammar, numbers, scenes, speech, task_mix, voices
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_every_number_has_its_own_words(language: str) -> None:
 def test_a_seed_decides_everything() -> None:
     def draws() -> list[object]:
         rng = random.Random(11)
-        drawn: list[object] = [tasks.sample_exchange(rng) for _ in range(50)]
+        drawn: list[object] = [task_mix.sample_exchange(rng) for _ in range(50)]
         drawn += [scenes.sample_scene(rng) for _ in range(20)]
         return drawn + [speech.sample_utterance(rng) for _ in range(20)]
 
@@ -50,7 +50,9 @@ def test_training_and_held_out_sentences_are_disjoint() -> None:
     assert not trained & held_out
 
 
-@pytest.mark.parametrize("task", [tasks.repeat, tasks.spell, tasks.count, tasks.sums, tasks.digits, tasks.unknown])
+@pytest.mark.parametrize(
+    "task", [task_mix.repeat, task_mix.spell, task_mix.count, task_mix.sums, task_mix.digits, task_mix.unknown]
+)
 def test_training_and_held_out_questions_are_disjoint(task) -> None:
     rng = random.Random(4)
     trained = {str(task(rng).messages) for _ in range(800)}

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from training import speech, voices
+from training.data import speech, voices
 
 pytestmark = pytest.mark.skipif(
     not ctypes.util.find_library("espeak-ng"), reason="espeak-ng's library is not installed"

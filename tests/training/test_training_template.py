@@ -2,7 +2,7 @@
 
 import pytest
 
-from training import talk, tasks
+from training.data import dialogue, task_mix
 from training.tokenizer import render
 
 THINK = "<bos><|turn>system\n<|think|>\n"
@@ -50,7 +50,7 @@ def test_turns(messages: list[dict], variables: dict, rendered: str) -> None:
 def test_a_tool_is_declared_called_and_answered() -> None:
     call = {"id": "1", "function": {"name": "add", "arguments": {"b": 4, "a": 3}}}
     messages = [{"role": "user", "content": "3 + 4?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    text = render(messages, tools=[talk.ADD], add_generation_prompt=True)
+    text = render(messages, tools=[dialogue.ADD], add_generation_prompt=True)
     assert text == (
         '<bos><|turn>system\n<|tool>declaration:add{description:<|"|>Add two numbers.<|"|>,parameters:{properties:{'
         'a:{description:<|"|>First.<|"|>,type:<|"|>INTEGER<|"|>},b:{description:<|"|>Second.<|"|>,type:<|"|>INTEGER<|"|>}},'
@@ -58,9 +58,9 @@ def test_a_tool_is_declared_called_and_answered() -> None:
         "<|turn>user\n3 + 4?<turn|>\n<|turn>model\n<|tool_call>call:add{a:3,b:4}<tool_call|><|tool_response>"
     )
     messages += [{"role": "tool", "tool_call_id": "1", "content": "7"}]
-    answered = render(messages, tools=[talk.ADD], add_generation_prompt=True)
+    answered = render(messages, tools=[dialogue.ADD], add_generation_prompt=True)
     assert answered.endswith('<tool_call|><|tool_response>response:add{value:<|"|>7<|"|>}<tool_response|>')
-    thinking = render(messages, tools=[talk.ADD], add_generation_prompt=True, enable_thinking=True)
+    thinking = render(messages, tools=[dialogue.ADD], add_generation_prompt=True, enable_thinking=True)
     assert thinking.endswith("<tool_response|><|channel>thought\n")
 
 
@@ -74,12 +74,13 @@ def test_arguments_must_be_an_object() -> None:
 def encoder():
     from pathlib import Path
 
-    from training import pack, tokenizer
+    from training import tokenizer
+    from training.stages import packing
 
     folder = Path(__file__).parents[2] / "gemma_cli" / "pocket" / "pocket"
     if not (folder / "tokenizer.json").exists():
         pytest.skip("the pocket tokenizer has not been exported")
-    return pack.Encoder(tokenizer.load(folder))
+    return packing.Encoder(tokenizer.load(folder))
 
 
 def said(encoder, example) -> str:
@@ -89,7 +90,7 @@ def said(encoder, example) -> str:
 
 def test_what_the_model_says_is_wanted_and_nothing_else(encoder) -> None:
     thought = [{"role": "user", "content": "2 + 3"}, {"role": "assistant", "content": "5", "reasoning": "2 + 3 = 5."}]
-    example = encoder.exchange(tasks.Exchange("sums", thought, thinking=True))
+    example = encoder.exchange(task_mix.Exchange("sums", thought, thinking=True))
     assert said(encoder, example) == "<|channel>thought\n2 + 3 = 5.\n<channel|>5<turn|>"
 
     call = {"id": "1", "function": {"name": "now", "arguments": {}}}
@@ -99,7 +100,7 @@ def test_what_the_model_says_is_wanted_and_nothing_else(encoder) -> None:
         {"role": "tool", "tool_call_id": "1", "content": "14:05"},
         {"role": "assistant", "content": "It is 14:05."},
     ]
-    example = encoder.exchange(tasks.Exchange("tool", tool, tools=[talk.NOW]))
+    example = encoder.exchange(task_mix.Exchange("tool", tool, tools=[dialogue.NOW]))
     assert said(encoder, example) == "<|tool_call>call:now{}<tool_call|><|tool_response>It is 14:05.<turn|>"
 
 
@@ -107,7 +108,8 @@ def test_packed_rows_compute_what_single_examples_do(encoder) -> None:
     """Shared prefixes and block masks change nothing: the same hidden states as one unpadded example at a time."""
     import torch
 
-    from training import decoder, pack, shapes
+    from training import shapes
+    from training.stages import decoder_pass, packing
 
     model = shapes.new_target(encoder.ids).eval()
     generator = torch.Generator().manual_seed(0)
@@ -115,16 +117,16 @@ def test_packed_rows_compute_what_single_examples_do(encoder) -> None:
     examples = [
         encoder.media("heard", "audio", "Transcribe this.", word, s) for word, s in zip("ab", sounds, strict=True)
     ]
-    rows = pack.Rows(96, encoder.ids, window=8)
+    rows = packing.Rows(96, encoder.ids, window=8)
     rows.add(examples, 1, shared=True)
     packed = rows.batch()
     assert packed.ids.ne(encoder.ids["<pad>"]).sum() < sum(len(e.ids) for e in examples), "the prefix is shared"
     with torch.no_grad():
-        together = decoder.hidden_states(model, packed).last_hidden_state.flatten(0, 1)[packed.predictors]
+        together = decoder_pass.hidden_states(model, packed).last_hidden_state.flatten(0, 1)[packed.predictors]
         apart = []
         for example in examples:
-            single = pack.Rows(len(example.ids), encoder.ids, window=8)
+            single = packing.Rows(len(example.ids), encoder.ids, window=8)
             single.add([example], 1)
             batch = single.batch()
-            apart.append(decoder.hidden_states(model, batch).last_hidden_state.flatten(0, 1)[batch.predictors])
+            apart.append(decoder_pass.hidden_states(model, batch).last_hidden_state.flatten(0, 1)[batch.predictors])
     torch.testing.assert_close(together, torch.cat(apart), rtol=1e-4, atol=1e-4)

@@ -1,9 +1,9 @@
 import io
 import json
 
-from gemma_cli.engines import EngineInfo
-from gemma_cli.events import Delta, Done, Round, Timings, Usage, collect
-from gemma_cli.transcript import Segment
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.events import Delta, Done, Round, Timings, Usage, collect
+from gemma_cli.text.transcript import Segment
 from gemma_cli.views import json as json_view
 
 E2B = "google/gemma-4-E2B-it"

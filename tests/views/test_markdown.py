@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
-from screen import Screen
 
-from gemma_cli.errors import ModelError
-from gemma_cli.events import Delta, Done, Event, Round, Usage
-from gemma_cli.views import markdown
-from gemma_cli.views.markdown_blocks import CELLS, LIMIT, BlockSplitter
-from gemma_cli.views.markdown_body import ENDLESS, MarkdownBody, ThoughtsBody
-from gemma_cli.views.markdown_render import render
+from gemma_cli.core.errors import ModelError
+from gemma_cli.core.events import Delta, Done, Event, Round, Usage
+from gemma_cli.views.markdown import stream
+from gemma_cli.views.markdown.blocks import CELLS, LIMIT, BlockSplitter
+from gemma_cli.views.markdown.body import ENDLESS, MarkdownBody, ThoughtsBody
+from gemma_cli.views.markdown.render import render
+from tests.views.screen import Screen
 
 DOCUMENT = """\
 # A title
@@ -75,7 +75,7 @@ class Clock:
         return self.now
 
 
-class Eager(markdown.Reply):
+class Eager(stream.Reply):
     """A reply that draws a frame for every event."""
 
     _next_frame = property(lambda self: 0.0, lambda self, value: None)  # type: ignore[assignment]
@@ -397,7 +397,7 @@ def test_a_stream_cut_off_keeps_what_was_said_and_says_so():
         raise KeyboardInterrupt
 
     screen = Screen()
-    turn = markdown.show(cut(), screen.console)
+    turn = stream.show(cut(), screen.console)
     assert (turn.text, turn.finish_reason) == ("half a sen", "interrupted")
     assert screen.lines == ["half a sen", "[cut off]"]
     assert not screen.screen.cursor.hidden
@@ -410,14 +410,14 @@ def test_an_error_leaves_the_screen_in_order():
 
     screen = Screen()
     with pytest.raises(ModelError):
-        markdown.show(fail(), screen.console)
+        stream.show(fail(), screen.console)
     assert screen.lines == ["half a sen"]
     assert not screen.screen.cursor.hidden
 
 
 def test_off_a_terminal_nothing_is_redrawn():
     file = io.StringIO()
-    markdown.show(answer("# Title\n\nbody"), Console(file=file))
+    stream.show(answer("# Title\n\nbody"), Console(file=file))
     assert file.getvalue() == "Title\n\nbody\n"
 
 
@@ -456,7 +456,7 @@ def test_while_it_thinks_one_line_says_for_how_long_and_how_much():
 
 def test_thoughts_in_full_stand_behind_a_bar():
     screen = Screen()
-    markdown.show_thinking(THINKING, screen.console)
+    stream.show_thinking(THINKING, screen.console)
     assert screen.lines[:30] == [f"│ thought {i}" for i in range(30)]
     assert screen.lines[30].startswith("▾ thought for")
     assert screen.lines[-1] == "42"
@@ -464,7 +464,7 @@ def test_thoughts_in_full_stand_behind_a_bar():
 
 def test_without_rounds_characters_are_counted():
     screen = Screen()
-    markdown.show([Delta("thinking", "hmm"), Delta("answer", "x"), Done("stop")], screen.console)
+    stream.show([Delta("thinking", "hmm"), Delta("answer", "x"), Done("stop")], screen.console)
     assert "· 3 characters" in screen.lines[0]
 
 
@@ -496,8 +496,8 @@ def rendered(shape: str, characters: int) -> int:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_twice_the_text_costs_twice_the_rendering(shape: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gemma_cli.views.markdown_body.render", lambda *_: [])  # only counted
-    monkeypatch.setattr("gemma_cli.views.markdown_body.wrapped_lines", lambda *_: [])
+    monkeypatch.setattr("gemma_cli.views.markdown.body.render", lambda *_: [])  # only counted
+    monkeypatch.setattr("gemma_cli.views.markdown.body.wrapped_lines", lambda *_: [])
     once, twice = rendered(shape, 40_000), rendered(shape, 80_000)
     assert twice / once <= 2.3, f"{shape}: {once} characters rendered, {twice} for twice the text"
 
@@ -505,7 +505,7 @@ def test_twice_the_text_costs_twice_the_rendering(shape: str, monkeypatch: pytes
 def test_frames_are_as_rare_as_they_are_dear():
     screen = Screen()
     clock = Clock(0)
-    reply = markdown.Reply(screen.console, MarkdownBody(screen.console), clock=clock)
+    reply = stream.Reply(screen.console, MarkdownBody(screen.console), clock=clock)
     reply._tail.draw = lambda *_: setattr(clock, "now", clock.now + 0.1)  # a frame takes 0.1 s
 
     def typing() -> Iterator[Event]:

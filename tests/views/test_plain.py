@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_cli.events import Delta, Done, Round, Timings, Turn, Usage, collect
+from gemma_cli.core.events import Delta, Done, Round, Timings, Turn, Usage, collect
 from gemma_cli.views import plain
 from gemma_cli.views.sanitize import safe
 

@@ -22,7 +22,7 @@ from typing import Literal
 
 import torch
 
-from gemma_cli.errors import UsageError
+from gemma_cli.core.errors import UsageError
 from gemma_cli.store import paths
 from gemma_cli.store.releases import gigabytes
 

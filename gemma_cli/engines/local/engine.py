@@ -12,28 +12,29 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from gemma_cli.engines import Answered, EngineInfo, EngineSpec
-from gemma_cli.engines.local import graphs, load
-from gemma_cli.engines.local.accept import Coins, equal
-from gemma_cli.engines.local.constraint import Free
-from gemma_cli.engines.local.constraints import Constraints
-from gemma_cli.engines.local.decode import AtMost, Burst, Fixed, Pacer, decode
+from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec
+from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageError
+from gemma_cli.core.events import Event, Timings
+from gemma_cli.core.messages import Drafting, Request, Sampling
+from gemma_cli.engines.local.constraints.constraint import Free
+from gemma_cli.engines.local.constraints.select import Constraints
+from gemma_cli.engines.local.decoding import cuda_graphs
+from gemma_cli.engines.local.decoding.accept import Coins, equal
+from gemma_cli.engines.local.decoding.decode import AtMost, Burst, Fixed, Pacer, decode
+from gemma_cli.engines.local.decoding.draft_length_file import KeptPace
+from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.decoding.prefix_cache import LiveCache
+from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.device import LARGE, weight_bytes
-from gemma_cli.engines.local.drafter import Drafter
-from gemma_cli.engines.local.lookup import Lookup
-from gemma_cli.engines.local.model import Target
-from gemma_cli.engines.local.needs import plan_folder, plan_release
-from gemma_cli.engines.local.pace_file import KeptPace
-from gemma_cli.engines.local.prompt import Prompt, PromptWriter
-from gemma_cli.engines.local.reuse import LiveCache
-from gemma_cli.engines.local.room import find
-from gemma_cli.engines.local.said import Said
-from gemma_cli.engines.local.sampling import Sampler
-from gemma_cli.engines.local.tokenizer import Tokenizer, load_tokenizer
-from gemma_cli.engines.local.towers import Towers
-from gemma_cli.errors import InputError, ModelError, OutOfMemory, UsageError
-from gemma_cli.events import Event, Timings
-from gemma_cli.messages import Drafting, Request, Sampling
+from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.loading import load
+from gemma_cli.engines.local.loading.memory_estimate import plan_folder, plan_release
+from gemma_cli.engines.local.loading.memory_fit import find
+from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.target import Target
+from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
+from gemma_cli.engines.local.text.reply_events import Said
+from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from gemma_cli.store.checkpoints import Resolved
@@ -74,7 +75,7 @@ class LocalEngine:
         self.live = LiveCache(target)
         self.kept = KeptPace.of(info)
         coins = self.accept if isinstance(self.accept, Coins) else None
-        self.rounds = graphs.rounds_for(target, drafter, generation.suppress, coins)
+        self.rounds = cuda_graphs.rounds_for(target, drafter, generation.suppress, coins)
 
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
@@ -115,7 +116,7 @@ class LocalEngine:
             synthetic_acceptance=spec.synthetic_acceptance,
         )
         engine = cls(target, drafter, tokenizer, towers, ends, info)
-        if engine.rounds and (failure := graphs.warm_up(engine.rounds, Sampling())):
+        if engine.rounds and (failure := cuda_graphs.warm_up(engine.rounds, Sampling())):
             notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
@@ -126,7 +127,7 @@ class LocalEngine:
 
     def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
         """See engines.Batching. Raises ModelError, OutOfMemory."""
-        from gemma_cli.engines.local.many import Many
+        from gemma_cli.engines.local.batching import Many
 
         yield from self._within_memory(Many(self, requests).answers())
 
@@ -188,7 +189,7 @@ class LocalEngine:
         constraint = self.constraints.of(request, prompt.in_thought)
         cache, prefilled, _ = self.live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
         if self.rounds and isinstance(constraint, Free):
-            yield from graphs.decode(
+            yield from cuda_graphs.decode(
                 self.rounds,
                 cache,
                 prefilled,
@@ -227,7 +228,7 @@ def _load(
     resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: torch.dtype
 ) -> tuple[Target, Drafter | None]:
     if resolved.folder is None:
-        from gemma_cli.engines.local.synthetic import open_synthetic
+        from gemma_cli.engines.local.loading.synthetic import open_synthetic
 
         alias, off = resolved.name.partition(":")[2], spec.assistant == "off"
         plan = replace(plan_release(alias, device, dtype, spec.quantize), mapped=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gemma_cli.engines.local.cache import Slots
+    from gemma_cli.engines.local.model.cache import Slots
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float

@@ -2,7 +2,7 @@
 
    LANES floats are what the widest registers hold that the compiler was told of (-march=native). Products and sums
    contract to fused multiply-adds (-ffp-contract=fast) wherever they are written a * b + c, in the same way for every
-   row count: see products.c. */
+   row count: see linear.c. */
 
 #ifndef GEMMA_VECTORS_H
 #define GEMMA_VECTORS_H

@@ -1,0 +1,148 @@
+"""One answer: what it is held to, and the form it is told in, to people or to programs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from gemma_cli.common.options import MAX_TOKENS, OUTPUT, SAMPLING, OutputOptions
+from gemma_cli.common.replies import Show, rendered, rendered_with_thoughts, verbatim
+from gemma_cli.common.text_input import read_text
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
+from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.messages import Request, ToolResponse
+from gemma_cli.media.files import display_name
+from gemma_cli.views import json, plain
+from gemma_cli.views.sanitize import safe_json
+
+SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """What holds for a single answer, and how long a thought may be."""
+
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema",
+            metavar="FILE",
+            help="Hold the answer to a JSON schema: one line of JSON, and nothing else.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    stream_json: Annotated[
+        bool,
+        typer.Option("--stream-json", help="Print events as JSON lines, as they happen.", rich_help_panel=OUTPUT),
+    ] = False
+    thinking_budget: Annotated[
+        int | None,
+        typer.Option(
+            "--thinking-budget",
+            envvar="GEMMA_THINKING_BUDGET",
+            metavar="N",
+            min=1,
+            max=MAX_TOKENS,
+            help="With --think: end the thought after this many tokens. Default: no limit but --max-tokens.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None
+
+    summarize: Annotated[
+        bool,
+        typer.Option(
+            "--summarize/--leave-out",
+            envvar="GEMMA_SUMMARIZE",
+            help="When the context is full: go on from a summary the model writes, or leave the oldest out.",
+            rich_help_panel="Chats",
+        ),
+    ] = False
+
+    def check(self, output: OutputOptions, once: bool) -> None:
+        """Raises UsageError for what does not go together."""
+        if output.as_json and self.stream_json:
+            raise UsageError("--json prints one object and --stream-json many: take one")
+        flags = {"--json": output.as_json, "--stream-json": self.stream_json, "--schema": self.schema}
+        if not once and (flag := next((flag for flag, given in flags.items() if given), None)):
+            raise UsageError(f"{flag} is for one answer: give a PROMPT or pipe text in")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What every reply to a question is held to. schema: as json_schema.checked gives it."""
+
+    schema: str | None = None
+    thinking_budget: int | None = None
+
+    def __call__(self, request: Request) -> Request:
+        return replace(request, schema=self.schema, thinking_budget=self.thinking_budget)
+
+    def complete(self, turn: Turn) -> None:
+        """Raises GemmaError where JSON was cut off."""
+        if self.schema is not None and turn.finish_reason == "length":
+            raise GemmaError(
+                f"the JSON is not complete: it was cut off after {turn.usage.completion_tokens} tokens, "
+                "the most the reply may have; --max-tokens allows more"
+            )
+
+
+def held(options: AnswerOptions) -> Held:
+    """Raises InputError naming the schema's file and the place in it that is wrong."""
+    if options.schema is None:
+        return Held(None, options.thinking_budget)
+    from gemma_cli.core.json_schema import checked
+
+    text = read_text(options.schema)
+    return Held(checked(text, display_name(options.schema)), options.thinking_budget)
+
+
+def _nothing(_told: object) -> None:
+    """Is not told."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an answer is told: who speaks, the events of each reply, what tools respond, and the object of it all."""
+
+    show: Show
+    begin: Callable[[EngineInfo], None] = _nothing
+    responded: Callable[[ToolResponse], None] = _nothing
+    end: Callable[[Mapping[str, Any]], None] = _nothing
+
+
+def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | None, seed: int) -> Form:
+    """The form that the options ask for; all of them write to stdout."""
+    if output.as_json:
+        return Form(collect, end=lambda told: json.write(told, sys.stdout))
+    if options.stream_json:
+        return Form(
+            partial(json.stream, out=sys.stdout),
+            begin=lambda info: json.write(json.start_event(info, seed), sys.stdout),
+            responded=lambda response: json.write(json.response_event(response), sys.stdout),
+            end=lambda told: json.write({"type": "done", **told}, sys.stdout),
+        )
+    if options.schema is not None:
+        thoughts = io.StringIO() if show_thinking is False else sys.stderr
+        return Form(lambda events: plain.show(events, sys.stdout, thoughts, safe_json))
+    return Form(SHOWS[show_thinking])
+
+
+@contextmanager
+def errors_told(options: AnswerOptions) -> Iterator[None]:
+    """With --stream-json, what ends the run is an event too."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except GemmaError as error:
+        if options.stream_json:
+            json.write(json.error_event(error), sys.stdout)
+        raise

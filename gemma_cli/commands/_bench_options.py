@@ -1,0 +1,64 @@
+"""Which model a bench runs on: what every command asks, and what only a bench does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, cast, get_args
+
+import typer
+
+from gemma_cli.common.options import MODEL, ModelOptions
+from gemma_cli.core.engine import EngineSpec, Quantization
+from gemma_cli.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class BenchEngineOptions(ModelOptions):
+    """Which model, where, how it drafts, in how many bits, and whether its drafts are accepted by chance."""
+
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GEMMA_QUANTIZE",
+            metavar="int8|int4|int8,int4",
+            help="Keep weights in fewer bits; several are measured beside the model as stored.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    synthetic_acceptance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Accept each draft with this probability; for synthetic: models, whose drafts are never right.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+
+    def spec(self) -> EngineSpec:
+        spec = replace(super().spec(), synthetic_acceptance=self.synthetic_acceptance)
+        return replace(spec, quantize=self.quantizations[0]) if self.quantize else spec
+
+    @property
+    def quantizations(self) -> tuple[Quantization, ...]:
+        """Those that were asked for. Raises UsageError."""
+        named = tuple(dict.fromkeys(part.strip() for part in (self.quantize or "").split(",") if part.strip()))
+        if not set(named) <= set(get_args(Quantization)) or (self.quantize is not None and not named):
+            raise UsageError(
+                f"--quantize {self.quantize}: use {' or '.join(get_args(Quantization))}, or both: int8,int4"
+            )
+        return cast("tuple[Quantization, ...]", named)
+
+    def each(self) -> Iterator[ModelOptions]:
+        """For a comparison: the model as it is stored, then in each of several numbers of bits."""
+        for quantize in (None, *self.quantizations):
+            yield AsStored(**vars(replace(self, quantize=quantize)))
+
+
+class AsStored(BenchEngineOptions):
+    """The same, whatever the configuration file says of quantization."""
+
+    def spec(self) -> EngineSpec:
+        return replace(super().spec(), quantize=self.quantizations[0] if self.quantize else None)

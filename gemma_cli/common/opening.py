@@ -1,0 +1,90 @@
+"""What every command does around the model: open it, draw its reply, read text, say things on stderr."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+
+import typer
+
+from gemma_cli.common.notices import notice
+from gemma_cli.common.options import ModelOptions, OutputOptions
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import Interrupted
+from gemma_cli.engines import open_engine
+from gemma_cli.store.checkpoints import NotOnDisk, resolve
+from gemma_cli.store.releases import gigabytes
+
+
+def start(options: ModelOptions, output: OutputOptions) -> Engine:
+    """The engine the options ask for, loaded; tells what was chosen where nothing was asked for."""
+    try:
+        engine = _open(options, output)
+    except NotOnDisk as missing:
+        if not _agreed(missing):
+            raise
+        from gemma_cli.store.download import pull
+
+        pull(missing.name)
+        engine = _open(options, output)
+    if engine.info.notice and not output.quiet:
+        notice(engine.info.notice)
+    return engine
+
+
+def _open(options: ModelOptions, output: OutputOptions) -> Engine:
+    spec = options.spec()
+    name = resolve(spec.model, spec.assistant).name  # a name that means nothing is told before torch is imported
+    with busy(f"loading {name}", output), _interruptible():
+        return open_engine(spec)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make Ctrl-C end what is inside; libraries being imported turn it into errors of their own, or lose it."""
+    pressed = False
+
+    def press(_signal: int, _frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Exception:
+        if not pressed:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise Interrupted
+
+
+def _agreed(missing: NotOnDisk) -> bool:
+    """Ask someone who is there; nobody else has a download started for them."""
+    if not (missing.size and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    from gemma_cli.views.signals import line_input
+
+    with line_input():
+        return typer.confirm(f"{missing.name} is not on this machine. Fetch {gigabytes(missing.size)} now?", err=True)
+
+
+@contextmanager
+def busy(label: str, output: OutputOptions) -> Iterator[None]:
+    """Say on a terminal what takes so long."""
+    if output.quiet:
+        yield
+        return
+    from gemma_cli.views.console import terminal
+    from gemma_cli.views.status import working
+
+    with working(terminal(sys.stderr), label):
+        yield

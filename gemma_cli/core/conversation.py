@@ -1,0 +1,300 @@
+"""A chat as a value: what was said, what is staged for the next message, and how much of it the model is shown.
+
+Nothing here draws, stores or generates; every method returns a new Conversation. What the model is shown is always
+the system prompt and an unbroken run of exchanges that ends with the newest: `left_out` counts the oldest entries it
+is not shown any more, and only grows while the chat goes forward, so that a prompt cache stays valid. An entry with
+the role "system" is a summary, and stands for all before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import FinishReason, Turn
+from gemma_cli.core.messages import (
+    SAMPLE_RATE,
+    Audio,
+    Drafting,
+    Image,
+    Message,
+    Part,
+    Request,
+    Sampling,
+    Text,
+    ToolResponse,
+    Video,
+)
+
+AUDIO_TOKENS_PER_SECOND = 25
+"""Gemma 4's audio encoder makes one token of 40 ms."""
+
+IMAGE_TOKENS = 280
+"""The image budget Gemma 4's own processor starts from."""
+
+FRAME_TOKENS = 70 + 8
+"""A video frame takes the smallest image budget and its time stamp."""
+
+BYTES_PER_TOKEN = 3
+"""A cautious guess, used until the model has told: English takes about four bytes a token, Chinese about three."""
+
+SUMMARY_HEADING = "What was said before, in short:"
+"""How a summary is told to the model, after the system prompt."""
+
+MESSAGE_TOKENS = 8
+"""The turn markers around a message and its role."""
+
+
+def well_formed(text: str) -> str:
+    """`text` with lone surrogates, which neither a tokenizer nor SQLite takes, replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One message of the history. finish_reason and model are a reply's; tokens is what the model counted it as."""
+
+    message: Message
+    finish_reason: FinishReason | None = None
+    model: str = ""
+    tokens: int | None = None
+
+    @property
+    def cut_off(self) -> bool:
+        return self.finish_reason in ("interrupted", "length")
+
+
+def arranged(text: str, attachments: Sequence[Part]) -> tuple[Part, ...]:
+    """The order Gemma 4's model card asks for: pictures and video before the text, audio after it."""
+    heard = tuple(part for part in attachments if isinstance(part, Audio))
+    seen = tuple(part for part in attachments if not isinstance(part, Audio))
+    return (*seen, *((Text(text),) if text else ()), *heard)
+
+
+def estimated_tokens(message: Message) -> int:
+    """About how many tokens a message takes; rather too many than too few."""
+    total = MESSAGE_TOKENS
+    for part in message.parts:
+        match part:
+            case Text(text):
+                total += text_tokens(text)
+            case Image():
+                total += IMAGE_TOKENS
+            case Audio():
+                total += -(-len(part.samples) * AUDIO_TOKENS_PER_SECOND // SAMPLE_RATE)
+            case Video():
+                total += len(part.frames) * FRAME_TOKENS
+    spoken = [call.arguments for call in message.tool_calls] + [answer.response for answer in message.tool_responses]
+    return total + sum(MESSAGE_TOKENS + text_tokens(json.dumps(value, ensure_ascii=False)) for value in spoken)
+
+
+def text_tokens(text: str) -> int:
+    """About how many tokens a text takes."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """entries in the order they were said; used: tokens of the context after the last reply, as the model counted.
+
+    tools: the declarations of what the model may call, which are said with the system prompt.
+    """
+
+    system: str = ""
+    entries: tuple[Entry, ...] = ()
+    staged: tuple[Part, ...] = ()
+    left_out: int = 0
+    used: int | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+    # What changes it ------------------------------------------------------------------------------------------------
+
+    def staging(self, part: Part) -> Conversation:
+        """With one more attachment that goes with the next message."""
+        return replace(self, staged=(*self.staged, part))
+
+    def dropping(self, index: int | None = None) -> Conversation:
+        """Without staged attachment `index` (from 0), or without any; IndexError if there is no such one."""
+        if index is None:
+            return replace(self, staged=())
+        if not 0 <= index < len(self.staged):
+            raise IndexError(index)
+        return replace(self, staged=self.staged[:index] + self.staged[index + 1 :])
+
+    def instructed(self, system: str) -> Conversation:
+        """With another system prompt ('' for none); the count of tokens is void until the next reply."""
+        return replace(self, system=well_formed(system), used=None)
+
+    def saying(self, text: str) -> Conversation:
+        """With the user's next message: `text` and all that is staged."""
+        message = Message("user", arranged(well_formed(text), self.staged))
+        return replace(self, entries=(*self.entries, Entry(message)), staged=())
+
+    def hearing(self, turn: Turn, model: str) -> Conversation:
+        """With the model's reply. One that was cut off before its first word leaves no entry."""
+        if not (turn.text or turn.thinking or turn.tool_calls):
+            return self
+        usage, entries = turn.usage, self.entries
+        used = usage.prompt_tokens + usage.completion_tokens - usage.thinking_tokens if usage.prompt_tokens else None
+        if usage.prompt_tokens and (self.used is not None or len(entries) == self.left_out + 1):
+            before = self._system_tokens() if self.used is None else self.used
+            asked = max(1, usage.prompt_tokens - before)
+            entries = (*entries[:-1], replace(entries[-1], tokens=asked))
+        said = max(0, usage.completion_tokens - usage.thinking_tokens) if used is not None else None
+        parts = (Text(well_formed(turn.text)),) if turn.text else ()
+        message = Message("assistant", parts, thinking=well_formed(turn.thinking), tool_calls=turn.tool_calls)
+        reply = Entry(message, turn.finish_reason, model, said)
+        return replace(self, entries=(*entries, reply), used=used)
+
+    def answering(self, responses: tuple[ToolResponse, ...]) -> Conversation:
+        """With what the tools answered that the last reply called."""
+        return replace(self, entries=(*self.entries, Entry(Message("tool", tool_responses=responses))))
+
+    def without_reply(self) -> Conversation:
+        """Ready to ask for another reply to the last message; InputError if nothing was said yet."""
+        return self._cut(self._last_asked() + 1)
+
+    def without_exchange(self) -> tuple[Conversation, Message]:
+        """Without the user's last message and what followed, and that message; InputError if there is none."""
+        index = self._last_asked()
+        return self._cut(index), self.entries[index].message
+
+    def rewriting(self) -> tuple[Conversation, str]:
+        """The last message taken back to be written anew: its text, and its attachments staged again."""
+        conversation, message = self.without_exchange()
+        text = typed(message)
+        attached = tuple(part for part in message.parts if part != Text(text))
+        return replace(conversation, staged=attached + self.staged), text
+
+    def counted_by(self, model: str) -> Conversation:
+        """As `model` counts it: counts of another model's replies do not hold."""
+        foreign = any(entry.model not in ("", model) for entry in self.entries)
+        return self.recounted() if foreign else self
+
+    def recounted(self) -> Conversation:
+        """For another model, whose tokens are others: every count is an estimate again."""
+        return replace(self, entries=tuple(replace(entry, tokens=None) for entry in self.entries), used=None)
+
+    def before(self, index: int) -> Conversation:
+        """What had been said before entry `index`."""
+        return replace(self, entries=self.entries[:index], used=None)
+
+    def summarized(self, index: int, summary: str, model: str) -> Conversation:
+        """With a summary, which `model` wrote, of what had been said before entry `index`."""
+        entry = Entry(Message("system", (Text(well_formed(summary)),)), model=model)
+        return replace(self, entries=(*self.entries[:index], entry, *self.entries[index:]), used=None)
+
+    def cleared(self) -> Conversation:
+        """A new chat under the same system prompt, with the same tools."""
+        return Conversation(system=self.system, tools=self.tools)
+
+    # What the model is shown ----------------------------------------------------------------------------------------
+
+    @property
+    def shown_from(self) -> int:
+        """The first entry the model is shown."""
+        summaries = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "system")
+        return max(self.left_out, next(summaries, 0))
+
+    @property
+    def summary(self) -> str:
+        """The summary that the model is shown in place of what was said before it; "" if none."""
+        first = self.entries[self.shown_from :][:1]
+        return first[0].message.text if first and first[0].message.role == "system" else ""
+
+    def size(self) -> int:
+        """Tokens of the prompt that `request` would make: counted where the model has counted, estimated elsewhere."""
+        if self.used is not None:
+            fresh = self.entries[self._last_reply() + 1 :]
+            return self.used + sum(estimated_tokens(entry.message) for entry in fresh)
+        return self._size_from(self.shown_from)
+
+    def fitted(self, context: int, reserve: int) -> Conversation:
+        """With as many of the oldest exchanges left out as it takes to leave `reserve` of `context` tokens for a reply.
+
+        Leaves a quarter of the room free when it has to leave something out, so as not to do it again every turn.
+        Raises InputError when the newest message does not fit on its own.
+        """
+        room = context - reserve
+        if self.size() <= room:
+            return self
+        newest = self._last_asked()
+        starts = [i for i in range(self.shown_from + 1, newest + 1) if self.entries[i].message.role == "user"]
+        roomy = (i for i in starts if self._size_from(i) <= room * 3 // 4)
+        start = next(roomy, newest)
+        needed = self._size_from(start)
+        if needed > room:
+            raise InputError(
+                f"this message takes about {needed} tokens and the model has room for {max(room, 0)}: "
+                "shorten it, or drop an attachment with /drop"
+            )
+        return replace(self, left_out=start, used=None)
+
+    def request(self, sampling: Sampling, drafting: Drafting, thinking: bool) -> Request:
+        """What to ask the engine: the system prompt and the entries not left out, without the thoughts of old."""
+        messages = list(self._shown())
+        summary = self.summary and f"{SUMMARY_HEADING}\n{self.summary}"
+        if told := "\n\n".join(text for text in (self.system, summary) if text):
+            messages.insert(0, Message("system", (Text(told),)))
+        return Request(tuple(messages), sampling, drafting, thinking, tools=self.tools)
+
+    def _shown(self) -> Iterator[Message]:
+        """Thoughts since the last message asked stay, as they belong to a turn that goes on between tool calls; calls
+        that were never answered (the program ended there) go, as no template has a place for them."""
+        asked = max((i for i, entry in enumerate(self.entries) if entry.message.role == "user"), default=0)
+        for index in range(self.shown_from, len(self.entries)):
+            message = self.entries[index].message
+            if message.role == "system":
+                continue
+            if index < asked:
+                message = replace(message, thinking="")
+            if message.tool_calls and [e.message.role for e in self.entries[index + 1 : index + 2]] != ["tool"]:
+                message = replace(message, tool_calls=())
+            if message.parts or message.tool_calls or message.tool_responses:
+                yield message
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _size_from(self, start: int) -> int:
+        entries = self.entries[start:]
+        return self._system_tokens() + sum(entry.tokens or estimated_tokens(entry.message) for entry in entries)
+
+    def _system_tokens(self) -> int:
+        said = estimated_tokens(Message("system", (Text(self.system),))) if self.system else 0
+        return said + sum(text_tokens(json.dumps(tool, ensure_ascii=False)) for tool in self.tools)
+
+    def _last_asked(self) -> int:
+        asked = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "user")
+        index = next(asked, None)
+        if index is None:
+            raise InputError("nothing has been said yet")
+        return index
+
+    def _last_reply(self) -> int:
+        return max((i for i, entry in enumerate(self.entries) if entry.message.role == "assistant"), default=-1)
+
+    def _cut(self, end: int) -> Conversation:
+        return replace(
+            self, entries=self.entries[:end], left_out=self.left_out if end > self.left_out else 0, used=None
+        )
+
+
+def opening_words(message: Message, limit: int = 40) -> str:
+    """How to name a message in a notice: the first words of what was typed, or what is attached if nothing was."""
+    words = " ".join(typed(message).split())
+    if not words:
+        words = ", ".join(part.name for part in message.parts if not isinstance(part, Text))
+    return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
+
+
+def typed(message: Message) -> str:
+    """The text of a message without the documents that went with it: the last of its texts."""
+    return next((part.text for part in reversed(message.parts) if isinstance(part, Text)), "")
+
+
+def part_name(part: Part) -> str:
+    """What to call an attachment; a document's name stands in its first line."""
+    return part.text.partition("\n")[0].rstrip(":") if isinstance(part, Text) else part.name

@@ -1,0 +1,96 @@
+"""The engine seam: backends meet at one method, `stream`.
+
+Closing the iterator (`contextlib.closing`) stops generation at once and leaves the engine fit for the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import Event
+from gemma_cli.core.messages import Request
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+Quantization = Literal["int8", "int4"]
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Which model to run and where.
+
+    model: an alias, hub id or folder; None chooses (see store.checkpoints). assistant: a hub id or folder, "off" for
+    none, None for the drafter that belongs to the model. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    quantize: keep the weights of products in so many bits (docs/quantization.md); None: as they are stored.
+    synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
+    """
+
+    model: str | None = None
+    assistant: str | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    quantize: Quantization | None = None
+    synthetic_acceptance: float | None = None
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is running, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}.
+
+    exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
+    notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
+    are accepted by the throw of a coin. quantize: as EngineSpec.quantize.
+    """
+
+    model: str
+    assistant: str | None
+    device: str
+    dtype: str
+    context: int  # tokens
+    modalities: frozenset[str]
+    load_s: float | None = None
+    exact: bool | None = None
+    notice: str | None = None
+    synthetic_acceptance: float | None = None
+    quantize: Quantization | None = None
+
+
+Answered = tuple[int, Event | InputError]
+"""Which request, and an event of the reply to it, or why there is none."""
+
+
+class Engine(Protocol):
+    info: EngineInfo
+
+    def stream(self, request: Request) -> Generator[Event, None, None]:
+        """Deltas and Rounds as they happen, then one Done. Raises GemmaError subclasses only."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """An engine that answers several requests together where that is faster."""
+
+    def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
+        """The replies to all requests, each as `stream` gives it, with the index of its request: several under way at
+        once, in any order. Requests are taken only when there is room for them. What cannot be answered gets an
+        InputError in place of events, and stands in nobody's way. Raises other GemmaErrors."""
+        ...
+
+
+def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
+    """See Batching.stream_many; one by one where the engine knows no better."""
+    if isinstance(engine, Batching):
+        yield from engine.stream_many(requests)
+        return
+    for index, request in enumerate(requests):
+        try:
+            with closing(engine.stream(request)) as events:
+                for event in events:
+                    yield index, event
+        except InputError as error:
+            yield index, error

@@ -1,0 +1,169 @@
+"""What an engine says while it works, and the fold that makes a Turn of it.
+
+A stream is any number of Delta and Round in the order they happened, then exactly one Done. Statistics are told
+once, in Done; a consumer that stops early loses nothing it was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gemma_cli.core.messages import ToolCall
+
+Channel = Literal["answer", "thinking"]
+FinishReason = Literal["stop", "length", "tool_calls", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Text that can be shown now; never a marker or a part of one."""
+
+    channel: Channel
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCalled:
+    """The model asks for a tool; its turn ends with the last of these."""
+
+    call: ToolCall
+
+
+DraftSource = Literal["drafter", "lookup"]
+"""Who proposed: the MTP drafter, or the context, where the reply repeats it."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One target pass: `drafted` tokens were checked, `accepted` of them kept (0 <= accepted <= drafted)."""
+
+    drafted: int
+    accepted: int
+    source: DraftSource = "drafter"
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    thinking_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds. ttft_s runs from the request to the first token; decode_s from there to the last."""
+
+    load_s: float | None = None
+    ttft_s: float | None = None
+    decode_s: float | None = None
+
+    def tokens_per_second(self, completion_tokens: int) -> float | None:
+        """Decode speed: the first token belongs to the prefill, so it is not counted."""
+        return (completion_tokens - 1) / self.decode_s if self.decode_s and completion_tokens > 1 else None
+
+
+@dataclass(frozen=True)
+class Done:
+    finish_reason: FinishReason
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+
+
+Event = Delta | ToolCalled | Round | Done
+
+
+ENOUGH = 20
+"""Drafts, or passes, from which their figures mean something."""
+
+NEARLY_NONE = 0.05
+
+
+@dataclass
+class Speculation:
+    """Counts over the target passes of a turn; the derived figures are named as vLLM names them."""
+
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def target_passes(self) -> int:
+        return len(self.rounds)
+
+    @property
+    def drafted(self) -> int:
+        return sum(r.drafted for r in self.rounds)
+
+    @property
+    def accepted(self) -> int:
+        return sum(r.accepted for r in self.rounds)
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        return self.accepted / self.drafted if self.drafted else None
+
+    @property
+    def mean_acceptance_length(self) -> float | None:
+        """1 + accepted / target passes that had a draft."""
+        drafted = [r for r in self.rounds if r.drafted]
+        return 1 + self.accepted / len(drafted) if drafted else None
+
+    def of(self, source: DraftSource) -> Speculation:
+        """The passes whose drafts came from there."""
+        return Speculation([r for r in self.rounds if r.drafted and r.source == source])
+
+    @property
+    def remark(self) -> str | None:
+        """What is worth saying of figures that are out of the ordinary."""
+        drafter, undrafted = self.of("drafter"), sum(not r.drafted for r in self.rounds)
+        if drafter.drafted >= ENOUGH and drafter.accepted < NEARLY_NONE * drafter.drafted:
+            return "hardly any draft was right: the drafter may belong to another model"
+        if self.drafted and self.target_passes >= ENOUGH and undrafted > self.target_passes / 2:
+            return "drafting did not pay, most passes went without"
+        return None
+
+    @property
+    def acceptance_by_position(self) -> list[float] | None:
+        """Share of drafted tokens accepted at draft position 1, 2, ..."""
+        longest = max((r.drafted for r in self.rounds), default=0)
+        if not longest:
+            return None
+        shares = []
+        for position in range(1, longest + 1):
+            tried = [r for r in self.rounds if r.drafted >= position]
+            shares.append(sum(r.accepted >= position for r in tried) / len(tried))
+        return shares
+
+
+@dataclass
+class Turn:
+    """A finished (or cut off) reply."""
+
+    text: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "interrupted"
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    speculation: Speculation = field(default_factory=Speculation)
+
+
+def collect(events: Iterable[Event]) -> Turn:
+    """Fold a stream into a Turn; a stream that ended without Done stays `interrupted`."""
+    turn = Turn()
+    answer: list[str] = []
+    thinking: list[str] = []
+    for event in events:
+        match event:
+            case Delta(channel="thinking"):
+                thinking.append(event.text)
+            case Delta():
+                answer.append(event.text)
+            case ToolCalled():
+                turn.tool_calls += (event.call,)
+            case Round():
+                turn.speculation.rounds.append(event)
+            case Done():
+                turn.finish_reason, turn.usage, turn.timings = event.finish_reason, event.usage, event.timings
+    turn.text, turn.thinking = "".join(answer), "".join(thinking)
+    return turn

@@ -1,0 +1,210 @@
+"""Many requests answered as one batch: prompts read and replies decoded together, places filled as replies end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gemma_cli.core.engine import Answered
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import Round, Timings
+from gemma_cli.core.messages import Audio, Request, Sampling
+from gemma_cli.engines.local.constraints.constraint import Free
+from gemma_cli.engines.local.decoding.batch import Batch
+from gemma_cli.engines.local.decoding.decode import numbers
+from gemma_cli.engines.local.decoding.sampling import Sampler
+from gemma_cli.engines.local.model.cache import Cache
+from gemma_cli.engines.local.text.prompt import Prompt
+from gemma_cli.engines.local.text.reply_events import Said
+
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.engine import LocalEngine
+
+
+FEW = 4
+"""So many go together at least where there is a drafter: fewer say more tokens a pass one by one, with drafts."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request and its prompt. room: tokens that may be said."""
+
+    index: int
+    request: Request
+    prompt: Prompt
+    room: int
+    began: float
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt.ids) + self.room
+
+
+@dataclass
+class _Saying:
+    """A reply under way. token: the newest, which the cache does not hold; left: how many more may be said.
+
+    decode_s: its share of the passes it was in.
+    """
+
+    asked: _Asked
+    said: Said
+    cache: Cache
+    left: int
+    ttft_s: float
+    token: int = -1
+    decode_s: float = 0.0
+
+
+class Many:
+    """The replies of `engine` to requests that are taken when there is room for them."""
+
+    def __init__(self, engine: LocalEngine, requests: Iterable[Request]) -> None:
+        self._engine = engine
+        self._batch = Batch(engine.target)
+        self._few = FEW if engine.drafter else 2
+        self._requests = enumerate(requests)
+        self._taken: deque[tuple[int, Request]] = deque()
+        self._held: _Asked | None = None  # taken, but there was no memory for it
+        self._more = True
+        self._saying: list[_Saying] = []
+        self._samplers: dict[Sampling, Sampler] = {}
+
+    @torch.inference_mode()
+    def answers(self) -> Generator[Answered, None, None]:
+        """See engines.Engine.stream_many. A request that cannot go with others is answered by itself."""
+        while self._more or self._waits or self._saying:
+            if 2 * len(self._saying) <= self._batch.most:  # refilled by halves, so that prompts are read together too
+                self._take()
+                asked = yield from self._admitted()
+                if self._saying or len(asked) >= self._few:
+                    yield from self._begin(asked)
+                else:
+                    for one in asked:
+                        yield from self._alone(one.index, one.request)
+            if self._saying:
+                yield from self._step()
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._taken or self._held)
+
+    def _take(self) -> None:
+        """As many requests as can have a place, and what is to be heard in them."""
+        room = self._batch.most - len(self._saying) - bool(self._held) - len(self._taken)
+        following = list(islice(self._requests, max(0, room)))
+        self._more = self._more and len(following) == max(0, room)
+        self._taken.extend(following)
+        parts = [part for _, request in following for message in request.messages for part in message.parts]
+        self._engine.towers.listen([part for part in parts if isinstance(part, Audio)])
+
+    def _admitted(self) -> Generator[Answered, None, list[_Asked]]:
+        """Those there is memory for."""
+        asked: list[_Asked] = []
+        lengths = [saying.asked.length for saying in self._saying]
+        while self._held or self._taken:
+            following = self._held or (yield from self._prompted(*self._taken.popleft()))
+            self._held = None
+            if following:
+                lengths.append(following.length)
+                if not self._batch.holds(lengths):
+                    self._held = following
+                    break
+                asked.append(following)
+        return asked
+
+    def _prompted(self, index: int, request: Request) -> Generator[Answered, None, _Asked | None]:
+        """The request with its prompt; None for one that has its answer now."""
+        began = perf_counter()
+        try:
+            prompt = self._engine.writer.write(request, self._engine.towers.count)
+            if self._goes_along(request, prompt):
+                return _Asked(index, request, prompt, self._engine.room(request, prompt), began)
+        except InputError as error:
+            yield index, error
+            return None
+        yield from self._alone(index, request)
+        return None
+
+    def _alone(self, index: int, request: Request) -> Generator[Answered, None, None]:
+        try:
+            with closing(self._engine.stream(request)) as events:
+                for event in events:
+                    yield index, event
+        except InputError as error:
+            yield index, error
+
+    def _goes_along(self, request: Request, prompt: Prompt) -> bool:
+        target = self._engine.target
+        if target.device.type != "cpu" or not target.rows.exact:  # not measured on GPUs
+            return False
+        return isinstance(self._engine.constraints.of(request, prompt.in_thought), Free)
+
+    def _begin(self, asked: Sequence[_Asked]) -> Generator[Answered, None, None]:
+        """Read the prompts and say the first token of each."""
+        if not asked:
+            return
+        engine = self._engine
+        caches, logits = self._batch.read(
+            [one.prompt for one in asked],
+            lambda span: engine.towers.features(span.medium, span.budget),
+            [one.room for one in asked],
+        )
+        now = perf_counter()
+        begun = [
+            _Saying(
+                one,
+                Said(engine.tokenizer, one.prompt, engine.generation.stop),
+                cache,
+                one.room,
+                now - one.began,
+            )
+            for one, cache in zip(asked, caches, strict=True)
+        ]
+        self._choose(begun, logits)
+        self._saying += begun
+        for saying in begun:
+            yield from self._told(saying)
+
+    def _step(self) -> Generator[Answered, None, None]:
+        """One more token of every reply."""
+        began = perf_counter()
+        saying = list(self._saying)
+        logits = self._batch.step([one.token for one in saying], [one.cache for one in saying])
+        self._choose(saying, logits)
+        seconds = (perf_counter() - began) / len(saying)
+        for one in saying:
+            one.decode_s += seconds
+            yield one.asked.index, Round(0, 0)
+            yield from self._told(one)
+
+    def _choose(self, saying: Sequence[_Saying], logits: Tensor) -> None:
+        """Each reply's next token, by its own sampling."""
+        alike: dict[Sampling, list[int]] = {}
+        for row, one in enumerate(saying):
+            alike.setdefault(replace(one.asked.request.sampling, max_tokens=1), []).append(row)
+        for sampling, rows in alike.items():
+            sampler = self._samplers.setdefault(sampling, Sampler(sampling, self._engine.generation.suppress))
+            positions = torch.tensor([saying[row].cache.length for row in rows], device=logits.device)
+            chosen = sampler.choose(logits if len(alike) == 1 else logits[rows], positions)
+            for row, token in zip(rows, numbers(chosen.tolist()), strict=True):
+                saying[row].token = token
+
+    def _told(self, saying: _Saying) -> Generator[Answered, None, None]:
+        """What the newest token adds; a reply that ends with it leaves the batch."""
+        index = saying.asked.index
+        saying.left -= 1
+        for event in saying.said.feed(saying.token):
+            yield index, event
+        if saying.token in self._engine.generation.stop or not saying.left:
+            self._saying.remove(saying)
+            for event in saying.said.end(Timings(self._engine.info.load_s, saying.ttft_s, saying.decode_s)):
+                yield index, event

@@ -1,0 +1,1 @@
+"""Rules that a reply must follow: JSON schemas, thinking budgets."""

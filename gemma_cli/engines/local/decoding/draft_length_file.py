@@ -1,0 +1,67 @@
+"""What was learned about drafting, kept between runs: one small file for each model, drafter, device and format.
+
+It holds times and rates, no name and no text. A file that is missing, broken or of another version is no loss: the
+averages begin anew. So is one that cannot be written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.errors import GemmaError
+from gemma_cli.engines.local.decoding.draft_length import Pace, from_json, to_json
+from gemma_cli.store import paths
+from gemma_cli.store.atomic_write import write_whole
+
+VERSION = 1
+
+
+@dataclass
+class KeptPace:
+    """`pace`, as it was kept in `file` if it was."""
+
+    file: Path
+    pace: Pace = field(default_factory=Pace)
+    replies: int = 0
+    due: int = 1
+
+    @classmethod
+    def of(cls, info: EngineInfo) -> KeptPace:
+        file = paths.cache_dir() / "pace" / f"{_key(info)}.json"
+        return cls(file, _read(file))
+
+    def replied(self) -> None:
+        """A reply has taught something: keep it after the first, the second, the fourth ... reply of a process."""
+        self.replies += 1
+        if self.replies >= self.due:
+            self.due *= 2
+            with suppress(GemmaError):
+                write_whole(self.file, json.dumps({"version": VERSION, **to_json(self.pace)}))
+
+
+def _read(file: Path) -> Pace:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return Pace()
+    current = isinstance(values, dict) and values.pop("version", None) == VERSION
+    return from_json(values) if current else Pace()
+
+
+def _key(info: EngineInfo) -> str:
+    """What the times depend on, as a file name: anything else is followed by the averages themselves."""
+    devices = [torch.device(name) for name in info.device.split(" + ")]
+    where = " + ".join(
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {torch.get_num_threads()}"
+        for device in devices
+    )
+    parts = (info.model, info.assistant, info.dtype, info.quantize, where, platform.node(), torch.__version__)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

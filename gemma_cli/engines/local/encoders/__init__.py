@@ -1,0 +1,1 @@
+"""Pictures and sounds to rows of the decoder's input."""

@@ -1,0 +1,226 @@
+"""Pictures and sounds -> rows of the decoder's input: transformers' own towers, each loaded when first needed.
+
+Images are prepared by the PIL processor, so torchvision is not needed; for the "unified" models, which have no towers
+and project 48-pixel patches, the same processor cuts patches of that size, which is what its own one arrives at.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gemma_cli.core.errors import InputError, ModelError
+from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image
+from gemma_cli.engines.local.encoders.audio_batch import Sounds
+from gemma_cli.engines.local.loading import checkpoint
+from gemma_cli.engines.local.loading.config import Config
+from gemma_cli.engines.local.text.prompt import LONGEST_AUDIO_S, Medium
+
+KEPT = 128
+"""Features held for reuse, least recently used first out: a minute of video at one frame a second, twice."""
+
+
+class Towers:
+    """The features of media for one checkpoint, on the decoder's device and in its dtype."""
+
+    def __init__(self, folder: Path, config: Config | None, device: torch.device, dtype: torch.dtype) -> None:
+        """config: None for a model that takes text alone."""
+        self.folder, self.config, self.device, self.dtype = folder, config, device, dtype
+        self.unified = config is not None and config.model_type == "gemma4_unified"
+        self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._counts: dict[tuple[str, int], int] = {}
+        self._sounds = Sounds(self._embedded)
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """What the checkpoint takes: a video is images under their times."""
+        if self.config is None:
+            return frozenset()
+        image = {"image", "video"} if self.config.has("vision_config") else set()
+        audio = {"audio"} if self.config.has("audio_config") else set()
+        return frozenset(image | audio)
+
+    def count(self, medium: Medium, image_budget: int | None) -> int:
+        """Rows that `features` gives; kept for good, so that media already in the cache are not encoded again."""
+        key = _key(medium, image_budget)
+        if key not in self._counts:
+            self._counts[key] = len(self.features(medium, image_budget))
+        return self._counts[key]
+
+    @torch.inference_mode()
+    def features(self, medium: Medium, image_budget: int | None) -> Tensor:
+        """[rows, hidden], what stock get_image_features and get_audio_features return for this medium, a sound padded
+        as in sounds.py.
+
+        image_budget: soft tokens at most, one of messages.IMAGE_BUDGETS; None for the checkpoint's own. Raises
+        InputError for a medium that gives no rows.
+        """
+        key = _key(medium, image_budget)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
+        if not len(found):
+            raise InputError(f"{medium.name}: too short to hear anything in")
+        self._keep(key, found)
+        return found
+
+    def _image(self, image: Image, budget: int | None) -> Tensor:
+        options = {} if budget is None else {"max_soft_tokens": budget}
+        try:
+            prepared = self._image_processor(
+                images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
+            )
+        except (ValueError, ZeroDivisionError) as error:
+            raise InputError(f"{image.name}: cannot be scaled to what the model sees ({error})") from error
+        pixels = prepared["pixel_values"].to(self.device, self.dtype)
+        places = prepared["image_position_ids"].to(self.device)
+        if self.unified:
+            rows: Tensor = self._vision(pixels, places).pooler_output
+            return rows[(places != -1).all(-1)]
+        embedded: Tensor = self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
+        return embedded
+
+    @torch.inference_mode()
+    def listen(self, sounds: Sequence[Audio]) -> None:
+        """Keep the features of several sounds, which is faster than one after the other; nothing else changes.
+
+        What cannot be heard is left for `features` to tell."""
+        new = {sound.digest: sound for sound in sounds if _key(sound, None) not in self._kept}
+        if "audio" not in self.modalities or self.unified or len(new) < 2:
+            return
+        heard = {
+            digest: self._extracted(sound)
+            for digest, sound in new.items()
+            if len(sound.samples) <= LONGEST_AUDIO_S * SAMPLE_RATE
+        }
+        audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
+        for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):
+            self._keep(_key(new[digest], None), rows)
+
+    def _audio(self, audio: Audio) -> Tensor:
+        heard, mask = self._extracted(audio)
+        if self.unified:
+            rows: Tensor = self._hearing(heard)
+            return rows[mask]
+        if not mask.any():
+            return heard.new_empty(0, 0)
+        return self._sounds.encode([(heard, mask)])[0]
+
+    def _extracted(self, audio: Audio) -> tuple[Tensor, Tensor]:
+        prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        return prepared["input_features"].to(self.device, self.dtype), prepared["input_features_mask"].to(self.device)
+
+    def _embedded(self, heard: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        encoded = self._hearing["tower"](heard, mask)
+        return self._hearing["embed"](encoded.last_hidden_state), encoded.attention_mask
+
+    def _keep(self, key: tuple[str, int], rows: Tensor) -> None:
+        self._kept[key] = rows
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    @cached_property
+    def _stock(self) -> Any:
+        """The config as transformers' modules take it."""
+        from transformers import CONFIG_MAPPING
+
+        if self.config is None:
+            raise ModelError(f"{self.folder} takes text alone")
+        try:
+            return CONFIG_MAPPING[self.config.model_type].from_dict(dict(self.config.values))
+        except Exception as error:  # config classes validate with many exception types
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self.folder / 'config.json'} does not describe its towers: {reason}") from error
+
+    @cached_property
+    def _image_processor(self) -> Any:
+        from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+
+        processor = Gemma4ImageProcessorPil.from_pretrained(self.folder)
+        if self.unified:
+            processor.patch_size *= processor.pooling_kernel_size
+            processor.pooling_kernel_size = 1
+        return processor
+
+    @cached_property
+    def _feature_extractor(self) -> Any:
+        from transformers import Gemma4AudioFeatureExtractor, Gemma4UnifiedAudioFeatureExtractor
+
+        kind = Gemma4UnifiedAudioFeatureExtractor if self.unified else Gemma4AudioFeatureExtractor
+        return kind.from_pretrained(self.folder)
+
+    @cached_property
+    def _vision(self) -> Any:
+        from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder, Gemma4VisionModel
+        from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedVisionEmbedder
+
+        vision, text = self._stock.vision_config, self._stock.text_config
+        if self.unified:
+            projection = {f"multimodal_embedder.{key}": it for key, it in self._stored("embed_vision").items()}
+            stored = self._stored("vision_embedder") | projection
+            return self._load("vision_embedder", lambda: Gemma4UnifiedVisionEmbedder(vision, text), stored)
+        return {
+            "tower": self._load("vision_tower", lambda: Gemma4VisionModel(vision)),
+            "embed": self._load("embed_vision", lambda: Gemma4MultimodalEmbedder(vision, text)),
+        }
+
+    @cached_property
+    def _hearing(self) -> Any:
+        from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModel, Gemma4MultimodalEmbedder
+        from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedMultimodalEmbedder
+
+        audio, text = self._stock.audio_config, self._stock.text_config
+        if self.unified:
+            return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
+        return {
+            "tower": self._load("audio_tower", lambda: Gemma4AudioModel(audio), tables=self.dtype),
+            "embed": self._load("embed_audio", lambda: Gemma4MultimodalEmbedder(audio, text)),
+        }
+
+    def _stored(self, name: str) -> dict[str, Tensor]:
+        return checkpoint.tensors(self.folder, f"model.{name}.")
+
+    def _load(
+        self,
+        name: str,
+        build: Callable[[], nn.Module],
+        stored: dict[str, Tensor] | None = None,
+        tables: torch.dtype = torch.float32,
+    ) -> nn.Module:
+        """The module with the checkpoint's weights in place of its own.
+
+        stored: those weights, if they are not simply what is called `name`. tables: what dtype from_pretrained leaves
+        the buffers in that a module computes for itself.
+        """
+        from transformers.initialization import no_init_weights
+
+        with no_init_weights():
+            module = build()
+        stored = self._stored(name) if stored is None else stored
+        found = {key: tensor.to(self.device, self.dtype) for key, tensor in stored.items()}
+        try:
+            missing, unexpected = module.load_state_dict(found, strict=False, assign=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self.folder}: {name} does not fit config.json: {reason}") from error
+        parameters = {key for key, _ in module.named_parameters()}
+        if lacking := [key for key in missing if key in parameters]:
+            raise ModelError(f"{self.folder}: tensor model.{name}.{lacking[0]} is missing; fetch the checkpoint again")
+        if unexpected:
+            raise ModelError(f"{self.folder}: unexpected tensor model.{name}.{unexpected[0]}; config.json does not fit")
+        for key in {key for key, _ in module.named_buffers()} - module.state_dict().keys():
+            owner, _, own = key.rpartition(".")
+            part = module.get_submodule(owner)
+            setattr(part, own, getattr(part, own).to(tables))
+        return module.to(self.device).eval()
+
+
+def _key(medium: Medium, image_budget: int | None) -> tuple[str, int]:
+    return medium.digest, (image_budget or 0) if isinstance(medium, Image) else 0

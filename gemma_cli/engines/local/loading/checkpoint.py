@@ -1,0 +1,208 @@
+"""The tensors of a checkpoint folder, by name, memory-mapped; and the three ways a decoder asks for them.
+
+    tensors(folder, prefix) -> dict        every tensor whose name starts with prefix, prefix removed: for the towers
+
+`Source` is what the builder (build.py) reads from: `Checkpoint` here, random numbers in synthetic.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gemma_cli.core.engine import Quantization
+from gemma_cli.core.errors import ModelError
+from gemma_cli.engines.local.loading import compressed_tensors
+from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.quantized import four_bit_linear, kinds_for
+from gemma_cli.engines.local.model.rounding import from_four_bits
+
+Shape = tuple[int, int]
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class Source(Protocol):
+    """Where weights come from. Shapes are what the config implies; a tensor of another shape is a ModelError."""
+
+    def on(self, device: torch.device) -> Source:
+        """The same weights for another device of the same kind."""
+        ...
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        """One tensor on the device, in `dtype` (None: the model's)."""
+        ...
+
+    def linear(self, name: str, shape: Shape) -> Linear:
+        """The product with a weight [out, in], kept in as many bits as was asked for."""
+        ...
+
+    def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
+        """The product with several weights, one below the other."""
+        ...
+
+    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        """The products with each matrix of a weight [count, out, in]."""
+        ...
+
+    def table(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A look-up table: on a CPU as it lies, memory-mapped and in its own dtype; elsewhere on the device."""
+        ...
+
+    def tied(self, name: str, table: Tensor) -> Linear:
+        """The product with a weight that is also the look-up table `table`, which it shares where both can."""
+        ...
+
+
+class Checkpoint:
+    """The safetensors of one folder, single or sharded. Opening maps files; nothing is read before it is taken."""
+
+    def __init__(
+        self, folder: Path, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None
+    ) -> None:
+        """quantize: round weights of products to so many bits, unless they are stored in four. UsageError where the
+        device cannot run that."""
+        self.folder, self.device, self.dtype = folder, device, dtype
+        self._kind = kinds_for(quantize, device)
+        self._files = _files(folder)
+        self._taken: set[str] = set()
+        self.prefix = ""
+
+    def on(self, device: torch.device) -> Checkpoint:
+        if device == self.device:
+            return self
+        other = copy.copy(self)  # the files and what was taken of them are shared
+        other.device = device
+        return other
+
+    @property
+    def names(self) -> Iterable[str]:
+        return self._files.keys()
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        return self._read(name, shape).to(self.device, dtype or self.dtype, copy=True)
+
+    def linear(self, name: str, shape: Shape) -> Linear:
+        return self.fused((name,), (shape,))
+
+    def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
+        packed = [self.has(name + compressed_tensors.PACKED) for name in names]
+        if all(packed):
+            parts = [self._four_bits(name, shape) for name, shape in zip(names, shapes, strict=True)]
+            numbers, scale = (torch.cat(column) for column in zip(*parts, strict=True))
+            return four_bit_linear(numbers, scale, self.dtype)
+        if len(names) == 1:  # no copy of it but the one the kernel keeps
+            return self._kind(shapes[0])(self._read(names[0], shapes[0]).to(self.device, self.dtype))
+        whole = torch.empty(sum(rows for rows, _ in shapes), shapes[0][1], device=self.device, dtype=self.dtype)
+        first = 0
+        for name, shape, four in zip(names, shapes, packed, strict=True):
+            part = from_four_bits(*self._four_bits(name, shape), self.dtype) if four else self._read(name, shape)
+            whole[first : first + shape[0]].copy_(part)
+            first += shape[0]
+        return self._kind((whole.shape[0], whole.shape[1]))(whole)
+
+    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        kind = self._kind(shape[1:])
+        return [kind(part.to(self.device, self.dtype)) for part in self._read(name, shape)]
+
+    def table(self, name: str, shape: Sequence[int]) -> Tensor:
+        table = self._read(name, shape)
+        return table if self.device.type == "cpu" else table.to(self.device, self.dtype)
+
+    def tied(self, name: str, table: Tensor) -> Linear:
+        shape = (table.shape[0], table.shape[1])
+        lies = table.dtype == self.dtype and Linear.as_it_lies(self.device, self.dtype)
+        return Linear(table) if lies and self._kind(shape) is Linear else self.linear(name, shape)
+
+    def has(self, name: str) -> bool:
+        return self.prefix + name in self._files
+
+    def untaken(self, prefix: str) -> list[str]:
+        return sorted(name for name in self._files if name.startswith(prefix) and name not in self._taken)
+
+    def _four_bits(self, name: str, shape: Shape) -> tuple[Tensor, Tensor]:
+        """(numbers uint8 [out, in], scale [out, in / group]) of a weight that is stored in four bits."""
+        out, width = shape
+        if self._stored(name + compressed_tensors.SHAPE, (2,)).tolist() != list(shape):
+            raise ModelError(f"{self.folder}: tensor {self.prefix}{name} is not of shape {list(shape)} before packing")
+        packed = self._stored(name + compressed_tensors.PACKED, (out, compressed_tensors.words(width))).to(self.device)
+        scale = self._stored(name + compressed_tensors.SCALE, None).to(self.device)
+        if scale.shape[0] != out or width % scale.shape[1] or width // scale.shape[1] not in compressed_tensors.GROUPS:
+            raise ModelError(f"{self.folder}: tensor {self.prefix}{name} has scales of shape {list(scale.shape)}")
+        return compressed_tensors.numbers(packed, width), scale
+
+    def _read(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A tensor of numbers to compute with, or of ids, as it lies in its file: on the CPU, memory-mapped."""
+        tensor = self._stored(name, shape)
+        if tensor.dtype not in _FLOATS and len(shape) > 1:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{self.folder}: tensor {self.prefix}{name} is stored as {kind}; "
+                "only float32, bfloat16 and float16 can be run"
+            )
+        return tensor
+
+    def _stored(self, name: str, shape: Sequence[int] | None) -> Tensor:
+        """A tensor as it lies in its file; shape None: any."""
+        full = self.prefix + name
+        file = self._files.get(full)
+        if file is None:
+            raise ModelError(f"{self.folder}: tensor {full} is missing; the checkpoint is incomplete, fetch it again")
+        self._taken.add(full)
+        found = file.get_slice(full).get_shape()
+        if shape is not None and list(found) != list(shape):
+            raise ModelError(f"{self.folder}: tensor {full} has shape {found}, but config.json implies {list(shape)}")
+        tensor: Tensor = file.get_tensor(full)
+        return tensor
+
+
+def tensors(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """Every tensor whose name starts with `prefix`, by the rest of its name; memory-mapped on the CPU, as stored."""
+    files = _files(folder)
+    return {name[len(prefix) :]: file.get_tensor(name) for name, file in files.items() if name.startswith(prefix)}
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    """tensor name -> open safetensors file that holds it. ModelError names what is missing or broken."""
+    found: dict[str, Any] = {}
+    for path in _paths(folder):
+        file = _open(path)
+        found.update(dict.fromkeys(file.keys(), file))
+    return found
+
+
+def _paths(folder: Path) -> list[Path]:
+    index = folder / INDEX
+    if not index.is_file():
+        single = folder / SINGLE
+        if not single.is_file():
+            raise ModelError(f"{folder} holds neither {SINGLE} nor {INDEX}; it is not a complete checkpoint")
+        return [single]
+    try:
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{index} cannot be read as a safetensors index ({error}); fetch the checkpoint again"
+        ) from error
+    missing = [name for name in shards if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"{folder}: {missing[0]} is missing ({len(missing)} of {len(shards)} files); fetch it again")
+    return [folder / name for name in shards]
+
+
+def _open(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file ({error}); fetch the checkpoint again") from error

@@ -1,0 +1,248 @@
+"""How much memory a model will take, told from its config and the names in its files, before any weight is read.
+
+    plan_folder(folder, ...) or plan_release(alias, ...) -> Plan;  needs(plan) -> Needs
+
+The builder itself is run (build.py), over a source that makes nothing and counts, so that the sum cannot drift from
+what loading does.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from gemma_cli.core.engine import Quantization
+from gemma_cli.engines.local import native
+from gemma_cli.engines.local.loading import compressed_tensors
+from gemma_cli.engines.local.loading.build import build_drafter, build_target
+from gemma_cli.engines.local.loading.checkpoint import Checkpoint
+from gemma_cli.engines.local.loading.config import read_config
+from gemma_cli.engines.local.loading.load import decoder_prefix
+from gemma_cli.engines.local.loading.placement import Costs
+from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
+from gemma_cli.engines.local.model.architecture import (
+    Architecture,
+    DrafterArchitecture,
+    read_architecture,
+    read_drafter,
+)
+from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
+from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.quantized import Int4Linear, kinds_for, of_drafter
+from gemma_cli.engines.local.model.rounding import GROUP
+from gemma_cli.engines.local.model.target import Target, chunk_size
+
+ROOM = 4096
+"""Tokens of context to be provided for; keys and values of more are made as they come."""
+
+SMALL = 1 << 20
+"""Elements of weights that are made after all."""
+
+FIRST, LAST = -1, -2
+"""Parts that lie with the first and the last layer."""
+
+BASE = 64 << 20
+"""Bytes that the process takes beyond what is counted here."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be loaded, and how. four_bits: which names of weights the target's files hold in four bits. mapped:
+    on a CPU look-up tables stay in files; the random ones of synthetic models take memory, but for the largest."""
+
+    target: Architecture
+    drafter: DrafterArchitecture | None
+    device: torch.device
+    dtype: torch.dtype
+    quantize: Quantization | None = None
+    four_bits: frozenset[str] = frozenset()
+    mapped: bool = True
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes. working: of a prefill pass, and of the largest weight while it is being laid out. costs: the same by what
+    can lie on a device of its own."""
+
+    weights: int
+    keys: int
+    working: int
+    costs: Costs
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.keys + self.working
+
+
+def plan_folder(
+    folder: Path, assistant: Path | None, device: torch.device, dtype: torch.dtype, quantize: Quantization | None
+) -> Plan:
+    """Of checkpoint folders. Raises what loading them would."""
+    source = Checkpoint(folder, device, dtype)
+    source.prefix = decoder_prefix(source)
+    ends = len(source.prefix), -len(compressed_tensors.PACKED)
+    packed = frozenset(
+        name[ends[0] : ends[1]]
+        for name in source.names
+        if name.startswith(source.prefix) and name.endswith(compressed_tensors.PACKED)
+    )
+    drafter = read_config(assistant).drafter() if assistant else None
+    return Plan(read_config(folder).decoder(), drafter, device, dtype, quantize, packed)
+
+
+def plan_release(alias: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Plan:
+    """Of a released target and its drafter, whether they are on this machine or not. UsageError: no such release."""
+    drafter = drafter_config(alias)
+    shape = read_drafter(drafter, read_architecture(drafter["text_config"]))
+    return Plan(read_architecture(target_config(alias)), shape, device, dtype, quantize)
+
+
+def needs(plan: Plan) -> Needs:
+    """UsageError where the device cannot run such a quantization; InputError for a drafter of another target."""
+    counting = Counting(plan.device, plan.dtype, plan.quantize, plan.four_bits, plan.mapped)
+    target = build_target(plan.target, counting, torch.device("cpu"), plan.dtype)
+    drafter = 0
+    if plan.drafter:
+        small = Counting(plan.device, plan.dtype, of_drafter(plan.quantize))
+        build_drafter(plan.drafter, small, target)
+        drafter = sum(small.bytes.values())
+    target.device = plan.device  # only now: what was built holds no weights, but a few tables
+    keys, rows = _keys(target), _pass(target)
+    arch, made, largest = plan.target, counting.bytes, counting.largest
+    costs = Costs(
+        first=made[FIRST],
+        layers=tuple(made[layer.index] + keys[layer.index] for layer in arch.layers),
+        last=made[LAST] + drafter,
+        tail=min(arch.last_own_sliding, arch.last_own_full),
+        working=max(rows, *(size for part, size in largest.items() if part != LAST)) + BASE,
+        last_working=max(rows, *largest.values()) + BASE,
+    )
+    return Needs(sum(made.values()) + drafter, sum(keys), costs.last_working, costs)
+
+
+def _keys(target: Target) -> list[int]:
+    """Of each layer: keys and values of ROOM tokens, and the snapshots of the rings that are held."""
+    room = min(ROOM, target.context)
+    ring = (1 + SNAPSHOTS) * (target.arch.window + SLACK)
+    size = 2 * target.kv_dtype.itemsize
+    return [
+        layer.kv_heads * layer.head_dim * (ring if layer.sliding else room) * size if layer.owns_kv else 0
+        for layer in target.arch.layers
+    ]
+
+
+def _pass(target: Target) -> int:
+    """What the widest layer of a prefill pass holds at once, in float32: its feed-forward network, a few states, and
+    scores with their softmax over ROOM keys; or the logits of the rows that are verified."""
+    arch, rows = target.arch, chunk_size(target)
+    wide = max(layer.intermediate for layer in arch.layers)
+    heads = max(layer.heads for layer in arch.layers)
+    states = rows * (3 * wide + 8 * arch.hidden + len(arch.layers) * arch.ple * 3)
+    scores = 2 * heads * rows * min(ROOM, target.context)
+    return 4 * max(states + scores, 3 * 8 * arch.vocab)
+
+
+class Weightless(Linear):
+    """Stands for a product where none is computed."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape, self.nbytes, self.packed = shape, 0, False
+
+
+class Unread:
+    """Stands for a large tensor. Torch's own stand-in, the meta device, takes a second to import what it needs."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.shape = shape
+
+    def __getitem__(self, _: object) -> Unread:
+        return self
+
+
+class Counting:
+    """A weights.Source without weights. bytes, largest: what each part of the model (a layer by its index, FIRST, LAST)
+    takes, in all and of its largest weight in the model's dtype, which lies beside the layout made from it for a
+    moment."""
+
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization | None,
+        four_bits: frozenset[str] = frozenset(),
+        mapped: bool = True,
+    ) -> None:
+        self._device, self._dtype, self._four_bits, self._mapped = device, dtype, four_bits, mapped
+        self._kind: Callable[[tuple[int, int]], type[Linear]] = kinds_for(quantize, device)
+        self.bytes: Counter[int] = Counter()
+        self.largest: Counter[int] = Counter()
+
+    def on(self, device: torch.device) -> Counting:
+        return self
+
+    def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+        dtype = dtype or self._dtype
+        self.bytes[_part(name)] += math.prod(shape) * dtype.itemsize
+        if math.prod(shape) <= SMALL:  # some are read as they are built in
+            return torch.zeros(*shape, dtype=dtype)
+        return cast("Tensor", Unread(shape))
+
+    def linear(self, name: str, shape: tuple[int, int]) -> Linear:
+        return self.fused((name,), (shape,))
+
+    def fused(self, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> Linear:
+        rows, width = sum(rows for rows, _ in shapes), shapes[0][1]
+        if all(name in self._four_bits for name in names):
+            self.bytes[_part(names[0])] += _bytes(Int4Linear, rows, width, self._dtype, self._device)
+        else:
+            self._add(names[0], self._kind((rows, width)), rows, width)
+        return Weightless((rows, width))
+
+    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        count, rows, width = shape
+        for _ in range(count):
+            self._add(name, self._kind((rows, width)), rows, width)
+        return [Weightless((rows, width))] * count
+
+    def table(self, name: str, shape: Sequence[int]) -> Tensor:
+        if self._device.type != "cpu" or not (self._mapped or "per_layer" in name):
+            self.bytes[_part(name)] += math.prod(shape) * self._dtype.itemsize
+        return cast("Tensor", Unread(shape))
+
+    def tied(self, name: str, table: Tensor) -> Linear:
+        shape = (table.shape[0], table.shape[1])
+        # Of what stays in its file, a CPU reads the rows of a table here and there, and those of a head all the time.
+        counted = self._device.type != "cpu" or not self._mapped
+        shared = counted and self._kind(shape) is Linear and Linear.as_it_lies(self._device, self._dtype)
+        return Weightless(shape) if shared else self.linear(name, shape)
+
+    def _add(self, name: str, kind: type[Linear], rows: int, width: int) -> None:
+        part = _part(name)
+        self.bytes[part] += _bytes(kind, rows, width, self._dtype, self._device)
+        self.largest[part] = max(self.largest[part], rows * width * self._dtype.itemsize)
+
+
+def _part(name: str) -> int:
+    """Which layer a weight of the target belongs to, or which end; a drafter lies with the last layer as a whole."""
+    layer = re.match(r"layers\.(\d+)\.", name)
+    return int(layer[1]) if layer else FIRST if "per_layer" in name else LAST
+
+
+def _bytes(kind: type[Linear], rows: int, width: int, dtype: torch.dtype, device: torch.device) -> int:
+    """What a product with a weight [rows, width] keeps: numbers, and a scale or two of each group."""
+    if kind is Linear:
+        return rows * width * dtype.itemsize
+    if kernels := native.on(device):
+        four = kind is Int4Linear
+        return kernels.packed_bytes(rows, width, 4 if four else 8) + (0 if four else rows * 4)
+    if kind is Int4Linear:
+        return rows * width // 2 + rows * width // GROUP * 4
+    return rows * width + rows * 4

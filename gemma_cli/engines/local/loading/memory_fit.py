@@ -1,0 +1,123 @@
+"""Whether a model fits before it is loaded, where, and what would.
+
+find(name, plan) -> Placement    OutOfMemory, naming the smallest change that fits
+free(device) -> int              bytes
+places(device)                   the devices that its name stands for, and the bytes free on each
+fitting(device)                  which released models would fit now
+
+"auto" and "cuda" mean the first GPU where that holds the model, else another that does, else several together;
+"cuda:1" means that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+
+import torch
+
+from gemma_cli.core.errors import OutOfMemory, UsageError
+from gemma_cli.engines.local.device import bfloat16_on_cpu
+from gemma_cli.engines.local.loading.memory_estimate import ROOM, Needs, Plan, needs, plan_release
+from gemma_cli.engines.local.loading.placement import Placement, place
+from gemma_cli.engines.local.loading.synthetic import NAMES
+from gemma_cli.store import machine
+from gemma_cli.store.releases import gigabytes
+
+
+def find(name: str, plan: Plan) -> Placement:
+    """Where `plan` fits. OutOfMemory where it needs more than is free on its device, or on all GPUs together if it
+    names none of them. Nothing is read for it."""
+    wanted = needs(plan)
+    if found := _found(plan, wanted):
+        return found
+    there = places(plan.device)
+    total = wanted.total + (len(there) - 1) * wanted.costs.working
+    remedies = (change for change, other in chain(_changes(plan), _smaller(plan)) if _fits(other))
+    raise OutOfMemory(
+        f"{name} needs {gigabytes(total)} on {' + '.join(map(str, there))} (weights "
+        f"{gigabytes(wanted.weights)}, keys and values of {min(ROOM, plan.target.context)} tokens "
+        f"{gigabytes(wanted.keys)}) and {' + '.join(map(gigabytes, there.values()))} is free: "
+        f"use {next(remedies, '--model pocket')}"
+    )
+
+
+def _found(plan: Plan, wanted: Needs) -> Placement | None:
+    if wanted.total <= free(plan.device):
+        return Placement(plan.device)
+    # Only now: to ask a GPU what is free takes some of it.
+    return place(wanted.costs, places(plan.device)) if _any_gpu(plan.device) else None
+
+
+def free(device: torch.device) -> int:
+    """Bytes that can still be had on a device; what this process has put aside there counts."""
+    if device.type == "cuda":
+        available: int = torch.cuda.mem_get_info(device)[0]
+        return available + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return machine.available()
+
+
+def places(device: torch.device) -> dict[torch.device, int]:
+    """The devices that `device` stands for, and the bytes free there: "cuda" is every GPU that answers."""
+    if not _any_gpu(device):
+        return {device: free(device)}
+    from accelerate.utils import get_max_memory
+
+    there = [torch.device("cuda", index) for index in get_max_memory() if isinstance(index, int)]
+    return {device: free(device) for device in there}
+
+
+def _any_gpu(device: torch.device) -> bool:
+    """Whether a device is "cuda" where there are several."""
+    return device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1
+
+
+def fitting(device: torch.device) -> list[str]:
+    """The released models that would fit now, each with what it takes: "e2b", "12b --quantize int4"."""
+    dtype = torch.bfloat16 if _bfloat16(device) else torch.float32
+    found = []
+    for alias in NAMES:
+        ways = (
+            (alias, plan_release(alias, device, dtype)),
+            (f"{alias} --quantize int8", plan_release(alias, device, dtype, "int8")),
+            (f"{alias} --quantize int4", plan_release(alias, device, dtype, "int4")),
+        )
+        found += [way for way, plan in ways if _fits(plan)][:1]
+    return found
+
+
+def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """What could be given up, the least first; the model stays."""
+    every = torch.device(plan.device.type)
+    if plan.device != every and _any_gpu(every):
+        yield f"--device {every}", replace(plan, device=every)
+    if plan.dtype == torch.float32 and _bfloat16(plan.device):
+        yield "--dtype bfloat16", replace(plan, dtype=torch.bfloat16)
+    if plan.drafter:
+        yield "--assistant off", replace(plan, drafter=None)
+    if plan.quantize is None:
+        yield "--quantize int8", replace(plan, quantize="int8")
+    if plan.quantize != "int4":
+        yield "--quantize int4", replace(plan, quantize="int4")
+    if plan.device.type != "cpu":
+        yield "--device cpu", replace(plan, device=torch.device("cpu"))
+
+
+def _smaller(plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """The released models, the ablest first, as they would be run here."""
+    dtype = torch.bfloat16 if _bfloat16(plan.device) else torch.float32
+    for alias in reversed(NAMES):
+        yield f"--model {alias}", plan_release(alias, plan.device, dtype)
+        yield f"--model {alias} --quantize int4", plan_release(alias, plan.device, dtype, "int4")
+
+
+def _fits(plan: Plan) -> bool:
+    try:
+        return _found(plan, needs(plan)) is not None
+    except UsageError:  # the device does not run it
+        return False
+
+
+def _bfloat16(device: torch.device) -> bool:
+    return device.type != "cpu" or bfloat16_on_cpu() != "crashes"

@@ -1,0 +1,65 @@
+"""Attention of rows that belong to different sequences: every sequence attends as it would alone.
+
+Products, norms and activations take all rows of a pass at once and give each the bits it would get in a pass of its
+own (rows.py). Attention cannot: each sequence has keys of its own, and sums over keys depend in the last bit on how
+many there are. So it is taken sequence by sequence, by the same code with the same operands as alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines.local.model.architecture import LayerShape
+from gemma_cli.engines.local.model.attention import FewRows
+from gemma_cli.engines.local.model.layer import Attend
+
+
+class One:
+    """The first row of `few`, whose other rows, if it takes any to make a pass, repeat it."""
+
+    def __init__(self, few: FewRows) -> None:
+        self._few, self.real = few, 1
+        self._rows = few.rope["full_attention"][0].shape[0]
+        self.rope = {kind: (cos[:1], sin[:1]) for kind, (cos, sin) in few.rope.items()}
+
+    def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
+        repeated = [None if rows is None else rows.expand(self._rows, -1, -1) for rows in (key, value)]
+        return self._few.attend(layer, query.expand(self._rows, -1, -1), *repeated)[:1]
+
+
+class Together:
+    """The rows of `parts`, one after the other, and then copies of the last that fill the pass up to `rows`."""
+
+    def __init__(self, parts: Sequence[Attend], rows: int) -> None:
+        self._parts = parts
+        self._sizes = [part.real for part in parts]
+        self.real = sum(self._sizes)
+        self._missing = rows - self.real
+        self.rope = {
+            kind: (self._filled([part.rope[kind][0] for part in parts]), self._filled([p.rope[kind][1] for p in parts]))
+            for kind in parts[0].rope
+        }
+
+    def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
+        """As layer.Attend: query [rows, heads, head_dim] -> [rows, heads * head_dim]."""
+
+        def own(rows: Tensor | None) -> Sequence[Tensor | None]:
+            return [None] * len(self._sizes) if rows is None else torch.split(rows[: self.real], self._sizes)
+
+        queries = torch.split(query[: self.real], self._sizes)
+        each = zip(self._parts, queries, own(key), own(value), strict=True)
+        return self._filled([part.attend(layer, q, k, v) for part, q, k, v in each])
+
+    def _filled(self, parts: list[Tensor]) -> Tensor:
+        return fill(parts, self._missing)
+
+
+def fill(parts: Sequence[Tensor], missing: int) -> Tensor:
+    """The rows of all parts and `missing` more like the last one."""
+    if missing:
+        last = parts[-1][-1:]
+        parts = [*parts, last.expand(missing, *last.shape[1:])]
+    return torch.cat(tuple(parts)) if len(parts) > 1 else parts[0]

@@ -1,0 +1,193 @@
+"""Keys and values of everything the target has read, and the arithmetic that takes back what was rejected.
+
+A position p of a layer lives in slot p % slots. A full layer has as many slots as positions (the buffer grows); a
+sliding layer is a ring of `window + slack` slots. Rejected drafts are simply forgotten: `rollback` sets `length`, the
+next rows overwrite them. That is sound because the ring still holds every key the rows after the rollback may see as
+long as no more than `slack` positions were written beyond them.
+
+class Cache:
+    length: int                       # positions 0..length-1 are valid
+    def rollback(self, length: int) -> None          # highest written position + 1 - slack <= length <= self.length
+    def snapshot(self) -> Snapshot; def restore(self, snapshot) -> None     # for prefix reuse between turns
+
+Slots that no position occupies hold zeros or rejected rows, both finite. A masked key has a softmax weight of exactly
+zero, and zero times a finite number adds nothing, so what lies there cannot reach a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+
+from gemma_cli.engines.local.model.architecture import LayerShape
+
+SLACK = 64
+"""Rows that can be written beyond a position that is rolled back to: the longest draft and its bonus token."""
+
+EVERY = 1 << 30
+"""Positions; more than any context has."""
+
+BUCKET = 256
+"""Full layers are read in lengths that are multiples of this."""
+
+
+@dataclass
+class Slots:
+    """keys, values: [kv_heads, slots, head_dim]."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, shape: LayerShape, slots: int, device: torch.device, dtype: torch.dtype) -> Slots:
+        keys = torch.zeros(shape.kv_heads, slots, shape.head_dim, device=device, dtype=dtype)
+        return cls(keys, torch.zeros_like(keys))
+
+    @property
+    def slots(self) -> int:
+        return self.keys.shape[1]
+
+    def write(self, position: int, keys: Tensor, values: Tensor) -> None:
+        """Store rows [n, kv_heads, head_dim] at positions position .. position + n - 1; n <= slots."""
+        first, rows = position % self.slots, keys.shape[0]
+        head = self.slots - first
+        for home, new in ((self.keys, keys.transpose(0, 1)), (self.values, values.transpose(0, 1))):
+            if rows <= head:
+                home[:, first : first + rows].copy_(new)
+            else:
+                home[:, first:].copy_(new[:, :head])
+                home[:, : rows - head].copy_(new[:, head:])
+
+    def span(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of positions start .. stop - 1 in order, [kv_heads, n, head_dim]; a view where they lie
+        in one piece."""
+        first, last = start % self.slots, start % self.slots + stop - start
+        if last <= self.slots:
+            return self.keys[:, first:last], self.values[:, first:last]
+        rest = last - self.slots
+        return (
+            torch.cat((self.keys[:, first:], self.keys[:, :rest]), 1),
+            torch.cat((self.values[:, first:], self.values[:, :rest]), 1),
+        )
+
+    def grow(self, slots: int) -> None:
+        """More slots; only for a layer whose positions have not wrapped."""
+        if slots > self.slots:
+            extra = self.keys.new_zeros(self.keys.shape[0], slots - self.slots, self.keys.shape[2])
+            self.keys = torch.cat((self.keys, extra), 1)
+            self.values = torch.cat((self.values, extra), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A length and the rings as they were there. Full layers are not copied: their rows stay until overwritten."""
+
+    length: int
+    rings: dict[int, tuple[Tensor, Tensor]]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(keys.nbytes + values.nbytes for keys, values in self.rings.values())
+
+
+class Cache:
+    """The keys and values of the layers that own any, addressed by layer index."""
+
+    def __init__(
+        self,
+        layers: Iterable[LayerShape],
+        window: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        capacity: int = 0,
+        elsewhere: Mapping[int, torch.device] | None = None,
+    ) -> None:
+        """capacity: positions to make room for at once; more are added as needed. elsewhere: the device of layers that
+        do not lie on `device`."""
+        self.length = 0
+        self.device = device
+        self.window = window
+        self.ring_slots = window + SLACK
+        self.capacity = _rounded(capacity)
+        self._high = 0
+        self._snapshots: WeakSet[Snapshot] = WeakSet()
+        self._rings: dict[int, Slots] = {}
+        self._buffers: dict[int, Slots] = {}
+        for layer in layers:
+            if layer.owns_kv:
+                home, slots = (self._rings, self.ring_slots) if layer.sliding else (self._buffers, self.capacity)
+                home[layer.index] = Slots.empty(layer, slots, (elsewhere or {}).get(layer.index, device), dtype)
+        self.layers = {**self._rings, **self._buffers}
+
+    def reach(self, layer: LayerShape) -> int:
+        """How many positions a row of this layer sees, its own included."""
+        return self.window if layer.sliding else EVERY
+
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` rows after the valid ones; at least doubles, so that growing costs little in all."""
+        needed = self.length + rows
+        if needed > self.capacity:
+            self.capacity = _rounded(max(needed, 2 * self.capacity))
+            for buffer in self._buffers.values():
+                buffer.grow(self.capacity)
+
+    def reserve(self, rows: int) -> None:
+        """Announce a pass that writes `rows` rows after the valid ones. ValueError where a pass that was broken off has
+        overwritten what they would see: then only `restore` helps."""
+        if self.length < self._high - SLACK:
+            raise ValueError(f"a pass was broken off after {self._high} rows; those before {self.length} are lost")
+        self.grow(rows)
+        self._high = max(self._high, self.length + rows)
+
+    def advance(self, rows: int) -> None:
+        """The first `rows` rows of the pass are valid."""
+        self.length += rows
+
+    def rollback(self, length: int) -> None:
+        """Forget the positions from `length` on. Raises ValueError where the rings no longer hold what that needs."""
+        if not max(0, self._high - SLACK) <= length <= self.length:
+            raise ValueError(f"cannot roll back from {self.length} to {length}: {self._high} rows were written")
+        self._forget_snapshots_after(length)
+        self.length = length
+
+    def restart(self) -> None:
+        """Forget everything, and keep the memory: graphs that were recorded over it stay good."""
+        self._snapshots.clear()
+        self.length = self._high = 0
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to come back to this length; it holds while nothing before it is rewritten."""
+        rings = {index: (ring.keys.clone(), ring.values.clone()) for index, ring in self._rings.items()}
+        snapshot = Snapshot(self.length, rings)
+        self._snapshots.add(snapshot)
+        return snapshot
+
+    def can_restore(self, snapshot: Snapshot) -> bool:
+        return snapshot in self._snapshots
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Back to the state the snapshot was taken in. ValueError if rows before its length were given up since."""
+        if snapshot not in self._snapshots:
+            raise ValueError("the snapshot belongs to rows that were overwritten, or to another cache")
+        self._forget_snapshots_after(snapshot.length)
+        for index, (keys, values) in snapshot.rings.items():
+            self._rings[index].keys.copy_(keys)
+            self._rings[index].values.copy_(values)
+        self.length = self._high = snapshot.length
+
+    def _forget_snapshots_after(self, length: int) -> None:
+        for snapshot in list(self._snapshots):
+            if snapshot.length > length:
+                self._snapshots.discard(snapshot)
+
+
+def _rounded(rows: int) -> int:
+    return max(1, -(-rows // BUCKET)) * BUCKET
+
+
+SNAPSHOTS = 2
+"""How many are held: each costs the keys and values of the sliding layers (6 MiB for E2B, 0.8 GiB for 31B)."""

@@ -1,0 +1,125 @@
+"""The MTP drafter: four small layers that have no keys of their own and read the target's.
+
+class Drafter:
+    def begin(self, target, cache, position: int) -> DraftContext
+    def step(self, token: LongTensor[1], hidden: Tensor[1, hidden], context)
+        -> tuple[Tensor[1, c] logits, LongTensor[1, c] | None ids, Tensor[1, hidden] next_hidden]
+
+What a draft may see is fixed while it lasts: the keys and values of the target's last own sliding and full layer up to
+cache.length, in the sliding layer the last `window` of them, none of them rejected. So `begin` takes the slices and
+the rotation of the one `position` once, and a step is one row through every layer with no mask and no wait for the
+device. position: where the newest token stands, cache.length (the convention of transformers, llama.cpp, LiteRT-LM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gemma_cli.engines.local import native
+from gemma_cli.engines.local.model.architecture import Architecture, LayerShape
+from gemma_cli.engines.local.model.attention import one_row
+from gemma_cli.engines.local.model.cache import EVERY, Cache
+from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.model.linear import Linear, Norm
+from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.target import Target
+
+
+class Sight(Attend, Protocol):
+    """What a draft may see, and the target whose embeddings it takes: DraftContext, static.StaticDraft."""
+
+    target: Target
+
+
+@dataclass
+class DraftContext:
+    """The attention of a draft's one query [1, heads, head_dim] over the keys it reads, and its rotation."""
+
+    target: Target
+    rope: dict[str, tuple[Tensor, Tensor]]
+    sliding: Callable[[Tensor], Tensor]
+    full: Callable[[Tensor], Tensor]
+    real: int = 1
+
+    def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
+        return self.sliding(query) if layer.sliding else self.full(query)
+
+
+def _sight(cache: Cache, layer: int, window: int) -> Callable[[Tensor], Tensor]:
+    """Attention over the last `window` positions that the cache holds for a layer."""
+    slots, length = cache.layers[layer], cache.length
+    if kernels := native.on(cache.device):
+        return partial(kernels.attend, slots=slots, position=length - 1, window=window)
+    keys, values = slots.span(max(0, length - window), length)
+    return partial(one_row, keys=keys, values=values)
+
+
+@dataclass
+class DenseHead:
+    """Logits over the whole vocabulary."""
+
+    weight: Linear
+
+    def __call__(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.weight(hidden).float(), None
+
+
+@dataclass
+class CentroidHead:
+    """Logits of the tokens in the `clusters` clusters whose centroids fit best (E2B, E4B: 32 of 2048, 128 tokens each).
+
+    rows [clusters, tokens, hidden]: the output embedding in cluster order, so that a chosen cluster is one piece of
+    memory; ids int64 [clusters, tokens]. Nothing here waits for the device.
+    """
+
+    centroids: Linear
+    rows: Tensor
+    ids: Tensor
+    clusters: int
+
+    def __call__(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        chosen = self.centroids(hidden)[0].topk(self.clusters).indices
+        rows = self.rows.index_select(0, chosen).flatten(0, 1)
+        return F.linear(hidden, rows).float(), self.ids.index_select(0, chosen).view(1, -1)
+
+
+@dataclass
+class Drafter:
+    """Built by load.load_drafter or synthetic; see the module's docstring."""
+
+    arch: Architecture
+    device: torch.device
+    dtype: torch.dtype
+    before: Linear
+    layers: list[DecoderLayer]
+    norm: Norm
+    after: Linear
+    head: DenseHead | CentroidHead
+    ropes: dict[str, Rope]
+
+    def begin(self, target: Target, cache: Cache, position: int) -> DraftContext:
+        """The context of one draft after cache.length rows, which hold at least one."""
+        return DraftContext(
+            target=target,
+            rope={kind: rope.rows(position, 1) for kind, rope in self.ropes.items()},
+            sliding=_sight(cache, target.arch.last_own_sliding, self.arch.window),
+            full=_sight(cache, target.arch.last_own_full, EVERY),
+        )
+
+    def step(self, token: Tensor, hidden: Tensor, context: Sight) -> tuple[Tensor, Tensor | None, Tensor]:
+        """(logits float32 [1, c], their token ids [1, c] or None where c is the whole vocabulary, next hidden state
+        [1, hidden]) from the newest token, int64 [1], and the hidden state that predicted it: the target's, after its
+        final norm, or the previous step's."""
+        x = self.before(torch.cat((context.target.embed(token), hidden), -1))
+        for layer in self.layers:
+            x = layer(x, None, context)
+        x = self.norm(x)
+        logits, ids = self.head(x)
+        return logits, ids, self.after(x)

@@ -1,0 +1,294 @@
+"""Our own forward of Gemma 4's text decoder: all five targets, batch 1, inference only.
+
+class Target:
+    arch; device; dtype; hidden_size; vocab_size; context
+    def embed(self, ids: LongTensor[n]) -> Tensor[n, hidden]                 # scaled
+    def new_cache(self, capacity_hint: int = 0) -> Cache
+    def prefill(self, ids: LongTensor[n], cache, *, features: Tensor[k, hidden] | None = None,
+                feature_mask: BoolTensor[n] | None = None, image_blocks: LongTensor[n] | None = None,
+                chunk: int = ...) -> tuple[Tensor[1, vocab], Tensor[1, hidden]]
+    def verify(self, ids: LongTensor[m], cache) -> tuple[Tensor[m, vocab], Tensor[m, hidden]]
+
+The promise: a row of `verify` depends on the ids before it and on nothing else - not on how many rows run beside it,
+where the block began, what was drafted, rejected and rolled back before. Bit for bit. attention.py says how keys and
+sums are kept independent of the block; rows.py says how matrix products are. Prefill has no such promise between
+different chunk sizes, and needs none: its chunks depend on the prompt alone, never on drafting.
+
+Layers that reuse another layer's keys and values (the last 20 of 35 in E2B) write nothing a later token reads, so
+prefill runs them on its last row only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gemma_cli.engines.local import native
+from gemma_cli.engines.local.model.architecture import Architecture
+from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
+from gemma_cli.engines.local.model.batched_attention import One, Together, fill
+from gemma_cli.engines.local.model.cache import SLACK, Cache
+from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
+from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
+
+CHUNK = 512
+"""Rows of one prefill pass; an image whose rows see each other is never cut."""
+
+
+@dataclass
+class PerLayerEmbedding:
+    """One small embedding per token and layer (PLE): looked up by id and projected from the main embedding.
+
+    table [vocab, layers * width], on a CPU memory-mapped in the checkpoint's dtype: only rows of it are read. norm's
+    weight is divided by sqrt(2) and its epsilon multiplied by the hidden size, which takes in two scalings of the
+    reference.
+    """
+
+    table: Tensor
+    table_scale: float
+    project: Linear
+    norm: Norm
+    width: int
+
+    def __call__(self, ids: Tensor, embedded: Tensor) -> Tensor:
+        """[n, layers, width] from ids [n] and main embeddings [n, hidden]."""
+        shape = (ids.shape[0], -1, self.width)
+        looked_up = F.embedding(ids, self.table).to(embedded.dtype).view(shape)
+        projected = self.norm.wide(self.project(embedded).view(shape))
+        return projected.add_(looked_up, alpha=self.table_scale).to(embedded.dtype)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Rows of one sequence that are read at once: x [n, hidden], what they are embedded as; ids int64 [n], whose
+    per-layer embeddings they get; into `cache`, which then holds `stop` positions."""
+
+    x: Tensor
+    ids: Tensor
+    rows: Attend
+    cache: Cache
+    stop: int
+
+
+@dataclass
+class Target:
+    """The decoder of a target, on one device (on several: spread.py). Built by load.load_target or synthetic; see the
+    module's docstring."""
+
+    arch: Architecture
+    device: torch.device
+    dtype: torch.dtype
+    embedding: Tensor
+    head: Linear
+    layers: list[DecoderLayer]
+    norm: Norm
+    ropes: Mapping[str, Rope]
+    per_layer: PerLayerEmbedding | None
+    rows: RowRule = UNMEASURED
+
+    def __post_init__(self) -> None:
+        self.hidden_size, self.vocab_size, self.context = self.arch.hidden, self.arch.vocab, self.arch.context
+        # The reference keeps this factor in the weights' dtype: sqrt(1536) is 39.25 in bfloat16.
+        self._embed_scale = torch.tensor(self.arch.hidden**0.5, dtype=self.dtype).item()
+        self._masks = Masks(self.arch.window, self.arch.window + SLACK, self.device)
+        self._own = sum(layer.owns_kv for layer in self.arch.layers)
+
+    def set_rows(self, rule: RowRule) -> None:
+        """How many rows a pass may have, as measured by rows.measure_rows."""
+        self.rows = rule
+        for layer in self.layers:
+            if layer.experts is not None:
+                layer.experts.rows = rule
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where the layers lie; the last of them is `device`, which takes ids and gives logits."""
+        return (self.device,)
+
+    @property
+    def kv_dtype(self) -> torch.dtype:
+        """On CPU attention is float32 throughout: its products are small and bfloat16 ones are slower there."""
+        return torch.float32 if self.device.type == "cpu" else self.dtype
+
+    def new_cache(self, capacity_hint: int = 0) -> Cache:
+        """An empty cache with room for `capacity_hint` positions (it grows as needed)."""
+        return Cache(self.arch.layers, self.arch.window, self.device, self.kv_dtype, capacity_hint)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Scaled embeddings [n, hidden] of ids int64 [n]."""
+        return as_dtype(self.embedding.index_select(0, ids), self.dtype) * self._embed_scale
+
+    @torch.inference_mode()
+    def verify(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
+        """Logits [m, vocab] (float32, soft-capped) and hidden states [m, hidden] (after the final norm) of ids int64
+        [m], m >= 1, at positions cache.length on; the cache then holds them. The caller rolls back what it rejects,
+        which may be the last SLACK rows."""
+        count = ids.shape[0]
+        if count > self.rows.most:
+            parts = [self.verify(part, cache) for part in torch.split(ids, self.rows.most)]
+            return torch.cat([logits for logits, _ in parts]), torch.cat([hidden for _, hidden in parts])
+        rows = self.rows.filled(count)
+        if rows > count:
+            ids = torch.cat((ids, ids[-1:].expand(rows - count)))
+        cache.reserve(rows)
+        logits, hidden = self.run(ids, self._few(cache, cache.length, rows, count))
+        cache.advance(count)
+        return logits[:count], hidden[:count]
+
+    def run(self, ids: Tensor, rows: Attend) -> tuple[Tensor, Tensor]:
+        """Logits [m, vocab] and hidden states [m, hidden] of ids int64 [m] that attend through `rows`."""
+        x = self.embed(ids)
+        hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+        return self._logits(hidden), hidden
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        ids: Tensor,
+        cache: Cache,
+        *,
+        features: Tensor | None = None,
+        feature_mask: Tensor | None = None,
+        image_blocks: Tensor | None = None,
+        chunk: int = CHUNK,
+    ) -> tuple[Tensor, Tensor]:
+        """Read ids int64 [n], n >= 1, in passes of about `chunk` rows; the last row's (logits [1, vocab], hidden
+        [1, hidden]) as verify gives them.
+
+        features [k, hidden] take the places where feature_mask (bool [n]) is set, k of them, unscaled; there the
+        per-layer embedding is that of the padding id, as in the reference. image_blocks (int64 [n]): -1, or which
+        image a row belongs to; its rows see each other where the config says so.
+        """
+        passes = self.passes(
+            ids, cache, features=features, feature_mask=feature_mask, image_blocks=image_blocks, chunk=chunk
+        )
+        for reading in passes:
+            last, states = reading, self.read([reading])
+        return self.finish([last], states)
+
+    def passes(
+        self,
+        ids: Tensor,
+        cache: Cache,
+        *,
+        features: Tensor | None = None,
+        feature_mask: Tensor | None = None,
+        image_blocks: Tensor | None = None,
+        chunk: int = CHUNK,
+    ) -> Iterator[Pass]:
+        """What prefill reads, pass by pass: each is to be run by `read` before the next is taken."""
+        x, per_layer_ids = self.embed(ids), ids
+        if feature_mask is not None and features is not None:
+            x[feature_mask] = features.to(x.device, x.dtype)
+            per_layer_ids = ids.masked_fill(feature_mask, self.arch.pad_id)
+        cache.grow(ids.shape[0])
+        if self.arch.vision_mask == "causal":
+            image_blocks = None
+        for first, stop in chunks(ids.shape[0], chunk, image_blocks):
+            images = None if image_blocks is None else image_blocks[first:stop]
+            cache.reserve(stop - first)
+            rows = self._chunk(cache, stop - first, images)
+            yield Pass(x[first:stop], per_layer_ids[first:stop], rows, cache, cache.length + stop - first)
+            cache.advance(stop - first)
+
+    @torch.inference_mode()
+    def read(self, passes: Sequence[Pass]) -> Tensor:
+        """Run passes, of different sequences if there are several, through the layers that keep keys: the state of
+        the last row of each, [len(passes), hidden]."""
+        ends = torch.tensor([one.x.shape[0] for one in passes], device=self.device).cumsum(0) - 1
+        x, ids, rows = self._joined([one.x for one in passes], [one.ids for one in passes], [p.rows for p in passes])
+        return self._run(self.layers[: self._own], x, self._per_layer(ids, x), rows)[ends]
+
+    @torch.inference_mode()
+    def finish(self, passes: Sequence[Pass], states: Tensor) -> tuple[Tensor, Tensor]:
+        """The rest for the last row of prompts that have been read: logits [m, vocab] and hidden states [m, hidden]
+        as verify gives them. passes: the last one of each; states [m, hidden]: what `read` made of it."""
+        few = [self.one(one.cache, one.stop - 1) for one in passes]
+        x, ids, rows = self._joined([one.x[-1:] for one in passes], [one.ids[-1:] for one in passes], few)
+        states = fill([states], x.shape[0] - len(passes))
+        hidden = self.norm(self._run(self.layers[self._own :], states, self._per_layer(ids, x), rows))
+        return self._logits(hidden)[: len(passes)], hidden[: len(passes)]
+
+    @torch.inference_mode()
+    def step(self, ids: Tensor, caches: Sequence[Cache]) -> tuple[Tensor, Tensor]:
+        """`verify` of one row in each of several caches, at most rows.most: what each would give alone."""
+        few = []
+        for cache in caches:
+            cache.reserve(self.rows.counts[0])
+            few.append(self.one(cache, cache.length))
+        x, ids, rows = self._joined([self.embed(ids)], [ids], few)
+        x = self._run(self.layers, x, self._per_layer(ids, x), rows)
+        for cache in caches:
+            cache.advance(1)
+        hidden = self.norm(x)
+        return self._logits(hidden)[: len(caches)], hidden[: len(caches)]
+
+    def one(self, cache: Cache, position: int) -> Attend:
+        """Attention of the one row at `position`."""
+        return One(FewRows(cache, self._masks, self.ropes, position, self.rows.counts[0], 1))
+
+    def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
+        return FewRows(cache, self._masks, self.ropes, start, rows, real)
+
+    def _chunk(self, cache: Cache, rows: int, images: Tensor | None) -> Attend:
+        return Chunk(cache, self.arch, self.ropes, cache.length, rows, images)
+
+    def _together(self, parts: Sequence[Attend], rows: int) -> Attend:
+        return Together(parts, rows)
+
+    def _joined(
+        self, x: Sequence[Tensor], ids: Sequence[Tensor], rows: Sequence[Attend]
+    ) -> tuple[Tensor, Tensor, Attend]:
+        """Embeddings, ids and attention of rows that are run as one pass, filled up to a count that agrees."""
+        count = sum(part.real for part in rows)
+        filled = self.rows.filled(count)
+        if filled == count and len(rows) == 1:
+            return x[0], ids[0], rows[0]
+        return fill(x, filled - count), fill(ids, filled - count), self._together(rows, filled)
+
+    def _run(self, layers: Sequence[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
+        for layer in layers:
+            embedded = None if per_layer is None else per_layer[:, layer.index]
+            x = layer(x, embedded, rows)
+        return x
+
+    def _per_layer(self, ids: Tensor, embedded: Tensor) -> Tensor | None:
+        return None if self.per_layer is None else self.per_layer(ids, embedded)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits, cap = self.head(hidden), self.arch.softcap
+        if cap is not None and (kernels := native.on(logits.device)):
+            return kernels.soft_cap(logits, cap)
+        logits = logits.float()
+        return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
+
+
+def chunks(count: int, size: int, image_blocks: Tensor | None) -> Iterator[tuple[int, int]]:
+    """(first, stop) of each pass; a boundary inside an image moves to its start, or to its end if it began the pass."""
+    blocks = [-1] * count if image_blocks is None else image_blocks.tolist()
+    first = 0
+    while first < count:
+        stop = min(first + size, count)
+        while first < stop < count and blocks[stop] >= 0 and blocks[stop] == blocks[stop - 1]:
+            stop -= 1
+        if stop == first:
+            stop = min(first + size, count)
+            while stop < count and blocks[stop] == blocks[stop - 1]:
+                stop += 1
+        yield first, stop
+        first = stop
+
+
+CHUNK_ON_CPU = 128
+"""Rows of a prefill pass where larger ones are hardly faster."""
+
+
+def chunk_size(target: Target) -> int:
+    """Rows of a prefill pass."""
+    return CHUNK_ON_CPU if target.device.type == "cpu" else CHUNK

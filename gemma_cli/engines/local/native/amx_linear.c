@@ -1,0 +1,106 @@
+/* The products of linear.c with AMX, whose arithmetic takes so little that for up to 16 rows of x memory is all there
+   is to wait for. Rows of the weight are loaded as they lie, 16 of them; x is laid out in pairs, as the instruction
+   wants it. Each sum is a lane of its own, which goes through the row from left to right whatever stands in the others.
+
+   A thread's tiles are configured by whoever used them last, and oneDNN takes it for granted that it was itself: what it
+   had is put back. */
+
+#include "vectors.h"
+
+#if defined(__AMX_BF16__) && defined(__linux__) && !defined(NO_TILES)
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define OUTS 16         /* rows of the weight that are multiplied at once */
+#define ROWS 16         /* rows of x at most */
+#define STEP 64         /* bytes of a row in a tile: 16 pairs of numbers */
+#define AHEAD 1024      /* bytes */
+
+#define SUMS 0          /* the tiles, whose names have to be literals; two of sums, so that neither waits for itself */
+#define MORE_SUMS 1
+#define WEIGHT 2
+#define X 3
+
+typedef struct {
+  uint8_t palette, start, none[14];
+  uint16_t bytes[16];
+  uint8_t rows[16];
+} Config;
+
+static Config config_of(int rows) {
+  Config config = {.palette = 1};
+  for (int tile = 0; tile < 4; tile++) {
+    config.rows[tile] = 16;
+    config.bytes[tile] = (uint16_t)(tile == WEIGHT ? STEP : 4 * rows);
+  }
+  return config;
+}
+
+/* OUTS outputs of `rows` rows, from the `at`-th on; x [bytes / 4, rows] in pairs. */
+static void outputs(uint16_t *y, const uint32_t *x, const char *weight, int rows, long out, long bytes, long at) {
+  float sums[2][OUTS * ROWS];
+  const char *from = weight + at * bytes;
+  _tile_zero(SUMS);
+  _tile_zero(MORE_SUMS);
+  for (long in = 0; in < bytes; in += STEP) {
+    const long ahead = in + AHEAD < bytes ? in + AHEAD : in + AHEAD + (OUTS - 1) * bytes; /* in the rows after these */
+    for (int row = 0; row < OUTS; row++) __builtin_prefetch(from + row * bytes + ahead);
+    _tile_loadd(WEIGHT, from + in, bytes);
+    _tile_loadd(X, x + in / 4 * rows, 4 * rows);
+    if (in / STEP % 2) _tile_dpbf16ps(MORE_SUMS, WEIGHT, X);
+    else _tile_dpbf16ps(SUMS, WEIGHT, X);
+  }
+  _tile_stored(SUMS, sums[0], 4 * rows);
+  _tile_stored(MORE_SUMS, sums[1], 4 * rows);
+  for (int row = 0; row < rows; row++)
+    for (int one = 0; one < OUTS; one++)
+      put(y, row * out + at + one, 1, every(sums[0][one * rows + row] + sums[1][one * rows + row]), BFLOAT16);
+}
+
+static int allowed(void) { /* Linux gives tiles to processes that ask */
+  static int known, granted;
+  if (!known) {
+    granted = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XFEATURE_XTILEDATA */) == 0;
+    known = 1;
+  }
+  return granted;
+}
+
+static int linear_of(uint16_t *y, const uint32_t *x, const uint16_t *weight, int rows, long out, long width) {
+  uint32_t *pairs = room((size_t)(rows * width) * sizeof(uint16_t));
+  if (!pairs) return 0;
+  for (long row = 0; row < rows; row++)
+    for (long pair = 0; pair < width / 2; pair++) pairs[pair * rows + row] = x[row * width / 2 + pair];
+#pragma omp parallel if (rows * out * width > PARALLEL)
+  {
+    Config before, config = config_of(rows);
+    _tile_storeconfig(&before);
+    _tile_loadconfig(&config);
+#pragma omp for schedule(static)
+    for (long block = 0; block < out / OUTS; block++)
+      outputs(y, pairs, (const char *)weight, rows, out, 2 * width, block * OUTS);
+    if (before.palette) _tile_loadconfig(&before);
+    else _tile_release();
+  }
+  return 1;
+}
+
+/* linear() for weights whose shape fits; 0: it does not, or there are no tiles. */
+int tiled_linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
+  if (out % OUTS || width % (STEP / 2) || !allowed()) return 0;
+  for (long row = 0; row < rows; row += ROWS) {
+    const int now = rows - row < ROWS ? (int)(rows - row) : ROWS;
+    if (!linear_of(y + row * out, (const uint32_t *)(x + row * width), weight, now, out, width)) return 0;
+  }
+  return 1;
+}
+
+#else
+
+int tiled_linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
+  (void)y, (void)x, (void)weight, (void)rows, (void)out, (void)width;
+  return 0;
+}
+
+#endif

@@ -1,0 +1,93 @@
+/* y = x @ weight.T for a few rows of x and a weight [out, width] as it lies in a checkpoint, in bfloat16.
+
+   A dot product is summed in LANES partial sums, in the order the numbers lie, and those at the end. That order is the
+   same whichever rows or outputs are computed beside it, so a row's bits depend on the row alone. Products are taken in
+   float32, where they are exact: instructions that multiply bfloat16 do twice as much and take up to four times as long.
+
+   Decoding reads each weight once, from memory, and little else takes time. What a core gets from memory is bound by
+   how many lines it asks for at once: hence a prefetch of what each row goes on with. */
+
+#include <string.h>
+
+#include "vectors.h"
+
+#define OUTS 4          /* rows of the weight that are multiplied at once */
+#define ROWS 6          /* rows of x at most: ROWS * OUTS sums fit 32 registers */
+#define AHEAD 2048      /* bytes */
+
+/* sum + w * x for a pair of numbers in each lane. */
+INLINE vf plus_products(vf sum, vu w, vu x) { return odd(w) * odd(x) + (even(w) * even(x) + sum); }
+
+/* Fewer than 64 bytes, and zeros after them. */
+INLINE vu rest(const char *from, long bytes) {
+  vu some = {};
+  memcpy(&some, from, (size_t)bytes);
+  return some;
+}
+
+/* Dot products of `rows` rows of x and `outs` rows of the weight, each `bytes` long. */
+INLINE void dots(float *y, const char *x, const char *weight, long bytes, int rows, int outs) {
+  vf sum[ROWS][OUTS] = {};
+  const long whole = bytes / (long)sizeof(vu) * (long)sizeof(vu);
+  for (long at = 0; at < whole; at += sizeof(vu)) {
+    const long ahead = at + AHEAD < bytes ? at + AHEAD : at + AHEAD + (OUTS - 1) * bytes; /* in the rows after these */
+    vu w[OUTS];
+#pragma GCC unroll 4
+    for (int out = 0; out < outs; out++) {
+      w[out] = *(const vu_at *)(weight + out * bytes + at);
+      __builtin_prefetch(weight + out * bytes + ahead);
+    }
+#pragma GCC unroll 6
+    for (int row = 0; row < rows; row++) {
+      vu some = *(const vu_at *)(x + row * bytes + at);
+#pragma GCC unroll 4
+      for (int out = 0; out < outs; out++) sum[row][out] = plus_products(sum[row][out], w[out], some);
+    }
+  }
+  for (int row = 0; bytes > whole && row < rows; row++) {
+    vu some = rest(x + row * bytes + whole, bytes - whole);
+    for (int out = 0; out < outs; out++)
+      sum[row][out] = plus_products(sum[row][out], rest(weight + out * bytes + whole, bytes - whole), some);
+  }
+#pragma GCC unroll 6
+  for (int row = 0; row < rows; row++) {
+    v4 all = totals(sum[row][0], sum[row][1], sum[row][2], sum[row][3]); /* of nothing where outs is 1 */
+    for (int out = 0; out < outs; out++) y[row * OUTS + out] = all[out];
+  }
+}
+
+INLINE void few(float *y, const char *x, const char *weight, long bytes, int rows, int outs) {
+  switch (rows) { /* each its own loop, whose sums stay in registers */
+    case 1: dots(y, x, weight, bytes, 1, outs); break;
+    case 2: dots(y, x, weight, bytes, 2, outs); break;
+    case 3: dots(y, x, weight, bytes, 3, outs); break;
+    case 4: dots(y, x, weight, bytes, 4, outs); break;
+    case 5: dots(y, x, weight, bytes, 5, outs); break;
+    default: dots(y, x, weight, bytes, 6, outs);
+  }
+}
+
+/* Up to OUTS outputs of all rows, from the `at`-th on. */
+static void outputs(uint16_t *y, const char *x, const char *weight, long rows, long out, long bytes, long at) {
+  const int outs = out - at < OUTS ? (int)(out - at) : OUTS;
+  const char *from = weight + at * bytes;
+  for (long row = 0; row < rows; row += ROWS) {
+    const int now = rows - row < ROWS ? (int)(rows - row) : ROWS;
+    float part[(ROWS + LANES) * OUTS]; /* LANES are read at a time below */
+    if (outs == OUTS) few(part, x + row * bytes, from, bytes, now, OUTS);
+    else
+      for (int one = 0; one < outs; one++) few(part + one, x + row * bytes, from + one * bytes, bytes, now, 1);
+    for (int r = 0; r < now; r++) put(y, (row + r) * out + at, outs, load(part + r * OUTS), BFLOAT16);
+  }
+}
+
+int tiled_linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long); /* amx_linear.c */
+
+/* y [rows, out], x [rows, width], weight [out, width], all bfloat16 and without gaps. Which of the two ways is taken
+   depends on the processor and the weight alone. */
+void linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
+  if (tiled_linear(y, x, weight, rows, out, width)) return;
+#pragma omp parallel for schedule(static) if (rows * out * width > PARALLEL)
+  for (long block = 0; block < (out + OUTS - 1) / OUTS; block++)
+    outputs(y, (const char *)x, (const char *)weight, rows, out, 2 * width, block * OUTS);
+}

@@ -1,0 +1,1 @@
+"""Requests to token ids, and token ids to events."""

@@ -1,0 +1,247 @@
+"""A Request -> the token ids Gemma 4 reads, with the places of its pictures and sounds.
+
+The checkpoint's own chat template writes every control token; whatever the user, a file or a tool wrote is tokenized
+as text, even where it spells one. A picture stands as <|image> n x <|image|> <image|>, a
+sound as <|audio> n x <|audio|> <audio|>, a video as its frames, each after its time: "00:05 " <|image> ... <image|>.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gemma_cli.core.errors import InputError, ModelError
+from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
+from gemma_cli.engines.local.text.tokenizer import Tokenizer
+
+LONGEST_AUDIO_S = 30
+"""Gemma 4 hears 750 tokens of 40 ms; its feature extractors silently cut off or overrun what is longer."""
+
+Medium = Image | Audio
+Kind = Literal["image", "audio", "video"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows start .. start + length - 1 of a prompt are the features of `medium`, an image within `budget`."""
+
+    start: int
+    length: int
+    medium: Medium
+    budget: int | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """in_thought: the prompt ends inside a thought, so the reply starts there. turns: how many rows stand before what
+    the model says, for each of its turns; decided by the rows before alone."""
+
+    ids: tuple[int, ...]
+    media: tuple[Span, ...] = ()
+    in_thought: bool = False
+    turns: tuple[int, ...] = ()
+
+
+class PromptWriter:
+    """Writes prompts for one checkpoint."""
+
+    def __init__(self, tokenizer: Tokenizer, *, model: str, context: int, modalities: frozenset[str]) -> None:
+        self.tokenizer = tokenizer
+        self.model = model
+        self.context = context
+        self.modalities = modalities
+        self._opening = tokenizer.encode("<|turn>model\n")
+        self._marks = {self._id(f"<|{kind}|>"): kind for kind in ("image", "audio", "video")}
+
+    def write(self, request: Request, count: Callable[[Medium, int | None], int]) -> Prompt:
+        """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
+
+        Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
+        media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
+        for part in media:
+            self._check(part)
+        ids, spans = self._with_media(self._template_ids(request), media, count, request.image_budget)
+        if len(ids) >= self.context:
+            raise InputError(
+                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
+            )
+        return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
+
+    def _check(self, part: Part) -> None:
+        kind = _kind(part)
+        if kind not in self.modalities:
+            able = ", ".join(sorted(self.modalities)) or "nothing but text"
+            raise InputError(f"{_name(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
+        if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > LONGEST_AUDIO_S:
+            raise InputError(
+                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {LONGEST_AUDIO_S} s at a time: "
+                "cut it, or use gemma transcribe, which does"
+            )
+
+    def _template_ids(self, request: Request) -> list[int]:
+        turns = _turns(request.messages)
+        tools = _plain(request.tools)
+        for name in _names((turns, tools)):
+            if any(token in name for token in self.tokenizer.special):
+                raise InputError(f"the name {name!r} in a tool spells a control token of the model: rename it")
+        try:
+            return self.tokenizer.chat(turns, tools, request.thinking)
+        except Exception as error:  # jinja2 and the template raise what they like
+            raise ModelError(f"{self.model}: its chat template refuses this conversation: {error}") from error
+
+    def _with_media(
+        self,
+        ids: list[int],
+        media: list[Image | Audio | Video],
+        count: Callable[[Medium, int | None], int],
+        budget: int | None,
+    ) -> tuple[list[int], list[Span]]:
+        """The template's one placeholder per part, opened up to the rows the part takes."""
+        kinds = self._marks
+        if not media and kinds.keys().isdisjoint(ids):
+            return ids, []
+        if [kinds[i] for i in ids if i in kinds] != [_kind(part) for part in media]:
+            raise ModelError(f"{self.model}: its chat template does not place images, audio and video")
+        waiting = iter(media)
+        written: list[int] = []
+        spans: list[Span] = []
+        for i in ids:
+            if i not in kinds:
+                written.append(i)
+                continue
+            for text, medium in _media_of(next(waiting)):
+                written += self.tokenizer.encode(text) if text else ()
+                length = count(medium, budget)
+                opening, closing = self._brackets("audio" if isinstance(medium, Audio) else "image")
+                spans.append(Span(len(written) + 1, length, medium, budget))
+                written += [opening, *[i] * length, closing]
+        return written, spans
+
+    def _id(self, token: str) -> int:
+        """-1, which no prompt holds, for a token the vocabulary lacks."""
+        found = self.tokenizer.id_of(token)
+        return -1 if found is None else found
+
+    def _brackets(self, kind: str) -> tuple[int, int]:
+        return self._id(f"<|{kind}>"), self._id(f"<{kind}|>")
+
+    def _ends_in_thought(self, ids: list[int]) -> bool:
+        opening, closing, turn = map(self._id, ("<|channel>", "<channel|>", "<|turn>"))
+        return next((i == opening for i in reversed(ids) if i in (opening, closing, turn)), False)
+
+    def _model_turns(self, ids: list[int]) -> Iterator[int]:
+        mark, length = self._opening[0], len(self._opening)
+        start = -1
+        for _ in range(ids.count(mark)):
+            start = ids.index(mark, start + 1)
+            if ids[start : start + length] == self._opening:
+                yield start + length
+
+
+def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """Messages as templates read them.
+
+    Thoughts are dropped, but for those since the last user message: a thought between tool calls is part of the turn
+    that goes on (the template decides). What a tool answered stands on the message that called it, which is the form
+    that every revision of the template knows; the text after it belongs there too, the text before it before it.
+    """
+    last_user = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    turns: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        calls = turns[-1] if turns and "tool_calls" in turns[-1] and not turns[-1]["content"] else None
+        if message.role == "tool" and calls:
+            calls["tool_responses"] += _responses(message)
+        elif message.role == "assistant" and calls and calls["tool_responses"] and not message.tool_calls:
+            calls["content"] = _content(message)
+        elif message.tool_calls or message.tool_responses:
+            if message.text:
+                turns.append({"role": "assistant", "content": _content(message)})
+            turns.append(_calls(message, message.thinking if index > last_user else ""))
+        else:
+            turns.append({"role": message.role, "content": _content(message)})
+    return turns
+
+
+def _calls(message: Message, thinking: str) -> dict[str, Any]:
+    turn: dict[str, Any] = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"type": "function", "function": {"name": _clean(call.name), "arguments": _plain(call.arguments)}}
+            for call in message.tool_calls
+        ],
+        "tool_responses": _responses(message),
+    }
+    return turn | ({"reasoning": _clean(thinking)} if thinking else {})
+
+
+def _responses(message: Message) -> list[dict[str, Any]]:
+    return [{"name": _clean(answer.name), "response": _plain(answer.response)} for answer in message.tool_responses]
+
+
+def _content(message: Message) -> str | list[dict[str, str]]:
+    """Text alone as a string: templates trim each item of a list, and the early ones take no list from the system."""
+    if all(isinstance(part, Text) for part in message.parts):
+        return _clean(message.text)
+    if message.role != "user":
+        raise InputError(f"{message.role} messages hold text only: put {_name(message.parts[0])} in a user message")
+    items: list[dict[str, str]] = []
+    for part in message.parts:
+        if not isinstance(part, Text):
+            items.append({"type": _kind(part)})
+        elif items and items[-1]["type"] == "text":
+            items[-1]["text"] += _clean(part.text)
+        else:
+            items.append({"type": "text", "text": _clean(part.text)})
+    return items
+
+
+def _media_of(part: Image | Audio | Video) -> Iterator[tuple[str, Medium]]:
+    """Each medium of a part, with the text that stands before it."""
+    if not isinstance(part, Video):
+        yield "", part
+        return
+    for index, (frame, seconds) in enumerate(zip(part.frames, part.seconds, strict=True)):
+        space = " " if index else ""
+        yield f"{space}{int(seconds // 60):02d}:{int(seconds % 60):02d} ", frame
+
+
+def _plain(value: Any) -> Any:
+    """Frozen mappings and tuples as the dicts and lists that templates test for, with text that can be tokenized."""
+    if isinstance(value, Mapping):
+        return {_clean(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return _clean(value) if isinstance(value, str) else value
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Every key in nested dicts: the one thing that sanitizing leaves as it is."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _names(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _names(item)
+
+
+def _clean(text: str) -> str:
+    """Lone surrogates, which is how undecodable input arrives, become U+FFFD: a tokenizer refuses them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _kind(part: Part) -> Kind:
+    match part:
+        case Image():
+            return "image"
+        case Audio():
+            return "audio"
+        case Video():
+            return "video"
+    raise TypeError(part)
+
+
+def _name(part: Part) -> str:
+    return "text" if isinstance(part, Text) else part.name

@@ -1,0 +1,74 @@
+"""What is named on the command line, as the files meant: themselves, what a folder holds, what a pattern matches.
+
+An http(s) address stands for itself, whatever marks of a pattern are in it.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.media.fetch import file_name, is_address
+from gemma_cli.media.files import STDIN
+
+_SUFFIXES = (
+    "wav flac ogg oga opus mp3 aif aiff aifc au caf w64 rf64 m4a m4b aac amr wma "
+    "mp4 m4v mov mkv mka webm avi mpg mpeg ts flv wmv asf 3gp 3g2"
+)
+SOUND = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+TEXT = frozenset({".txt", ".md", ".markdown", ".srt", ".vtt"})
+"""Suffixes of what is taken from a folder; a file that is named is taken whatever its suffix."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file to read. relative: its path as seen from the folder it was found in, for naming what is made of it."""
+
+    path: str
+    relative: PurePath
+
+
+def sound_files(names: Iterable[str]) -> list[Named]:
+    """The recordings that are named; see `files_meant`."""
+    return files_meant(names, SOUND, "sound files")
+
+
+def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[Named]:
+    """The files that files, folders (with what is below them) and patterns stand for, in order, each once.
+
+    suffixes: of what is taken from a folder, and what that is called. "-" is standard input. A file that does not exist
+    is left for opening to complain of. Raises InputError for a folder or pattern with nothing in it.
+    """
+    return list({file.path: file for name in names for file in _meant(name, suffixes, called)}.values())
+
+
+def _meant(name: str, suffixes: Set[str], called: str) -> list[Named]:
+    if name == STDIN:
+        return [Named(STDIN, PurePath("stdin"))]
+    if is_address(name):
+        return [Named(name, PurePath(file_name(name)))]
+    if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a name with a NUL on some versions
+        found = sorted(_below(Path(name), suffixes), key=lambda file: file.path)
+        if not found:
+            raise InputError(f"{name}: no {called} in this directory")
+        return found
+    if glob.has_magic(name) and not os.path.lexists(name):
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
+        if not matches:
+            raise InputError(f"{name}: no file matches")
+        return [file for match in matches for file in _meant(match, suffixes, called)]
+    return [Named(name, PurePath(PurePath(name).name))]
+
+
+def _below(folder: Path, suffixes: Set[str]) -> Iterator[Named]:
+    """Files of that kind below a folder; hidden ones and linked folders are left out."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [inner for inner in folders if not inner.startswith(".")]
+        for file in files:
+            path = Path(parent) / file
+            if path.suffix.lower() in suffixes and not file.startswith("."):
+                yield Named(str(path), path.relative_to(folder))

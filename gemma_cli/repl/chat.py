@@ -1,0 +1,278 @@
+"""A running chat: the conversation, the engine it is held with, where it is kept, and one way to get a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from rich.console import Console
+
+from gemma_cli.core import summaries
+from gemma_cli.core.conversation import Conversation, Entry, opening_words, part_name
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.core.events import Event, Turn, collect
+from gemma_cli.core.messages import Part, Text, ToolCall, ToolResponse
+from gemma_cli.repl.compact import summary_notice, writer
+from gemma_cli.repl.settings import Settings
+from gemma_cli.repl.toolbar import Status
+from gemma_cli.store.sessions import Session, SessionStore
+from gemma_cli.tools import Toolbox
+from gemma_cli.tools.calls import Desk, Leave, exchange, longest_answer
+from gemma_cli.views.markdown.body import MarkdownBody, RawBody, ThoughtsBody
+from gemma_cli.views.markdown.stream import Reply
+from gemma_cli.views.markdown.tail import Tail
+from gemma_cli.views.sanitize import safe, safe_line
+from gemma_cli.views.signals import Cancellation
+from gemma_cli.views.tool_calls import answer_line, call_line
+
+UNFOLD = "Ctrl+O unfolds"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a chat asks of the command it runs in. All raise GemmaError.
+
+    read: an attachment from a kind ("image", "audio", "video", "text") and a path; open_model: another engine by name;
+    models: the names it could be given; heard: is shown every reply when it is over.
+    """
+
+    read: Callable[[str, str], Part]
+    open_model: Callable[[str], Engine]
+    models: Callable[[], list[str]] = list
+    heard: Callable[[Turn], None] = lambda turn: None
+
+
+@dataclass
+class Chat:
+    """out: replies; err: notices. session is None when the chat is not kept. draft: what the next line starts with.
+
+    leave: asks whether a tool may be called; run() sets it to the editor's question.
+    """
+
+    engine: Engine
+    settings: Settings
+    out: Console
+    err: Console
+    outside: Outside
+    conversation: Conversation = field(default_factory=Conversation)
+    store: SessionStore | None = None
+    session: Session | None = None
+    box: Toolbox = field(default_factory=Toolbox)
+    leave: Callable[[], Leave] = lambda: "no"
+    last: Turn | None = None
+    draft: str = ""
+    leaving: bool = False
+    unsaved: bool = False  # the user was told that saving fails
+    thinks: bool = field(init=False)  # what /think auto goes back to
+
+    def __post_init__(self) -> None:
+        self.thinks = self.settings.thinking
+
+    # Telling --------------------------------------------------------------------------------------------------------
+
+    def tell(self, text: str) -> None:
+        """A notice, a line each; nothing in it can drive the terminal."""
+        for line in text.split("\n"):
+            self.err.print(safe_line(line), style="dim", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def complain(self, error: GemmaError) -> None:
+        text = safe_line(str(error))
+        self.err.print(text, style="red", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    @property
+    def status(self) -> Status:
+        settings = self.settings
+        flags = [name for name, on in (("thinking", settings.thinking), ("raw", settings.raw)) if on]
+        info = self.engine.info
+        return Status(safe_line(info.model), self.conversation.size(), info.context, self.last, tuple(flags))
+
+    @property
+    def thoughts(self) -> list[str]:
+        """Of every reply that thought, the oldest first."""
+        messages = (entry.message for entry in self.conversation.entries)
+        return [message.thinking for message in messages if message.thinking.strip()]
+
+    # Attaching ------------------------------------------------------------------------------------------------------
+
+    def attach(self, kind: str, path: str) -> None:
+        """Stage a file for the next message. Raises UsageError for a medium the model does not take."""
+        info = self.engine.info
+        if kind != "text" and kind not in info.modalities:
+            takes = ", ".join(sorted(info.modalities)) or "text only"
+            raise UsageError(f"{path}: {info.model} takes no {kind} ({takes}); another model may: /model")
+        self.conversation = self.conversation.staging(self.outside.read(kind, path))
+
+    def staged(self) -> list[str]:
+        """The names of what goes with the next message."""
+        return [safe_line(part_name(part)) for part in self.conversation.staged]
+
+    # Asking ---------------------------------------------------------------------------------------------------------
+
+    def ask(self, text: str) -> None:
+        """Send `text` with all that is staged, and hear the reply."""
+        before, self.draft = self.conversation, text
+        asked = self._fitted(before.saying(text))
+        self.keep(asked)
+        self._hear(asked, before)
+
+    def again(self) -> None:
+        """Another reply to the last message; the old one stays until there is a new one."""
+        before, self.draft = self.conversation, ""
+        self._hear(self._fitted(before.without_reply()), before)
+
+    def _fitted(self, asked: Conversation) -> Conversation:
+        """`asked` with as much of its past as the model can be shown."""
+        info = self.engine.info
+        parts = [part for entry in asked.entries for part in entry.message.parts if not isinstance(part, Text)]
+        foreign = {type(part).__name__.lower() for part in parts} - info.modalities
+        if foreign:
+            kinds = " and ".join(sorted(foreign))
+            raise UsageError(f"this chat holds {kinds}, which {info.model} does not take: /new, or another /model")
+        reserve = min(self.settings.sampling.max_tokens, info.context // 4)
+        if self.settings.summarize:
+            write = writer(self.engine, self.tell)
+            fitted = summaries.fitted(asked, info, reserve, self.settings.drafting, write)
+        else:
+            fitted = asked.fitted(info.context, reserve)
+        if fitted.shown_from > asked.shown_from:
+            self.tell(summary_notice(fitted) if fitted.summary else left_out_notice(fitted.entries[: fitted.left_out]))
+        return fitted
+
+    def _hear(self, asked: Conversation, before: Conversation) -> None:
+        """Get a reply to `asked`, over as many rounds as it calls tools.
+
+        If there is none, all is as `before` and the draft is on the line again.
+        """
+        reached = before
+        info = self.engine.info
+        desk = Desk(self.box, self._may, self._tell_call, longest_answer(info.context))
+        try:
+            for conversation, turn in exchange(asked, self._fitted, self._draw, desk, info.model):
+                if conversation.entries[-1].message.role == "user":
+                    break  # cancelled before the first word
+                reached = self.conversation = conversation
+                self.draft = ""
+                self.keep(reached)
+                if turn:
+                    self._heard(turn)
+        except GemmaError:
+            self.keep(reached)
+            raise
+        if reached is before:
+            self.tell("cancelled before the first word" + (": your message is on the line again" * bool(self.draft)))
+            self.keep(before)
+
+    def _heard(self, turn: Turn) -> None:
+        self.last = turn
+        self.outside.heard(turn)
+        if turn.finish_reason == "length":
+            limit = self.settings.sampling.max_tokens
+            self.tell(f"the reply was cut off at {limit} tokens; /set max-tokens {2 * limit} allows more")
+
+    def _draw(self, conversation: Conversation) -> Turn:
+        """The reply, drawn as it comes. What was said before the program is ended, or its terminal goes, is kept."""
+        settings = self.settings
+        request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
+        request = replace(request, thinking_budget=settings.thinking_budget)
+        said: list[Event] = []
+        try:
+            with Cancellation() as cancellation, closing(self.engine.stream(request)) as events:
+                turn = self._reply().draw(cancellation.stream(noted(events, said)))
+        except GemmaError:
+            raise
+        except BaseException:
+            self.keep(conversation.hearing(collect(said), self.engine.info.model))
+            raise
+        if turn.text or turn.thinking or not turn.tool_calls:
+            self.out.print()
+        return turn
+
+    def _tell_call(self, call: ToolCall, answer: ToolResponse | None) -> None:
+        self.tell(f"  {answer_line(answer)}" if answer else call_line(call))
+
+    def _may(self, call: ToolCall) -> Leave:
+        self.tell(call_line(call))
+        return self.leave()
+
+    def _reply(self) -> Reply:
+        body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
+        reply = partial(Reply, self.out, body)
+        match self.settings.thoughts:
+            case "full":
+                return reply(ThoughtsBody(self.out))
+            case "hidden":
+                return reply(hint=None)
+            case "folded":
+                return reply(hint=UNFOLD)
+
+    def show_again(self, entry: Entry) -> None:
+        """Print a reply once more, as markdown or raw as is now set."""
+        body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
+        body.feed(safe(entry.message.text))
+        with Tail(self.out) as tail:
+            tail.draw(body.close(tail.width), [])
+
+    def recap(self) -> None:
+        """Where the chat stands: the last message and the reply to it."""
+        entries = self.conversation.entries
+        if not entries:
+            return
+        self.tell(f"on with '{self.session.name if self.session else 'this chat'}', {len(entries)} messages; the last:")
+        asked = next((entry.message for entry in reversed(entries) if entry.message.role == "user"), None)
+        if asked:
+            self.tell(f"> {opening_words(asked, 200)}")
+        if entries[-1].message.role == "assistant":
+            self.show_again(entries[-1])
+            self.out.print()
+
+    # Keeping --------------------------------------------------------------------------------------------------------
+
+    def keep(self, conversation: Conversation) -> None:
+        """Save. A chat that cannot be saved goes on, and says so once."""
+        if self.session is None:
+            return
+        try:
+            left = self.session.save(conversation)
+        except GemmaError as error:
+            if not self.unsaved:
+                self.complain(error)
+                self.tell("the chat goes on unsaved; /export FILE writes it elsewhere")
+            self.unsaved = True
+            return
+        if self.unsaved:
+            self.tell("the chat is saved again")
+        self.unsaved = False
+        if left is not None:
+            self.tell(f"'{left}' was changed by another chat: this one goes on as '{self.session.name}'")
+
+    def begin(self, session: Session | None, conversation: Conversation) -> None:
+        """Go on with another conversation."""
+        self.session, self.last, self.unsaved = session, None, False
+        conversation = replace(conversation, tools=self.box.declarations)
+        self.conversation = conversation.counted_by(self.engine.info.model)
+
+    def switch(self, name: str) -> None:
+        """Talk to another model from here on. Raises GemmaError, and stays with this one, if that cannot be opened."""
+        self.engine = self.outside.open_model(name)
+        self.conversation = self.conversation.recounted()
+        self.last = None
+
+
+def noted(events: Iterable[Event], said: list[Event]) -> Iterator[Event]:
+    """`events`, each put down in `said` as it passes."""
+    for event in events:
+        said.append(event)
+        yield event
+
+
+def left_out_notice(entries: tuple[Entry, ...]) -> str:
+    """Which turns the model is not shown any more."""
+    asked = [entry.message for entry in entries if entry.message.role == "user"]
+    span = f"“{opening_words(asked[0])}”"
+    if len(asked) > 1:
+        span += f" to “{opening_words(asked[-1])}”"
+    count = "the oldest exchange" if len(asked) == 1 else f"the {len(asked)} oldest exchanges"
+    return f"the context is full: the model is not shown {count} any more ({span}); /new starts afresh"

@@ -1,0 +1,29 @@
+"""Summaries in a chat on the terminal: how the model is asked for one, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from gemma_cli.core.conversation import Conversation
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.messages import Request
+from gemma_cli.core.summaries import Write
+from gemma_cli.views.signals import Cancellation
+
+
+def writer(engine: Engine, tell: Callable[[str], None]) -> Write:
+    """Asks the engine, undrawn; Ctrl-C cancels."""
+
+    def write(request: Request) -> Turn:
+        tell("summarizing what was said; Ctrl+C cancels")
+        with Cancellation() as cancellation, closing(engine.stream(request)) as events:
+            return collect(cancellation.stream(events))
+
+    return write
+
+
+def summary_notice(conversation: Conversation) -> str:
+    """What the model goes on from."""
+    return f"in place of all before, the model is shown this summary, which it wrote:\n{conversation.summary}"

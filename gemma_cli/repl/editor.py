@@ -1,0 +1,208 @@
+"""The line a message is typed on: prompt-toolkit's, with the keys of docs/chat-keys.md."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import is_dumb_terminal
+
+from gemma_cli.core.conversation import well_formed
+from gemma_cli.repl.chat import Chat
+from gemma_cli.repl.completion import ChatCompleter
+from gemma_cli.repl.confirm import ask
+from gemma_cli.repl.thoughts import Fold
+from gemma_cli.repl.toolbar import toolbar
+from gemma_cli.tools.calls import Leave
+from gemma_cli.views.markdown.render import wrapped_lines
+from gemma_cli.views.sanitize import safe
+
+STYLE = Style.from_dict(
+    {
+        "bottom-toolbar": "noreverse ansibrightblack",
+        "bottom-toolbar.text": "",
+        "toolbar.model": "bold",
+        "toolbar.warning": "ansiyellow",
+        "toolbar.notice": "ansiyellow",
+        "prompt": "bold",
+        "staged": "ansicyan",
+        "thoughts": "ansibrightblack italic",
+    }
+)
+
+LEAVE = "Ctrl+D or /exit leaves"
+
+
+class _History(FileHistory):
+    """Lone surrogates, which a file cannot hold, become U+FFFD; a disk that fails loses history, not the chat."""
+
+    def store_string(self, string: str) -> None:
+        try:
+            super().store_string(well_formed(string))
+        except OSError:
+            return
+
+
+def history_at(path: Path | None) -> History:
+    """What was typed before, kept in `path`, which only its owner can read; None keeps it in memory."""
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return _History(str(path))
+
+
+class Editor:
+    """read() gives what was typed, or None when the user leaves."""
+
+    def __init__(self, chat: Chat, history: History, input: Input | None = None, output: Output | None = None) -> None:
+        self.chat, self.fold = chat, Fold()
+        self._notice = ""
+        self._completer = ChatCompleter(chat)
+        if output is None and not is_dumb_terminal():  # prompt-toolkit has a prompt without escapes for those
+            output = create_output(stdout=sys.stdout if sys.stdout.isatty() else sys.stderr)
+        self.session: PromptSession[str] = PromptSession(
+            message=self._message,
+            multiline=True,
+            completer=self._completer,
+            complete_while_typing=Condition(lambda: get_app().current_buffer.text.startswith("/")),
+            key_bindings=self._keys(),
+            history=history,
+            bottom_toolbar=self._toolbar,
+            prompt_continuation="  ",
+            search_ignore_case=True,
+            style=STYLE,
+            tempfile_suffix=".md",
+            include_default_pygments_style=False,
+            reserve_space_for_menu=6,
+            input=input,
+            output=output,
+        )
+        self.session.default_buffer.on_text_changed += self._forget_notice
+
+    def _forget_notice(self, buffer: Buffer) -> None:
+        self._notice = ""
+
+    def read(self) -> str | None:
+        """One line, which may have several rows, beginning with the chat's draft."""
+        draft, self.chat.draft = self.chat.draft, ""
+        self.fold.thoughts = [safe(thinking) for thinking in self.chat.thoughts]
+        try:
+            return self.session.prompt(default=draft)
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            return ""
+
+    def leave(self) -> Leave:
+        """Whether the call that was just shown may be carried out."""
+        return ask(self.session.input, self.session.output)
+
+    # What is drawn --------------------------------------------------------------------------------------------------
+
+    def _message(self) -> StyleAndTextTuples:
+        size = get_app().output.get_size()
+        rows = self.fold.rows(size.columns, size.rows - 6, self._wrapped)
+        fragments: StyleAndTextTuples = [("class:thoughts", f"{row}\n") for row in rows]
+        if staged := self.chat.staged():
+            fragments.append(("class:staged", f"[{', '.join(staged)}]\n"))
+        return [*fragments, ("class:prompt", "> ")]
+
+    def _wrapped(self, text: str, columns: int) -> list[str]:
+        return ["".join(s.text for s in line) for line in wrapped_lines(text, self.chat.err, columns)]
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        status = replace(self.chat.status, notice=self._notice)
+        return list(toolbar(status, get_app().output.get_size().columns))
+
+    # Keys -----------------------------------------------------------------------------------------------------------
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        unfolded = Condition(lambda: self.fold.open)
+
+        @keys.add("enter", filter=~is_searching)
+        def _send(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            if buffer.complete_state and buffer.complete_state.current_completion:
+                buffer.complete_state = None  # Enter takes what the menu has put on the line
+                return
+            self._notice = ""
+            self.fold.close()
+            buffer.validate_and_handle()
+
+        @keys.add("tab")
+        def _complete(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            asked = CompleteEvent(completion_requested=True)
+            found = list(self._completer.get_completions(buffer.document, asked))
+            if len(found) == 1:
+                buffer.apply_completion(found[0])
+            elif buffer.complete_state:
+                buffer.complete_next()
+            elif found:
+                buffer.start_completion(insert_common_part=True)
+
+        @keys.add("c-j")
+        @keys.add("escape", "enter")
+        def _newline(event: KeyPressEvent) -> None:
+            event.current_buffer.newline(copy_margin=False)
+
+        @keys.add("c-c", filter=~is_searching)
+        def _clear(event: KeyPressEvent) -> None:
+            typed = event.current_buffer.text
+            event.current_buffer.reset()
+            self._notice = "" if typed else LEAVE
+
+        @keys.add("c-d", filter=Condition(lambda: not get_app().current_buffer.text))
+        def _leave(event: KeyPressEvent) -> None:
+            self.fold.close()
+            event.app.exit(exception=EOFError)
+
+        @keys.add("c-g", filter=~is_searching)
+        def _edit(event: KeyPressEvent) -> None:
+            event.current_buffer.open_in_editor()
+
+        @keys.add("c-o")
+        def _thoughts(event: KeyPressEvent) -> None:
+            self._notice = "" if self.fold.toggle() else "no reply has thought yet (/think on)"
+
+        @keys.add("escape", "m")
+        def _raw(event: KeyPressEvent) -> None:
+            run_in_terminal(self._toggle_raw)
+
+        def on(key: tuple[str, ...], action: Callable[[], None]) -> None:
+            keys.add(*key, filter=unfolded)(lambda event: action())
+
+        on(("pageup",), lambda: self.fold.scroll(-10))
+        on(("pagedown",), lambda: self.fold.scroll(10))
+        on(("escape", "up"), lambda: self.fold.go(1))
+        on(("escape", "down"), lambda: self.fold.go(-1))
+        return keys
+
+    def _toggle_raw(self) -> None:
+        """Show replies as they were written, or rendered again, and the last one at once."""
+        chat = self.chat
+        chat.settings = replace(chat.settings, raw=not chat.settings.raw)
+        chat.tell("markdown as written" if chat.settings.raw else "markdown rendered")
+        replies = [entry for entry in chat.conversation.entries if entry.message.role == "assistant"]
+        if replies:
+            chat.show_again(replies[-1])

@@ -1,0 +1,299 @@
+"""The slash commands: one small function each, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gemma_cli.core import summaries
+from gemma_cli.core.conversation import opening_words
+from gemma_cli.core.errors import UsageError
+from gemma_cli.repl.chat import Chat
+from gemma_cli.repl.clipboard import copy as to_clipboard
+from gemma_cli.repl.compact import summary_notice, writer
+from gemma_cli.repl.parse import Command, nearest, paths
+from gemma_cli.repl.settings import KNOBS, changed, knob_named, reseeded, thinking
+from gemma_cli.store import export
+from gemma_cli.store.sessions import SessionStore
+
+Action = Callable[[Chat, str], None]
+
+
+@dataclass(frozen=True)
+class Slash:
+    """takes: its argument as help shows it; says: what it does; needs: the modality it is offered for."""
+
+    action: Action
+    takes: str
+    says: str
+    needs: str = ""
+
+
+TABLE: dict[str, Slash] = {}
+
+
+def _slash(name: str, takes: str, says: str, needs: str = "") -> Callable[[Action], Action]:
+    def enter(action: Action) -> Action:
+        TABLE[name] = Slash(action, takes, says, needs)
+        return action
+
+    return enter
+
+
+def offered(chat: Chat) -> dict[str, Slash]:
+    """The commands that make sense with the model at hand."""
+    media = chat.engine.info.modalities
+    return {name: slash for name, slash in TABLE.items() if not slash.needs or slash.needs in media}
+
+
+def run(chat: Chat, command: Command) -> None:
+    """Do what a slash command says. Raises GemmaError; an unknown one is told with the nearest there is."""
+    name = {"quit": "exit", "?": "help", "bye": "exit"}.get(command.name, command.name)
+    slash = TABLE.get(name)
+    if slash is None:
+        close = nearest(name, list(offered(chat)))
+        raise UsageError(f"/{name} is no command: " + (f"did you mean /{close}?" if close else "/help lists them"))
+    slash.action(chat, command.rest)
+
+
+# --- the chat itself ------------------------------------------------------------------------------------------------
+
+
+@_slash("help", "[COMMAND]", "this list, or more about one command")
+def _help(chat: Chat, rest: str) -> None:
+    commands = offered(chat)
+    wanted = rest.removeprefix("/")
+    if wanted:
+        if wanted not in TABLE:
+            raise UsageError(f"/{wanted} is no command: /help lists them")
+        commands = {wanted: TABLE[wanted]}
+    width = max(len(f"{name} {slash.takes}") for name, slash in commands.items())
+    chat.tell("\n".join(f"/{f'{name} {slash.takes}':<{width}}  {slash.says}" for name, slash in commands.items()))
+    if not wanted:
+        chat.tell(KEYS)
+
+
+KEYS = """\
+
+Enter sends; Ctrl+J or Alt+Enter makes a new line; Ctrl+G edits in $EDITOR; Ctrl+R searches what was typed before
+Ctrl+C stops a reply or clears the line; Ctrl+D leaves; Ctrl+O unfolds thoughts; Alt+M shows markdown as written
+a message that begins with a slash is typed with two; a file dropped on the terminal is attached"""
+
+
+@_slash("exit", "", "leave; so does Ctrl+D")
+def _exit(chat: Chat, rest: str) -> None:
+    chat.leaving = True
+
+
+@_slash("new", "[NAME]", "start another chat; this one stays in /sessions")
+def _new(chat: Chat, rest: str) -> None:
+    session = chat.store.new(rest or None) if chat.store else None
+    chat.begin(session, chat.conversation.cleared())
+    chat.tell("a new chat")
+
+
+@_slash("clear", "", "the same on an empty screen")
+def _clear(chat: Chat, rest: str) -> None:
+    _new(chat, "")
+    chat.err.clear()
+
+
+@_slash("system", "[TEXT|off]", "show, set or remove the system prompt")
+def _system(chat: Chat, rest: str) -> None:
+    if rest:
+        chat.conversation = chat.conversation.instructed("" if rest == "off" else rest)
+    chat.tell(f"system prompt: {chat.conversation.system}" if chat.conversation.system else "no system prompt")
+
+
+@_slash("think", "on|off|auto", "whether the model thinks before it answers; auto: as the chat began")
+def _think(chat: Chat, rest: str) -> None:
+    if rest not in ("on", "off", "auto", ""):
+        raise UsageError(f"/think takes on, off or auto, not '{rest}'")
+    if rest:
+        chat.settings = thinking(chat.settings, chat.thinks if rest == "auto" else rest == "on")
+    chat.tell(f"thinking is {'on' if chat.settings.thinking else 'off'}")
+
+
+@_slash("set", "[NAME VALUE]", f"show or change {', '.join(KNOBS)}")
+def _set(chat: Chat, rest: str) -> None:
+    name, _, value = rest.replace("=", " ").partition(" ")
+    if value.strip():
+        chat.settings = changed(chat.settings, name, value.strip())
+    names = [name.replace("_", "-")] if name else list(KNOBS)
+    chat.tell("\n".join(f"{name} {knob_named(name).get(chat.settings)} ({knob_named(name).says})" for name in names))
+
+
+@_slash("model", "[NAME]", "show the model, or go on with another")
+def _model(chat: Chat, rest: str) -> None:
+    if rest:
+        chat.tell(f"loading {rest}")
+        chat.switch(rest)
+    info = chat.engine.info
+    takes = ", ".join(["text", *sorted(info.modalities)])
+    chat.tell(
+        f"{info.model} on {info.device} in {info.dtype}, drafter {info.assistant or 'none'}, "
+        f"context {info.context:,} tokens; takes {takes}"
+    )
+
+
+# --- attachments ----------------------------------------------------------------------------------------------------
+
+
+def _attacher(kind: str) -> Action:
+    def attach(chat: Chat, rest: str) -> None:
+        if not rest:
+            raise UsageError(f"/{'read' if kind == 'text' else kind} takes the path of a file")
+        for path in paths(rest):
+            chat.attach(kind, path)
+        chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
+
+    return attach
+
+
+_slash("image", "FILE...", "attach pictures to the next message", "image")(_attacher("image"))
+_slash("audio", "FILE...", "attach sound to the next message", "audio")(_attacher("audio"))
+_slash("video", "FILE...", "attach films to the next message", "video")(_attacher("video"))
+_slash("read", "FILE...", "attach texts to the next message")(_attacher("text"))
+
+
+@_slash("drop", "[NUMBER]", "do not attach what was staged, or one of it")
+def _drop(chat: Chat, rest: str) -> None:
+    try:
+        chat.conversation = chat.conversation.dropping(int(rest) - 1 if rest else None)
+    except (IndexError, ValueError):
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(chat.staged(), 1)) or "nothing"
+        raise UsageError(f"/drop {rest}: staged is {names}") from None
+    chat.tell(f"goes with the next message: {', '.join(chat.staged()) or 'nothing'}")
+
+
+# --- the last exchange ----------------------------------------------------------------------------------------------
+
+
+@_slash("retry", "", "another reply to the last message, with the next seed")
+def _retry(chat: Chat, rest: str) -> None:
+    chat.conversation.without_reply()  # raises before the seed is changed
+    if chat.settings.sampling.temperature:
+        chat.settings = reseeded(chat.settings)
+        chat.tell(f"seed {chat.settings.sampling.seed}")
+    else:
+        chat.tell("the temperature is 0: the reply will be the same; /set temperature 1 makes it vary")
+    chat.again()
+
+
+@_slash("undo", "", "take back the last message and its reply")
+def _undo(chat: Chat, rest: str) -> None:
+    chat.conversation, message = chat.conversation.without_exchange()
+    chat.keep(chat.conversation)
+    chat.tell(f"taken back: {opening_words(message)}")
+
+
+@_slash("edit", "", "take back the last message to change and send it again")
+def _edit(chat: Chat, rest: str) -> None:
+    chat.conversation, chat.draft = chat.conversation.rewriting()
+
+
+@_slash("copy", "", "copy the last reply to the clipboard")
+def _copy(chat: Chat, rest: str) -> None:
+    replies = [entry.message for entry in chat.conversation.entries if entry.message.role == "assistant"]
+    if not replies:
+        raise UsageError("/copy: there is no reply yet")
+    chat.tell(to_clipboard(replies[-1].text, chat.err.file))
+
+
+@_slash("stats", "", "speed and acceptance of the last reply")
+def _stats(chat: Chat, rest: str) -> None:
+    turn = chat.last
+    if turn is None:
+        raise UsageError("/stats: there is no reply yet")
+    usage, timings, speculation = turn.usage, turn.timings, turn.speculation
+    lines = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written, {usage.thinking_tokens} thought"]
+    if not usage.prompt_tokens:
+        lines = ["cut off before its tokens were counted"]
+    if timings.ttft_s is not None:
+        lines.append(f"time to first token {timings.ttft_s:.2f} s")
+    if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:
+        lines.append(f"{speed:.1f} tokens/s over {timings.decode_s:.2f} s")
+    if speculation.acceptance_rate is not None:
+        shares = " ".join(f"{share:.0%}" for share in speculation.acceptance_by_position or ())
+        lines.append(
+            f"{speculation.acceptance_rate:.0%} of {speculation.drafted} drafts accepted (by position {shares}), "
+            f"mean acceptance length {speculation.mean_acceptance_length:.2f}, {speculation.target_passes} passes"
+        )
+    if copied := speculation.of("lookup").accepted:
+        lines.append(f"{copied} of {speculation.accepted} accepted drafts were copied from the context")
+    if speculation.remark:
+        lines.append(speculation.remark)
+    chat.tell("\n".join(lines))
+
+
+@_slash("tokens", "", "how full the context is")
+def _tokens(chat: Chat, rest: str) -> None:
+    conversation, context = chat.conversation, chat.engine.info.context
+    used = conversation.size()
+    counted = "counted" if conversation.used is not None else "estimated"
+    lines = [f"{used:,} of {context:,} tokens ({used / context:.0%}), {counted}"]
+    if first := conversation.shown_from:
+        lines.append(f"the oldest {first} messages are not shown to the model any more")
+    if conversation.summary:
+        lines.append(summary_notice(conversation))
+    chat.tell("\n".join(lines))
+
+
+@_slash("compact", "[auto|off]", "go on from a summary the model writes; auto: whenever the context is full")
+def _compact(chat: Chat, rest: str) -> None:
+    if rest not in ("", "auto", "off"):
+        raise UsageError(f"/compact takes auto, off or nothing, not '{rest}'")
+    if rest:
+        chat.settings = replace(chat.settings, summarize=rest == "auto")
+        chat.tell("when the context is full: " + ("summarized" if rest == "auto" else "the oldest is left out"))
+        return
+    before, write = chat.conversation.size(), writer(chat.engine, chat.tell)
+    chat.conversation = summaries.compact(chat.conversation, chat.engine.info, chat.settings.drafting, write)
+    chat.keep(chat.conversation)
+    chat.tell(summary_notice(chat.conversation))
+    chat.tell(f"{before:,} tokens of context before, about {chat.conversation.size():,} now")
+
+
+# --- sessions -------------------------------------------------------------------------------------------------------
+
+
+def _store(chat: Chat) -> SessionStore:
+    if chat.store is None:
+        raise UsageError("this chat is not kept (--no-save); /export FILE writes it")
+    return chat.store
+
+
+@_slash("save", "[NAME]", "name this chat; it is saved after every turn anyway")
+def _save(chat: Chat, rest: str) -> None:
+    store = _store(chat)
+    if chat.session is None:
+        chat.session = store.new()
+    if rest:
+        chat.session.rename(rest)
+    chat.keep(chat.conversation)
+    chat.tell(f"saved as '{chat.session.name}'" if chat.session.name else "there is nothing to save yet")
+
+
+@_slash("load", "NAME", "go on with a saved chat")
+def _load(chat: Chat, rest: str) -> None:
+    store = _store(chat)
+    if not rest:
+        raise UsageError("/load takes the name of a session: /sessions lists them")
+    chat.begin(*store.load(rest))
+    chat.recap()
+
+
+@_slash("sessions", "", "the saved chats, the latest first")
+def _sessions(chat: Chat, rest: str) -> None:
+    found = _store(chat).list()
+    chat.tell("\n".join(f"{s.name}  {s.messages} messages  {s.said_at[:10]}  {s.opening}" for s in found) or "none yet")
+
+
+@_slash("export", "FILE", "write this chat to a file: markdown, or JSON if it ends in .json")
+def _export(chat: Chat, rest: str) -> None:
+    if not rest:
+        raise UsageError("/export takes a file: chat.md or chat.json")
+    path = Path(paths(rest)[0])
+    export.write(path, (chat.session.name if chat.session else None) or "chat", chat.conversation)
+    chat.tell(f"written to {path}")

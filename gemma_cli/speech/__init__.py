@@ -1,0 +1,1 @@
+"""Recordings to transcripts and translated speech, of any length, resumable."""

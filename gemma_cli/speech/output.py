@@ -1,0 +1,179 @@
+"""Where transcripts go: one to stdout, many into files named after what they were made of."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gemma_cli.common.notices import notice
+from gemma_cli.common.options import OUTPUT
+from gemma_cli.core.errors import UsageError
+from gemma_cli.media.input_files import Named
+from gemma_cli.store.atomic_write import write_together
+from gemma_cli.text import transcript
+from gemma_cli.text.subtitles import Layout, lay_out
+from gemma_cli.text.transcript import Segment
+from gemma_cli.views.sanitize import safe
+
+FIELDS = ("parent", "stem", "name", "format")
+SUBTITLES = ("srt", "vtt")
+OF_ONE_FILE = ("srt", "vtt", "tsv", "json")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How files are named where no template is given; more: what a template may hold beside FIELDS, and its value."""
+
+    template: str = "{parent}/{stem}.{format}"
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TranscriptOptions:
+    """Which forms of a transcript to write, and where."""
+
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(transcript.WRITERS),
+            help="Form of what is said; with -o as many as you like. Default: txt.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Write files into this folder, not stdout.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--output-template",
+            metavar="PATH",
+            help=f"Names of the files, of {', '.join(f'{{{name}}}' for name in FIELDS)}. Default: {Naming.template}",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out what has its files.", rich_help_panel=OUTPUT)
+    ] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
+    ] = False
+    width: Annotated[
+        int | None,
+        typer.Option("--max-line-width", min=1, help="Characters in a line of srt and vtt.", rich_help_panel=OUTPUT),
+    ] = None
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "--max-line-count", min=1, help="Lines in a cue; more become further cues.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+
+    @property
+    def to_files(self) -> bool:
+        return self.folder is not None or self.template is not None
+
+    def checked(self, files: int, as_json: bool) -> tuple[str, ...]:
+        """The formats. Raises UsageError for options that do not fit together."""
+        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
+        for form in formats:
+            transcript.writer(form)
+        if self.lines and not self.width:
+            raise UsageError("--max-line-count needs --max-line-width, which says what a line is")
+        if as_json and (self.to_files or self.formats):
+            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
+        if not self.to_files:
+            _check_stdout(formats, files)
+            if self.skip_existing or self.overwrite:
+                raise UsageError("--skip-existing and --overwrite are about files: give -o DIR")
+        return formats
+
+    def pieces(self, segments: Sequence[Segment], form: str) -> str:
+        """The transcript in one of the formats."""
+        return safe("".join(transcript.writer(form)(self.laid_out(segments, form))))
+
+    def laid_out(self, segments: Iterable[Segment], form: str) -> Iterable[Segment]:
+        """The segments as cues, for the formats that have such."""
+        return lay_out(segments, Layout(self.width, self.lines)) if form in SUBTITLES else segments
+
+    def write(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
+        """The transcript into its files."""
+        write_together({path: self.pieces(segments, form) for form, path in paths.items()})
+
+    def plan(self, files: Sequence[Named], formats: Sequence[str]) -> dict[Named, dict[str, Path]]:
+        """The same of recordings that all get the same formats."""
+        return self.plan_each(dict.fromkeys(files, formats), Naming())
+
+    def plan_each(self, wanted: Mapping[Named, Sequence[str]], naming: Naming) -> dict[Named, dict[str, Path]]:
+        """The files to write for each input, by format: none where all are there and left alone.
+
+        Raises UsageError where two inputs would get one name, or a file exists and nothing was said of that.
+        """
+        template = self.template or naming.template
+        _check_template(template, (*FIELDS, *naming.more))
+        taken: dict[Path, str] = {}
+        planned: dict[Named, dict[str, Path]] = {}
+        for file, formats in wanted.items():
+            paths = {form: Path(self.folder or "") / _filled(template, file, form, naming.more) for form in formats}
+            for path in paths.values():
+                if path in taken:
+                    raise UsageError(f"{taken[path]} and {file.path} would both be {path}; see --output-template")
+                taken[path] = file.path
+            planned[file] = paths if self.overwrite else self._new(paths)
+        return planned
+
+    def _new(self, paths: dict[str, Path]) -> dict[str, Path]:
+        there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
+        if there and not self.skip_existing:
+            raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")
+        return {form: path for form, path in paths.items() if path not in there}
+
+
+@contextmanager
+def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[None]:
+    """Around a batch: one that is interrupted tells how to go on after what it has written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if written and not quiet:
+            count = f"{len(written)} file{'s are' if len(written) > 1 else ' is'} done"
+            notice(f"{count}; the same command with --skip-existing goes on after that")
+        raise
+
+
+def _check_stdout(formats: Sequence[str], files: int) -> None:
+    if len(formats) > 1:
+        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file")
+    if files > 1 and formats[0] in OF_ONE_FILE:
+        raise UsageError(
+            f"--format {formats[0]} holds one recording: write files with -o DIR, or give --json for all on stdout"
+        )
+
+
+def _check_template(template: str, fields: Sequence[str]) -> None:
+    try:
+        used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError:
+        used = [""]
+    unknown = [name for name in used if name not in fields]
+    if unknown:
+        known = ", ".join(f"{{{name}}}" for name in fields)
+        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} means nothing; there are {known}")
+
+
+def _filled(template: str, file: Named, form: str, more: Mapping[str, str]) -> str:
+    name = file.relative
+    filled = template.format(parent=name.parent, stem=name.stem, name=name.name, format=form, **more)
+    return filled.removeprefix("./")

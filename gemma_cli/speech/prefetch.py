@@ -1,0 +1,197 @@
+"""Recordings heard ahead: pieces of one, and of those after it, go to the model together.
+
+The engine takes pieces as it has room for them: those of the file whose turn it is, then those of the next ones, which
+are opened for it. Transcripts come in the order of the files all the same. A reply is in its recording's journal once
+it is there, and a bad file is told when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from gemma_cli.core.engine import Answered, stream_many
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import Done, Event, Turn, collect
+from gemma_cli.core.messages import Request
+from gemma_cli.media.segmenter import Piece
+from gemma_cli.speech.pipeline import Answer, Place, Task, again, loops, request_of
+from gemma_cli.speech.recording import Recording
+from gemma_cli.store.journal import Journal
+
+MOST_OPEN = 32
+"""Recordings that are open before their turn; more than fit a batch, as there may be silent ones among them."""
+
+Opening = Callable[[bool], AbstractContextManager[tuple[Recording, Journal]]]
+"""Opens a recording; the argument says to do it without a word, as it is not its turn."""
+
+
+@dataclass
+class _Waiting:
+    """A piece and, once it has come, the reply to it, or why there is none.
+
+    request: None from then on, as it holds the sound. looped: the first reply, where it is asked for again.
+    """
+
+    place: Place
+    digest: str
+    request: Request | None
+    events: list[Event] = field(default_factory=list)
+    looped: Turn | None = None
+    reply: Answer | InputError | None = None
+
+
+class _Source:
+    """A recording from when it is opened until its transcript is written. error: what ended the reading of it."""
+
+    def __init__(self, task: Task, opening: Opening, quiet: bool) -> None:
+        self._task = task
+        self._stack = ExitStack()
+        self.waiting: deque[_Waiting] = deque()
+        self.error: InputError | None = None
+        self.opened: tuple[Recording, Journal] | None = None
+        self._pieces: Iterator[Piece] = iter(())
+        self.ended = False
+        try:
+            self.opened = self._stack.enter_context(opening(quiet))
+            self._pieces = self.opened[0].pieces()
+        except InputError as error:
+            self.error, self.ended = error, True
+
+    def read(self) -> _Waiting | None:
+        """Take the next piece; it is returned where the reply to it is yet to be asked for."""
+        try:
+            piece = next(self._pieces, None)
+        except InputError as error:
+            self.error, piece = error, None
+        if piece is None or self.opened is None:
+            self.ended = True
+            return None
+        place = Place(piece.start, piece.end, piece.overlaps)
+        finished = self.opened[1].find(piece.audio.digest)
+        if finished:
+            self.waiting.append(_Waiting(place, piece.audio.digest, None, reply=Answer(place, finished, resumed=True)))
+            return None
+        waiting = _Waiting(place, piece.audio.digest, request_of(self._task, piece))
+        self.waiting.append(waiting)
+        return waiting
+
+    def settle(self, waiting: _Waiting, turn: Turn) -> None:
+        """Keep the reply to a piece."""
+        if self.opened:
+            self.opened[1].add(waiting.digest, turn)
+        waiting.reply, waiting.request, waiting.events = Answer(waiting.place, turn), None, []
+
+    def close(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.ended = True
+        self._stack.__exit__(kind, error, trace)
+
+
+class Ahead:
+    """The recordings of one command, in order, with the replies to their pieces."""
+
+    def __init__(self, task: Task, openings: Sequence[Opening]) -> None:
+        self._task = task
+        self._openings = iter(openings)
+        self._sources: deque[_Source] = deque()  # opened, the one whose turn it is first
+        self._queue: deque[tuple[_Source, _Waiting]] = deque()  # to be asked for
+        self._asked: list[tuple[_Source, _Waiting]] = []  # by the index of the request in the stream
+        self._stream: Generator[Answered, None, None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream:
+            self._stream.close()
+        while self._sources:
+            self._sources.popleft().close(kind, error, trace)
+
+    @contextmanager
+    def following(self) -> Iterator[tuple[Recording, Iterator[Answer]]]:
+        """The next recording, open, and the replies to its pieces as they are needed. Raises InputError."""
+        if not self._sources:
+            self._open(quiet=False)
+        source = self._sources[0]
+        try:
+            if source.opened is None:
+                raise source.error or AssertionError
+            yield source.opened[0], self._answers(source)
+        except BaseException as error:
+            self._sources.popleft()
+            source.close(type(error), error, error.__traceback__)
+            raise
+        self._sources.popleft()
+        source.close(None, None, None)
+
+    def _open(self, quiet: bool) -> bool:
+        opening = next(self._openings, None)
+        if opening:
+            self._sources.append(_Source(self._task, opening, quiet))
+        return opening is not None
+
+    def _answers(self, source: _Source) -> Iterator[Answer]:
+        while source.waiting or not source.ended:
+            if not source.waiting:
+                self._read(source)
+                continue
+            waiting = source.waiting[0]
+            while waiting.reply is None:
+                self._listen()
+            source.waiting.popleft()
+            if isinstance(waiting.reply, InputError):
+                raise waiting.reply
+            yield waiting.reply
+        if source.error:
+            raise source.error
+
+    def _read(self, source: _Source) -> None:
+        if waiting := source.read():
+            self._queue.append((source, waiting))
+
+    def _listen(self) -> None:
+        """Let the engine work until one more reply is there; the engine is loaded when there is something to hear."""
+        if not self._stream:
+            self._asked = []
+            self._stream = stream_many(self._task.engine(), self._requests())
+        for index, event in self._stream:
+            source, waiting = self._asked[index]
+            if isinstance(event, InputError):
+                waiting.reply, waiting.request = event, None
+                return
+            waiting.events.append(event)
+            if isinstance(event, Done):
+                self._end(source, waiting)
+                return
+        self._stream = None  # nothing was left to ask then; there may be now
+
+    def _requests(self) -> Iterator[Request]:
+        while self._queue or self._read_on():
+            if self._queue:
+                source, waiting = self._queue.popleft()
+                if waiting.request:
+                    self._asked.append((source, waiting))
+                    yield waiting.request
+
+    def _read_on(self) -> bool:
+        """Read a piece ahead, opening the next recording for it if need be; False where there is none to be had."""
+        source = next((one for one in self._sources if not one.ended), None)
+        if source:
+            self._read(source)
+            return True
+        return len(self._sources) <= MOST_OPEN and self._open(quiet=True)
+
+    def _end(self, source: _Source, waiting: _Waiting) -> None:
+        """A reply is whole. One that loops is asked for once more, by sampling."""
+        turn = collect(waiting.events)
+        if loops(turn) and not waiting.looped and waiting.request:
+            waiting.looped, waiting.events, waiting.request = turn, [], again(waiting.request)
+            self._queue.appendleft((source, waiting))
+        else:
+            source.settle(waiting, waiting.looped if waiting.looped and loops(turn) else turn)

@@ -1,0 +1,66 @@
+"""The journal of a long recording while it is heard: kept when that is interrupted, gone when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from gemma_cli.common.notices import notice
+from gemma_cli.common.options import EngineOptions, OutputOptions
+from gemma_cli.media.audio import MAX_SECONDS, WHOLE, Part
+from gemma_cli.speech.pipeline import Task
+from gemma_cli.speech.prefetch import Opening
+from gemma_cli.speech.recording import Recording, survey
+from gemma_cli.store.checkpoints import resolve
+from gemma_cli.store.journal import Journal, fingerprint
+
+
+@contextmanager
+def journal(task: Task, recording: Recording, options: EngineOptions, output: OutputOptions) -> Iterator[Journal]:
+    """What an earlier run of the same command had finished. A recording of one piece has nothing to go on from."""
+    if recording.duration_s <= MAX_SECONDS:
+        yield Journal()
+        return
+    kept = Journal.open(_key(task, recording, options))
+    if kept.resumed and not output.quiet:
+        notice(f"{recording.name}: going on after an interrupted run; {kept.resumed} pieces of it are kept")
+    try:
+        yield kept
+    except KeyboardInterrupt:
+        if kept.lasts and not output.quiet:
+            notice(f"{recording.name}: interrupted; the same command goes on where it stopped")
+        raise
+    else:
+        kept.finish()
+    finally:
+        kept.close()
+
+
+def kept(task: Task, path: str, options: EngineOptions, output: OutputOptions, part: Part = WHOLE) -> Opening:
+    """How to open that part of a recording, with its journal."""
+
+    @contextmanager
+    def opening(quiet: bool) -> Iterator[tuple[Recording, Journal]]:
+        with (
+            survey(path, part, output.quiet or quiet) as recording,
+            journal(task, recording, options, output) as finished,
+        ):
+            yield recording, finished
+
+    return opening
+
+
+def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, object]:
+    """All that a reply depends on beside the sound of its piece, and the recording itself."""
+    info = task.engine().info
+    return {
+        "recording": recording.digest(),
+        "part": asdict(recording.part),
+        "instruction": task.instruction,
+        "model": info.model,
+        "device": info.device,
+        "dtype": info.dtype,
+        "quantize": info.quantize,
+        "checkpoint": fingerprint(resolve(options.model, options.assistant).folder),
+    }

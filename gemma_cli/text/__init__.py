@@ -1,0 +1,1 @@
+"""Texts and subtitles: which words are translated, which formats transcripts have, languages."""

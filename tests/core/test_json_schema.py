@@ -1,0 +1,48 @@
+"""JSON schemas that replies are held to: what is wrong with one is told in one line, with its place."""
+
+import json
+
+import pytest
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.json_schema import checked, grammar
+
+DEEP = 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not JSON: Expecting value at line 1, column 1"),
+        ('{"type": "object",\n "properties": }', "line 2, column 16"),
+        ('{"const": NaN}', "NaN is no number of JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"items":' * DEEP + "{}" + "}" * DEEP, "nested too deeply"),
+        ("3", "at its top: Expecting object schema"),
+        ('{"type": "strng"}', "at its top: Invalid type: strng"),
+        ('{"properties": {"a/b": {"items": {"type": 3}}}}', "/properties/a~1b/items: "),
+        ('{"anyOf": [{"type": "null"}, {"pattern": "(["}]}', "/anyOf/1: regex parse error"),
+        ('{"$defs": {"x": {"minLength": "3"}}, "$ref": "#/$defs/x"}', "/$defs/x: Expected positive integer"),
+        ('{"properties": {"a": {"not": {}}}}', '/properties/a: Unimplemented keys: ["not"]'),
+        ('{"properties": {"a": {"$ref": "file:///etc/passwd"}}}', "/properties/a: Resource"),
+        ('{"properties": {"a": {"$ref": "#/$defs/nope"}}}', "does not exist"),
+        ('{"const": "\\ud800"}', "at its top: unexpected end of hex escape"),
+        ('{"enum": []}', "Unsatisfiable"),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_and_place(text: str, words: str):
+    with pytest.raises(InputError) as told:
+        checked(text, "schema.json")
+    message = str(told.value)
+    assert message.startswith("schema.json: ")
+    assert words in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_what_is_right_stays_what_it_is():
+    for schema in ({}, {"type": "integer"}, {"$ref": "#"}, {"x-guidance": {"whitespace_flexible": True}}):
+        text = checked(json.dumps(schema, indent=2), "schema.json")
+        assert json.loads(text) == schema
+        assert "\n" not in text
+        assert grammar(text)

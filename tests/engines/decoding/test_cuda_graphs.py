@@ -1,0 +1,297 @@
+"""Rounds as a GPU runs them, run on the CPU: the same functions in the same order, with nothing recorded.
+
+What cannot be seen here is the recording itself. Nor need the functions be taken on trust: that they never wait for
+the device, and hold no number the host would have to give anew, is what recording asks of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gemma_cli.core.errors import ModelError
+from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.local.decoding import cuda_graphs
+from gemma_cli.engines.local.decoding.accept import Coins
+from gemma_cli.engines.local.decoding.cuda_graphs import Device
+from gemma_cli.engines.local.decoding.decode import Burst, Fixed, decode
+from gemma_cli.engines.local.decoding.graph_attention import StaticRows
+from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.decoding.sampling import Sampler
+from gemma_cli.engines.local.loading.load import load_drafter, load_target
+from gemma_cli.engines.local.model.attention import FewRows, bucket
+from gemma_cli.engines.local.model.cache import BUCKET
+from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.target import Target
+from tests.engines import shapes
+from tests.engines.exactness import tokens as random_tokens
+from tests.engines.kernels import WITHOUT, kernels_for
+
+CPU = torch.device("cpu")
+PROMPT = BUCKET - 12  # so that replies cross the end of a bucket
+TOKENS = 30
+SAMPLINGS = {
+    "greedy": Sampling(temperature=0.0, max_tokens=TOKENS),
+    "sampled": Sampling(temperature=8.0, seed=4, max_tokens=TOKENS),  # at less this model says one word
+    "sampled from all": Sampling(temperature=6.0, top_k=0, top_p=1.0, seed=9, max_tokens=TOKENS),
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Drafter]]:
+    """Without our kernels, as on a GPU."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("graphs")
+    with kernels_for(WITHOUT):
+        target = load_target(shapes.save(shapes.stock_target("e2b"), folder / "target"), CPU, torch.float32)
+        yield target, load_drafter(shapes.save(shapes.stock_drafter("e2b"), folder / "drafter"), target)
+
+
+class Knowing:
+    """A drafter that knows a reply and errs at every fourth position, in tensors alone."""
+
+    def __init__(self, drafter: Drafter, reply: list[int], start: int) -> None:
+        self.ropes, self.arch = drafter.ropes, drafter.arch
+        self.reply, self.start = torch.tensor([*reply, *[3] * 20]), start
+        self.device: Device
+
+    def step(self, token: Tensor, hidden: Tensor, context: object) -> tuple[Tensor, None, Tensor]:
+        position = self.device.length + self.device.step + 1
+        right = self.reply.index_select(0, position - self.start)
+        said = torch.where(position % 4 == 0, (right + 1) % shapes.VOCAB, right)
+        return torch.full((1, shapes.VOCAB), -1e9).index_fill(1, said, 0.0), None, hidden
+
+
+def prefilled(target: Target, prompt: int = PROMPT) -> tuple[Any, tuple[Tensor, Tensor]]:
+    cache = target.new_cache()
+    return cache, target.prefill(random_tokens(prompt), cache)
+
+
+def plain(target: Target, sampling: Sampling, stop: tuple[int, ...] = ()) -> list[int]:
+    cache, last = prefilled(target)
+    bursts = decode(target, None, cache, last, Sampler(sampling), Fixed(0), stop=stop, limit=sampling.max_tokens)
+    return said(bursts)
+
+
+def said(bursts: Iterator[Burst]) -> list[int]:
+    return [token for burst in bursts for token in burst.tokens]
+
+
+@pytest.fixture(scope="module")
+def plains(pair: tuple[Target, Drafter]) -> dict[str, list[int]]:
+    replies = {name: plain(pair[0], sampling) for name, sampling in SAMPLINGS.items()}
+    assert len(set(replies["sampled"])) > TOKENS / 2
+    return replies
+
+
+@pytest.mark.parametrize("drafts", [0, 1, 4, 7])
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_rounds_launched_ahead_say_the_same(
+    pair: tuple[Target, Drafter], plains: dict[str, list[int]], name: str, drafts: int
+) -> None:
+    target, drafter = pair
+    cache, last = prefilled(target)
+    knowing = Knowing(drafter, plains[name], cache.length)
+    knowing.device = device = Device(target, knowing)  # type: ignore[arg-type]
+    bursts = list(cuda_graphs.decode(device, cache, last, SAMPLINGS[name], Fixed(drafts), stop=(), limit=TOKENS))
+    assert said(iter(bursts)) == plains[name]
+    assert cache.length == PROMPT + TOKENS - 1
+    rounds = [burst.round for burst in bursts if burst.round]
+    assert all(1 + passed.accepted == len(burst.tokens) for burst, passed in zip(bursts[1:-1], rounds, strict=False))
+    if drafts == 4:
+        assert {passed.accepted for passed in rounds[:-2]} >= {3}, "three are right between two that are not"
+
+
+def test_the_drafter_itself_and_a_second_reply(pair: tuple[Target, Drafter], plains: dict[str, list[int]]) -> None:
+    """The real drafter's steps run too; a device goes from reply to reply and from sampling to sampling."""
+    target, drafter = pair
+    device = Device(target, drafter)
+    for name in ("sampled", "greedy", "sampled"):
+        cache, last = prefilled(target)
+        assert (
+            said(cuda_graphs.decode(device, cache, last, SAMPLINGS[name], Fixed(2), stop=(), limit=TOKENS))
+            == plains[name]
+        )
+
+
+def test_drafts_are_those_of_the_drafter(pair: tuple[Target, Drafter]) -> None:
+    """A draft step over fixed memory agrees with drafter.step over slices, past the window."""
+    target, drafter = pair
+    cache, (_, state) = prefilled(target)
+    device = Device(target, drafter)
+    device.attach(cache, TOKENS, SAMPLINGS["greedy"])
+    device.begin(torch.tensor([7]), state)
+    length = bucket(cache.length)
+    context = drafter.begin(target, cache, cache.length)
+    token, hidden, expected = torch.tensor([7]), state, []
+    with torch.inference_mode():
+        for _ in range(3):
+            device._draft_step(length)
+            logits, ids, hidden = drafter.step(token, hidden, context)
+            token = Sampler(SAMPLINGS["greedy"]).choose(logits, token, ids)
+            expected.append(token.item())
+    assert device.proposed[1:4].tolist() == expected
+
+
+def test_a_stop_token_ends_a_reply_though_the_next_round_is_under_way(
+    pair: tuple[Target, Drafter], plains: dict[str, list[int]]
+) -> None:
+    target, drafter = pair
+    reply = plains["sampled"]
+    for index in (0, 1, 5, 6, 7):
+        expected = reply[: reply.index(reply[index]) + 1]
+        cache, last = prefilled(target)
+        knowing = Knowing(drafter, reply, cache.length)
+        knowing.device = device = Device(target, knowing)  # type: ignore[arg-type]
+        bursts = cuda_graphs.decode(
+            device, cache, last, SAMPLINGS["sampled"], Fixed(4), stop={reply[index]}, limit=TOKENS
+        )
+        assert said(bursts) == expected
+        assert cache.length == PROMPT + len(expected) - 1
+
+
+def test_the_next_round_is_launched_before_the_last_is_read(
+    pair: tuple[Target, Drafter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, drafter = pair
+    order: list[str] = []
+    launch, land = Device.launch, cuda_graphs.Flight.land
+    monkeypatch.setattr(Device, "launch", lambda *arguments: (order.append("launch"), launch(*arguments))[1])
+    monkeypatch.setattr(cuda_graphs.Flight, "land", lambda flight: (order.append("land"), land(flight))[1])
+    cache, last = prefilled(target)
+    said(cuda_graphs.decode(Device(target, drafter), cache, last, SAMPLINGS["greedy"], Fixed(1), stop=(), limit=12))
+    assert order[:5] == ["launch", "launch", "land", "launch", "land"]
+    assert order.count("launch") - order.count("land") <= 1, "at most one round is for nothing"
+
+
+class Copying(Fixed):
+    def choose_copy(self, found: int) -> int:
+        return found
+
+
+def test_copies_are_checked_like_drafts(pair: tuple[Target, Drafter], plains: dict[str, list[int]]) -> None:
+    target, drafter = pair
+    reply = plains["sampled"]
+    context = Lookup([*reply[:20], 3 + (reply[20] == 3), *reply[21:], *range(5, 20)])
+    cache, last = prefilled(target)
+    bursts = list(
+        cuda_graphs.decode(
+            *(Device(target, drafter), cache, last, SAMPLINGS["sampled"], Copying(1)),
+            stop=(),
+            limit=TOKENS,
+            lookup=context,
+        )
+    )
+    assert said(iter(bursts)) == reply
+    copies = [burst.round for burst in bursts if burst.round and burst.round.source == "lookup"]
+    assert any(copy.accepted > 0 for copy in copies)
+    assert any(copy.accepted < copy.drafted for copy in copies)
+
+
+def test_made_up_acceptance_is_that_of_decode(pair: tuple[Target, Drafter]) -> None:
+    target, drafter = pair
+    coins, sampling = Coins(0.7), SAMPLINGS["greedy"]
+    cache, last = prefilled(target)
+    there = list(decode(target, drafter, cache, last, Sampler(sampling), Fixed(3), stop=(), limit=TOKENS, accept=coins))
+    cache, last = prefilled(target)
+    here = list(
+        cuda_graphs.decode(
+            Device(target, drafter, accept=coins), cache, last, sampling, Fixed(3), stop=(), limit=TOKENS
+        )
+    )
+    accepted = [[burst.round.accepted for burst in bursts if burst.round] for bursts in (there, here)]
+    assert accepted[0][:5] == accepted[1][:5]
+    assert max(accepted[0]) == 3
+
+
+def test_a_model_that_is_broken_is_told(pair: tuple[Target, Drafter], monkeypatch: pytest.MonkeyPatch) -> None:
+    target, drafter = pair
+    cache, last = prefilled(target)
+    run = target.run
+    monkeypatch.setattr(Target, "run", lambda self, ids, rows: (run(ids, rows)[0] * torch.nan, run(ids, rows)[1]))
+    with pytest.raises(ModelError, match="not a number"):
+        said(
+            cuda_graphs.decode(
+                Device(target, drafter), cache, last, SAMPLINGS["greedy"], Fixed(2), stop=(), limit=TOKENS
+            )
+        )
+
+
+def test_where_recording_fails_the_functions_are_run(
+    pair: tuple[Target, Drafter], plains: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, drafter = pair
+    device = Device(target, drafter)
+    device.recorder.records = True  # as on a GPU; here there is nothing that records
+    tried: list[int] = []
+
+    def record(*arguments: object) -> None:
+        tried.append(1)
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(cuda_graphs.Recorder, "_record", record)
+    failure = cuda_graphs.warm_up(device, SAMPLINGS["greedy"])
+    assert failure == "CUDA error: operation not permitted when stream is capturing"
+    cache, last = prefilled(target)
+    reply = said(cuda_graphs.decode(device, cache, last, SAMPLINGS["greedy"], Fixed(1), stop=(), limit=TOKENS))
+    assert reply == plains["greedy"]
+    assert len(tried) == 1, "it is tried once"
+
+
+class Refusing(TorchDispatchMode):
+    """Refuses what a graph cannot hold: asking the device for a number, and shapes that depend on one."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "is_nonzero", "equal.")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if any(word in name for word in self.REFUSED) or (name.startswith("aten.index.") and _by_mask(args)):
+            raise AssertionError(f"{name} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+def _by_mask(args: Any) -> bool:
+    return any(index is not None and index.dtype == torch.bool for index in args[1])
+
+
+@pytest.mark.parametrize("shape", shapes.NAMES)
+def test_a_round_never_waits_for_the_device(shape: str, tmp_path: Path) -> None:
+    target = load_target(shapes.save(shapes.stock_target(shape), tmp_path / "target"), CPU, torch.float32)
+    drafter = load_drafter(shapes.save(shapes.stock_drafter(shape), tmp_path / "drafter"), target)
+    experts = any(layer.experts is not None for layer in target.layers)
+    cache, (_, state) = prefilled(target, 20)
+    cache.grow(2 * BUCKET)
+    device = Device(target, drafter, (3, 4))
+    device.attach(cache, TOKENS, SAMPLINGS["sampled"])
+    device.begin(torch.tensor([7]), state)
+    with torch.inference_mode(), Refusing():
+        device._draft_step(BUCKET)
+        if experts:
+            with pytest.raises(AssertionError, match="waits"):
+                device._verify((BUCKET,))
+        else:
+            device._verify((BUCKET, 2 * BUCKET))
+    assert cuda_graphs.rounds_for(target, drafter, (), None) is None, "a CPU records nothing"
+
+
+def test_rows_at_places_only_the_device_knows_have_the_same_bits(pair: tuple[Target, Drafter]) -> None:
+    """Where the ring wraps and a bucket ends, whichever of the two lengths was thought of."""
+    target, _ = pair
+    for start in (20, 100, BUCKET - 8, BUCKET - 3, BUCKET + 40):
+        cache, _ = prefilled(target, start)
+        rows = random_tokens(8, seed=start)
+        cache.reserve(8)
+        with torch.inference_mode():
+            expected = target.run(rows, FewRows(cache, target._masks, target.ropes, start, 8, 8))
+            both = (bucket(start), bucket(start) + BUCKET)
+            cache.grow(2 * BUCKET)
+            for lengths in {both, both if bucket(start) != bucket(start + 7) else both[:1]}:
+                logits, states = target.run(rows, StaticRows(target, cache, torch.tensor([start]), 8, lengths))
+                assert torch.equal(logits, expected[0]), (start, lengths)
+                assert torch.equal(states, expected[1]), (start, lengths)

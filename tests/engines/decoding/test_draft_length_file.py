@@ -1,0 +1,106 @@
+"""What pays is remembered from run to run, and nothing goes wrong where it cannot be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.engines.local.decoding.draft_length import Pace, to_json
+from gemma_cli.engines.local.decoding.draft_length_file import VERSION, KeptPace
+from tests.engines.decoding.test_draft_length import run
+
+INFO = EngineInfo("me/secret-project", "me/secret-project-assistant", "cpu", "float32", 2048, frozenset())
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def learned(kept: KeptPace) -> None:
+    run(kept.pace, 0.9, lambda k: 1.0 + 0.1 * k, rounds=50)
+    kept.replied()
+
+
+def test_the_next_run_begins_where_this_one_ended(cache: Path) -> None:
+    kept = KeptPace.of(INFO)
+    assert kept.pace == Pace()
+    learned(kept)
+    again = KeptPace.of(INFO)
+    assert again.pace == kept.pace != Pace()
+    assert KeptPace.of(replace(INFO, dtype="bfloat16")).pace == Pace()
+    assert KeptPace.of(replace(INFO, assistant="another")).pace == Pace()
+    assert [path.name for path in cache.rglob("*.part")] == []
+
+
+def test_no_name_is_kept(cache: Path) -> None:
+    kept = KeptPace.of(INFO)
+    learned(kept)
+    assert "secret" not in str(kept.file) + kept.file.read_text()
+
+
+def test_it_is_written_less_and_less_often(cache: Path) -> None:
+    kept = KeptPace.of(INFO)
+    written = []
+    for reply in range(1, 20):
+        kept.replied()
+        if kept.file.exists():
+            written.append(reply)
+            kept.file.unlink()
+    assert written == [1, 2, 4, 8, 16]
+
+
+GOOD = json.loads(json.dumps({"version": VERSION, **to_json(Pace())}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        b"\xff\xfe",
+        GOOD | {"version": VERSION - 1, "acceptance": [0.1] * 8},
+        GOOD | {"version": None, "acceptance": [0.1] * 8},
+        GOOD | {"seconds": [0.1]},
+        GOOD | {"seconds": ["fast"] * 9},
+        GOOD | {"seconds": [0.0] * 9},
+        GOOD | {"seconds": [float("nan")] * 9},
+        GOOD | {"seconds": [float("inf")] * 9},
+        GOOD | {"seconds": 3},
+        GOOD | {"acceptance": [None] * 8},
+        GOOD | {"acceptance": [1.5] * 8},
+        GOOD | {"rounds_to_probe": "soon"},
+        GOOD | {"probe_gap": 10**9},
+        GOOD | {"probe_plain_next": 1},
+        GOOD | {"copy_seconds": [-1.0] * 3},
+        GOOD | {"copy_hits": 2.0, "copy_tries": 1.0},
+        GOOD | {"copy_hits": 0.0, "copy_tries": 0.0},
+        GOOD | {"no such": 1},
+    ],
+)
+def test_what_cannot_be_used_is_forgotten(cache: Path, content: Any) -> None:
+    kept = KeptPace.of(INFO)
+    kept.file.parent.mkdir(parents=True)
+    text = json.dumps(content) if isinstance(content, dict) else content
+    kept.file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    again = KeptPace.of(INFO)
+    assert again.pace == Pace()
+    learned(again)
+    assert KeptPace.of(INFO).pace == again.pace
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_matter(cache: Path) -> None:
+    (cache / "gemma-cli").write_text("in the way")
+    kept = KeptPace.of(INFO)
+    learned(kept)
+    assert kept.pace != Pace()
+    assert KeptPace.of(INFO).pace == Pace()

@@ -1,0 +1,173 @@
+"""The law of the choice: what survives, that the noise is a function, and that rows do not see each other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.local.decoding.sampling import Sampler, _top_k, _top_p, gumbel
+
+WIDTH = 37
+seeds = st.integers(-(2**70), 2**70)
+# A coarse grid of logits makes ties at every boundary the rule and not the exception.
+rows = st.lists(st.lists(st.integers(-6, 6), min_size=WIDTH, max_size=WIDTH), min_size=1, max_size=9)
+samplings = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 4.0]),
+    top_k=st.sampled_from([0, 1, 2, 5, 64]),
+    top_p=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
+    seed=seeds,
+)
+
+
+def logits_of(values: list[list[int]]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32) / 2
+
+
+def oracle(logits: list[float], position: int, ids: list[int], sampling: Sampling) -> int:
+    """The definition, spelled out over Python numbers."""
+    order = sorted(range(len(ids)), key=lambda column: (-logits[column], ids[column]))
+    if sampling.temperature == 0:
+        return ids[order[0]]
+    order = order[: sampling.top_k or len(order)]
+    mass = [math.exp((logits[c] - logits[order[0]]) / sampling.temperature) for c in order]
+    kept, before = [], 0.0
+    for column, weight in zip(order, mass, strict=True):
+        if kept and sampling.top_p < 1 and before >= sampling.top_p * math.fsum(mass):
+            break
+        kept.append(column)
+        before += weight
+    noise = gumbel(sampling.seed, torch.tensor([position]), torch.tensor(ids))[0].tolist()
+    return ids[max(kept, key=lambda column: (logits[column] / sampling.temperature + noise[column], -ids[column]))]
+
+
+@given(rows, samplings, st.integers(0, 300_000))
+@settings(max_examples=200, deadline=None)
+def test_choice_is_the_definition(values: list[list[int]], sampling: Sampling, start: int) -> None:
+    logits = logits_of(values)
+    chosen = Sampler(sampling).choose(logits, torch.arange(start, start + len(values)))
+    expected = [oracle(row, start + i, list(range(WIDTH)), sampling) for i, row in enumerate(logits.tolist())]
+    assert chosen.tolist() == expected
+
+
+@given(rows, samplings, st.integers(0, 1000), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_a_row_does_not_depend_on_company_or_on_the_order_of_columns(
+    values: list[list[int]], sampling: Sampling, start: int, random: object
+) -> None:
+    logits, positions = logits_of(values), torch.arange(start, start + len(values))
+    together = Sampler(sampling).choose(logits, positions)
+    alone = [Sampler(sampling).choose(logits[i : i + 1], positions[i : i + 1]).item() for i in range(len(values))]
+    assert together.tolist() == alone
+    columns = list(range(WIDTH))
+    random.shuffle(columns)  # type: ignore[attr-defined]
+    ids = torch.tensor(columns).expand(len(values), WIDTH)
+    assert Sampler(sampling).choose(logits[:, columns], positions, ids).tolist() == alone
+
+
+@given(seeds, st.integers(0, 10**6), st.lists(st.integers(0, 262_143), min_size=1, max_size=80))
+@settings(max_examples=100, deadline=None)
+def test_noise_is_a_function_of_seed_position_and_id(seed: int, position: int, ids: list[int]) -> None:
+    positions = torch.tensor([position, position + 1])
+    both = gumbel(seed, positions, torch.tensor(ids))
+    assert torch.equal(both[1:], gumbel(seed, positions[1:], torch.tensor(ids)))
+    one = torch.stack([gumbel(seed, positions, torch.tensor([i]))[:, 0] for i in ids], dim=1)
+    assert torch.equal(both, one)
+    assert torch.isfinite(both).all()
+
+
+def test_noise_is_gumbel_and_uncorrelated_between_neighbours() -> None:
+    positions, ids = torch.arange(300), torch.arange(300)
+    noise = gumbel(7, positions, ids)
+    uniform = torch.exp(-torch.exp(-noise)).flatten().sort().values
+    steps = torch.arange(1, uniform.numel() + 1) / uniform.numel()
+    assert (uniform - steps).abs().max() < 1.95 / math.sqrt(uniform.numel())  # Kolmogorov-Smirnov at 0.1 %
+    for other in (gumbel(8, positions, ids), gumbel(7, positions + 1, ids), gumbel(7, positions, ids + 1)):
+        correlation = torch.corrcoef(torch.stack([noise.flatten(), other.flatten()]))[0, 1].item()
+        assert abs(correlation) < 4 / math.sqrt(noise.numel())
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.95])
+def test_top_p_keeps_the_smallest_set_that_reaches_p(top_p: float) -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(50, 64, dtype=torch.float64).sort(-1, descending=True).values
+    kept = torch.isfinite(_top_p(scores, top_p))
+    mass = torch.softmax(scores, -1)
+    total = (mass * kept).sum(-1)
+    last = mass.gather(-1, kept.sum(-1, keepdim=True) - 1)[:, 0]
+    assert (total >= top_p - 1e-9).all()
+    assert (total - last < top_p).all()
+
+
+def test_top_k_takes_the_lowest_ids_among_equals() -> None:
+    logits = torch.tensor([[1.0, 3.0, 1.0, 1.0, 2.0, 1.0]])
+    kept, ids = _top_k(logits, None, 4)
+    assert ids.tolist() == [[1, 4, 0, 2]]
+    assert kept.tolist() == [[3.0, 2.0, 1.0, 1.0]]
+
+
+def test_survivors_are_those_of_transformers() -> None:
+    """Same temperature, top-k, top-p as stock generation; without ties, which it keeps beyond k."""
+    from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    torch.manual_seed(0)
+    logits = torch.randn(200, 500) * 3
+    stock = TemperatureLogitsWarper(0.7)(None, logits)
+    stock = TopPLogitsWarper(0.95)(None, TopKLogitsWarper(64)(None, stock))
+    ours, ids = _top_k(logits, None, 64)
+    ours = _top_p(ours.double() / 0.7, 0.95)
+    for row in range(len(logits)):
+        assert set(ids[row][torch.isfinite(ours[row])].tolist()) == set(
+            torch.isfinite(stock[row]).nonzero().flatten().tolist()
+        )
+
+
+def test_choices_follow_the_law() -> None:
+    """20,000 seeds against the exact probabilities: chi-square within four standard deviations."""
+    logits = torch.tensor([[2.0, 1.0, 0.5, 0.0, -1.0, -3.0]])
+    scores = _top_p(_top_k(logits, None, 5)[0].double() / 0.8, 0.97)[0]
+    law = torch.softmax(scores, -1)
+    draws = 20_000
+    counts = torch.zeros(6)
+    for seed in range(draws // 100):
+        rows = Sampler(Sampling(0.8, 5, 0.97, seed=seed)).choose(logits.expand(100, -1), torch.arange(100))
+        counts += torch.bincount(rows, minlength=6)
+    assert counts[5] == 0
+    expected = law * draws
+    alive = expected > 0
+    chi = ((counts[:5][alive] - expected[alive]) ** 2 / expected[alive]).sum().item()
+    freedom = int(alive.sum()) - 1
+    assert (chi - freedom) / math.sqrt(2 * freedom) < 4
+
+
+def test_suppressed_ids_are_never_chosen() -> None:
+    logits = torch.tensor([[9.0, 1.0, 8.0]])
+    for temperature in (0.0, 1.0):
+        sampler = Sampler(Sampling(temperature=temperature), suppress=(0, 2))
+        assert sampler.choose(logits, torch.tensor([5])).tolist() == [1]
+        shortlist = torch.tensor([[2, 0, 1]])
+        assert sampler.choose(logits[:, [2, 0, 1]], torch.tensor([5]), shortlist).tolist() == [1]
+        assert sampler.guess(logits[:, [2, 0, 1]], torch.tensor([5]), shortlist).tolist() == [1]
+
+
+@given(st.lists(st.integers(-6, 6), min_size=WIDTH, max_size=WIDTH), samplings, st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_guess_is_the_choice_but_for_ties_and_always_an_id(
+    values: list[int], sampling: Sampling, broken: bool
+) -> None:
+    logits, ids, position = logits_of([values]), torch.arange(WIDTH).flip(0)[None] + 100, torch.tensor([3])
+    if broken:
+        logits[0, 5] = math.nan
+    guessed = Sampler(sampling).guess(logits, position, ids).item()
+    chosen = Sampler(sampling).choose(logits, position, ids).item()
+    if broken:
+        assert guessed == max(chosen, 0) or guessed in ids[0]
+    elif sampling.temperature:
+        assert guessed == chosen
+    else:
+        assert logits[0, ids[0].tolist().index(guessed)] == max(logits[0])

@@ -1,0 +1,209 @@
+"""What typed lines mean, what can be set, what the toolbar and the completion say: all without a terminal."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from test_repl_chat import chat
+
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.events import Round, Speculation, Timings, Turn, Usage
+from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.repl.completion import ChatCompleter
+from gemma_cli.repl.parse import Command, Dropped, Message, nearest, parse, paths
+from gemma_cli.repl.settings import KNOBS, Settings, changed, reseeded
+from gemma_cli.repl.slash_commands import TABLE
+from gemma_cli.repl.thoughts import Fold
+from gemma_cli.repl.toolbar import Status, toolbar
+
+SETTINGS = Settings(Sampling(), Drafting())
+
+
+def nowhere(path: str) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        ("hello", Message("hello")),
+        ("  hello\nthere ", Message("hello\nthere")),
+        ("", Message("")),
+        ("/help", Command("help", "")),
+        ("/HELP", Command("help", "")),
+        ("/?", Command("?", "")),
+        ("/set temperature 0.5", Command("set", "temperature 0.5")),
+        ("/system be kind\nand brief", Command("system", "be kind\nand brief")),
+        ("//help is a command", Message("/help is a command")),
+        ("/usr/bin is a folder", Message("/usr/bin is a folder")),
+        ("/", Message("/")),
+        ("/ help", Message("/ help")),
+        ("1/2", Message("1/2")),
+    ],
+)
+def test_a_line_means(line: str, meaning: object):
+    assert parse(line, nowhere) == meaning
+
+
+@given(st.text())
+def test_any_line_means_something(line: str):
+    assert parse(line, nowhere) is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("/tmp/cat.png", [("image", "/tmp/cat.png")]),
+        ("/tmp/my\\ cat.png", [("image", "/tmp/my cat.png")]),
+        ("'/tmp/my cat.png' /tmp/a.wav", [("image", "/tmp/my cat.png"), ("audio", "/tmp/a.wav")]),
+        ("file:///tmp/cat.png", [("image", "/tmp/cat.png")]),
+        ("/tmp/film.MP4 ", [("video", "/tmp/film.MP4")]),
+    ],
+)
+def test_files_dropped_on_the_terminal_are_attached(line: str, files: list[tuple[str, str]]):
+    assert parse(line, {path for _, path in files}.__contains__) == Dropped(tuple(files))
+
+
+@pytest.mark.parametrize("line", ["/tmp/cat.png what is it?", "/tmp/gone.png", "/tmp/notes.txt", "it's"])
+def test_anything_else_is_not_taken_for_a_file(line: str):
+    assert not isinstance(parse(line, {"/tmp/cat.png", "/tmp/notes.txt"}.__contains__), Dropped)
+
+
+def test_paths_are_read_as_a_shell_does_or_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert paths("a.png b\\ c.png 'd e.png'", nowhere) == ["a.png", "b c.png", "d e.png"]
+    assert paths("my cat's.png", {"my cat's.png"}.__contains__) == ["my cat's.png"]
+    assert paths("~/cat.png", nowhere) == ["/home/me/cat.png"]
+    assert paths("it's", nowhere) == ["it's"]
+    assert paths("  ", nowhere) == []
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("hlep", "help"), ("imagee", "image"), ("ret", "retry"), ("xyz", None)])
+def test_a_typo_is_met_with_what_was_meant(typo: str, meant: str | None):
+    assert nearest(typo, list(TABLE)) == meant
+
+
+def test_every_knob_can_be_set_and_says_its_range():
+    for name, knob in KNOBS.items():
+        settings = changed(SETTINGS, name, f"{knob.lowest:g}")
+        assert knob.get(settings) == knob.lowest
+        for bad in ("nan", "inf", "-1", "x", "", f"{knob.highest * 2 + 2:.0f}"):
+            with pytest.raises(UsageError, match=f"{name} takes"):
+                changed(SETTINGS, name, bad)
+    assert changed(SETTINGS, "temperature", "0.5").sampling == Sampling(temperature=0.5)
+    assert changed(SETTINGS, "draft-tokens", "0").drafting == Drafting(0)
+    assert changed(SETTINGS, "max_tokens", "7").sampling.max_tokens == 7
+    with pytest.raises(UsageError, match="did you mean temperature"):
+        changed(SETTINGS, "temprature", "1")
+
+
+def test_the_next_seed():
+    assert reseeded(SETTINGS).sampling.seed == 1
+    assert reseeded(changed(SETTINGS, "seed", str(2**32 - 1))).sampling.seed == 0
+
+
+# --- toolbar --------------------------------------------------------------------------------------------------------
+
+LAST = Turn(usage=Usage(10, 11, 0), timings=Timings(decode_s=0.5), speculation=Speculation([Round(4, 3)]))
+
+
+def test_the_toolbar_tells_model_context_speed_and_acceptance():
+    text = "".join(text for _, text in toolbar(Status("pocket", 1234, 8192, LAST, ("thinking",)), 120))
+    assert text == " pocket | 1,234 of 8,192 tokens, 15% | thinking | 20.0 tokens/s | 75% of drafts accepted "
+
+
+def test_it_warns_when_the_context_is_nearly_full():
+    assert ("class:toolbar.warning", "| 7,000 of 8,192 tokens, 85% - nearly full ") in toolbar(
+        Status("m", 7000, 8192), 80
+    )
+    assert not any("warning" in style for style, _ in toolbar(Status("m", 6000, 8192), 80))
+
+
+@pytest.mark.parametrize("columns", range(1, 100, 7))
+def test_it_never_runs_over_the_edge(columns: int):
+    assert sum(len(text) for _, text in toolbar(Status("m" * 9, 1, 8192, LAST, ("raw",), "notice"), columns)) < columns
+
+
+# --- thoughts -------------------------------------------------------------------------------------------------------
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    return text.split("\n")
+
+
+def test_thoughts_unfold_and_fold():
+    fold = Fold(["first", "second\nthoughts"])
+    assert fold.rows(80, 20, wrap) == []
+    assert fold.toggle()
+    assert fold.rows(80, 20, wrap)[1:] == ["│ second", "│ thoughts", ""]
+    assert "thoughts of the last reply that thought" in fold.rows(80, 20, wrap)[0]
+    fold.go(1)
+    assert fold.rows(80, 20, wrap)[1:] == ["│ first", ""]
+    fold.go(5)
+    assert "thoughts of an earlier reply (1 back)" in fold.rows(80, 20, wrap)[0]
+    fold.go(-5)
+    assert "the last reply" in fold.rows(80, 20, wrap)[0]
+    fold.toggle()
+    assert fold.rows(80, 20, wrap) == []
+
+
+def test_long_thoughts_scroll_within_the_height():
+    fold = Fold(["\n".join(f"t{i}" for i in range(100))])
+    fold.toggle()
+    seen = []
+    for _ in range(20):
+        rows = fold.rows(120, 12, wrap)
+        assert len(rows) <= 12
+        seen += rows[1:-1]
+        fold.scroll(10)
+    assert set(seen) == {f"│ t{i}" for i in range(100)}
+    assert "lines 91-100 of 100" in rows[0]
+
+
+def test_there_is_nothing_to_unfold_before_a_reply_has_thought():
+    assert not Fold().toggle()
+
+
+# --- completion -----------------------------------------------------------------------------------------------------
+
+
+def completions(line: str, **kwargs: object) -> list[str]:
+    found = ChatCompleter(chat(**kwargs)).get_completions(Document(line), CompleteEvent())
+    return [line[: len(line) + c.start_position] + c.text for c in found]
+
+
+def test_commands_and_their_arguments_complete(tmp_path: Path):
+    assert set(completions("/re")) == {"/retry", "/read "}
+    assert completions("/think o") == ["/think on", "/think off"]
+    assert completions("/set top") == ["/set top-p", "/set top-k"]
+    assert completions("hello /") == []
+
+
+def test_only_media_the_model_takes_are_offered():
+    assert "/video " in completions("/")
+    assert "/video " not in completions("/", modalities={"image"})
+    assert completions("/audio ", modalities={"image"}) == []
+
+
+def test_paths_complete_with_their_blanks_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my cat.png", "my dog.jpg", "notes.txt", ".hidden.png"):
+        Path(name).touch()
+    Path("folder").mkdir()
+    Path("folder/x.png").touch()
+    assert completions("/image my") == ["/image my\\ cat.png", "/image my\\ dog.jpg"]
+    assert completions("/image my\\ c") == ["/image my\\ cat.png"]
+    assert completions("/image my\\ cat.png fol") == ["/image my\\ cat.png folder/"]
+    assert completions("/image folder/") == ["/image folder/x.png"]
+    assert completions(f"/image {tmp_path}/my") == [
+        f"/image {tmp_path}/my\\ cat.png",
+        f"/image {tmp_path}/my\\ dog.jpg",
+    ]
+    assert completions("/read no") == ["/read notes.txt"]
+    assert completions("/image /nowhere/x") == []
+    for completed in completions("/image my"):
+        assert os.path.exists(paths(completed.removeprefix("/image "))[0])  # noqa: PTH110

@@ -1,0 +1,120 @@
+"""Killed at any moment and run again, a transcription says what it would have said, and decodes nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.speech.words import pause, record, say
+
+ROOT = Path(__file__).parents[2]
+PIECES = 40
+
+
+@pytest.fixture
+def world(tmp_path):
+    """(environment, log of what was decoded) of a home with nothing in it."""
+    log = tmp_path / "log"
+    log.touch()
+    return {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "GEMMA_MODEL": "pocket",
+        "WORDS_LOG": str(log),
+        "PYTHONPATH": str(ROOT),
+    }, log
+
+
+def begin(environment, *arguments):
+    command = [sys.executable, "-m", "tests.speech.words", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def begin_and_wait(environment, log, lines, *arguments):
+    """Once so many pieces are decoded in all; two more, and it waits for ever."""
+    process = begin(environment | {"WORDS_MOST": str(lines + 2)}, *arguments)
+    while len(log.read_text().splitlines()) < lines:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    return process
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def long(tmp_path):
+    rng = random.Random(1)
+    stretches = [(say([rng.randrange(900) for _ in range(4)]), pause(rng.uniform(0.7, 2))) for _ in range(PIECES - 4)]
+    sound = [part for stretch in stretches for part in stretch]
+    return record(tmp_path / "long.wav", *sound, say([rng.randrange(900) for _ in range(250)]), pause(1.0))
+
+
+def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(tmp_path, world, long):
+    environment, log = world
+    formats = ["-f", "srt", "-f", "json", "-f", "txt"]
+    whole = begin(environment, "transcribe", long, "-o", tmp_path / "whole", *formats)
+    assert whole.wait() == 0, whole.stderr.read()
+    pieces = log.read_text().splitlines()
+    assert len(set(pieces)) == len(pieces) >= PIECES - 1
+
+    log.write_text("")
+    rng = random.Random(2)
+    kills = (3, 11, 19, 27, 35)
+    for lines in kills:
+        process = begin_and_wait(environment, log, lines, "transcribe", long, "-o", tmp_path / "parts", *formats)
+        time.sleep(rng.uniform(0, 0.03))  # anywhere in a piece
+        kill(process)
+        assert not list((tmp_path / "parts").glob("long.*"))
+    last = begin(environment, "transcribe", long, "-o", tmp_path / "parts", *formats)
+    _, said = last.communicate()
+    assert last.returncode == 0
+    assert "going on after an interrupted run" in said
+    for form in ("srt", "json", "txt"):
+        assert (tmp_path / "parts" / f"long.{form}").read_bytes() == (tmp_path / "whole" / f"long.{form}").read_bytes()
+    decoded = log.read_text().splitlines()
+    assert set(decoded) == set(pieces)
+    assert len(decoded) <= len(pieces) + len(kills)
+    assert not list((tmp_path / "state").rglob("*.jsonl"))
+
+
+def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
+    environment, log = world
+    process = begin_and_wait(environment, log, 3, "transcribe", long)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == f"gemma: {long}: interrupted; the same command goes on where it stopped\n"
+
+
+def test_another_input_or_question_starts_anew(tmp_path, world, long):
+    environment, log = world
+    kill(begin_and_wait(environment, log, 10, "transcribe", long))
+    (journal,) = (tmp_path / "state").rglob("*.jsonl")
+    assert journal.stat().st_mode & 0o777 == 0o600
+    assert journal.parent.stat().st_mode & 0o777 == 0o700
+    begun = len(log.read_text().splitlines())
+    for arguments in (["--language", "de"], ["--context", "Suresh"], ["--clip", "0-60"]):
+        log.write_text("")
+        process = begin(environment, "transcribe", long, *arguments)
+        _, said = process.communicate()
+        assert process.returncode == 0
+        assert "interrupted" not in said
+    log.write_text("")
+    done = begin(environment, "transcribe", long)
+    _, said = done.communicate()
+    assert "going on after an interrupted run" in said
+    assert len(log.read_text().splitlines()) <= PIECES + 2 - (begun - 1)

@@ -1,0 +1,1 @@
+"""What the pocket checkpoint is taught: texts, pictures and speech, all generated."""

@@ -1,0 +1,167 @@
+"""What the checkpoint is asked: questions with right answers, none of them trained on."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gemma_cli.commands import describe_image
+from training.data import grammar, scenes, speech, task_mix, voices
+from training.stages import media_features
+
+
+@dataclass
+class Item:
+    """One question: chat messages, the right answer, and its sound (16 kHz) or picture."""
+
+    kind: str
+    messages: list[dict]
+    answer: str
+    thinking: bool = False
+    tools: list[dict] | None = None
+    sound: np.ndarray | None = None
+    picture: object = None
+
+
+def spoken_items(kind: str, language: str, count: int, rng: random.Random, plain: bool = False) -> list[Item]:
+    """Held-out voices (and sentences); with `plain`, the voice as it comes, undisturbed, at espeak's own settings."""
+    items = []
+    while len(items) < count:
+        utterance = speech.sample_utterance(rng, language, held_out=True)
+        if utterance.kind != kind:
+            continue
+        voice = voices.sample_voice(rng, language, held_out=True)
+        if plain:
+            accents = voices.ACCENTS[language]
+            voice = voices.Voice(accents[len(items) % 2 % len(accents)], "", 150)
+        samples = voices.say(utterance.spoken, voice)
+        recording = speech.record(samples, rng)
+        if plain:
+            recording = speech.soxr.resample(samples, voices.SAMPLE_RATE, speech.HEARD_RATE).astype(np.float32)
+        items.append(spoken_item(media_features.transcription(language), utterance, recording))
+    return items
+
+
+def spoken_item(asking: media_features.Asking, utterance: speech.Utterance, recording: np.ndarray) -> Item:
+    parts = [{"type": "text", "text": asking.prompt}, {"type": "audio"}]
+    return Item(utterance.kind, [{"role": "user", "content": parts}], asking.answer(utterance), sound=recording)
+
+
+def translated_items(source: str, target: str, count: int, rng: random.Random) -> list[Item]:
+    """Held-out sentences heard from held-out voices, to be transcribed and translated."""
+    items: list[Item] = []
+    while len(items) < count:
+        utterance = speech.sample_utterance(rng, source, held_out=True)
+        if utterance.kind == "sentence":
+            voice = voices.sample_voice(rng, source, held_out=True)
+            recording = speech.record(voices.say(utterance.spoken, voice), rng)
+            items.append(spoken_item(media_features.speech_translation(source, target), utterance, recording))
+    return items
+
+
+def scene_items(shapes: int, count: int, rng: random.Random) -> list[Item]:
+    items = []
+    for _ in range(count):
+        scene = scenes.sample_scene(rng, shapes)
+        parts = [{"type": "image"}, {"type": "text", "text": describe_image.PROMPT}]
+        items.append(Item("scene", [{"role": "user", "content": parts}], scene.caption, picture=scenes.draw(scene)))
+    return items
+
+
+def text_items(
+    task: Callable[..., task_mix.Exchange],
+    count: int,
+    rng: random.Random,
+    keep: Callable[[task_mix.Exchange], bool] = bool,
+) -> list[Item]:
+    items = []
+    while len(items) < count:
+        exchange = task(rng, held_out=True)
+        if not keep(exchange):
+            continue
+        last = exchange.messages[-1]
+        answer = last.get("content", "")
+        if last.get("tool_calls"):
+            call = last["tool_calls"][0]["function"]
+            arguments = ",".join(f"{k}:{v}" for k, v in call["arguments"].items())
+            answer = f"<|tool_call>call:{call['name']}{{{arguments}}}<tool_call|><|tool_response>"
+        items.append(Item(exchange.kind, exchange.messages[:-1], answer, exchange.thinking, exchange.tools or None))
+    return items
+
+
+def behind(items: list[Item], exchanges: int, rng: random.Random) -> list[Item]:
+    """The same questions at the end of chats that went on for so many exchanges, of some 40 tokens each."""
+    chats = []
+    for item in items:
+        history: list[dict] = []
+        while len(history) < 2 * exchanges:
+            exchange = task_mix.sample_exchange(rng)
+            if not (exchange.thinking or exchange.tools) and exchange.messages[0]["role"] == "user":
+                history += exchange.messages
+        chats.append(replace(item, messages=history + item.messages))
+    return chats
+
+
+def some_text_items(count: int, rng: random.Random) -> list[Item]:
+    """A little of every text task that one question asks, without thoughts."""
+    asked = (
+        task_mix.repeat,
+        task_mix.spell,
+        task_mix.count,
+        task_mix.listing,
+        task_mix.digits,
+        task_mix.translation,
+        task_mix.reading,
+    )
+    return [item for task in asked for item in text_items(task, -(-count // len(asked)), rng)]
+
+
+def foreign_suites(count: int) -> dict[str, list[Item]]:
+    """Speech in the other languages, and text translated between them and English."""
+    suites: dict[str, list[Item]] = {}
+    for code in ("de", "fr", "es"):
+        language, rng = grammar.LANGUAGES[code], random.Random(f"evaluate-{code}")
+        suites[f"{language} numbers heard"] = spoken_items("number", code, count * 2, rng)
+        suites[f"{language} sentences heard"] = spoken_items("sentence", code, count * 2, rng)
+        suites[f"{language} sentences heard and translated"] = translated_items(code, "en", count, rng)
+        suites[f"English sentences heard, translated into {language}"] = translated_items("en", code, count, rng)
+        for pair in (f"{code} into en", f"en into {code}"):
+            suites[f"text translated, {pair}"] = text_items(
+                task_mix.translation, count, rng, lambda exchange, pair=pair: exchange.kind == pair
+            )
+    return suites
+
+
+def suites(count: int) -> dict[str, list[Item]]:
+    """Every measured task with `count` items; each suite has its own seed, so adding one moves no other."""
+
+    def rng(name: str) -> random.Random:
+        return random.Random(f"evaluate-{name}")
+
+    return {
+        "numbers heard, held-out voices": spoken_items("number", "en", count * 4, rng("numbers")),
+        "numbers heard, plain en-gb and en-us": spoken_items("number", "en", count * 2, rng("plain"), plain=True),
+        "sentences heard, held-out voices and sentences": spoken_items("sentence", "en", count * 3, rng("sentences")),
+        **foreign_suites(count),
+        "scenes of one shape": scene_items(1, count * 2, rng("one")),
+        "scenes of two shapes": scene_items(2, count * 2, rng("two")),
+        "scenes of three shapes": scene_items(3, count * 2, rng("three")),
+        "repeat": text_items(task_mix.repeat, count, rng("repeat")),
+        "spell": text_items(task_mix.spell, count, rng("spell")),
+        "spell a sentence": text_items(task_mix.spell_sentence, count, rng("spell sentence")),
+        "count": text_items(task_mix.count, count, rng("count")),
+        "list": text_items(task_mix.listing, count, rng("list")),
+        "number words and digits": text_items(task_mix.digits, count, rng("digits")),
+        "sums without thinking": text_items(task_mix.sums, count, rng("sums"), lambda e: not e.thinking),
+        "sums with thinking": text_items(task_mix.sums, count, rng("thinking"), lambda e: e.thinking),
+        "look up in a table": text_items(task_mix.echo, count, rng("table")),
+        "questions about a text": text_items(task_mix.reading, count, rng("reading")),
+        "chats that refer back": text_items(task_mix.recall, count, rng("recall")),
+        "text tasks after 25 exchanges": behind(some_text_items(count, rng("25")), 25, rng("25 before")),
+        "text tasks after 75 exchanges": behind(some_text_items(count, rng("75")), 75, rng("75 before")),
+        "tools": text_items(task_mix.tool, count, rng("tool")),
+        "greetings": text_items(task_mix.greeting, count, rng("greeting")),
+        "questions about itself": text_items(task_mix.about, count, rng("about")),
+        "what it does not know": text_items(task_mix.unknown, count, rng("unknown")),
+    }

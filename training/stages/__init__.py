@@ -1,0 +1,1 @@
+"""How the pocket checkpoint learns: one module for each stage of training."""

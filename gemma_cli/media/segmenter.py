@@ -2,8 +2,8 @@
 
 A piece ends where nobody speaks for PAUSE. Where nobody pauses for so long before the encoder's limit is reached, it
 ends in the longest shorter gap; where there is none either, the cut goes through speech, and the next piece says the
-last OVERLAP again so that the words at the seam can be put together (gemma_cli.text.overlap). What the detector does not take
-for a voice is in no piece. The samples stream: memory holds one piece, whatever the length of the recording.
+last OVERLAP again so that the words at the seam can be put together (text.overlap). What the detector does not take for
+a voice is in no piece. The samples stream: memory holds one piece, whatever the length of the recording.
 """
 
 from __future__ import annotations

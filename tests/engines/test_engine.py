@@ -44,8 +44,9 @@ from gemma_cli.engines import open_engine
 from gemma_cli.engines.local.decoding.prefix_cache import SHORTEST
 from gemma_cli.engines.local.encoders.audio_batch import padded
 from gemma_cli.engines.local.encoders.towers import Towers
-from gemma_cli.engines.local.engine import LocalEngine, read_generation_config
+from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
+from gemma_cli.engines.local.loading.generation_config import read_generation_config
 from gemma_cli.engines.local.text.detokenize import Detokenizer
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
 from tests.engines import tiny

@@ -3,7 +3,7 @@
 It is fed as `generate(assistant_model=...)` feeds it. Standing on the last chosen token p it gets that token's scaled
 embedding and the target's final hidden state of p - 1, at position p, over the target's keys and values before p. Each
 further step gets the next token and the drafter's own last state, nothing else moving. The loss follows four steps,
-each against the target's own distribution, over rows nearly half of which the target said itself (`training.stages.target_answers`):
+each against the target's own distribution, over rows nearly half of which the target said itself (`target_answers`):
 it learns what the target will say rather than what would be right.
 """
 

@@ -8,29 +8,48 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from gemma_cli.core.engine import Answered
+from gemma_cli.core.engine import Answered, EngineInfo
 from gemma_cli.core.errors import InputError
-from gemma_cli.core.events import Round, Timings
+from gemma_cli.core.events import Event, Round, Timings
 from gemma_cli.core.messages import Audio, Request, Sampling
 from gemma_cli.engines.local.constraints.constraint import Free
+from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding.batch import Batch
 from gemma_cli.engines.local.decoding.decode import numbers
 from gemma_cli.engines.local.decoding.sampling import Sampler
+from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.loading.generation_config import GenerationConfig
 from gemma_cli.engines.local.model.cache import Cache
-from gemma_cli.engines.local.text.prompt import Prompt
+from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.target import Target
+from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.text.reply_events import Said
-
-if TYPE_CHECKING:
-    from gemma_cli.engines.local.engine import LocalEngine
-
+from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 FEW = 4
 """So many go together at least where there is a drafter: fewer say more tokens a pass one by one, with drafts."""
+
+
+class Single(Protocol):
+    """An engine that answers one request: what a batch uses of it, and falls back to."""
+
+    target: Target
+    drafter: Drafter | None
+    tokenizer: Tokenizer
+    towers: Towers
+    generation: GenerationConfig
+    info: EngineInfo
+    writer: PromptWriter
+    constraints: Constraints
+
+    def room(self, request: Request, prompt: Prompt) -> int: ...
+
+    def stream(self, request: Request) -> Generator[Event, None, None]: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ class _Saying:
 class Many:
     """The replies of `engine` to requests that are taken when there is room for them."""
 
-    def __init__(self, engine: LocalEngine, requests: Iterable[Request]) -> None:
+    def __init__(self, engine: Single, requests: Iterable[Request]) -> None:
         self._engine = engine
         self._batch = Batch(engine.target)
         self._few = FEW if engine.drafter else 2

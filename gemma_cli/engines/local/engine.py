@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -28,6 +26,7 @@ from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.device import LARGE, weight_bytes
 from gemma_cli.engines.local.encoders.towers import Towers
 from gemma_cli.engines.local.loading import load
+from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
 from gemma_cli.engines.local.loading.memory_estimate import plan_folder, plan_release
 from gemma_cli.engines.local.loading.memory_fit import find
 from gemma_cli.engines.local.model.drafter import Drafter
@@ -40,17 +39,6 @@ if TYPE_CHECKING:
     from gemma_cli.store.checkpoints import Resolved
 
 Told = TypeVar("Told")
-
-STOPS = ("<eos>", "<turn|>", "<|tool_response>")
-"""Gemma 4 ends its turn with the second, and waits for a tool with the third; copies of its configs lack some."""
-
-
-@dataclass(frozen=True)
-class GenerationConfig:
-    """What generation_config.json says about single tokens."""
-
-    stop: frozenset[int]
-    suppress: tuple[int, ...]
 
 
 class LocalEngine:
@@ -241,22 +229,6 @@ def _load(
     if resolved.assistant_folder is None:
         return target, None
     return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize)
-
-
-def read_generation_config(folder: Path, tokenizer: Tokenizer) -> GenerationConfig:
-    """Stop and suppressed tokens; a missing file says nothing. Raises ModelError for a broken one."""
-    path = folder / "generation_config.json"
-    values: dict[str, Any] = {}
-    try:
-        if path.is_file():
-            values = json.loads(path.read_text(encoding="utf-8"))
-        ends = values.get("eos_token_id") or []
-        stop = {ends} if isinstance(ends, int) else {int(end) for end in ends}
-        suppress = tuple(int(token) for token in values.get("suppress_tokens") or ())
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); fetch the checkpoint again") from error
-    stop |= {end for token in STOPS if (end := tokenizer.id_of(token)) is not None}
-    return GenerationConfig(frozenset(stop), suppress)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

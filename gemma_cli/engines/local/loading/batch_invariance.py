@@ -28,7 +28,7 @@ from gemma_cli.engines.local.model.activation import gated, gelu
 from gemma_cli.engines.local.model.attention import few_rows
 from gemma_cli.engines.local.model.cache import BUCKET, EVERY, SLACK, Slots
 from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.multi_gpu import SpreadTarget, _part
+from gemma_cli.engines.local.model.multi_gpu import SpreadTarget, part_on
 from gemma_cli.engines.local.model.row_rule import FIXED, UNMEASURED, RowRule
 from gemma_cli.engines.local.model.target import Target
 
@@ -208,6 +208,6 @@ def measured(target: Target) -> RowRule:
     """rows.measure_rows on each device of a target: GPUs of two kinds have kernels of two kinds."""
     if not isinstance(target, SpreadTarget):
         return measure_rows(target)
-    rules = [measure_rows(_part(target, device)) for device in target.devices]
+    rules = [measure_rows(part_on(target, device)) for device in target.devices]
     counts = set.intersection(*(set(rule.counts) for rule in rules))
     return RowRule(tuple(sorted(counts)), all(rule.exact for rule in rules)) if counts else UNMEASURED

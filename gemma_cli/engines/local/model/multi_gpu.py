@@ -91,7 +91,7 @@ def spread(
     return SpreadTarget(**parts, lies=tuple(lies), ropes_on=ropes_on)
 
 
-def _part(target: SpreadTarget, device: torch.device) -> Target:
+def part_on(target: SpreadTarget, device: torch.device) -> Target:
     """What of `target` lies on `device`, to be measured; where there is no head, something like it."""
     layers = [layer for layer, on in zip(target.layers, target.lies, strict=True) if on == device]
     last = device == target.device

@@ -6,18 +6,28 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from gemma_cli.engines.local.model.cache import Slots
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 
 Bits = Literal[4, 8]
+
+
+class KeyValueSlots(Protocol):
+    """The part of `model.cache.Slots` that attention reads: keys and values, each [kv_heads, slots, head_dim]."""
+
+    @property
+    def keys(self) -> Tensor: ...
+
+    @property
+    def values(self) -> Tensor: ...
+
+    @property
+    def slots(self) -> int: ...
 
 
 class Kernels:
@@ -143,7 +153,7 @@ class Kernels:
         return y[:, :turned], y[:, turned:]
 
     def attend(
-        self, query: Tensor, slots: Slots, position: int, window: int, new: tuple[Tensor, Tensor] | None = None
+        self, query: Tensor, slots: KeyValueSlots, position: int, window: int, new: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
         """Attention of rows position .. position + rows - 1, each over the `window` last positions up to its own:
         float32 [rows, heads * dim]. query float32 [rows, heads, dim]; new: their keys and values

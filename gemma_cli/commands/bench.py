@@ -73,7 +73,9 @@ class Asked:
     max_tokens: Annotated[int, typer.Option(min=2, max=MAX_TOKENS, help="Of each reply.", rich_help_panel=SAMPLING)] = (
         128
     )
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.", rich_help_panel=SAMPLING)] = 0.0
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Sampling temperature; 0 decodes greedily.", rich_help_panel=SAMPLING)
+    ] = 0.0
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, rich_help_panel=SAMPLING)] = 0
 
     def sampling(self) -> Sampling:

@@ -58,7 +58,10 @@ def chat(
     output: OutputOptions,
     tools: ToolOptions,
     answers: AnswerOptions,
-    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Ask this once; without it, talk.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(metavar="PROMPT", help="Answer this prompt and exit. Omit it to start an interactive chat."),
+    ] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="FILE", help="A picture; repeatable.")] = None,
     audio: Annotated[
         list[str] | None, typer.Option("--audio", metavar="FILE", help="Sound of at most 30 s; repeatable.")
@@ -66,7 +69,7 @@ def chat(
     file: Annotated[
         list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="A text to read first; repeatable.")
     ] = None,
-    system: Annotated[str, typer.Option("--system", "-s", metavar="TEXT", help="How the model is to behave.")] = "",
+    system: Annotated[str, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = "",
     think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")] = False,
     show_thinking: Annotated[
         bool | None,

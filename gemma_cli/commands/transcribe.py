@@ -88,7 +88,7 @@ def transcribe(
     """Write down what is said in sound files of any length, or into the microphone."""
     spoken = language_or_auto(language)
     if mic == bool(files):
-        raise UsageError("--mic takes no files" if mic else "nothing to hear: name a file, - for stdin, or give --mic")
+        raise UsageError("--mic takes no files" if mic else "no input: name a file, use - for stdin, or pass --mic")
 
     @cache
     def model() -> Engine:
@@ -147,7 +147,7 @@ def _hear_files(
                 job = _Job(task, recording, language, engine, output, written, place)
                 turns = job.write_files(answers, paths) if paths else job.print(answers, formats[0], len(inputs))
                 if not turns and not output.quiet:
-                    notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
+                    notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
                 if output.stats:
                     notice(figures(together(turns)))
                 done += [paths] if paths else []

@@ -101,7 +101,7 @@ def translate(
         ),
     ] = None,
 ) -> None:
-    """Translate speech or texts; the content tells which of them a FILE is.
+    """Translate speech or text. Each file's type is detected from its content.
 
     Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
     """

@@ -30,7 +30,7 @@ def figures(turn: Turn) -> str:
     if speculation.acceptance_rate is not None:
         said.append(
             f"{speculation.acceptance_rate:.0%} of drafts accepted, "
-            f"{speculation.mean_acceptance_length:.2f} tokens a target pass that had one"
+            f"mean acceptance length {speculation.mean_acceptance_length:.2f}"
         )
     if copied := speculation.of("lookup").accepted:
         said.append(f"{copied} of {speculation.accepted} accepted ones copied from the context")

@@ -35,24 +35,39 @@ Seed = Annotated[
         envvar="GEMMA_SEED",
         min=0,
         max=2**32 - 1,
-        help="The same seed gives the same text; without one it is drawn.",
+        help="Random seed: the same seed gives the same text. Default: drawn at random.",
         rich_help_panel=SAMPLING,
     ),
 ]
 Temperature = Annotated[
     float,
-    typer.Option("--temperature", envvar="GEMMA_TEMPERATURE", min=0.0, help="0 is greedy.", rich_help_panel=SAMPLING),
+    typer.Option(
+        "--temperature",
+        envvar="GEMMA_TEMPERATURE",
+        min=0.0,
+        help="Sampling temperature; 0 decodes greedily.",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 TopP = Annotated[
     float,
     typer.Option(
-        "--top-p", envvar="GEMMA_TOP_P", min=0.0, max=1.0, help="Nucleus; 1: no limit.", rich_help_panel=SAMPLING
+        "--top-p",
+        envvar="GEMMA_TOP_P",
+        min=0.0,
+        max=1.0,
+        help="Sample from the smallest set of tokens with this total probability; 1: no limit.",
+        rich_help_panel=SAMPLING,
     ),
 ]
 TopK = Annotated[
     int,
     typer.Option(
-        "--top-k", envvar="GEMMA_TOP_K", min=0, help="Likeliest tokens; 0: no limit.", rich_help_panel=SAMPLING
+        "--top-k",
+        envvar="GEMMA_TOP_K",
+        min=0,
+        help="Sample from this many likeliest tokens; 0: no limit.",
+        rich_help_panel=SAMPLING,
     ),
 ]
 MaxTokens = Annotated[
@@ -74,13 +89,13 @@ DraftTokens = Annotated[
         min=0,
         max=MAX_DRAFT_TOKENS,
         help="Tokens drafted per target pass; 0 decodes plainly. The text is the same. "
-        f"Default: as many as pay, {Drafting().draft_tokens} at most.",
+        f"Default: adaptive, up to {Drafting().draft_tokens} (bench: always {Drafting().draft_tokens}).",
         rich_help_panel=MODEL,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No notices and no progress on stderr.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--quiet", "-q", help="Print no notices and no progress on stderr.", rich_help_panel=OUTPUT)
 ]
 
 
@@ -105,7 +120,7 @@ class ModelOptions:
             "--assistant",
             envvar="GEMMA_ASSISTANT",
             metavar="ID|off",
-            help="The drafter: a hub id or a folder. Default: the one that belongs to the model.",
+            help="Drafter: a hub id or a folder. Default: the model's own.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -121,7 +136,10 @@ class ModelOptions:
     dtype: Annotated[
         Dtype | None,
         typer.Option(
-            "--dtype", envvar="GEMMA_DTYPE", help="Of weights and activations. Default: auto.", rich_help_panel=MODEL
+            "--dtype",
+            envvar="GEMMA_DTYPE",
+            help="Data type of weights and activations. Default: auto.",
+            rich_help_panel=MODEL,
         ),
     ] = None
     drafts: DraftTokens = None
@@ -160,7 +178,7 @@ class EngineOptions(ModelOptions):
         typer.Option(
             "--quantize",
             envvar="GEMMA_QUANTIZE",
-            help="Keep weights in fewer bits: smaller, faster, a little less exact. Default: as stored.",
+            help="Quantize the weights: smaller, faster, slightly less exact. Default: as stored.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -197,7 +215,7 @@ class OutputOptions:
 
     as_json: Json = False
     stats: Annotated[
-        bool, typer.Option("--stats", help="Speed and acceptance on stderr afterwards.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--stats", help="Print speed and acceptance on stderr afterwards.", rich_help_panel=OUTPUT)
     ] = False
     quiet: Quiet = False
 

@@ -40,7 +40,7 @@ def draw(
         with closing(engine.stream(request)) as events:
             turn = show(events)
     if turn.finish_reason == "length" and not output.quiet:
-        notice(f"the reply was cut off after {turn.usage.completion_tokens} tokens, the most it may have here")
+        notice(f"reply truncated at --max-tokens ({turn.usage.completion_tokens})")
     if output.stats:
         seed = f", seed {request.sampling.seed}" if request.sampling.temperature else ""
         notice(figures(turn) + seed)

@@ -88,7 +88,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen. The defaults are Gemma 4's own; temperature 0 is greedy."""
+    """How a token is chosen. The defaults are Gemma 4's own; temperature Sampling temperature; 0 decodes greedily."""
 
     temperature: float = 1.0
     top_k: int = 64  # 0: no limit

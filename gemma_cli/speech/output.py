@@ -45,7 +45,7 @@ class TranscriptOptions:
             "--format",
             "-f",
             metavar="|".join(transcript.WRITERS),
-            help="Form of what is said; with -o as many as you like. Default: txt.",
+            help="Transcript format. Repeat the option to write several with -o. Default: txt.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -65,7 +65,8 @@ class TranscriptOptions:
         ),
     ] = None
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out what has its files.", rich_help_panel=OUTPUT)
+        bool,
+        typer.Option("--skip-existing", help="Skip inputs whose output files already exist.", rich_help_panel=OUTPUT),
     ] = False
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)

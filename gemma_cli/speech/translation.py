@@ -80,7 +80,7 @@ class Speeches:
         if paths and not self.output.quiet:
             notice(f"wrote {', '.join(map(str, paths.values()))}")
         if not turns and not self.output.quiet:
-            notice(f"{recording.name}: nobody speaks in it ({recording.duration_s:.1f} s)")
+            notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
         if self.output.stats:
             notice(figures(together(turns)))
 

@@ -39,3 +39,17 @@ def test_the_page_tells_the_truth(
 
 def test_the_pages_show_something() -> None:
     assert len(shown()) >= 5
+
+
+PROSE = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+LINK = re.compile(r"\]\((?P<path>[^)#\s:]+)(?:#[^)]*)?\)")
+MODULE = re.compile(r"`(?P<name>[a-z_]+\.(?:py|c))`")
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_module_names_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    dead = [link["path"] for link in LINK.finditer(text) if not (page.parent / link["path"]).exists()]
+    files = {path.name for folder in ("gemma_cli", "tests", "training", "docs") for path in (ROOT / folder).rglob("*")}
+    assert not dead
+    assert {name["name"] for name in MODULE.finditer(text)} <= files

@@ -53,7 +53,7 @@ def test_silence_is_told_on_stderr_and_no_model_is_asked(gemma, engine, tmp_path
     record(tmp_path / "a.wav", pause(4.0))
     assert gemma("transcribe", "a.wav") == (outcome := gemma("transcribe", "a.wav", "--format", "txt"))
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err == "gemma: a.wav: nobody speaks in it (4.0 s)\n"
+    assert outcome.err == "gemma: a.wav: no speech found (4.0 s)\n"
     assert gemma("transcribe", "a.wav", "--format", "vtt").out == "WEBVTT\n\n"
     told = json.loads(gemma("transcribe", "a.wav", "--json").out)
     assert (told["text"], told["segments"], told["duration_s"]) == ("", [], 4.0)

@@ -86,7 +86,7 @@ class Bound:
         self._masks.clear()
         for token in tokens:
             if not self.rules.push(token):
-                raise ModelError("the model has no token for what the reply would have to go on with")
+                raise ModelError("the schema allows no token at this point")
 
     def _mask(self, drafts: tuple[int, ...]) -> Mask | None:
         if drafts not in self._masks:

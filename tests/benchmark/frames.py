@@ -1,7 +1,9 @@
-"""Count the frames of this package between a command line and the first decoder layer: `python -m tests.benchmark.frames`.
+"""Count the frames of this package between a command line and the first decoder layer.
 
-Runs `gemma chat "hi"` and `gemma transcribe` of a sample on pocket, and prints the stack at the first decoder layer of the
-prompt. Few frames mean that few functions stand between what a user asks and what the model computes.
+    python -m tests.benchmark.frames
+
+Runs `gemma chat "hi"` and `gemma transcribe` of a sample on pocket, and prints the stack at the first decoder layer of
+the prompt. Few frames mean that few functions stand between what a user asks and what the model computes.
 """
 
 from __future__ import annotations

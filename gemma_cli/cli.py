@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from gemma_cli import __version__
 from gemma_cli.common.options import examples
 from gemma_cli.core.errors import GemmaError, Interrupted
+from gemma_cli.store import offline
 
 COMMANDS = {
     "chat": "Talk with the model, or ask it one thing.",
@@ -36,14 +37,14 @@ COMMANDS = {
 """Each command is the `app` of its module in gemma_cli.commands."""
 
 ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Nothing is sent or fetched unless asked. The libraries read these when they are imported, so they are set before."""
+"""Nothing is sent or fetched unless asked (see store/offline.py too). The libraries read these when they are imported,
+so they are set before."""
 
 EXAMPLES = examples(
     'gemma chat "Count from 1 to 10."',
@@ -103,6 +104,7 @@ def gemma(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the result is its exit code, as errors.py draws them."""
     _prepare_streams()
+    offline.keep_libraries_offline()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     debug = bool(os.environ.get("GEMMA_DEBUG"))

@@ -1,4 +1,4 @@
-"""`gemma models`: the checkpoints on this disk and those that could be; `gemma models pull` fetches one."""
+"""`gemma models`: the checkpoints on this disk and those that could be; `pull` fetches one, `remove` removes it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import typer
 from gemma_cli.common.options import Json, examples
 from gemma_cli.store.catalogue import Entry, catalogue
 from gemma_cli.store.checkpoints import resolve
+from gemma_cli.store.releases import DRAFTER
 from gemma_cli.views.sanitize import safe_json, safe_line
 
 app = typer.Typer(
     add_completion=False,
     invoke_without_command=True,
-    epilog=examples("gemma models", "gemma models --json", "gemma models pull e2b"),
+    epilog=examples("gemma models", "gemma models --json", "gemma models pull e2b", "gemma models remove e2b"),
 )
 
 
@@ -31,11 +32,28 @@ def models(context: typer.Context, as_json: Json = False) -> None:
 def pull(
     name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
 ) -> None:
-    """Fetch a checkpoint and its drafter from the Hugging Face Hub into the local cache; goes on where it stopped."""
-    from gemma_cli.store import download
+    """Fetch a checkpoint and its drafter from the Hugging Face Hub into the local cache.
 
-    for folder in download.pull(name):
+    Continues inside a file where an earlier pull stopped. Every file's digest is compared with the Hub's.
+    """
+    from gemma_cli.commands._fetching import fetched
+
+    for folder in fetched(name):
         print(safe_line(str(folder)))
+
+
+@app.command(epilog=examples("gemma models remove e2b", "gemma models remove e2b --unfinished"))
+def remove(
+    name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Remove only what downloads left that did not reach their end.")
+    ] = False,
+) -> None:
+    """Remove a checkpoint and its drafter from the Hugging Face cache, for every program that uses it."""
+    from gemma_cli.store import removal
+
+    freed = removal.remove(name, unfinished)
+    print(f"{size(freed)} freed")
 
 
 def _as_json(entries: list[Entry]) -> str:
@@ -47,10 +65,13 @@ def _table(entries: list[Entry]) -> str:
     """Targets only, one a line; the one that runs when --model is not given has a star."""
     chosen = resolve().name
     rows = [("", "--model", "checkpoint", "on this disk", "drafter")]
+    partial = [entry for entry in entries if entry.kind == "drafter" and entry.state == "partial"]
+    drafters = {entry.name.removesuffix(DRAFTER): _state(entry) for entry in partial}
     for entry in entries:
         if entry.kind == "target":
             star = "*" if entry.name == chosen else ""
-            drafter = "yes" if entry.has_drafter else "-" if entry.state == "absent" else "no"
+            absent = drafters.get(entry.name, "-" if entry.state == "absent" else "no")
+            drafter = "yes" if entry.has_drafter else absent
             rows.append((star, entry.alias or entry.name, entry.name, _state(entry), drafter))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -62,9 +83,10 @@ def _state(entry: Entry) -> str:
         case "absent":
             return f"no, {size(entry.download)} to fetch" if entry.download else "no"
         case "partial":
-            return f"a part, {size(entry.size)}"
+            there = (entry.size or 0) + (entry.unfinished or 0)
+            return f"a part, {size(there)}" + (f" of {size(entry.download)}" if entry.download else "")
         case _:
-            return size(entry.size)
+            return size(entry.size) + (f", and {size(entry.unfinished)} unfinished" if entry.unfinished else "")
 
 
 def size(count: int | None) -> str:

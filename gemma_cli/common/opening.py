@@ -26,9 +26,9 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
     except NotOnDisk as missing:
         if not _agreed(missing):
             raise
-        from gemma_cli.store.download import pull
+        from gemma_cli.commands._fetching import fetched
 
-        pull(missing.name)
+        fetched(missing.name)
         engine = _open(options, output)
     if engine.info.notice and not output.quiet:
         notice(engine.info.notice)

@@ -16,7 +16,9 @@ State = Literal["bundled", "cached", "partial", "absent"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One checkpoint. size: bytes on disk; download: bytes a pull would take in all; None where that does not apply."""
+    """One checkpoint. size: bytes on disk; download: bytes a pull would take in all; unfinished: bytes of files that
+    were not fetched to their end. None where that does not apply.
+    """
 
     name: str
     alias: str | None
@@ -26,6 +28,7 @@ class Entry:
     size: int | None = None
     download: int | None = None
     folder: Path | None = None
+    unfinished: int | None = None
 
 
 def catalogue() -> list[Entry]:
@@ -49,6 +52,7 @@ def _entry(name: str, cached: dict[str, hub.Cached]) -> Entry:
         size=found.size if found else None,
         download=download_size(name),
         folder=found.folder if found else None,
+        unfinished=found.unfinished if found else None,
     )
 
 

@@ -4,124 +4,261 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import json
 import os
+import re
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import hub
+from gemma_cli.store import hub, offline
+from gemma_cli.store.atomic_write import write_whole
 from gemma_cli.store.checkpoints import HUB_ID
+from gemma_cli.store.hub_client import HUB, HubClient, HubError, Progress, Refused
 from gemma_cli.store.paths import hub_cache
 from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, full_name, gigabytes
+from gemma_cli.store.transfer import File, complete, partial_path, transfer
+
+T = TypeVar("T")
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 """Of the top folder only. Pickled weights and code are never fetched."""
 
+_NAME = re.compile(r"[\w.][\w.+ -]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""What may become part of a path here. Digests are SHA-1 or SHA-256."""
 
-def pull(name: str) -> list[Path]:
-    """Fetch a checkpoint and, for a release, its drafter into the Hugging Face cache; returns their folders.
+_LISTING_LIMIT = 32 << 20  # bytes
 
-    Goes on where an earlier pull stopped. A token is sent only where the Hub refuses without one. Raises UsageError
-    for a name the Hub does not know, GemmaError for everything else that stops it.
-    """
+
+@dataclass(frozen=True)
+class Listing:
+    """A repository at one commit, as far as it is wanted here."""
+
+    name: str
+    commit: str
+    files: tuple[File, ...]
+
+    @property
+    def repository(self) -> Path:
+        """Its folder in the cache."""
+        return hub.repository(self.name)
+
+    def blob(self, file: File) -> Path:
+        """Where the content of a file belongs."""
+        return self.repository / "blobs" / file.digest
+
+    @property
+    def snapshot(self) -> Path:
+        """The folder in which its files are found under their names."""
+        return self.repository / "snapshots" / self.commit
+
+    def pointer(self, file: File) -> Path:
+        """Where the file is found under its name."""
+        return self.snapshot / file.name
+
+    def missing(self) -> list[File]:
+        """Files that are not there in full, the small ones first."""
+        absent = (file for file in self.files if not complete(self.pointer(file), file))
+        return sorted(absent, key=lambda file: file.size)
+
+
+def names_of(name: str) -> list[str]:
+    """Hub ids that `name` stands for: a release comes with its drafter. Raises UsageError."""
     name = full_name(name.strip())
     if name in (POCKET, POCKET + DRAFTER):
-        raise UsageError(f"{name} is part of this installation: there is nothing to fetch")
+        raise UsageError(f"{name} is part of this installation: there is nothing to fetch or to remove")
     if not HUB_ID.fullmatch(name):
         raise UsageError(f"{name!r} cannot be fetched; give a hub id or one of {', '.join(r.alias for r in RELEASES)}")
-    names = [name, name + DRAFTER] if name in {release.name for release in RELEASES} else [name]
-    with _online():
-        return [_fetch(each) for each in names]
+    return [name, name + DRAFTER] if name in {release.name for release in RELEASES} else [name]
 
 
-def _fetch(name: str) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+def pull(name: str, progress: Progress | None = None) -> list[Path]:
+    """Fetch a checkpoint and, for a release, its drafter into the Hugging Face cache; returns their folders.
 
-    try:
+    Continues inside a file where an earlier pull stopped. A token is sent only where the Hub refuses without one.
+    Raises UsageError for a name the Hub does not know, GemmaError for everything else that stops it, and
+    KeyboardInterrupt at once on Ctrl-C.
+    """
+    names = names_of(name)
+    if variable := offline.forbidden_by():
+        found = [hub.find(each) for each in names]
+        folders = [entry.folder for entry in found if entry and entry.complete]
+        if len(folders) < len(names):
+            raise UsageError(f"{variable} is set, so nothing is fetched; unset it to pull {name}")
+        return folders
+    progress = progress or Progress()
+    return _attended(partial(_pull, names, progress), progress)
+
+
+def _attended(work: Callable[[], T], progress: Progress) -> T:
+    """Run `work` in a thread of its own: the look-up of a host's name cannot be interrupted, but waiting for it can."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
         try:
-            _download(name, token=False)
-        except RepositoryNotFoundError:  # what the Hub also says of private models; GatedRepoError is one
-            token = huggingface_hub.get_token()
-            if not token:
-                raise
-            _download(name, token)
-    except GatedRepoError:
-        page = f"https://huggingface.co/{name}"
-        raise GemmaError(f"{name} is gated: accept its licence at {page}, then run hf auth login") from None
-    except RepositoryNotFoundError:
-        raise UsageError(f"{name} is not on the Hugging Face Hub, or private: then run hf auth login") from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        raise GemmaError(f"{name}: the Hub answered {status}; pull again to go on where this stopped") from None
-    except GemmaError:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        while not outcome.done():
+            wait([outcome], timeout=0.2)
+    except BaseException:  # Ctrl-C, or a signal that ends the program
+        progress.stopped.set()
+        wait([outcome], timeout=0.3)
         raise
-    except Exception as error:  # connections, the Xet client and the disk fail in ways of their own
-        raise GemmaError(f"{name} was not fetched: {_reason(error)}; pull again to go on where this stopped") from None
-    found = hub.find(name)
-    if not found or not found.complete:
-        raise GemmaError(f"{name}: the repository holds no complete checkpoint in safetensors")
-    return found.folder
+    return outcome.result()
 
 
-def _download(name: str, token: str | bool) -> None:
+def _pull(names: list[str], progress: Progress) -> list[Path]:
+    with closing(HubClient(progress)) as client:
+        try:
+            return _fetch_all(client, names)
+        except Refused as refused:
+            client.token = _token()
+            if client.token is None:
+                raise _refusal(refused) from None
+        try:
+            return _fetch_all(client, names)
+        except Refused as refused:
+            raise _refusal(refused) from None
+
+
+def _token() -> str | None:
     import huggingface_hub
 
-    endpoint = os.environ.get("HF_ENDPOINT")
-    # Asked first because snapshot_download takes what is on disk, however little, for the answer when the Hub is away.
-    info = huggingface_hub.HfApi(endpoint=endpoint, token=token).model_info(name, files_metadata=True)
-    _check_space(name, info)
-    huggingface_hub.snapshot_download(
-        name,
-        cache_dir=hub_cache(),
-        endpoint=endpoint,
-        token=token,
-        allow_patterns=list(_FILES),
-        ignore_patterns=["*/*"],
-    )
+    return huggingface_hub.get_token()
 
 
-def _check_space(name: str, info: Any) -> None:
-    """Refuse before the first byte what the disk cannot hold."""
-    cache = hub_cache()
-    snapshot = cache / f"models--{name.replace('/', '--')}" / "snapshots" / str(info.sha)
-    wanted = (
-        file
-        for file in info.siblings or ()
-        if "/" not in file.rfilename and any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in _FILES)
-    )
-    missing = sum(file.size or 0 for file in wanted if not (snapshot / file.rfilename).exists())
-    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if missing > free:
-        raise GemmaError(
-            f"{name} needs {gigabytes(missing)} and {existing} has {gigabytes(free)} left; HF_HOME moves it"
-        )
+def _fetch_all(client: HubClient, names: list[str]) -> list[Path]:
+    listings = []
+    for name in names:
+        with _about(name):
+            listings.append(_listing(client, name))
+    _check_space(listings)
+    client.progress.total = sum(file.size for listing in listings for file in listing.files)
+    client.progress.there = client.progress.total - sum(file.size for each in listings for file in each.missing())
+    for listing in listings:
+        with _about(listing.name):
+            _fetch(client, listing)
+    return [listing.snapshot for listing in listings]
 
 
 @contextmanager
-def _online() -> Iterator[None]:
-    """The command line keeps huggingface_hub offline; only here it may use the network. No bars off a terminal."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars  # type: ignore[attr-defined]
-
-    offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
-    quiet = not sys.stderr.isatty()
-    if quiet:
-        disable_progress_bars()
+def _about(name: str) -> Iterator[None]:
+    """Put the repository's name into what goes wrong with it."""
     try:
         yield
-    finally:
-        constants.HF_HUB_OFFLINE = offline
-        if quiet:
-            enable_progress_bars()
+    except Refused as refused:
+        refused.name = name
+        raise
+    except HubError as error:
+        raise GemmaError(f"{name} was not fetched: {error}; pull again to continue") from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = f"the disk with {hub_cache()} is full" if full else f"{hub_cache()}: {error.strerror or error}"
+        raise GemmaError(f"{name} was not fetched: {reason}; pull again to continue") from None
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _refusal(refused: Refused) -> GemmaError:
+    """The error for a repository that the Hub does not give to this user."""
+    name, page = refused.name, f"{HUB}/{refused.name}"
+    if refused.gated:
+        return GemmaError(f"{name} is gated: accept its licence at {page}, then run hf auth login")
+    if refused.status == 403:
+        return GemmaError(f"{name}: the Hub refuses it (403); see {page}, and the rights of your token")
+    return UsageError(f"{name} is not on the Hugging Face Hub, or private: then run hf auth login")
+
+
+def _listing(client: HubClient, name: str) -> Listing:
+    """Ask the Hub for the commit of `main` and for the size and digest of each wanted file."""
+
+    def ask() -> bytes:
+        with client.get(f"{client.endpoint}/api/models/{name}?blobs=true") as response:
+            body = b""
+            for chunk in response.iter_raw():
+                client.progress.check()
+                body += chunk
+                if len(body) > _LISTING_LIMIT:
+                    raise HubError("the Hub's list of files has no end")
+            return body
+
+    body = client.persist(ask)
+    try:
+        found = json.loads(body)
+        files = tuple(_file(entry) for entry in found["siblings"] if _wanted(entry["rfilename"]))
+        listing = Listing(name, str(found["sha"]), files)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise HubError("the Hub's list of files cannot be read") from None
+    if not _COMMIT.fullmatch(listing.commit):
+        raise HubError("the Hub's list of files cannot be read")
+    names = {file.name for file in files}
+    if "config.json" not in names or not names & {"model.safetensors", "model.safetensors.index.json"}:
+        raise GemmaError(f"{name}: the repository holds no complete checkpoint in safetensors")
+    return listing
+
+
+def _wanted(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and any(fnmatch.fnmatch(name, pattern) for pattern in _FILES)
+
+
+def _file(entry: Any) -> File:
+    """A File from an entry of the Hub's list. Raises ValueError where the entry is not what it should be."""
+    lfs = entry.get("lfs") or {}
+    size, digest = lfs.get("size", entry["size"]), lfs.get("sha256") or entry["blobId"]
+    if not (isinstance(size, int) and size >= 0 and _DIGEST.fullmatch(digest)):
+        raise ValueError(entry)
+    return File(entry["rfilename"], size, digest)
+
+
+def _check_space(listings: list[Listing]) -> None:
+    """Refuse before the first byte what the disk cannot hold."""
+    missing = sum(
+        file.size - hub.size_of(partial_path(listing.blob(file)))
+        for listing in listings
+        for file in listing.missing()
+        if not complete(listing.blob(file), file)
+    )
+    cache = hub_cache()
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if missing > free:
+        names = " with its drafter" if len(listings) > 1 else ""
+        raise GemmaError(
+            f"{listings[0].name}{names} needs {gigabytes(missing)} and {existing} has {gigabytes(free)} left; "
+            "HF_HOME moves it"
+        )
+
+
+def _fetch(client: HubClient, listing: Listing) -> None:
+    """Fetch what is missing of one repository; its `main` points to the commit only once all of it is there."""
+    for folder in (listing.repository / "blobs", listing.snapshot):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file in listing.missing():
+        url = f"{client.endpoint}/{listing.name}/resolve/{listing.commit}/{quote(file.name)}"
+        transfer(client, url, file, listing.blob(file))
+        _link(listing.blob(file), listing.pointer(file))
+    if not hub.is_checkpoint(listing.snapshot):
+        raise GemmaError(f"{listing.name}: the repository holds no complete checkpoint in safetensors")
+    write_whole(listing.repository / "refs" / "main", listing.commit)
+
+
+def _link(blob: Path, pointer: Path) -> None:
+    """Make `pointer` lead to `blob`; where the system has no links, the file itself moves there."""
+    pointer.unlink(missing_ok=True)
+    try:
+        pointer.symlink_to(os.path.relpath(blob, pointer.parent))
+    except (OSError, NotImplementedError):
+        if not pointer.exists():  # else another process has just made the same link
+            blob.replace(pointer)

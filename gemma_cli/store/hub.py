@@ -15,31 +15,38 @@ from gemma_cli.store.paths import hub_cache
 
 @dataclass(frozen=True)
 class Cached:
-    """One repository in the cache. size: bytes of the files that are there. model_type: None where unknown."""
+    """One repository in the cache. size: bytes of the files that are there. model_type: None where unknown.
+
+    unfinished: bytes of files that were not fetched to their end.
+    """
 
     name: str
     folder: Path
     complete: bool
     size: int
     model_type: str | None
+    unfinished: int = 0
+
+
+def repository(name: str) -> Path:
+    """The folder of hub id `name` in the cache, whether it exists or not."""
+    return hub_cache() / f"models--{name.replace('/', '--')}"
 
 
 def find(name: str) -> Cached | None:
     """The snapshot of hub id `name` that a download of `main` would give, or the newest."""
-    repository = hub_cache() / f"models--{name.replace('/', '--')}"
-    folder = _snapshot(repository)
+    folder = _snapshot(repository(name))
     return _describe(name, folder) if folder else None
 
 
 def gemma_models() -> list[Cached]:
     """Every Gemma 4 checkpoint or drafter in the cache, by name; unfinished ones by the name Google gives them."""
     found = []
-    for repository in sorted(hub_cache().glob("models--*--*")):
-        name = "/".join(repository.name.split("--", 2)[1:])
-        folder = _snapshot(repository)
-        if not folder:
+    for path in sorted(hub_cache().glob("models--*--*")):
+        name = "/".join(path.name.split("--", 2)[1:])
+        entry = _describe(name, _snapshot(path) or path / "snapshots")
+        if not entry.size and not entry.unfinished:
             continue
-        entry = _describe(name, folder)
         if (entry.model_type or "").startswith("gemma4") or (not entry.model_type and "/gemma-4" in name.lower()):
             found.append(entry)
     return found
@@ -48,6 +55,14 @@ def gemma_models() -> list[Cached]:
 def is_checkpoint(folder: Path) -> bool:
     """A config.json and every weight file that the folder's index names."""
     return (folder / "config.json").is_file() and all((folder / name).is_file() for name in _weights(folder))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -62,7 +77,9 @@ def read_json(path: Path) -> dict[str, object]:
 def _describe(name: str, folder: Path) -> Cached:
     model_type = read_json(folder / "config.json").get("model_type")
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Cached(name, folder, is_checkpoint(folder), size, model_type if isinstance(model_type, str) else None)
+    known = model_type if isinstance(model_type, str) else None
+    unfinished = sum(size_of(file) for file in repository(name).glob("blobs/*.incomplete"))
+    return Cached(name, folder, is_checkpoint(folder), size, known, unfinished)
 
 
 def _snapshot(repository: Path) -> Path | None:

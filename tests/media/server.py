@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class Server(ThreadingHTTPServer):
-    """files: what is at which path. asked: the paths in the order they were asked for. ended: when the test is over."""
+    """files: what is at which path. asked: the paths in the order they were asked for. headers: those of each request.
+    ended: when the test is over.
+    """
 
     daemon_threads = True
 
@@ -17,6 +22,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.ended = threading.Event()
 
     def address(self, path: str) -> str:
@@ -28,9 +34,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
-        page, _, argument = self.path.removeprefix("/").partition("/")
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
+        path = re.sub("^http://[^/]*", "", self.path)  # as a proxy is asked
+        page, _, argument = path.removeprefix("/").partition("/")
         act = getattr(self, f"_{page}", None)
-        content = self.server.files.get(self.path.partition("?")[0])
+        content = self.server.files.get(path.partition("?")[0])
         if content is not None:
             self._say(200, content, {"Content-Length": len(content)})
         elif act:
@@ -78,16 +86,35 @@ class _Handler(BaseHTTPRequestHandler):
             except OSError:
                 return
 
+    def _drip(self, start: str) -> None:
+        """A byte every 10 ms, without an end, after the bytes that the path gives in hex."""
+        self.wfile.write(bytes.fromhex(start))
+        while not self.server.ended.wait(0.01):
+            try:
+                self.wfile.write(b"1")
+            except OSError:
+                return
+
     def _silent(self, _: str) -> None:
         self.server.ended.wait()
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing on stderr."""
 
+    def handle(self) -> None:
+        """A client that hangs up is no news."""
+        with suppress(ConnectionError, ssl.SSLError):
+            super().handle()
+
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serving(certificate: Path | None = None) -> Iterator[Server]:
+    """certificate: of a server that speaks TLS."""
     with Server() as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

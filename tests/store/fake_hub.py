@@ -41,8 +41,8 @@ class Hub(http.server.ThreadingHTTPServer):
 
     faults: file name -> what goes wrong with the next requests for it; "" stands for the listing. cdn: address of
     another server to which weight files are redirected. rate: bytes a second. asked: (method, path, authorization).
-    ranges: (path, Range) of the requests for files. sent: bytes of file bodies. released: ends stalls. dropped: breaks the next
-    connection that is sending a file.
+    ranges: (path, Range) of the requests for files. sent: bytes of file bodies. released: ends stalls. dropped: breaks
+    the next connection that is sending a file.
     """
 
     daemon_threads = True

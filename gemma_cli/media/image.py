@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Parsers that may be entered; Pillow's others (PSD, EPS, FITS, PDF, ...) have the worse record and are never tried."""
+
+
+_STRIP = 1 << 20  # pixels converted at a time
 
 
 def read_image(path: str | Path) -> Image:
@@ -36,9 +40,10 @@ def read_image(path: str | Path) -> Image:
 
 
 def _decode(file: BinaryIO, name: str) -> Image:
-    import numpy as np
     import PIL.Image as pillow
     from PIL import UnidentifiedImageError
+
+    from gemma_cli.media.image_memory import FULL, LIMIT, decoding_memory
 
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs to stderr what it then raises
     with warnings.catch_warnings():
@@ -53,37 +58,89 @@ def _decode(file: BinaryIO, name: str) -> Image:
         except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
             millions = (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise InputError(f"{name}: more than {millions} million pixels; scale it down") from None
+        if decoding_memory(picture, file) > LIMIT:
+            pixels = f"{picture.width * picture.height / 1e6:.0f} million pixels"
+            raise InputError(f"{name}: {picture.format} of {pixels} takes too much memory to decode; scale it down")
+        if picture.width * picture.height > FULL:
+            picture.draft(None, (picture.width // 2, picture.height // 2))
+        if picture.format == "TIFF":
+            _silence_libtiff()
         picture.load()
-        return from_pixels(np.array(_rgb(_upright(picture), name)), name)
+        stored, orientation = _rgb(picture, name), _orientation(picture)
+    del picture  # its memory, before the pixels are turned
+    return from_pixels(_upright(stored, orientation), name)
+
+
+def _silence_libtiff() -> None:
+    """Take from libtiff the handlers that write on descriptor 2; Pillow raises what matters all the same."""
+    import ctypes
+
+    from PIL import _imaging
+
+    with suppress(AttributeError, OSError):  # a Pillow with libtiff inside itself: its lines stay
+        library = ctypes.CDLL(_imaging.__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            handler = getattr(library, name)
+            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handler(None)
 
 
 def from_pixels(pixels: np.ndarray, name: str) -> Image:
     """An Image of uint8 [height, width, 3]; the digest covers size and pixels."""
-    return Image(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(), name, pixels)
+    import numpy as np
+
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return Image(digest.hexdigest(), name, pixels)
 
 
-def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Turned as the EXIF orientation says (Pillow turns TIFF itself and drops the tag); damaged EXIF is no EXIF."""
+def _orientation(picture: PIL.Image.Image) -> int:
+    """The EXIF orientation (Pillow turns TIFF itself and drops the tag); damaged EXIF is no EXIF."""
     from PIL.ExifTags import Base
-    from PIL.Image import Transpose
 
     try:
-        orientation = picture.getexif().get(Base.Orientation, 1)
+        return int(picture.getexif().get(Base.Orientation, 1))
     except Exception:
-        return picture
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return picture.transpose(turns[orientation]) if orientation in turns else picture
+        return 1
 
 
-def _rgb(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels turned from how they are stored to how they are looked at."""
+    import numpy as np
+
+    turned = {
+        2: lambda: pixels[:, ::-1],
+        3: lambda: pixels[::-1, ::-1],
+        4: lambda: pixels[::-1],
+        5: lambda: pixels.transpose(1, 0, 2),
+        6: lambda: np.rot90(pixels, -1),
+        7: lambda: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda: np.rot90(pixels),
+    }.get(orientation)
+    return np.ascontiguousarray(turned()) if turned else pixels
+
+
+def _rgb(picture: PIL.Image.Image, name: str) -> np.ndarray:
+    """The picture's pixels as uint8 [height, width, 3] over white, half as wide and high if it has more than FULL.
+
+    Goes strip by strip: conversions of all of it at once would take several times the memory of the picture.
+    """
+    import numpy as np
+
+    from gemma_cli.media.image_memory import FULL
+
+    width, height = picture.size
+    factor = 2 if width * height > FULL else 1
+    pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    rows = max(2, _STRIP // width // 2 * 2)  # even, so that strips are halved as the whole would be
+    for top in range(0, height, rows):
+        strip = _over_white(picture.crop((0, top, width, min(top + rows, height))), name)
+        part = np.asarray(strip.reduce(factor) if factor > 1 else strip)
+        pixels[top // factor : top // factor + len(part)] = part
+    return pixels
+
+
+def _over_white(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
     """RGB over white; 16-bit grey keeps its high byte, which convert() would clip."""
     import numpy as np
     import PIL.Image as pillow

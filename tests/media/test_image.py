@@ -9,7 +9,9 @@ import pytest
 from PIL import TiffImagePlugin
 
 from gemma_cli.core.errors import InputError
+from gemma_cli.media import image, image_memory
 from gemma_cli.media.image import read_image
+from tests.soak import pictures
 
 # A corner of each colour, so that every one of the eight orientations looks different.
 CORNERS = np.zeros((32, 48, 3), np.uint8)
@@ -96,6 +98,129 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     extension = "tiff" if mode == "CMYK" else "png"
     PIL.Image.new(mode, (5, 7)).save(tmp_path / f"a.{extension}")
     assert read_image(tmp_path / f"a.{extension}").pixels.shape == (7, 5, 3)
+
+
+def of_mode(mode, size=(53, 41)):
+    """A picture of random pixels; modes ending in t have a colour, or palette entries, that count as transparent."""
+    rng = np.random.default_rng(3)
+    options = {}
+    if mode == "I;16":
+        picture = PIL.Image.fromarray(rng.integers(0, 1 << 16, size[::-1], dtype=np.uint16))
+    elif mode in ("RGBt", "Lt"):
+        picture = PIL.Image.fromarray(rng.integers(0, 3, (*size[::-1], 3), np.uint8)).convert(mode[:-1])
+        options = {"transparency": (1, 1, 1) if mode == "RGBt" else 1}
+    else:
+        picture = PIL.Image.fromarray(rng.integers(0, 256, (*size[::-1], 4), np.uint8), "RGBA")
+        picture = picture.convert("RGB").convert(mode.rstrip("t")) if mode[0] in "1LPC" else picture.convert(mode)
+        if mode == "Pt":
+            options = {"transparency": bytes(range(256))}
+    return picture, options
+
+
+def over_white(picture):
+    """The whole picture in one go."""
+    if picture.mode == "I;16":
+        picture = PIL.Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+MODES = ("1", "L", "Lt", "LA", "P", "Pt", "RGB", "RGBt", "RGBA", "CMYK", "I;16")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("halved", [False, True])
+def test_strip_by_strip_is_the_same_as_all_at_once(tmp_path, monkeypatch, mode, halved):
+    picture, options = of_mode(mode)
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
+    picture.save(path, **options)
+    if halved:
+        monkeypatch.setattr(image_memory, "FULL", 53 * 41 - 1)
+    with PIL.Image.open(path) as opened:
+        expected = over_white(opened)
+    expected = np.asarray(expected.reduce(2) if halved else expected)
+    for strip in (1, 53 * 2, 53 * 7, 1 << 20):
+        monkeypatch.setattr(image, "_STRIP", strip)
+        assert (read_image(path).pixels == expected).all()
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_halved_picture_is_upright_too(tmp_path, monkeypatch, orientation):
+    monkeypatch.setattr(image_memory, "FULL", 1000)
+    exif = PIL.Image.Exif()
+    exif[274] = orientation
+    path = save(tmp_path / "a.png", np.ascontiguousarray(STORED[orientation](CORNERS)), exif=exif)
+    pixels = read_image(path).pixels
+    assert pixels.flags.c_contiguous
+    assert (pixels == CORNERS[::2, ::2]).all()
+
+
+def test_a_halved_jpeg_looks_like_the_whole(tmp_path, monkeypatch):
+    smooth = np.add.outer(np.arange(101), np.arange(83)).astype(np.uint8)
+    path = save(tmp_path / "a.jpg", np.dstack([smooth, smooth // 2, 255 - smooth]), quality=95)
+    with PIL.Image.open(path) as opened:
+        expected = np.asarray(opened.convert("RGB").reduce(2)).astype(int)
+    monkeypatch.setattr(image_memory, "FULL", 5000)
+    pixels = read_image(path).pixels
+    assert pixels.shape == (51, 42, 3)
+    assert np.abs(pixels - expected).max() <= 6
+
+
+def foretold(path):
+    with path.open("rb") as file, PIL.Image.open(file) as opened:
+        return image_memory.decoding_memory(opened, file)
+
+
+def test_jpegs_that_are_held_as_coefficients_are_known(tmp_path):
+    """libjpeg holds 2 bytes for each coefficient of a picture that does not come in one scan."""
+    picture, _ = of_mode("RGB", (64, 48))
+    pixels = 64 * 48
+    for name, options in {"one.jpg": {}, "grey.jpg": {}, "many.jpg": {"progressive": True}}.items():
+        (picture.convert("L") if name == "grey.jpg" else picture).save(tmp_path / name, subsampling=0, **options)
+    (tmp_path / "scans.jpg").write_bytes(pictures.separate_scans(picture))
+    assert foretold(tmp_path / "one.jpg") == 4 * pixels + 3 * pixels
+    assert foretold(tmp_path / "grey.jpg") == pixels + 3 * pixels
+    assert foretold(tmp_path / "many.jpg") == foretold(tmp_path / "scans.jpg") == 4 * pixels + 6 * pixels
+    assert read_image(tmp_path / "scans.jpg").pixels.shape == (48, 64, 3)
+    picture.save(tmp_path / "half.jpg", subsampling=2, progressive=True)  # 4:2:0: half as many coefficients
+    assert foretold(tmp_path / "half.jpg") == 4 * pixels + 3 * pixels
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "gif", "bmp", "tiff"])
+def test_what_would_take_too_much_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch, extension):
+    path = save(tmp_path / f"a.{extension}")
+    needed = foretold(path)
+    monkeypatch.setattr(image_memory, "LIMIT", needed)
+    assert read_image(path).pixels.shape == (32, 48, 3)
+    monkeypatch.setattr(image_memory, "LIMIT", needed - 1)
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(InputError, match=rf"a\.{extension}: \w+ of 0 million pixels takes too much memory"):
+        read_image(path)
+
+
+def test_the_largest_picture_takes_no_more_than_600_mb(tmp_path):
+    """One of the kinds of tests/soak/pictures.py: of this one the pixels took 983 MB once."""
+    PIL.Image.new("L", (9458, 9458)).save(tmp_path / "a.jpg")
+    assert int(pictures.step("read", str(tmp_path / "a.jpg"))) < pictures.ALLOWED
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group4"])
+def test_libtiff_is_not_heard(tmp_path, capfd, compression):
+    """Its lines went to descriptor 2, past Python and every setting."""
+    rng = np.random.default_rng(5)
+    picture = of_mode("1" if compression == "group4" else "RGB")[0]
+    picture.save(tmp_path / "whole.tiff", compression=compression)
+    whole = (tmp_path / "whole.tiff").read_bytes()
+    for _ in range(20):
+        data = bytearray(whole)
+        for place in rng.integers(8, len(data), 4):
+            data[place] = rng.integers(0, 256)
+        (tmp_path / "a.tiff").write_bytes(data)
+        with contextlib.suppress(InputError):
+            read_image(tmp_path / "a.tiff")
+    assert capfd.readouterr().err == ""
 
 
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path):

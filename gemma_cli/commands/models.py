@@ -10,7 +10,7 @@ import typer
 from gemma_cli.common.options import Json, examples
 from gemma_cli.store.catalogue import Entry, catalogue
 from gemma_cli.store.checkpoints import resolve
-from gemma_cli.store.releases import DRAFTER
+from gemma_cli.store.releases import DRAFTER, size
 from gemma_cli.views.sanitize import safe_json, safe_line
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def pull(
 
     Continues inside a file where an earlier pull stopped. Every file's digest is compared with the Hub's.
     """
-    from gemma_cli.commands._fetching import fetched
+    from gemma_cli.common.download_progress import fetched
 
     for folder in fetched(name):
         print(safe_line(str(folder)))
@@ -87,13 +87,3 @@ def _state(entry: Entry) -> str:
             return f"a part, {size(there)}" + (f" of {size(entry.download)}" if entry.download else "")
         case _:
             return size(entry.size) + (f", and {size(entry.unfinished)} unfinished" if entry.unfinished else "")
-
-
-def size(count: int | None) -> str:
-    """Bytes as people say them, in powers of ten as the Hub counts."""
-    if count is None:
-        return "-"
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} B"

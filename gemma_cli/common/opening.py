@@ -26,7 +26,7 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
     except NotOnDisk as missing:
         if not _agreed(missing):
             raise
-        from gemma_cli.commands._fetching import fetched
+        from gemma_cli.common.download_progress import fetched
 
         fetched(missing.name)
         engine = _open(options, output)

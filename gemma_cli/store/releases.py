@@ -80,3 +80,13 @@ def download_size(name: str) -> int | None:
 
 def gigabytes(size: int) -> str:
     return f"{size / GB:.3g} GB"
+
+
+def size(count: int | None) -> str:
+    """Bytes as people say them, in powers of ten as the Hub counts."""
+    if count is None:
+        return "-"
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"

@@ -36,7 +36,7 @@ def corpus(runs: Path) -> None:
 
 def run(stage: str, runs: Path, out: Path, scale: float) -> None:
     """One stage by name."""
-    from training import evaluate, export, samples, tokenizer
+    from training import evaluate, export, held_out, samples, tokenizer
     from training.stages import audio_tower, decoder, drafter, vision_tower
 
     minutes = MINUTES.get(stage, 0) * scale
@@ -63,9 +63,24 @@ def run(stage: str, runs: Path, out: Path, scale: float) -> None:
         evaluate.main(out)
     elif stage == "samples":
         samples.build(HERE.parent / "docs" / "samples")
+    elif stage == "held_out":
+        held_out.build(HERE.parent / "gemma_cli" / "benchmark" / "held_out.jsonl")
 
 
-STAGES = ("corpus", "words", "listen", "look", "read", "join", "polish", "draft", "export", "evaluate", "samples")
+STAGES = (
+    "corpus",
+    "words",
+    "listen",
+    "look",
+    "read",
+    "join",
+    "polish",
+    "draft",
+    "export",
+    "evaluate",
+    "samples",
+    "held_out",
+)
 
 
 def keep_memory() -> None:

@@ -30,6 +30,11 @@ def pocket() -> LocalEngine:
     return opened()
 
 
+@pytest.fixture(scope="module")
+def eight() -> LocalEngine:
+    return opened(quantize="int8")
+
+
 @torch.inference_mode()
 def test_it_is_what_reading_token_by_token_gives(pocket: LocalEngine) -> None:
     """Every token from a prompt of its own, read anew."""
@@ -51,14 +56,27 @@ def test_a_right_reply_surprises_less_than_a_wrong_one(pocket: LocalEngine) -> N
     assert 1 <= right < 1.5 < wrong
 
 
-def test_rounding_pocket_to_eight_bits_costs_next_to_nothing(pocket: LocalEngine) -> None:
+def test_rounding_pocket_to_eight_bits_costs_next_to_nothing(pocket: LocalEngine, eight: LocalEngine) -> None:
     some = [(prompt, reply) for prompt, reply in held_out() if prompt.startswith("Translate")][:4]
-    eight = opened(quantize="int8")
     plain, rounded = perplexity(pocket, some), perplexity(eight, some)
     assert plain is not None
     assert rounded == pytest.approx(plain, rel=0.05)
     assert weight_bytes(eight) == pytest.approx(weight_bytes(pocket) / 4, rel=0.1)  # type: ignore[operator]
     assert eight.target.rows.exact
+
+
+def test_no_held_out_reply_is_in_a_form_that_pocket_does_not_use(pocket: LocalEngine) -> None:
+    """One reply in an old form has a perplexity of hundreds and hides what rounding costs in all the others."""
+    each = {prompt: perplexity(pocket, [(prompt, reply)]) for prompt, reply in held_out()}
+    assert {prompt: found for prompt, found in each.items() if found is None or found > 3} == {}
+
+
+def test_four_bits_lose_more_than_eight(pocket: LocalEngine, eight: LocalEngine) -> None:
+    as_stored, in_eight, in_four = (
+        math.log(perplexity(engine, held_out()) or 0) for engine in (pocket, eight, opened(quantize="int4"))
+    )
+    assert in_eight == pytest.approx(as_stored, rel=0.05)
+    assert in_four > 1.1 * as_stored
 
 
 def test_nothing_is_known_of_an_engine_elsewhere() -> None:

@@ -1,4 +1,4 @@
-"""The replies whose perplexity `gemma bench --quantize` shows: in the forms that the checkpoint learns, never trained on.
+"""The replies whose perplexity `gemma bench --quantize` shows: in the forms that pocket learns, never trained on.
 
 python -m training held_out
 """

@@ -14,7 +14,14 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextRotaryEmbedding
 
 from gemma_cli.engines.local.loading.synthetic import NAMES, drafter_config, target_config
-from gemma_cli.engines.local.model.architecture import Architecture, LayerShape, read_architecture, read_drafter
+from gemma_cli.engines.local.model.architecture import (
+    Architecture,
+    LayerShape,
+    check_target,
+    read_architecture,
+    read_drafter,
+)
+from gemma_cli.engines.local.model.json_fields import FieldError
 from tests.engines import shapes
 
 
@@ -104,33 +111,93 @@ def test_a_config_that_says_nothing_is_read_as_transformers_reads_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("hidden_size", "64", "hidden_size is '64', not a whole number"),
+        ("hidden_size", "64", 'hidden_size is "64", not a whole number from 1 to 16384'),
+        ("hidden_size", 10**9, "hidden_size is 1000000000, not a whole number from 1 to 16384"),
+        ("hidden_size", 64.0, "hidden_size is 64.0, not a whole number"),
         ("sliding_window", 0, "sliding_window is 0"),
-        ("num_attention_heads", True, "num_attention_heads is True"),
-        ("rms_norm_eps", "small", "rms_norm_eps is 'small', not a number"),
+        ("sliding_window", 1e30, "sliding_window is 1e+30, not a whole number from 1 to 4096"),
+        ("sliding_window", float("nan"), "sliding_window is nan, not a whole number"),
+        ("num_attention_heads", True, "num_attention_heads is true, not a whole number"),
+        ("num_key_value_heads", 3, "num_key_value_heads of layer 0 is 3, which does not divide the 4"),
+        ("head_dim", 15, "head_dim of layer 0 is 15, an odd number"),
+        ("rms_norm_eps", "small", 'rms_norm_eps is "small", not a number from 1e-12 to 1'),
+        ("rms_norm_eps", float("inf"), "rms_norm_eps is inf, not a number"),
+        ("final_logit_softcapping", -30.0, "final_logit_softcapping is -30.0, not a number"),
         ("attention_k_eq_v", 1, "attention_k_eq_v is 1, neither true nor false"),
-        ("layer_types", ["full_attention"], "layer_types is not a list of 10"),
-        ("layer_types", ["linear_attention"] * 10, "layer_types is not a list of 10"),
-        ("num_kv_shared_layers", 11, "num_kv_shared_layers is more than the 10 layers"),
-        ("per_layer_config", {"4": {"intermediate_size": 8}}, "gives layers a intermediate_size of their own"),
-        ("per_layer_config", [1], "per_layer_config is not a table"),
-        ("rope_parameters", {"full_attention": {"rope_theta": 1e6}}, "rope_parameters does not say how the sliding"),
-        ("rope_parameters", 3, "rope_parameters does not say"),
+        ("hidden_activation", "silu", 'hidden_activation is "silu", not "gelu_pytorch_tanh"'),
+        ("layer_types", ["full_attention"], 'layer_types is ["full_attention"], not a list of 10 values'),
+        ("layer_types", ["linear_attention"] * 10, 'layer_types[0] is "linear_attention", not "sliding_attention" or'),
+        ("layer_types", [["full_attention"]] * 10, 'layer_types[0] is ["full_attention"], not'),
+        ("layer_types", "full_attention", 'layer_types is "full_attention", not a list'),
+        ("num_kv_shared_layers", 11, "num_kv_shared_layers is 11, more than the 10 layers"),
+        ("per_layer_config", {"4": {"intermediate_size": 8}}, "per_layer_config.4.intermediate_size is 8, but that"),
+        ("per_layer_config", {"10": {}}, 'per_layer_config is "10", which names none of the 10 layers'),
+        ("per_layer_config", [1], "per_layer_config is [1], not an object"),
+        ("per_layer_config", {"0": {"head_dim": 32}}, "head_dim of sliding_attention layers is [16, 32]"),
+        ("rope_parameters", {"full_attention": {"rope_theta": 1e6}}, "rope_parameters.sliding_attention is null"),
+        ("rope_parameters", 3, "rope_parameters is 3, not an object"),
         ("use_bidirectional_attention", "all", "such a model does not write"),
+        ("vocab_size_per_layer_input", 100, "vocab_size_per_layer_input is 100, less than the 320 tokens"),
+        ("pad_token_id", 320, "pad_token_id is 320, not in a vocabulary of 320"),
+        ("pad_token_id", -1, "pad_token_id is -1, not a whole number"),
+        ("enable_moe_block", True, "num_experts is null, but enable_moe_block is true"),
+        ("vocab_size", "x" * 10**6, f'vocab_size is "{"x" * 40}…", not a whole number'),
+        ("vocab_size", int("9" * 4000), f"vocab_size is {'9' * 40}…, not a whole number"),
+        ("vocab_size", [[]] * 10**6, "vocab_size is a list of 1000000, not a whole number"),
     ],
 )
 def test_a_field_that_cannot_be_is_named(field: str, value: object, says: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(says)):
+    with pytest.raises(FieldError, match=re.escape(says)):
         read_architecture(shapes.text_config("e2b").to_dict() | {field: value})
+
+
+def test_more_experts_a_row_than_there_are_is_refused() -> None:
+    values = shapes.text_config("26b-a4b").to_dict()
+    with pytest.raises(FieldError, match="top_k_experts is 9, more than the 8 of num_experts"):
+        read_architecture(values | {"top_k_experts": 9})
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"num_kv_shared_layers": 10}, "sliding_attention"),
+        ({"num_kv_shared_layers": 6}, "full_attention"),
+        ({"layer_types": ["full_attention"] * 10, "per_layer_config": {}}, "sliding_attention"),
+    ],
+)
+def test_a_target_has_a_layer_of_each_kind_with_keys_of_its_own(changes: dict[str, Any], kind: str) -> None:
+    decoder = read_architecture(shapes.text_config("e2b").to_dict() | changes)
+    with pytest.raises(FieldError, match=f"num_kv_shared_layers is .*, which leaves no {kind} layer with its own keys"):
+        check_target(decoder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("backbone_hidden_size", None, None),
+        ("backbone_hidden_size", [1536], "backbone_hidden_size is [1536], not a whole number"),
+        ("num_centroids", 3, "num_centroids is 3, which does not divide the vocabulary of 262144"),
+        ("centroid_intermediate_top_k", 4096, "centroid_intermediate_top_k is 4096, more than the 2048 of num_cen"),
+        ("use_ordered_embeddings", "yes", 'use_ordered_embeddings is "yes", neither true nor false'),
+    ],
+)
+def test_a_field_of_a_drafter_that_cannot_be_is_named(field: str, value: object, says: str | None) -> None:
+    config = drafter_config("e2b") | {field: value}
+    decoder = read_architecture(config["text_config"])
+    if says is None:
+        assert read_drafter(config, decoder).backbone == 1536
+        return
+    with pytest.raises(FieldError, match=re.escape(says)):
+        read_drafter(config, decoder)
 
 
 def test_rotations_nobody_has_measured_are_refused() -> None:
     yarn = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 8.0}
     values = shapes.text_config("e2b").to_dict()
-    with pytest.raises(ValueError, match="rope_type 'yarn' is not supported"):
+    with pytest.raises(FieldError, match=r'rope_parameters.full_attention.rope_type is "yarn", not "default" or'):
         read_architecture(values | {"rope_parameters": values["rope_parameters"] | {"full_attention": yarn}})
 
 
 def test_a_drafter_with_keys_of_its_own_is_refused() -> None:
-    with pytest.raises(ValueError, match="neither keys of its own"):
+    with pytest.raises(FieldError, match="num_kv_shared_layers is 60, but a drafter has no keys of its own"):
         read_drafter({}, read_architecture(target_config("31b")))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image
 from gemma_cli.engines.local.encoders.audio_batch import Sounds
-from gemma_cli.engines.local.loading import checkpoint
+from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
 from gemma_cli.engines.local.text.prompt import LONGEST_AUDIO_S, Medium
 
@@ -32,7 +32,7 @@ class Towers:
     def __init__(self, folder: Path, config: Config | None, device: torch.device, dtype: torch.dtype) -> None:
         """config: None for a model that takes text alone."""
         self.folder, self.config, self.device, self.dtype = folder, config, device, dtype
-        self.unified = config is not None and config.model_type == "gemma4_unified"
+        self.unified = config is not None and config.unified
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
         self._sounds = Sounds(self._embedded)
@@ -126,42 +126,27 @@ class Towers:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    @cached_property
-    def _stock(self) -> Any:
-        """The config as transformers' modules take it."""
-        from transformers import CONFIG_MAPPING
-
+    @property
+    def _described(self) -> Config:
         if self.config is None:
             raise ModelError(f"{self.folder} takes text alone")
-        try:
-            return CONFIG_MAPPING[self.config.model_type].from_dict(dict(self.config.values))
-        except Exception as error:  # config classes validate with many exception types
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{self.folder / 'config.json'} does not describe its towers: {reason}") from error
+        return self.config
 
     @cached_property
     def _image_processor(self) -> Any:
-        from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
-
-        processor = Gemma4ImageProcessorPil.from_pretrained(self.folder)
-        if self.unified:
-            processor.patch_size *= processor.pooling_kernel_size
-            processor.pooling_kernel_size = 1
-        return processor
+        return media_config.image_processor(self._described)
 
     @cached_property
     def _feature_extractor(self) -> Any:
-        from transformers import Gemma4AudioFeatureExtractor, Gemma4UnifiedAudioFeatureExtractor
-
-        kind = Gemma4UnifiedAudioFeatureExtractor if self.unified else Gemma4AudioFeatureExtractor
-        return kind.from_pretrained(self.folder)
+        return media_config.feature_extractor(self._described)
 
     @cached_property
     def _vision(self) -> Any:
         from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder, Gemma4VisionModel
         from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedVisionEmbedder
 
-        vision, text = self._stock.vision_config, self._stock.text_config
+        vision = media_config.stock_config(self._described, "vision_config")
+        text = media_config.stock_text_config(self._described)
         if self.unified:
             projection = {f"multimodal_embedder.{key}": it for key, it in self._stored("embed_vision").items()}
             stored = self._stored("vision_embedder") | projection
@@ -176,7 +161,8 @@ class Towers:
         from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModel, Gemma4MultimodalEmbedder
         from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedMultimodalEmbedder
 
-        audio, text = self._stock.audio_config, self._stock.text_config
+        audio = media_config.stock_config(self._described, "audio_config")
+        text = media_config.stock_text_config(self._described)
         if self.unified:
             return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
         return {

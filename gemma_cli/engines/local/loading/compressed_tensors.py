@@ -11,7 +11,6 @@ and stands for (number - 8) * scale. What is not listed that way, such as embedd
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ import torch
 from torch import Tensor
 
 from gemma_cli.core.errors import ModelError
+from gemma_cli.engines.local.model.config_schema import QUANTIZATION
+from gemma_cli.engines.local.model.json_fields import FieldError
 
 PACKED, SCALE, SHAPE = "_packed", "_scale", "_shape"
 """What follows "X.weight" in the names of the three."""
@@ -29,30 +30,18 @@ GROUPS = (32, 64, 128, 256)
 _WORD = 8
 
 
-def check_quantization(folder: Path, described: Mapping[str, Any] | None) -> None:
-    """ModelError for a quantization_config (None: there is none) that is not of the form described above."""
+def check_quantization(path: Path, described: Any) -> None:
+    """Raise ModelError for the quantization_config of a config.json (None: there is none) that is not of the form
+    described above."""
     if described is None:
         return
-    method = described.get("quant_method", "unknown")
-    if method == "compressed-tensors" and described.get("format") == "pack-quantized":
-        groups = described.get("config_groups")
-        if isinstance(groups, Mapping) and groups and all(_four_bits(group) for group in groups.values()):
-            return
-        method = "compressed-tensors, but not symmetric 4-bit weights in groups of 32 to 256"
-    raise ModelError(
-        f"{folder} is quantized ({method}), which is not supported; use the bfloat16 checkpoint with --quantize"
-    )
-
-
-def _four_bits(group: Any) -> bool:
-    """Whether a group of config_groups has weights of that form and plain activations."""
-    weights = group.get("weights") if isinstance(group, Mapping) else None
-    if not isinstance(weights, Mapping) or group.get("input_activations") or group.get("output_activations"):
-        return False
-    wanted = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group"}
-    if any(weights.get(key) != value for key, value in wanted.items()):
-        return False
-    return weights.get("group_size") in GROUPS and weights.get("actorder") in (None, "weight", "static")
+    try:
+        QUANTIZATION.check(described, "quantization_config")
+    except FieldError as error:
+        raise ModelError(
+            f"{path}: {error}; only symmetric 4-bit weights in groups are read as they are: use the bfloat16 "
+            "checkpoint with --quantize"
+        ) from None
 
 
 def numbers(packed: Tensor, width: int) -> Tensor:

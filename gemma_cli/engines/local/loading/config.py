@@ -6,7 +6,6 @@ Config.decoder(), Config.drafter()      the shapes in it, see architecture.py
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,16 @@ from typing import Any
 
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.engines.local.loading.compressed_tensors import check_quantization
+from gemma_cli.engines.local.loading.media_config import read_towers
 from gemma_cli.engines.local.model.architecture import (
     Architecture,
     DrafterArchitecture,
+    check_target,
     read_architecture,
     read_drafter,
 )
+from gemma_cli.engines.local.model.json_fields import FieldError, OneOf, shown
+from gemma_cli.store.json_file import read_object
 
 TARGETS = ("gemma4", "gemma4_unified", "gemma4_text", "gemma4_unified_text")
 DRAFTERS = ("gemma4_assistant", "gemma4_unified_assistant")
@@ -27,27 +30,38 @@ DRAFTERS = ("gemma4_assistant", "gemma4_unified_assistant")
 
 @dataclass(frozen=True)
 class Config:
-    """A config.json that was found to describe a Gemma 4 target or drafter. values: all of it."""
+    """A config.json that was found to describe a Gemma 4 target or drafter. values: all of it. towers: the checked
+    "vision_config" and "audio_config", as far as they are there."""
 
     folder: Path
     model_type: str
     values: Mapping[str, Any]
+    towers: Mapping[str, Mapping[str, Any]]
 
     @property
     def is_target(self) -> bool:
         return self.model_type in TARGETS
 
+    @property
+    def unified(self) -> bool:
+        """Whether this is a model without encoders, as the 12B one is."""
+        return self.model_type == "gemma4_unified"
+
     def decoder(self) -> Architecture:
         """Of a target: the shape of its text decoder."""
-        return read_architecture(_text(self.model_type, self.values))
+        text, where = _text(self.model_type, self.values)
+        decoder = read_architecture(text, where)
+        check_target(decoder, where)
+        return decoder
 
     def drafter(self) -> DrafterArchitecture:
         """Of a drafter."""
-        return read_drafter(self.values, read_architecture(_text(self.model_type, self.values)))
+        text, where = _text(self.model_type, self.values)
+        return read_drafter(self.values, read_architecture(text, where), where)
 
     def has(self, tower: str) -> bool:
         """Whether "vision_config" or "audio_config" is there: what a picture or a sound takes."""
-        return self.values.get(tower) is not None
+        return tower in self.towers
 
 
 def read_config(folder: Path) -> Config:
@@ -56,30 +70,31 @@ def read_config(folder: Path) -> Config:
     path = folder / "config.json"
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
-    if not path.is_file():
+    values = read_object(path)
+    if values is None:
         raise InputError(f"{folder} has no config.json; name a folder that holds a Gemma 4 checkpoint")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); fetch the checkpoint again") from error
-    kind = values.get("model_type") if isinstance(values, dict) else None
+    kind = values.get("model_type")
     if kind not in TARGETS + DRAFTERS:
-        raise ModelError(f"{folder} is not a Gemma 4 model: config.json says model_type {kind!r}")
-    check_quantization(folder, values.get("quantization_config"))
-    config = Config(folder, kind, values)
+        raise ModelError(f"{folder} is not a Gemma 4 model: config.json says model_type {shown(kind)}")
+    check_quantization(path, values.get("quantization_config"))
     try:
+        config = Config(folder, kind, values, read_towers(kind, values))
         _ = config.decoder() if config.is_target else config.drafter()
-    except ValueError as error:
-        raise ModelError(f"{path} is not a valid {kind} config: {error}") from error
+    except FieldError as error:
+        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
     return config
 
 
-def _text(model_type: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part that describes the decoder, with the model_type that its defaults hang on."""
+def _text(model_type: str, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The part that describes the decoder, with the model_type that its defaults hang on; what stands before the names
+    of its fields."""
     if model_type.endswith("_text"):
-        return values
-    text = values.get("text_config") or {}
-    if not isinstance(text, Mapping):
-        raise ValueError(f"text_config is {text!r}")
+        return values, ""
+    text = values.get("text_config")
+    if not isinstance(text, Mapping | None):
+        raise FieldError("text_config", text, "not an object")
+    text = text or {}
     own = "gemma4_unified_text" if model_type.startswith("gemma4_unified") else "gemma4_text"
-    return {"model_type": own, **text}
+    if (kind := text.get("model_type")) is not None:
+        OneOf((own,)).check(kind, "text_config.model_type")
+    return {**text, "model_type": own}, "text_config."

@@ -1,33 +1,34 @@
 """What a text config says, read once: the shape of every layer and which layer keeps its keys and values.
 
 Fields, defaults and their meaning are those of transformers' Gemma4TextConfig and Gemma4UnifiedTextConfig, which the
-tests hold this to.
+tests hold this to. schema.py has the range of each field; how they must fit each other is checked here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from gemma_cli.engines.local.model.json_fields import Fields
+from gemma_cli.engines.local.model import config_schema
+from gemma_cli.engines.local.model.config_schema import FULL, SLIDING, Kind
+from gemma_cli.engines.local.model.json_fields import FieldError
 
 VisionMask = Literal["causal", "sliding", "everywhere"]
 """How image rows see each other: as text does; both ways in sliding layers and inside the window (26B, 31B); both
 ways in every layer, however far (the 12B "unified" model, as stock transformers' forward masks it)."""
 
-Kind = Literal["sliding_attention", "full_attention"]
-SLIDING: Kind = "sliding_attention"
-FULL: Kind = "full_attention"
+MOST_ROWS = 1 << 16
+"""Of a projection: heads times their size, four times as many as any release has."""
 
 _PATTERN = 6
 """Every sixth layer is a full one where the config does not say."""
 
 _ROPE: Mapping[str, Mapping[str, Any]] = {
     SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
-    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0},
+    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0, "factor": 1.0},
 }
 
 
@@ -103,139 +104,179 @@ class DrafterArchitecture:
     active_centroids: int
 
 
-def read_architecture(values: Mapping[str, Any]) -> Architecture:
-    """Architecture of a text config as config.json holds it. ValueError names the field that cannot be.
+def read_architecture(values: Mapping[str, Any], where: str = "") -> Architecture:
+    """Read the architecture from a text config as config.json holds it. FieldError names what cannot be; where: what
+    stands before the names of its fields ("text_config.").
 
-    Drafter layers get source -1: what they attend to belongs to the target.
+    Layers of a drafter get source -1: what they attend to belongs to the target.
     """
-    text = Fields(values)
-    unified = text.text("model_type", "gemma4_text") == "gemma4_unified_text"
-    moe = text.flag("enable_moe_block", False)
-    ple = 0 if unified else text.whole("hidden_size_per_layer_input", 256, least=0)
-    vocab = text.whole("vocab_size", 262_144)
-    layers = _layers(text)
+    unified = values.get("model_type") == "gemma4_unified_text"
+    text = (config_schema.UNIFIED_TEXT if unified else config_schema.TEXT).check(values, where.rstrip("."))
+    layers = _layers(text, where, "per_layer_config" in values)
+    _check_sizes(text, layers, where)
+    moe, ple = text["enable_moe_block"], text["hidden_size_per_layer_input"]
     return Architecture(
         layers=layers,
-        hidden=text.whole("hidden_size", 2304),
-        vocab=vocab,
-        window=text.whole("sliding_window", 1024 if unified else 512),
-        context=text.whole("max_position_embeddings", 262_144 if unified else 131_072),
-        eps=text.number("rms_norm_eps", 1e-6),
-        softcap=text.number_or_none("final_logit_softcapping"),
-        pad_id=text.whole_or_none("pad_token_id", 0) or 0,
-        tied=text.flag("tie_word_embeddings", True),
+        hidden=text["hidden_size"],
+        vocab=text["vocab_size"],
+        window=text["sliding_window"],
+        context=text["max_position_embeddings"],
+        eps=text["rms_norm_eps"],
+        softcap=text["final_logit_softcapping"],
+        pad_id=text["pad_token_id"],
+        tied=text["tie_word_embeddings"],
         ple=ple,
-        ple_vocab=text.whole("vocab_size_per_layer_input", 262_144) if ple else 0,
-        experts=text.whole("num_experts", None) if moe else 0,
-        experts_per_row=text.whole("top_k_experts", None) if moe else 0,
-        expert_intermediate=text.whole("moe_intermediate_size", None) if moe else 0,
+        ple_vocab=text["vocab_size_per_layer_input"] if ple else 0,
+        experts=text["num_experts"] if moe else 0,
+        experts_per_row=text["top_k_experts"] if moe else 0,
+        expert_intermediate=text["moe_intermediate_size"] if moe else 0,
         vision_mask=_vision_mask(text, unified),
-        rope=_ropes(text, layers),
+        rope=_ropes(text, layers, where),
     )
 
 
-def read_drafter(values: Mapping[str, Any], decoder: Architecture) -> DrafterArchitecture:
-    """What a drafter's config says beside its text_config, which is `decoder`. ValueError as above."""
-    if any(layer.owns_kv for layer in decoder.layers) or decoder.ple or decoder.experts:
-        raise ValueError("a drafter has neither keys of its own nor experts nor per-layer embeddings")
-    whole = Fields(values)
-    unified = whole.text("model_type", "gemma4_assistant").startswith("gemma4_unified")
-    ordered = whole.flag("use_ordered_embeddings", False)
-    return DrafterArchitecture(
-        decoder=decoder,
-        backbone=whole.whole("backbone_hidden_size", 3840 if unified else 1536),
-        centroids=whole.whole("num_centroids", 2048) if ordered else 0,
-        active_centroids=whole.whole("centroid_intermediate_top_k", 32) if ordered else 0,
-    )
+def check_target(decoder: Architecture, where: str = "") -> None:
+    """FieldError unless a target has what shared layers, and a drafter, read: keys of each kind of layer."""
+    for kind, there in ((SLIDING, True), (FULL, False)):
+        if not any(layer.owns_kv and layer.sliding is there for layer in decoder.layers):
+            shared = len(decoder.layers) - decoder.own_layers
+            raise FieldError(f"{where}num_kv_shared_layers", shared, f"which leaves no {kind} layer with its own keys")
 
 
-def _layers(text: Fields) -> tuple[LayerShape, ...]:
-    count = text.whole("num_hidden_layers", 30)
-    kinds = _kinds(text, count)
-    own = count - text.whole("num_kv_shared_layers", 0, least=0)
-    if own < 0:
-        raise ValueError(f"num_kv_shared_layers is more than the {count} layers")
-    return tuple(
-        _layer(text, kinds, index, own, text.within(_overrides(text, index, kinds[index]))) for index in range(count)
-    )
+def read_drafter(values: Mapping[str, Any], decoder: Architecture, where: str = "") -> DrafterArchitecture:
+    """Read what a drafter's config says beside its text_config, which is `decoder`. FieldError as above."""
+    if any(layer.owns_kv for layer in decoder.layers):
+        raise FieldError(f"{where}num_kv_shared_layers", decoder.own_layers, "but a drafter has no keys of its own")
+    if decoder.ple:
+        raise FieldError(f"{where}hidden_size_per_layer_input", decoder.ple, "but a drafter has no such embeddings")
+    if decoder.experts:
+        raise FieldError(f"{where}enable_moe_block", True, "but a drafter has no experts")
+    unified = str(values.get("model_type")).startswith("gemma4_unified")
+    drafter = (config_schema.UNIFIED_DRAFTER if unified else config_schema.DRAFTER).check(values)
+    clusters, active = drafter["num_centroids"], drafter["centroid_intermediate_top_k"]
+    if not drafter["use_ordered_embeddings"]:
+        clusters = active = 0
+    elif decoder.vocab % clusters:
+        raise FieldError("num_centroids", clusters, f"which does not divide the vocabulary of {decoder.vocab}")
+    elif active > clusters:
+        raise FieldError("centroid_intermediate_top_k", active, f"more than the {clusters} of num_centroids")
+    return DrafterArchitecture(decoder, drafter["backbone_hidden_size"], clusters, active)
 
 
-def _kinds(text: Fields, count: int) -> list[str]:
-    kinds = text.values.get("layer_types")
+def _layers(text: Mapping[str, Any], where: str, layer_by_layer: bool) -> tuple[LayerShape, ...]:
+    count, shared = text["num_hidden_layers"], text["num_kv_shared_layers"]
+    if shared > count:
+        raise FieldError(f"{where}num_kv_shared_layers", shared, f"more than the {count} layers")
+    kinds = _kinds(text, count, where)
+    overrides = _overrides(text, kinds, where) if layer_by_layer else _of_full_layers(text, kinds)
+    return tuple(_layer(text, kinds, index, count - shared, overrides[index]) for index in range(count))
+
+
+def _kinds(text: Mapping[str, Any], count: int, where: str) -> list[Kind]:
+    kinds = text["layer_types"]
     if kinds is None:
         kinds = [SLIDING if (index + 1) % _PATTERN else FULL for index in range(count)]
-    if not isinstance(kinds, (list, tuple)) or len(kinds) != count or not {*kinds} <= {SLIDING, FULL}:
-        raise ValueError(f"layer_types is not a list of {count} times {SLIDING} or {FULL}")
+    if len(kinds) != count:
+        raise FieldError(f"{where}layer_types", kinds, f"not a list of {count} values, one for each layer")
     return [*kinds[:-1], FULL]
 
 
-def _overrides(text: Fields, index: int, kind: str) -> Mapping[str, Any]:
-    """What differs in one layer: older configs say it of all full layers at once, newer ones layer by layer."""
-    if "per_layer_config" not in text.values:
-        if kind == SLIDING:
-            return {}
-        heads = text.whole_or_none("num_global_key_value_heads") if text.flag("attention_k_eq_v", False) else None
-        own = {"head_dim": text.whole("global_head_dim", 512)}
-        return own | ({"num_key_value_heads": heads} if heads else {})
-    listed = text.values["per_layer_config"] or {}
-    try:
-        own = {int(layer): dict(fields) for layer, fields in listed.items()}.get(index, {})
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError("per_layer_config is not a table of layers") from None
-    if unknown := own.keys() - {"head_dim", "num_key_value_heads"}:
-        raise ValueError(f"per_layer_config gives layers a {min(unknown)} of their own, which is not supported")
-    return own
+def _of_full_layers(text: Mapping[str, Any], kinds: Sequence[Kind]) -> list[dict[str, int]]:
+    """What differs in a layer, as older configs say it: in all full layers at once."""
+    heads = text["num_global_key_value_heads"] if text["attention_k_eq_v"] else None
+    own = {"head_dim": text["global_head_dim"]} | ({"num_key_value_heads": heads} if heads else {})
+    return [{} if kind == SLIDING else own for kind in kinds]
 
 
-def _layer(text: Fields, kinds: list[str], index: int, own: int, shape: Fields) -> LayerShape:
+def _overrides(text: Mapping[str, Any], kinds: Sequence[Kind], where: str) -> list[dict[str, int]]:
+    """What differs in a layer, as newer configs say it: layer by layer."""
+    listed = text["per_layer_config"]
+    for key in listed:
+        if key not in map(str, range(len(kinds))):
+            raise FieldError(f"{where}per_layer_config", key, f"which names none of the {len(kinds)} layers")
+    own = [listed.get(str(index), {}) for index in range(len(kinds))]
+    return [{name: value for name, value in layer.items() if value is not None} for layer in own]
+
+
+def _layer(
+    text: Mapping[str, Any], kinds: Sequence[Kind], index: int, own: int, overrides: Mapping[str, int]
+) -> LayerShape:
     kind = kinds[index]
     source = index
     if index >= own:
         source = max((earlier for earlier in range(own) if kinds[earlier] == kind), default=-1)
-    doubled = text.flag("use_double_wide_mlp", False) and index >= own > 0
+    doubled = text["use_double_wide_mlp"] and index >= own > 0
     return LayerShape(
         index=index,
         sliding=kind == SLIDING,
-        heads=text.whole("num_attention_heads", 8),
-        kv_heads=shape.whole("num_key_value_heads", 4),
-        head_dim=shape.whole("head_dim", 256),
-        intermediate=text.whole("intermediate_size", 9216) * (2 if doubled else 1),
+        heads=text["num_attention_heads"],
+        kv_heads=overrides.get("num_key_value_heads", text["num_key_value_heads"]),
+        head_dim=overrides.get("head_dim", text["head_dim"]),
+        intermediate=text["intermediate_size"] * (2 if doubled else 1),
         source=source,
-        value_is_key=text.flag("attention_k_eq_v", False) and kind == FULL,
+        value_is_key=text["attention_k_eq_v"] and kind == FULL,
     )
 
 
-def _vision_mask(text: Fields, unified: bool) -> VisionMask:
-    direction = text.values.get("use_bidirectional_attention", "vision" if unified else None)
-    if direction not in (None, "vision"):
-        raise ValueError(f"use_bidirectional_attention is {direction!r}: such a model does not write")
-    if direction is None:
+def _check_sizes(text: Mapping[str, Any], layers: Sequence[LayerShape], where: str) -> None:
+    """FieldError for sizes that are fine alone and not together."""
+    for layer in layers:
+        at = f"{where}head_dim of layer {layer.index}"
+        if layer.head_dim % 2:
+            raise FieldError(at, layer.head_dim, "an odd number, which cannot be rotated in pairs")
+        if layer.heads * layer.head_dim > MOST_ROWS:
+            raise FieldError(at, layer.head_dim, f"with {layer.heads} heads more than {MOST_ROWS} rows")
+        if layer.heads % layer.kv_heads:
+            heads = f"which does not divide the {layer.heads} of num_attention_heads"
+            raise FieldError(f"{where}num_key_value_heads of layer {layer.index}", layer.kv_heads, heads)
+    if text["pad_token_id"] >= text["vocab_size"]:
+        raise FieldError(f"{where}pad_token_id", text["pad_token_id"], f"not in a vocabulary of {text['vocab_size']}")
+    ple_vocab = text["vocab_size_per_layer_input"]
+    if text["hidden_size_per_layer_input"] and ple_vocab < text["vocab_size"]:
+        raise FieldError(f"{where}vocab_size_per_layer_input", ple_vocab, f"less than the {text['vocab_size']} tokens")
+    if text["enable_moe_block"]:
+        _check_experts(text, where)
+
+
+def _check_experts(text: Mapping[str, Any], where: str) -> None:
+    for name in ("num_experts", "top_k_experts", "moe_intermediate_size"):
+        if text[name] is None:
+            raise FieldError(f"{where}{name}", None, "but enable_moe_block is true")
+    if text["top_k_experts"] > text["num_experts"]:
+        raise FieldError(
+            f"{where}top_k_experts", text["top_k_experts"], f"more than the {text['num_experts']} of num_experts"
+        )
+
+
+def _vision_mask(text: Mapping[str, Any], unified: bool) -> VisionMask:
+    if text["use_bidirectional_attention"] is None:
         return "causal"
     return "everywhere" if unified else "sliding"
 
 
-def _ropes(text: Fields, layers: tuple[LayerShape, ...]) -> dict[str, tuple[tuple[float, ...], float]]:
-    """For each kind of layer: inverse frequency per rotated pair, 0 where a pair is not rotated; a factor on sine and
-    cosine."""
-    given = text.values.get("rope_parameters")
+def _ropes(
+    text: Mapping[str, Any], layers: Sequence[LayerShape], where: str
+) -> dict[str, tuple[tuple[float, ...], float]]:
+    """Return for each kind of layer: inverse frequency per rotated pair, 0 where a pair is not rotated; a factor on
+    sine and cosine."""
+    given = text["rope_parameters"]
     ropes: dict[str, tuple[tuple[float, ...], float]] = {}
     for kind in sorted({layer.kind for layer in layers}):
         sizes = {layer.head_dim for layer in layers if layer.kind == kind}
-        parameters = _ROPE[kind] if given is None else given.get(kind) if isinstance(given, Mapping) else None
-        if len(sizes) > 1 or not isinstance(parameters, Mapping):
-            raise ValueError(f"rope_parameters does not say how the {kind} layers rotate")
-        ropes[kind] = (_inverse_frequencies(Fields(parameters), sizes.pop()), 1.0)
+        if len(sizes) > 1:
+            raise FieldError(f"{where}head_dim of {kind} layers", sorted(sizes), "but one rotation serves them all")
+        parameters = _ROPE[kind] if given is None else given[kind]
+        if parameters is None:
+            raise FieldError(f"{where}rope_parameters.{kind}", None, "but it has to be given")
+        ropes[kind] = (_inverse_frequencies(parameters, sizes.pop()), 1.0)
     return ropes
 
 
-def _inverse_frequencies(rope: Fields, head_dim: int) -> tuple[float, ...]:
-    kind = rope.text("rope_type", "default")
-    if kind not in ("default", "proportional"):
-        raise ValueError(f"rope_type {kind!r} is not supported")
-    share = rope.number("partial_rotary_factor", 1.0) if kind == "proportional" else 1.0
-    factor = rope.number("factor", 1.0) if kind == "proportional" else 1.0
+def _inverse_frequencies(rope: Mapping[str, Any], head_dim: int) -> tuple[float, ...]:
+    partial = rope["rope_type"] == "proportional"
+    share, factor = (rope["partial_rotary_factor"], rope["factor"]) if partial else (1.0, 1.0)
     rotated = int(share * head_dim // 2)
     # In float32 throughout, as the reference computes them.
     exponents = torch.arange(0, 2 * rotated, 2, dtype=torch.float32) / head_dim
-    frequencies = 1.0 / (rope.number("rope_theta", None) ** exponents) / factor
+    frequencies = 1.0 / (rope["rope_theta"] ** exponents) / factor
     return (*frequencies.tolist(), *[0.0] * (head_dim // 2 - rotated))

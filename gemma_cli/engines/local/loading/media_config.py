@@ -1,0 +1,135 @@
+"""What a checkpoint says of its towers, and of how pictures and sounds are prepared for them.
+
+read_towers(model_type, values)          the checked "vision_config" and "audio_config" of a config.json
+stock_config(...)                        one of them as transformers' modules take it
+image_processor, feature_extractor       transformers' own, made from checked fields alone
+
+Transformers reads what schema.py lists and nothing else, so no other field of a file reaches its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gemma_cli.core.errors import ModelError
+from gemma_cli.engines.local.model import config_schema
+from gemma_cli.engines.local.model.json_fields import FieldError, Object
+from gemma_cli.store.json_file import read_object
+
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.loading.config import Config
+
+_TOWERS = {
+    "gemma4": {"vision_config": config_schema.VISION, "audio_config": config_schema.AUDIO},
+    "gemma4_unified": {"vision_config": config_schema.UNIFIED_VISION, "audio_config": config_schema.UNIFIED_AUDIO},
+}
+
+MOST_CONTEXT = 16
+"""Frames that one frame of an audio tower sees, in chunks: 2 in those that are released."""
+
+PROCESSOR = "processor_config.json"
+PREPROCESSOR = "preprocessor_config.json"
+
+
+def read_towers(model_type: str, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Check the towers that a config describes. Raises FieldError."""
+    schemas = _TOWERS.get(model_type, {})
+    towers = {name: rule.check(values[name], name) for name, rule in schemas.items() if values.get(name) is not None}
+    if model_type == "gemma4":
+        for name, check in (("vision_config", _check_vision), ("audio_config", _check_audio)):
+            if name in towers:
+                check(towers[name])
+    return towers
+
+
+def stock_config(config: Config, tower: str) -> Any:
+    """A tower as transformers' config class: "vision_config" or "audio_config"."""
+    from transformers import CONFIG_MAPPING
+
+    kind = f"{config.model_type}_{tower.removesuffix('_config')}"
+    return CONFIG_MAPPING[kind](**config.towers[tower])
+
+
+def stock_text_config(config: Config) -> Any:
+    """What towers ask of the decoder: how wide their output has to be."""
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[f"{config.model_type}_text"](hidden_size=config.decoder().hidden)
+
+
+def image_processor(config: Config) -> Any:
+    """How pictures are prepared. Raises ModelError."""
+    from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+
+    values, path = _processor(config.folder, "image_processor", config_schema.IMAGE_PROCESSOR)
+    vision = config.towers["vision_config"]
+    for name in ("patch_size", "pooling_kernel_size"):
+        _agree(path, name, values[name], vision[name], f"vision_config.{name}")
+    if config.unified:  # it has no tower: patches are cut as large as what is pooled elsewhere
+        values |= {"patch_size": values["patch_size"] * values["pooling_kernel_size"], "pooling_kernel_size": 1}
+    return Gemma4ImageProcessorPil(**values)
+
+
+def feature_extractor(config: Config) -> Any:
+    """How sounds are prepared. Raises ModelError."""
+    from transformers import Gemma4AudioFeatureExtractor, Gemma4UnifiedAudioFeatureExtractor
+
+    audio = config.towers["audio_config"]
+    if config.unified:
+        values, path = _processor(config.folder, "feature_extractor", config_schema.UNIFIED_FEATURE_EXTRACTOR)
+        samples = values["audio_samples_per_token"]
+        _agree(path, "audio_samples_per_token", samples, audio["audio_embed_dim"], "audio_config.audio_embed_dim")
+        return Gemma4UnifiedAudioFeatureExtractor(**values)
+    values, path = _processor(config.folder, "feature_extractor", config_schema.FEATURE_EXTRACTOR)
+    bins = values["feature_size"]
+    halved_twice = -(-bins // 4)
+    taken = audio["subsampling_conv_channels"][0] // 4
+    _agree(path, "a quarter of feature_size", halved_twice, taken, "a quarter of subsampling_conv_channels[0]")
+    for name in ("per_bin_mean", "per_bin_stddev"):
+        if values[name] is not None:
+            _agree(path, f"the length of {name}", len(values[name]), bins, "feature_size")
+    return Gemma4AudioFeatureExtractor(**values)
+
+
+def _processor(folder: Path, part: str, rule: Object) -> tuple[dict[str, Any], Path]:
+    """The checked fields of a part of processor_config.json, or of preprocessor_config.json where older checkpoints
+    keep them, and the path of that file."""
+    path = folder / PROCESSOR
+    nested = read_object(path) or {}
+    values: Any = nested.get(part)
+    if values is None:
+        path = folder / PREPROCESSOR
+        values = read_object(path)
+    if values is None:
+        raise ModelError(f"{folder} has neither {PROCESSOR} nor {PREPROCESSOR}; fetch the checkpoint again")
+    try:
+        return rule.check(values, part if path.name == PROCESSOR else ""), path
+    except FieldError as error:
+        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+
+
+def _agree(path: Path, name: str, value: int, expected: int, other: str) -> None:
+    if value != expected:
+        raise ModelError(f"{path}: {name} is {value}, but {other} is {expected}; fetch the checkpoint again")
+
+
+def _check_vision(vision: Mapping[str, Any]) -> None:
+    heads, keys, dim = vision["num_attention_heads"], vision["num_key_value_heads"], vision["head_dim"]
+    if heads % keys:
+        raise FieldError("vision_config.num_key_value_heads", keys, f"which does not divide the {heads} heads")
+    if dim % 4:
+        raise FieldError("vision_config.head_dim", dim, "not a multiple of 4, which two rotations take")
+
+
+def _check_audio(audio: Mapping[str, Any]) -> None:
+    hidden, heads = audio["hidden_size"], audio["num_attention_heads"]
+    if hidden % 2 or hidden % heads:
+        raise FieldError("audio_config.hidden_size", hidden, f"not an even number that {heads} heads divide")
+    chunk = audio["attention_chunk_size"]
+    seen = audio["attention_context_left"] + audio["attention_context_right"]
+    if seen > MOST_CONTEXT * chunk:
+        raise FieldError(
+            "audio_config.attention_context_left", seen, f"with what is on the right more than {MOST_CONTEXT} chunks"
+        )

@@ -22,6 +22,7 @@ from gemma_cli.store.releases import (
     gigabytes,
     short_name,
 )
+from gemma_cli.store.shards import weight_files
 
 OFF = "off"
 SYNTHETIC = "synthetic:"
@@ -80,6 +81,7 @@ def locate(name: str) -> tuple[str, Path]:
     folder = _folder(name)
     if folder and download_size(name) is None:
         if not hub.is_checkpoint(folder):
+            weight_files(folder)  # says what is wrong with its index
             raise UsageError(f"{name}: not a checkpoint; a checkpoint's folder holds config.json and *.safetensors")
         return name, folder
     if not HUB_ID.fullmatch(name):

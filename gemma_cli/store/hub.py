@@ -6,11 +6,13 @@ HUB/models--ORG--NAME/snapshots/COMMIT/FILE   links into blobs/; broken while a 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gemma_cli.core.errors import ModelError
+from gemma_cli.store.json_file import read_object, read_text
 from gemma_cli.store.paths import hub_cache
+from gemma_cli.store.shards import weight_files
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,11 @@ def gemma_models() -> list[Cached]:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """A config.json and every weight file that the folder's index names."""
-    return (folder / "config.json").is_file() and all((folder / name).is_file() for name in _weights(folder))
+    """Whether there is a config.json and every weight file that the folder's index names."""
+    try:
+        return (folder / "config.json").is_file() and all(file.is_file() for file in weight_files(folder))
+    except ModelError:
+        return False
 
 
 def size_of(path: Path) -> int:
@@ -65,17 +70,11 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """The object in a JSON file; {} when it is missing, damaged or something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _describe(name: str, folder: Path) -> Cached:
-    model_type = read_json(folder / "config.json").get("model_type")
+    try:
+        model_type = (read_object(folder / "config.json") or {}).get("model_type")
+    except ModelError:
+        model_type = None
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     known = model_type if isinstance(model_type, str) else None
     unfinished = sum(size_of(file) for file in repository(name).glob("blobs/*.incomplete"))
@@ -84,18 +83,10 @@ def _describe(name: str, folder: Path) -> Cached:
 
 def _snapshot(repository: Path) -> Path | None:
     try:
-        main = repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-        if main.is_dir():
+        main = repository / "snapshots" / (read_text(repository / "refs" / "main", 1 << 10) or "").strip()
+        if main.name != "snapshots" and main.is_dir():
             return main
-    except (OSError, ValueError):
+    except (OSError, ValueError, ModelError):
         pass
     snapshots = [folder for folder in repository.glob("snapshots/*") if folder.is_dir()]
     return max(snapshots, key=lambda folder: folder.stat().st_mtime, default=None)
-
-
-def _weights(folder: Path) -> set[str]:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return {"model.safetensors"}
-    shards = read_json(index).get("weight_map")
-    return {str(shard) for shard in shards.values()} if isinstance(shards, dict) and shards else {"model.safetensors"}

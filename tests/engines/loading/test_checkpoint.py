@@ -124,8 +124,11 @@ def test_a_truncated_file_is_named(folder: Path) -> None:
         opened(folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": 3}', "{"])
-def test_a_broken_index_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / INDEX).write_text(content)
-    with pytest.raises(ModelError, match="cannot be read as a safetensors index"):
-        opened(tmp_path)
+def test_scales_without_groups_are_named(tmp_path: Path) -> None:
+    """A damaged file may hold a tensor of any number of dimensions."""
+    packed = {"weight_packed": torch.zeros(8, 4, dtype=torch.int32), "weight_shape": torch.tensor([8, 32])}
+    for scale in (torch.zeros(8, 0), torch.zeros(8), torch.zeros(()), torch.zeros(8, 1, 1)):
+        tensors = packed | {"weight_scale": scale}
+        save_file({f"a.{name}": tensor for name, tensor in tensors.items()}, tmp_path / SINGLE)
+        with pytest.raises(ModelError, match="has scales of shape"):
+            opened(tmp_path).linear("a.weight", (8, 32))

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +21,11 @@ from gemma_cli.engines.local.loading import compressed_tensors
 from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import four_bit_linear, kinds_for
 from gemma_cli.engines.local.model.rounding import from_four_bits
+from gemma_cli.store.shards import INDEX, SINGLE, weight_files
+
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "Source", "tensors"]
 
 Shape = tuple[int, int]
-
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -136,7 +135,8 @@ class Checkpoint:
             raise ModelError(f"{self.folder}: tensor {self.prefix}{name} is not of shape {list(shape)} before packing")
         packed = self._stored(name + compressed_tensors.PACKED, (out, compressed_tensors.words(width))).to(self.device)
         scale = self._stored(name + compressed_tensors.SCALE, None).to(self.device)
-        if scale.shape[0] != out or width % scale.shape[1] or width // scale.shape[1] not in compressed_tensors.GROUPS:
+        groups = scale.shape[1] if scale.dim() == 2 else 0
+        if not groups or scale.shape[0] != out or width % groups or width // groups not in compressed_tensors.GROUPS:
             raise ModelError(f"{self.folder}: tensor {self.prefix}{name} has scales of shape {list(scale.shape)}")
         return compressed_tensors.numbers(packed, width), scale
 
@@ -181,22 +181,13 @@ def _files(folder: Path) -> dict[str, Any]:
 
 
 def _paths(folder: Path) -> list[Path]:
-    index = folder / INDEX
-    if not index.is_file():
-        single = folder / SINGLE
-        if not single.is_file():
-            raise ModelError(f"{folder} holds neither {SINGLE} nor {INDEX}; it is not a complete checkpoint")
-        return [single]
-    try:
-        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{index} cannot be read as a safetensors index ({error}); fetch the checkpoint again"
-        ) from error
-    missing = [name for name in shards if not (folder / name).is_file()]
+    files = weight_files(folder)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing and not (folder / INDEX).exists():
+        raise ModelError(f"{folder} holds neither {SINGLE} nor {INDEX}; it is not a complete checkpoint")
     if missing:
-        raise ModelError(f"{folder}: {missing[0]} is missing ({len(missing)} of {len(shards)} files); fetch it again")
-    return [folder / name for name in shards]
+        raise ModelError(f"{folder}: {missing[0]} is missing ({len(missing)} of {len(files)} files); fetch it again")
+    return files
 
 
 def _open(path: Path) -> Any:

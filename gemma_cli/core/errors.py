@@ -4,7 +4,8 @@ GemmaError                 1  it ran and failed
 ├── UsageError             2  the command line is wrong: unknown model, language, option value
 │   └── InputError         2  an input is wrong: missing, empty, corrupt, not what it says it is
 ├── ModelError             1  a checkpoint was found but cannot be run
-│   └── OutOfMemory        1  the device has too little memory for what was asked
+│   ├── OutOfMemory        1  the device has too little memory for what was asked
+│   └── TemplateTooCostly  2  its chat template exceeds a bound of time, memory or length
 └── Interrupted          130  Ctrl-C
 
 A message is one line that names the input and the remedy. `cli.py` is the only place that catches these;
@@ -34,6 +35,12 @@ class ModelError(GemmaError):
 
 class OutOfMemory(ModelError):
     """The device has too little memory; the message names the smallest change that fits."""
+
+
+class TemplateTooCostly(ModelError):
+    """A checkpoint's chat template exceeds a bound; the message names the file that holds it."""
+
+    exit_code = 2
 
 
 class Interrupted(GemmaError):

@@ -554,19 +554,36 @@ def test_bytes_that_make_no_character_become_a_mark(tokenizer: Any) -> None:
 def test_stop_tokens_are_all_that_are_known(folder: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(folder)
     expected = set(map(tokenizer.id_of, ("<eos>", "<turn|>", "<|tool_response>")))
-    assert read_generation_config(tmp_path, tokenizer).stop == expected
+    assert read_generation_config(tmp_path, tokenizer, 400).stop == expected
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 77, "suppress_tokens": [5, 6]}')
-    found = read_generation_config(tmp_path, tokenizer)
+    found = read_generation_config(tmp_path, tokenizer, 400)
     assert found.stop == expected | {77}
     assert found.suppress == (5, 6)
-    for broken in ("[]", "{", '{"eos_token_id": "x"}'):
-        (tmp_path / "generation_config.json").write_text(broken)
-        with pytest.raises(ModelError, match=r"generation_config\.json cannot be read"):
-            read_generation_config(tmp_path, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[]", "holds no JSON object"),
+        ("{", "is not valid JSON"),
+        ('{"eos_token_id": "x"}', 'eos_token_id is "x", not a whole number'),
+        ('{"eos_token_id": [1, true]}', r"eos_token_id\[1\] is true, not a whole number"),
+        ('{"eos_token_id": 1e300}', r"eos_token_id is 1e\+300, not a whole number"),
+        ('{"eos_token_id": {"a": 1}}', "eos_token_id is an object, not a whole number"),
+        ('{"suppress_tokens": 5}', "suppress_tokens is 5, not a list"),
+        ('{"suppress_tokens": [400]}', r"suppress_tokens\[0\] is 400, not a whole number from 0 to 399"),
+        ('{"suppress_tokens": [-1]}', r"suppress_tokens\[0\] is -1, not a whole number"),
+        (json.dumps({"suppress_tokens": [*range(400)]}), "is a list of 400, which leaves no token to write"),
+    ],
+)
+def test_a_broken_generation_config_names_its_field(folder: Path, tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "generation_config.json").write_text(content)
+    with pytest.raises(ModelError, match=rf"generation_config\.json:? .*{says}"):
+        read_generation_config(tmp_path, load_tokenizer(folder), 400)
 
 
 def test_a_folder_without_tokenizer_or_template_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="tokenizer cannot be read"):
+    with pytest.raises(ModelError, match=r"has no tokenizer\.json; fetch the checkpoint again"):
         load_tokenizer(tmp_path)
     with pytest.raises(ModelError, match="its tokenizer has 377 tokens, its weights 300"):
         load_tokenizer(folder, 300)

@@ -57,7 +57,11 @@ class LocalEngine:
         self.generation, self.info = generation, info
         self.accept = equal if info.synthetic_acceptance is None else Coins(info.synthetic_acceptance)
         self.writer = PromptWriter(
-            tokenizer, model=info.model, context=target.context, modalities=frozenset(towers.modalities)
+            tokenizer,
+            model=info.model,
+            context=target.context,
+            modalities=frozenset(towers.modalities),
+            vocab=target.vocab_size,
         )
         self.constraints = Constraints(tokenizer, target.vocab_size, generation.stop)
         self.live = LiveCache(target)
@@ -89,7 +93,9 @@ class LocalEngine:
             raise OutOfMemory(f"{device} has too little memory for {resolved.name}: choose a smaller --model") from None
         tokenizer = load_tokenizer(folder, target.vocab_size)
         towers = Towers(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
-        ends = read_generation_config(folder, tokenizer) if resolved.folder else GenerationConfig(frozenset(), ())
+        ends = GenerationConfig(frozenset(), ())
+        if resolved.folder:
+            ends = read_generation_config(folder, tokenizer, target.vocab_size)
         info = EngineInfo(
             model=resolved.name,
             assistant=resolved.assistant_name or (f"{resolved.name}{DRAFTER}" if drafter else None),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gemma_cli.core.errors import ModelError
+from gemma_cli.engines.local.model.config_schema import GENERATION
+from gemma_cli.engines.local.model.json_fields import FieldError, Whole
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
+from gemma_cli.store.json_file import read_object
 
 STOPS = ("<eos>", "<turn|>", "<|tool_response>")
 """Gemma 4 ends its turn with the second, and waits for a tool with the third; copies of its configs lack some."""
@@ -22,17 +23,18 @@ class GenerationConfig:
     suppress: tuple[int, ...]
 
 
-def read_generation_config(folder: Path, tokenizer: Tokenizer) -> GenerationConfig:
-    """Stop and suppressed tokens; a missing file says nothing. Raises ModelError for a broken one."""
+def read_generation_config(folder: Path, tokenizer: Tokenizer, vocab: int) -> GenerationConfig:
+    """Stop and suppressed tokens; a missing file says nothing. vocab: ids the weights know. Raises ModelError."""
     path = folder / "generation_config.json"
-    values: dict[str, Any] = {}
     try:
-        if path.is_file():
-            values = json.loads(path.read_text(encoding="utf-8"))
-        ends = values.get("eos_token_id") or []
-        stop = {ends} if isinstance(ends, int) else {int(end) for end in ends}
-        suppress = tuple(int(token) for token in values.get("suppress_tokens") or ())
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); fetch the checkpoint again") from error
+        values = GENERATION.check(read_object(path) or {})
+        for index, token in enumerate(values["suppress_tokens"]):
+            Whole(0, vocab - 1).check(token, f"suppress_tokens[{index}]")
+        if len(set(values["suppress_tokens"])) == vocab:
+            raise FieldError("suppress_tokens", values["suppress_tokens"], "which leaves no token to write")
+    except FieldError as error:
+        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+    ends = values["eos_token_id"]
+    stop = {ends} if isinstance(ends, int) else set(ends)
     stop |= {end for token in STOPS if (end := tokenizer.id_of(token)) is not None}
-    return GenerationConfig(frozenset(stop), suppress)
+    return GenerationConfig(frozenset(stop), tuple(values["suppress_tokens"]))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from gemma_cli.engines.local.model.json_fields import (
     REQUIRED,
+    Either,
     Flag,
     ListOf,
     Number,
@@ -136,8 +137,6 @@ QUANTIZATION = Object(
 )
 """The one form of quantized weights that is read: see compressed.py."""
 
-TOKEN_ID = Whole(0, (1 << 20) - 1)
-
 _ACTIVATION = OneOf(("gelu_pytorch_tanh", "gelu", "gelu_new", "relu", "silu"))
 
 VISION = Object(
@@ -251,5 +250,24 @@ UNIFIED_FEATURE_EXTRACTOR = Object(
     }
 )
 
-TOKEN_TEXT = Text(1, 200)
-"""A control token."""
+_TOKEN_ID = Whole(0, (1 << 20) - 1)
+_TOKEN_IDS = ListOf(_TOKEN_ID, 0, 1 << 20)
+
+GENERATION = Object({"eos_token_id": (Either((_TOKEN_ID, _TOKEN_IDS)), []), "suppress_tokens": (_TOKEN_IDS, [])})
+"""generation_config.json."""
+
+TOKEN = Either((Text(1, 200), Object({"content": (Text(1, 200), REQUIRED)})))
+"""A control token, which is a string or an object that holds it."""
+
+_TEMPLATE = Text(0, 1 << 20)
+_TEMPLATES = ListOf(Object({"name": (Text(), REQUIRED), "template": (_TEMPLATE, REQUIRED)}), 0, 100)
+
+TOKENIZER = Object(
+    {
+        "model_specific_special_tokens": (TableOf(TOKEN), {}),
+        "extra_special_tokens": (Either((ListOf(TOKEN, 0, 10_000), TableOf(TOKEN))), None),
+        "additional_special_tokens": (ListOf(TOKEN, 0, 10_000), []),
+        "chat_template": (Either((_TEMPLATE, _TEMPLATES)), None),
+    }
+)
+"""tokenizer_config.json, which also names tokens: each field that ends in "_token"."""

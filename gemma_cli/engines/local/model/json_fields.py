@@ -153,6 +153,24 @@ class Object:
         return default
 
 
+@dataclass(frozen=True)
+class Either:
+    """What one of several rules accepts, each of which is for another type of JSON: an object, a list, or neither."""
+
+    rules: tuple[Rule, ...]
+
+    def check(self, value: Any, field: str) -> Any:
+        rule = next((rule for rule in self.rules if _type(rule) is _type(value)), self.rules[0])
+        return rule.check(value, field)
+
+
+def _type(rule_or_value: Any) -> type | None:
+    """dict for objects, list for lists, None for what is neither."""
+    if isinstance(rule_or_value, (Object, TableOf, Mapping)):
+        return dict
+    return list if isinstance(rule_or_value, (ListOf, list)) else None
+
+
 def shown(value: Any) -> str:
     """How a message quotes a value: as JSON writes it, in a few characters."""
     if isinstance(value, Mapping):

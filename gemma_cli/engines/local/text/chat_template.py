@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import BuiltinMethodType
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError
@@ -29,8 +29,19 @@ _PLAIN = _OWN | {bool, int, float, type(None)}
 """What is no method, so that it cannot be `str.format`, which the sandbox replaces."""
 
 
+class Template(Protocol):
+    """What writes a conversation. literals: every piece of text the template itself may write."""
+
+    literals: frozenset[str]
+
+    def render(self, messages: Sequence[Any], tools: Sequence[Any], thinking: bool) -> str:
+        """The text of a conversation up to where the model's turn begins. Raises whatever the template does."""
+        ...
+
+
 class ChatTemplate:
-    """Compiled once. literals: every piece of text the template itself may write."""
+    """A template that is compiled once, in this process, and may take what time and memory it likes: for one that
+    nobody knows there is bounded_template.py."""
 
     def __init__(self, source: str, special: Mapping[str, str]) -> None:
         """special: the tokenizer's named tokens ("bos_token": "<bos>"), which templates see. Raises jinja2's
@@ -44,7 +55,7 @@ class ChatTemplate:
         self._compiled = _environment().from_string(parsed)
 
     def render(self, messages: Sequence[Any], tools: Sequence[Any], thinking: bool) -> str:
-        """The text of a conversation up to where the model's turn begins. Raises whatever the template does."""
+        """See Template.render."""
         return self._compiled.render(
             **self._special,
             messages=[_named(message) for message in messages],

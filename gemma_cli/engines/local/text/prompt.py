@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma_cli.core.errors import InputError, ModelError
+from gemma_cli.core.errors import GemmaError, InputError, ModelError
 from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
@@ -46,8 +46,12 @@ class Prompt:
 class PromptWriter:
     """Writes prompts for one checkpoint."""
 
-    def __init__(self, tokenizer: Tokenizer, *, model: str, context: int, modalities: frozenset[str]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, model: str, context: int, modalities: frozenset[str], vocab: int | None = None
+    ) -> None:
+        """vocab: ids the weights know; None: all that the tokenizer gives."""
         self.tokenizer = tokenizer
+        self.vocab = vocab
         self.model = model
         self.context = context
         self.modalities = modalities
@@ -66,6 +70,7 @@ class PromptWriter:
             raise InputError(
                 f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
             )
+        self._check_ids(ids)
         return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
 
     def _check(self, part: Part) -> None:
@@ -79,6 +84,15 @@ class PromptWriter:
                 "cut it, or use gemma transcribe, which does"
             )
 
+    def _check_ids(self, ids: list[int]) -> None:
+        """ModelError for an id that the weights have no row for: a tokenizer may leave gaps, or lack a bracket. Those
+        that stand for media are never looked up."""
+        most = self.vocab or max(ids, default=0) + 1
+        if ids and (min(ids) < 0 or max(ids) >= most):
+            for token in set(ids) - self._marks.keys():
+                if not 0 <= token < most:
+                    raise ModelError(f"{self.model}: its tokenizer gives id {token}, its weights have {most}")
+
     def _template_ids(self, request: Request) -> list[int]:
         turns = _turns(request.messages)
         tools = _plain(request.tools)
@@ -87,6 +101,8 @@ class PromptWriter:
                 raise InputError(f"the name {name!r} in a tool spells a control token of the model: rename it")
         try:
             return self.tokenizer.chat(turns, tools, request.thinking)
+        except GemmaError:
+            raise
         except Exception as error:  # jinja2 and the template raise what they like
             raise ModelError(f"{self.model}: its chat template refuses this conversation: {error}") from error
 

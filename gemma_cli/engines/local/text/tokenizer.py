@@ -8,9 +8,8 @@ to import than a small model to load. The tests hold prompts to transformers', i
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ from typing import Any
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
-from gemma_cli.core.errors import ModelError
-from gemma_cli.engines.local.text.chat_template import ChatTemplate
+from gemma_cli.core.errors import GemmaError, ModelError
+from gemma_cli.engines.local.text.bounded_template import open_template
+from gemma_cli.engines.local.text.chat_template import Template
+from gemma_cli.engines.local.text.tokenizer_files import read_backend, read_settings
 
 VIDEO = "<|video|>"
 """Gemma 4's processor adds it; copies of the tokenizer may lack it."""
@@ -36,18 +37,18 @@ text that comes from outside they are replaced."""
 class Tokenizer:
     """control: the tokens that only the template may write. Ids are those of the checkpoint's embedding rows."""
 
-    def __init__(self, backend: Backend, template: ChatTemplate) -> None:
+    def __init__(self, backend: Backend, template: Template) -> None:
         self._backend = backend
         self._spelled: dict[str, list[int]] = {}
         self._turn = lru_cache(TURNS_KEPT)(lambda text: tuple(self.encode(text)))
         self.template = template
 
     @property
-    def template(self) -> ChatTemplate:
+    def template(self) -> Template:
         return self._template
 
     @template.setter
-    def template(self, template: ChatTemplate) -> None:
+    def template(self, template: Template) -> None:
         self._template = template
         added = self._backend.get_added_tokens_decoder().values()
         self.special = tuple(token.content for token in added if token.special)
@@ -136,20 +137,17 @@ def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
 
     vocab_size: ids the weights know. Raises ModelError where the tokenizer is missing, broken, or gives others.
     """
-    try:
-        backend = Backend.from_file(str(folder / "tokenizer.json"))
-        backend.no_truncation()
-        backend.no_padding()
-        config = _read(folder / "tokenizer_config.json")
-        named = dict(_named_tokens(config))
-        backend.add_special_tokens([_special(token) for token in (*named.values(), *_extra_tokens(config))])
-        source = _template_source(folder, config)
-        template = ChatTemplate(source, named) if source else None
-    except Exception as error:  # tokenizers raises plain Exceptions, jinja2 its own
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{folder}: its tokenizer cannot be read ({reason}); fetch the checkpoint again") from error
-    if template is None:
+    backend, settings = read_backend(folder), read_settings(folder)
+    if not settings.template:
         raise ModelError(f"{folder} has no chat template: name an instruction-tuned checkpoint (-it)")
+    backend.add_special_tokens([_special(token) for token in (*settings.named.values(), *settings.extra)])
+    try:
+        template = open_template(settings.template, settings.named, settings.template_file)
+    except GemmaError:
+        raise
+    except Exception as error:  # jinja2 raises its own, Python's compiler others
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{settings.template_file}: not a chat template ({reason}); fetch it again") from None
     size = backend.get_vocab_size()
     known = size - (backend.token_to_id(VIDEO) == size - 1)
     if vocab_size is not None and known > vocab_size:
@@ -158,37 +156,5 @@ def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
     return Tokenizer(backend, template)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """A JSON object; {} where there is no such file."""
-    if not file.is_file():
-        return {}
-    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return values
-
-
 def _special(token: str) -> AddedToken:
     return AddedToken(token, special=True, normalized=False)
-
-
-def _named_tokens(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """("bos_token", "<bos>") and the others, the model's own ones too; a token is a string or an object."""
-    for name, token in {**config, **(config.get("model_specific_special_tokens") or {})}.items():
-        content = token.get("content") if isinstance(token, Mapping) else token
-        if name.endswith("_token") and isinstance(content, str):
-            yield name, content
-
-
-def _extra_tokens(config: Mapping[str, Any]) -> Iterator[str]:
-    for token in config.get("extra_special_tokens") or config.get("additional_special_tokens") or ():
-        yield token["content"] if isinstance(token, Mapping) else token
-
-
-def _template_source(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """From a file of its own, or as older checkpoints keep it, inside tokenizer_config.json."""
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    kept = config.get("chat_template")
-    if isinstance(kept, list):
-        kept = {entry["name"]: entry["template"] for entry in kept}.get("default")
-    return kept if isinstance(kept, str) else None

@@ -7,7 +7,8 @@ and project 48-pixel patches, the same processor cuts patches of that size, whic
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class Towers:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
+        with self._fitting():
+            found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
             raise InputError(f"{medium.name}: too short to hear anything in")
         self._keep(key, found)
@@ -95,14 +97,15 @@ class Towers:
         new = {sound.digest: sound for sound in sounds if _key(sound, None) not in self._kept}
         if "audio" not in self.modalities or self.unified or len(new) < 2:
             return
-        heard = {
-            digest: self._extracted(sound)
-            for digest, sound in new.items()
-            if len(sound.samples) <= LONGEST_AUDIO_S * SAMPLE_RATE
-        }
-        audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
-        for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):
-            self._keep(_key(new[digest], None), rows)
+        with self._fitting():
+            heard = {
+                digest: self._extracted(sound)
+                for digest, sound in new.items()
+                if len(sound.samples) <= LONGEST_AUDIO_S * SAMPLE_RATE
+            }
+            audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
+            for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):
+                self._keep(_key(new[digest], None), rows)
 
     def _audio(self, audio: Audio) -> Tensor:
         heard, mask = self._extracted(audio)
@@ -125,6 +128,18 @@ class Towers:
         self._kept[key] = rows
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Turn what torch and transformers say of a tower whose configs and weights do not fit together into one line;
+        full memory stays what it is."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if "memory" in str(error):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{self.folder}: its towers do not run as its configs describe them ({reason})") from error
 
     @property
     def _described(self) -> Config:
@@ -152,7 +167,7 @@ class Towers:
             stored = self._stored("vision_embedder") | projection
             return self._load("vision_embedder", lambda: Gemma4UnifiedVisionEmbedder(vision, text), stored)
         return {
-            "tower": self._load("vision_tower", lambda: Gemma4VisionModel(vision)),
+            "tower": self._tower("vision", lambda: Gemma4VisionModel(vision)),
             "embed": self._load("embed_vision", lambda: Gemma4MultimodalEmbedder(vision, text)),
         }
 
@@ -166,9 +181,14 @@ class Towers:
         if self.unified:
             return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
         return {
-            "tower": self._load("audio_tower", lambda: Gemma4AudioModel(audio), tables=self.dtype),
+            "tower": self._tower("audio", lambda: Gemma4AudioModel(audio), tables=self.dtype),
             "embed": self._load("embed_audio", lambda: Gemma4MultimodalEmbedder(audio, text)),
         }
+
+    def _tower(self, kind: str, build: Callable[[], nn.Module], tables: torch.dtype = torch.float32) -> nn.Module:
+        stored = self._stored(f"{kind}_tower")
+        media_config.check_size(self._described, f"{kind}_config", sum(tensor.numel() for tensor in stored.values()))
+        return self._load(f"{kind}_tower", build, stored, tables)
 
     def _stored(self, name: str) -> dict[str, Tensor]:
         return checkpoint.tensors(self.folder, f"model.{name}.")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from gemma_cli.core.errors import InputError
+from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import Source
 from gemma_cli.engines.local.model.architecture import Architecture, DrafterArchitecture, LayerShape
 from gemma_cli.engines.local.model.drafter import CentroidHead, DenseHead, Drafter
 from gemma_cli.engines.local.model.layer import Attention, DecoderLayer, FeedForward, PerLayerInput
-from gemma_cli.engines.local.model.linear import Linear, Norm, OneRowNorm
+from gemma_cli.engines.local.model.linear import Norm, OneRowNorm
 from gemma_cli.engines.local.model.moe import Experts
 from gemma_cli.engines.local.model.multi_gpu import spread
 from gemma_cli.engines.local.model.rope import Rope
@@ -88,6 +88,8 @@ def _centroid_head(shape: DrafterArchitecture, source: Source) -> CentroidHead:
     arch, clusters = shape.decoder, shape.centroids
     embedding = source.take("model.embed_tokens.weight", (arch.vocab, arch.hidden))
     ids = source.take("masked_embedding.token_ordering", (arch.vocab,), torch.int64).view(clusters, -1)
+    if ids.min() < 0 or ids.max() >= arch.vocab:
+        raise ModelError("this drafter's masked_embedding.token_ordering names tokens that are not in its vocabulary")
     return CentroidHead(
         centroids=source.linear("masked_embedding.centroids.weight", (clusters, arch.hidden)),
         rows=embedding[ids],
@@ -183,7 +185,7 @@ def _experts(arch: Architecture, name: str, source: Source, device: torch.device
 
     return Experts(
         router_norm=Norm(source.take(f"{name}router.scale", (hidden,), torch.float32) * hidden**-0.5, arch.eps, device),
-        router=Linear(source.take(f"{name}router.proj.weight", (count, hidden))),
+        router=source.exact(f"{name}router.proj.weight", (count, hidden)),
         per_expert=source.take(f"{name}router.per_expert_scale", (count,), torch.float32),
         gate_up=source.linears(f"{name}experts.gate_up_proj", (count, 2 * wide, hidden)),
         down=source.linears(f"{name}experts.down_proj", (count, hidden, wide)),

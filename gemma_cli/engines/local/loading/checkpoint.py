@@ -53,6 +53,10 @@ class Source(Protocol):
         """The products with each matrix of a weight [count, out, in]."""
         ...
 
+    def exact(self, name: str, shape: Shape) -> Linear:
+        """A linear layer in the model's dtype, whatever was asked for."""
+        ...
+
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         """A look-up table: on a CPU as it lies, memory-mapped and in its own dtype; elsewhere on the device."""
         ...
@@ -112,6 +116,9 @@ class Checkpoint:
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         kind = self._kind(shape[1:])
         return [kind(part.to(self.device, self.dtype)) for part in self._read(name, shape)]
+
+    def exact(self, name: str, shape: Shape) -> Linear:
+        return Linear(self.take(name, shape))
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         table = self._read(name, shape)

@@ -59,6 +59,29 @@ def stock_text_config(config: Config) -> Any:
     return CONFIG_MAPPING[f"{config.model_type}_text"](hidden_size=config.decoder().hidden)
 
 
+def check_size(config: Config, tower: str, stored: int) -> None:
+    """Raise ModelError where the layers that config.json describes have far more numbers than the files hold: such a
+    tower would take the memory before the first weight is compared. stored: of the files."""
+    described = config.towers[tower]
+    if config.unified or not (numbers := _numbers(described)) > 2 * stored:
+        return
+    raise ModelError(
+        f"{config.folder / 'config.json'}: {tower} describes {numbers:.1e} weights, the files hold {stored:.1e}; "
+        "fetch the checkpoint again"
+    )
+
+
+def _numbers(tower: Mapping[str, Any]) -> int:
+    """Weights of a tower, but for what is small."""
+    hidden, layers = tower["hidden_size"], tower["num_hidden_layers"]
+    if "intermediate_size" not in tower:
+        channels: list[int] = tower["subsampling_conv_channels"]
+        return int(layers * 24 * hidden**2 + channels[0] // 4 * channels[1] * hidden)
+    heads = 2 * (tower["num_attention_heads"] + tower["num_key_value_heads"]) * tower["head_dim"]
+    table = 2 * tower["position_embedding_size"] + 3 * tower["patch_size"] ** 2
+    return int(hidden * (layers * (heads + 3 * tower["intermediate_size"]) + table))
+
+
 def image_processor(config: Config) -> Any:
     """How pictures are prepared. Raises ModelError."""
     from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil

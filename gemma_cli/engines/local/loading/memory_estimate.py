@@ -208,9 +208,12 @@ class Counting:
 
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         count, rows, width = shape
-        for _ in range(count):
-            self._add(name, self._kind((rows, width)), rows, width)
+        self._add(name, self._kind((rows, width)), rows, width, count)
         return [Weightless((rows, width))] * count
+
+    def exact(self, name: str, shape: tuple[int, int]) -> Linear:
+        self.bytes[_part(name)] += math.prod(shape) * self._dtype.itemsize
+        return Weightless(shape)
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         if self._device.type != "cpu" or not (self._mapped or "per_layer" in name):
@@ -224,9 +227,9 @@ class Counting:
         shared = counted and self._kind(shape) is Linear and Linear.as_it_lies(self._device, self._dtype)
         return Weightless(shape) if shared else self.linear(name, shape)
 
-    def _add(self, name: str, kind: type[Linear], rows: int, width: int) -> None:
+    def _add(self, name: str, kind: type[Linear], rows: int, width: int, count: int = 1) -> None:
         part = _part(name)
-        self.bytes[part] += _bytes(kind, rows, width, self._dtype, self._device)
+        self.bytes[part] += count * _bytes(kind, rows, width, self._dtype, self._device)
         self.largest[part] = max(self.largest[part], rows * width * self._dtype.itemsize)
 
 

@@ -87,6 +87,9 @@ class RandomWeights:
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         return [self.linear(name, shape[1:]) for _ in range(shape[0])]
 
+    def exact(self, name: str, shape: Shape) -> Linear:
+        return Linear(self.take(name, shape))
+
     def tied(self, name: str, table: Tensor) -> Linear:
         shape = (table.shape[0], table.shape[1])
         shared = self._kind(shape) is Linear and Linear.as_it_lies(self.device, self.dtype)

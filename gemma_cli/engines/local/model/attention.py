@@ -18,6 +18,7 @@ and rejected before. What each measure gives:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,15 +36,23 @@ class Masks:
 
     def __init__(self, window: int, ring_slots: int, device: torch.device) -> None:
         self.device = device
+        self._window = window
         self._warm = window - 1  # from here on a row sees `window` keys
         self._cycle = ring_slots
-        position = torch.arange(self._warm + ring_slots + SLACK, device=device)[:, None]
-        distance = (position - torch.arange(ring_slots, device=device)) % ring_slots
-        seen = (distance < window) & (distance <= position)
-        self._ring = _additive(seen)[:, None]
         # Rows for positions -SLACK .. BUCKET + SLACK - 1 relative to the start of a bucket, over the bucket's slots.
         offset = torch.arange(-SLACK, BUCKET + SLACK, device=device)[:, None]
         self._last_bucket = _additive(torch.arange(BUCKET, device=device) <= offset)[:, None]
+
+    @cached_property
+    def _ring(self) -> Tensor:
+        """Made when first needed, which our kernels never do, and block by block: its size is the window's square."""
+        rows = torch.arange(self._warm + self._cycle + SLACK, device=self.device)[:, None]
+        slots = torch.arange(self._cycle, device=self.device)
+        ring = torch.empty(len(rows), 1, self._cycle, device=self.device)
+        for position, block in zip(torch.split(rows, BUCKET), torch.split(ring, BUCKET), strict=True):
+            distance = (position - slots) % self._cycle
+            block[:, 0] = _additive((distance < self._window) & (distance <= position))
+        return ring
 
     def ring(self, start: int, rows: int) -> Tensor:
         """[rows, 1, ring slots] for positions start .. start + rows - 1."""

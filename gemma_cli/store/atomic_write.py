@@ -24,7 +24,7 @@ def write_together(texts: Mapping[Path, str]) -> None:
             with _told(path):
                 temporary.replace(path)
         for folder in {path.parent for path in texts}:
-            _sync(folder)
+            sync_folder(folder)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _umask() -> int:
     return mask
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the renaming last through a power cut, where folders can be synced."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

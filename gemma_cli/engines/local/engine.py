@@ -14,6 +14,7 @@ from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec
 from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageError
 from gemma_cli.core.events import Event, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.constraints.constraint import Free
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding import cuda_graphs
@@ -106,7 +107,7 @@ class LocalEngine:
             modalities=towers.modalities,
             load_s=perf_counter() - began,
             exact=target.rows.exact,
-            notice=resolved.notice,
+            notice="; ".join(filter(None, (resolved.notice, native.notice(target.device)))) or None,
             synthetic_acceptance=spec.synthetic_acceptance,
         )
         engine = cls(target, drafter, tokenizer, towers, ends, info)

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.model.cache import EVERY, Slots
 from gemma_cli.engines.local.model.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
@@ -244,7 +243,7 @@ def test_a_library_is_built_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -
     built = build.library()
     assert built.path
     assert built.path.is_relative_to(fresh)
-    assert [file.name for file in built.path.parent.iterdir()] == [built.path.name]
+    assert {file.name for file in built.path.parent.iterdir()} == {built.path.name, f"{built.path.stem}.json"}
     build.library.cache_clear()
     monkeypatch.setenv("PATH", "")
     assert build.library() == built
@@ -266,6 +265,7 @@ def test_a_compiler_that_fails_is_asked_once(fresh: Path, tmp_path: Path, monkey
     monkeypatch.setenv("PATH", compiler(tmp_path / "bin", f"echo x >> {tmp_path}/asked; echo 'no omp.h' >&2; exit 1"))
     for ending in ("no omp.h", "to try again)"):
         built = build.library()
+        assert bool(built.notice) == (ending == "no omp.h")
         assert built.path is None
         assert "gcc cannot compile them: no omp.h" in built.why
         assert built.why.endswith(ending)
@@ -276,14 +276,6 @@ def test_a_compiler_that_fails_is_asked_once(fresh: Path, tmp_path: Path, monkey
     assert (tmp_path / "asked").read_text() == "x\n" * 2 * len(build.VARIANTS)
 
 
-def test_a_library_of_another_system_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where machines share a home folder."""
-    built = build.library()
-    assert built.path
-    built.path.write_bytes(b"not a library")
-    assert native.loaded.__wrapped__() is None
-
-
 def test_kernels_that_crash_here_are_not_used(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a virtual machine whose processor lacks what it announces."""
     (tmp_path / "trap.c").write_text("int self_check(void) { __builtin_trap(); }")
@@ -291,7 +283,9 @@ def test_kernels_that_crash_here_are_not_used(fresh: Path, tmp_path: Path, monke
     made = 'while [ "$1" != -o ]; do shift; done'
     path = compiler(tmp_path / "bin", f'{made}; exec {real} -shared -fPIC {tmp_path}/trap.c -o "$2"')
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
-    assert build.library() == build.Built(None, "this processor runs them wrongly")
+    built = build.library()
+    assert (built.path, built.why) == (None, "this processor runs them wrongly")
+    assert built.notice
     assert not list(fresh.rglob("*.so"))
 
 
@@ -300,3 +294,4 @@ def test_a_cache_that_cannot_be_written_is_told(fresh: Path) -> None:
     built = build.library()
     assert built.path is None
     assert "cannot be written" in built.why
+    assert built.why in built.notice

@@ -25,14 +25,26 @@ def on(device: torch.device) -> Kernels | None:
     return loaded() if device.type == "cpu" else None
 
 
-@functools.cache
+def notice(device: torch.device) -> str | None:
+    """A line for the user about the kernels on `device`, where something happened that did not before."""
+    return (_loaded()[1] or None) if device.type == "cpu" else None
+
+
 def loaded() -> Kernels | None:
-    """Built if need be, once a process."""
-    from gemma_cli.engines.local.native.build import library
+    """The kernels for this processor, built if need be."""
+    return _loaded()[0]
+
+
+@functools.cache
+def _loaded() -> tuple[Kernels | None, str]:
+    """The kernels and the notice about them, once a process."""
+    from gemma_cli.engines.local.native.build import SLOWER, library
     from gemma_cli.engines.local.native.ops import Kernels
 
     built = library()
+    if built.path is None:
+        return None, built.notice
     try:
-        return Kernels(built.path) if built.path else None
-    except OSError:  # a cache folder that another system shares
-        return None
+        return Kernels(built.path), built.notice
+    except OSError as error:  # a cache folder that another system shares
+        return None, f"{built.path} cannot be loaded here, so {SLOWER}: {error}"

@@ -1,15 +1,17 @@
-"""C files -> a library for this processor, kept in the cache folder.
+"""C files -> a library for this processor, stored in the cache folder.
 
     library() -> Built(path, why)       path None: there is none, and `why` says so in a few words
 
 Compiled for the very instructions of the machine, so a library belongs to one kind of processor and one state of the
 sources: both are in its name. It appears under that name only after its self-check has run in a process of its own,
-because virtual machines announce instructions that kill whoever uses them. What failed once is not tried again before
-the note about it is removed.
+because virtual machines announce instructions that kill whoever uses them. One that is not as it was stored is built
+again (stored.py). What failed for good is not tried again before the note about it is removed; what failed for a
+reason that may pass, such as a full disk, is tried again a day later.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -18,6 +20,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,16 +45,53 @@ VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
 
 COMPILE_S, CHECK_S = 120, 30  # longer than that, and something hangs
 
+SPACE = 8 << 20
+"""Bytes that a build takes on the disk, several times over."""
+
+DAY_S = 24 * 3600
+
 OFF = "torch"
 """Of GEMMA_KERNELS: computes everything with torch's own."""
 
+SLOWER = "torch computes, more slowly"
+
 _CHECK = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).self_check())"
+
+_SCRATCH = ".build-"
+
+_PASSING = (
+    "No space left",
+    "quota exceeded",
+    "File too large",
+    "Cannot allocate memory",
+    "out of memory",
+    "memory exhausted",
+    "Too many open files",
+    "temporarily unavailable",
+    "Input/output error",
+    "signal terminated program",
+)
+"""What a compiler writes when the machine is at fault and not the code."""
+
+_OUTSIDE = (9, 15, 2, 1, 24, 25)
+"""SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ: none that a kernel raises which this processor cannot run."""
 
 
 @dataclass(frozen=True)
 class Built:
+    """A library, or why there is none. notice: a line for the user, where something happened that did not before."""
+
     path: Path | None
     why: str = ""
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something did not build. passes: it may succeed another day."""
+
+    why: str
+    passes: bool = False
 
 
 @functools.cache
@@ -59,49 +101,126 @@ def library() -> Built:
         return Built(None, f"GEMMA_KERNELS={OFF}")
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return Built(None, "they are for Linux on x86-64")
-    folder = paths.cache_dir() / "kernels"
+    return _library(paths.cache_dir() / "kernels")
+
+
+def _library(folder: Path) -> Built:
+    from gemma_cli.engines.local.native import stored  # for Linux only
+
     path = folder / f"{_name()}.so"
-    if path.is_file():
-        return Built(path)
-    failure = path.with_suffix(".txt")
     try:
-        if failure.is_file():
-            return Built(None, f"{failure.read_text()} (remove {failure} to try again)")
-        folder.mkdir(parents=True, exist_ok=True)
-        return _build(path, failure)
+        closed = stored.private(folder)
+        if stored.doubt(path) is None:
+            return Built(path)
+        with stored.locked(folder):
+            damage = stored.doubt(path)
+            if damage is None:  # another process has built it meanwhile
+                return Built(path)
+            if damage:
+                stored.remove(path)
+            return _build(path, damage if closed else f"others could write to {folder}")
+    except stored.Untrusted as error:
+        why = f"{error}, so no kernels are loaded from there"
+        return Built(None, why, f"{why} and {SLOWER}; remove it, or set GEMMA_KERNELS={OFF}")
     except OSError as error:
-        return Built(None, f"{folder} cannot be written: {error.strerror}")
+        why = f"{folder} cannot be written: {error.strerror or error}"
+        return Built(None, why, f"{why}; without kernels {SLOWER}")
 
 
-def _build(path: Path, failure: Path) -> Built:
+def _build(path: Path, damage: str) -> Built:
+    """Build what is not there, or was damaged in some way. The caller holds the folder's lock."""
+    from gemma_cli.engines.local.native import stored
+
+    if note := _remembered(path):
+        return Built(None, note)
     compiler = next((found for name in ("gcc", "cc") if (found := shutil.which(name))), None)
     if compiler is None:
-        return Built(None, "no C compiler; install gcc")
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        made = Path(scratch) / path.name
-        for variant in VARIANTS:
-            command = [compiler, *FLAGS, *variant, *map(str, sorted(SOURCES.glob("*.c"))), "-o", str(made), "-lm"]
-            why = _fails(command, COMPILE_S, f"{compiler} cannot compile them")
-            why = why or _fails([sys.executable, "-c", _CHECK, str(made)], CHECK_S, "this processor runs them wrongly")
-            if not why:
-                break
-        else:
-            failure.write_text(why)
-            return Built(None, why)
-        made.replace(path)
-    return Built(path)
+        failure: Failure | None = Failure("no C compiler; install gcc")
+    elif shutil.disk_usage(path.parent).free < SPACE:
+        failure = _remember(path, Failure(f"no space left for {path.parent}", passes=True))
+    else:
+        _remove_leftovers(path.parent)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_SCRATCH, ignore_cleanup_errors=True) as scratch:
+            made = Path(scratch) / path.name
+            failure = _compile(compiler, made)
+            if failure:
+                _remember(path, failure)
+            else:
+                stored.store(made, path)
+    was = f"{path} was not loaded ({damage})" if damage else ""
+    if not failure:
+        return Built(path, notice=was and f"{was} and has been built again")
+    if compiler is None and not damage:  # doctor says so, and every run would
+        return Built(None, failure.why)
+    cannot = f"{was} and cannot be built again" if damage else "kernels cannot be built"
+    again = "; tried again tomorrow" if failure.passes else ""
+    return Built(None, failure.why, f"{cannot}, so {SLOWER}: {failure.why}{again}")
 
 
-def _fails(command: list[str], seconds: int, why: str) -> str:
-    """Empty where the command succeeds."""
+def _compile(compiler: str, made: Path) -> Failure | None:
+    """Make the library `made` and let it check itself; None where it does."""
+    sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
+    # Its own files go where there is space, and its words are those of _PASSING.
+    environment = os.environ | {"TMPDIR": str(made.parent), "LC_ALL": "C"}
+    failure = None
+    for variant in VARIANTS:
+        command = [compiler, *FLAGS, *variant, *sources, "-o", str(made), "-lm"]
+        check = [sys.executable, "-c", _CHECK, str(made)]
+        failure = _fails(command, COMPILE_S, f"{compiler} cannot compile them", environment)
+        failure = failure or _fails(check, CHECK_S, "this processor runs them wrongly", environment)
+        if failure is None or failure.passes:
+            break
+    return failure
+
+
+def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str, str]) -> Failure | None:
+    """None where the command succeeds."""
     try:
-        ran = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return why
+        ran = subprocess.run(command, capture_output=True, timeout=seconds, check=False, env=environment)
+    except subprocess.TimeoutExpired:
+        return Failure(f"{why}: not done after {seconds} s", passes=True)
+    except OSError as error:
+        return Failure(f"{why}: {error.strerror}", passes=error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE))
     if ran.returncode == 0:
-        return ""
-    said = ran.stderr.decode(errors="replace").strip().splitlines()
-    return f"{why}: {said[-1]}" if said else why
+        return None
+    if -ran.returncode in _OUTSIDE:
+        return Failure(f"{why}: ended by signal {-ran.returncode}", passes=True)
+    lines = ran.stderr.decode(errors="replace").strip().splitlines()
+    reason = next((line for line in lines if any(words in line for words in _PASSING)), None)
+    if reason:
+        return Failure(f"{why}: {reason}", passes=True)
+    return Failure(f"{why}: {lines[-1]}" if lines else why)
+
+
+def _remember(path: Path, failure: Failure) -> Failure:
+    """Leave a note, for a day where the failure may pass. Where it cannot be written, the next run tries again."""
+    with suppress(OSError):
+        _note(path, failure.passes).write_text(failure.why)
+    return failure
+
+
+def _remembered(path: Path) -> str:
+    """Why the library was not built before; "" where it may be tried."""
+    for passes, remedy in ((False, "to try again"), (True, "to try again today")):
+        note = _note(path, passes)
+        try:
+            if not passes or 0 <= time.time() - note.stat().st_mtime < DAY_S:
+                return f"{note.read_text(errors='replace')} (remove {note} {remedy})"
+        except OSError:
+            continue
+    return ""
+
+
+def _note(path: Path, passes: bool) -> Path:
+    return path.with_suffix(".today" if passes else ".txt")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what builds have left that were killed."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            if time.time() - scratch.stat().st_mtime > COMPILE_S * len(VARIANTS):
+                shutil.rmtree(scratch)
 
 
 def _name() -> str:

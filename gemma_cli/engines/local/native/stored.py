@@ -1,0 +1,166 @@
+"""A shared library in the cache folder, next to a record of its size and digest.
+
+    private(folder)          makes the folder and checks that nobody else can write to it
+    doubt(library)           why the library must not be loaded; None where it is as it was stored
+    store(made, library)     puts a library under its name, durably
+    locked(folder)           one process at a time
+
+Loading a file runs it. One that was cut short kills the process with SIGBUS, which nothing can catch, and one that
+somebody else wrote does what that person wants. So every byte is checked before `dlopen` sees the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gemma_cli.store.atomic_write import sync_folder
+
+PATIENCE_S = 60.0
+"""How long to wait for another process that builds; then both build, which costs time and nothing else."""
+
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Untrusted(Exception):
+    """A file or folder is not this user's alone; the argument says why."""
+
+
+def private(folder: Path) -> bool:
+    """Create `folder` for its owner alone. False: others could write to it until now, so it has been emptied.
+
+    Raises Untrusted where it stays in other hands, OSError where it cannot be made.
+    """
+    if not os.path.lexists(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise Untrusted(f"{folder} is {'a symbolic link' if folder.is_symlink() else 'not a folder'}")
+    _check_owner(folder, found)
+    if not found.st_mode & _OTHERS:
+        return True
+    with locked(folder):
+        if folder.lstat().st_mode & _OTHERS:
+            for entry in list(folder.iterdir()):
+                remove(entry)
+            try:
+                folder.chmod(0o700)
+            except OSError:
+                raise Untrusted(f"{folder} can be written by others") from None
+    return False
+
+
+def doubt(library: Path) -> str | None:
+    """Why `library` must not be loaded, "" where there is none yet, None where it is just as it was stored."""
+    try:
+        record = json.loads(_read(_record(library)))
+        content = _read(library)
+        size, digest = record["size"], record["sha256"]
+    except FileNotFoundError:
+        return ""
+    except Untrusted as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "the record of its digest is damaged"
+    if len(content) != size:
+        return f"{len(content)} bytes, not {size}"
+    return None if hashlib.sha256(content).hexdigest() == digest else "its digest is another"
+
+
+def store(made: Path, library: Path) -> None:
+    """Move `made` to `library` and write its record; a crash in between leaves a pair that `doubt` rejects."""
+    content = made.read_bytes()
+    record = _record(made)
+    record.write_text(json.dumps({"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}))
+    for source, target in ((record, _record(library)), (made, library)):
+        source.chmod(0o600)
+        _sync_file(source)
+        if target.is_dir() and not target.is_symlink():
+            remove(target)
+        source.replace(target)
+    sync_folder(library.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the same block, for PATIENCE_S at most, on file systems that have locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not _try_lock(descriptor) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether there is nothing to wait for any more."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _record(library: Path) -> Path:
+    return library.with_suffix(".json")
+
+
+def _read(file: Path) -> bytes:
+    """The bytes of a regular file of ours. Raises Untrusted, OSError; neither follows a link nor waits for a pipe."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Untrusted("it is a symbolic link") from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise Untrusted("it is not a regular file")
+        _check_owner(file, found)
+        if found.st_mode & _OTHERS:
+            raise Untrusted("others can write to it")
+        with open(descriptor, "rb", closefd=False) as opened:
+            return opened.read()
+    finally:
+        os.close(descriptor)
+
+
+def _check_owner(file: Path, found: os.stat_result) -> None:
+    """Root's files are as good as ours: root can write to ours too."""
+    if found.st_uid not in (os.geteuid(), 0):
+        raise Untrusted(f"{file} belongs to another user (uid {found.st_uid})")
+
+
+def remove(entry: Path) -> None:
+    """Remove a file or a folder, as far as that is possible."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            entry.unlink()
+
+
+def _sync_file(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -152,13 +152,25 @@ def _misused(error: typer.TyperException) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """Anything unforeseen, in one line. A write that fails bears no file name, an open that fails does."""
-    if isinstance(error, OSError) and error.filename is None and error.errno in _WRITING:
-        _abandon_stdout()
-        _complain(f"cannot write to standard output: {error.strerror}")
+    """Anything unforeseen, in one line."""
+    if isinstance(error, OSError) and error.errno in _WRITING:
+        if _stdout_fails():
+            _abandon_stdout()
+            _complain(f"cannot write to standard output: {error.strerror}")
+        else:
+            _complain(f"{error.filename or 'a temporary file'}: cannot be written: {error.strerror}; make space there")
     else:
         _complain(f"internal error: {type(error).__name__}: {error} (GEMMA_DEBUG=1 shows the traceback)")
     return 1
+
+
+def _stdout_fails() -> bool:
+    """Whether it is standard output that cannot be written to: what it could not write is still in its buffer."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 _WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)

@@ -157,6 +157,9 @@ def ask(
         request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
         return draw(model, holding(request), drawn, told.show)
 
+    from gemma_cli.repl.saved_chat import Saving
+
+    saved = Saving(keeping)
     turns: list[Turn] = []
     responses: list[ToolResponse] = []
     where = desk(box, model.info.context, output)
@@ -168,17 +171,9 @@ def ask(
             responses += answered
             for response in answered:
                 told.responded(response)
-        keep(keeping, conversation)
+        saved(conversation)
     told.end(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
     return turns[-1]
-
-
-def keep(keeping: Kept, conversation: Conversation) -> None:
-    """Save what belongs to a chat."""
-    if keeping.session:
-        left = keeping.session.save(conversation)
-        if left is not None:
-            notice(f"'{left}' was changed by another chat: this one is kept as '{keeping.session.name}'")
 
 
 def fitted(asked: Conversation, model: Engine, reserve: int, settings: Settings) -> Conversation:

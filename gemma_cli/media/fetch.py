@@ -6,20 +6,19 @@ environment (`https_proxy`, `no_proxy`). httpcore2 speaks HTTP; peers.py decides
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from gemma_cli import __version__
-from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.core.errors import InputError
+from gemma_cli.media.spool import new_spool, spooling
 
 if TYPE_CHECKING:
     import httpcore2
@@ -173,25 +172,28 @@ def _stored(response: httpcore2.Response, headers: dict[str, str], address: str,
     if response.status not in (200, 203):
         raise InputError(f"{address}: {_answer(response.status)}")
     total = _promised(headers, address)
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    spool = new_spool()
     there = 0
     try:
         for chunk in response.iter_stream():
             there += len(chunk)
             if there > LIMIT_BYTES:
                 raise _too_much(address)
-            _write(spool, chunk)
+            with spooling():
+                spool.write(chunk)
             told(there, total)
         if not there:
             raise InputError(f"{address}: empty (0 bytes)")
+        with spooling():
+            spool.seek(0)
     except (httpcore2.ProtocolError, httpcore2.ReadError):
         spool.close()
         of = f" of {total:,}" if total else ""
         raise InputError(f"{address}: broke off after {there:,}{of} bytes; try again") from None
     except BaseException:
-        spool.close()
+        with suppress(OSError):  # what could not be written is tried once more
+            spool.close()
         raise
-    spool.seek(0)
     return spool
 
 
@@ -206,15 +208,6 @@ def _promised(headers: dict[str, str], address: str) -> int | None:
     if total is not None and total > LIMIT_BYTES:
         raise _too_much(address)
     return total
-
-
-def _write(spool: BinaryIO, chunk: bytes) -> None:
-    try:
-        spool.write(chunk)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise GemmaError(f"{tempfile.gettempdir()} is full: TMPDIR moves where addresses are fetched to") from None
 
 
 def _too_much(address: str) -> InputError:

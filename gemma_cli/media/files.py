@@ -6,12 +6,12 @@ import contextlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from gemma_cli.core.errors import InputError
+from gemma_cli.media.spool import new_spool, spooling
 
 STDIN = "-"
 _STDIN_LIMIT = 2 << 30  # bytes; it is spooled to disk
@@ -66,14 +66,17 @@ def _spooled_stdin() -> BinaryIO:
         raise InputError("standard input: closed; pipe a file into it or name one")
     if sys.stdin.isatty():
         raise InputError("standard input: a terminal; pipe a file into it or name one")
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    spool = new_spool()
     try:
         while chunk := sys.stdin.buffer.read(_CHUNK):
             if spool.tell() + len(chunk) > _STDIN_LIMIT:
                 raise InputError(f"standard input: more than {_STDIN_LIMIT >> 30} GiB; save it and name the file")
-            spool.write(chunk)
+            with spooling():
+                spool.write(chunk)
+        with spooling():
+            spool.seek(0)
     except BaseException:
-        spool.close()
+        with contextlib.suppress(OSError):  # what could not be written is tried once more
+            spool.close()
         raise
-    spool.seek(0)
     return spool

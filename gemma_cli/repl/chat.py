@@ -235,7 +235,7 @@ class Chat:
         if self.session is None:
             return
         try:
-            left = self.session.save(conversation)
+            line = self.session.save(conversation)
         except GemmaError as error:
             if not self.unsaved:
                 self.complain(error)
@@ -245,12 +245,14 @@ class Chat:
         if self.unsaved:
             self.tell("the chat is saved again")
         self.unsaved = False
-        if left is not None:
-            self.tell(f"'{left}' was changed by another chat: this one goes on as '{self.session.name}'")
+        if line:
+            self.tell(line)
 
     def begin(self, session: Session | None, conversation: Conversation) -> None:
         """Go on with another conversation."""
         self.session, self.last, self.unsaved = session, None, False
+        if session and (line := session.hold()):
+            self.tell(line)
         conversation = replace(conversation, tools=self.box.declarations)
         self.conversation = conversation.counted_by(self.engine.info.model)
 

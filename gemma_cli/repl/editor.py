@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from gemma_cli.repl.completion import ChatCompleter
 from gemma_cli.repl.confirm import ask
 from gemma_cli.repl.thoughts import Fold
 from gemma_cli.repl.toolbar import toolbar
+from gemma_cli.store.bounded_read import check_regular
 from gemma_cli.tools.calls import Leave
 from gemma_cli.views.markdown.render import wrapped_lines
 from gemma_cli.views.sanitize import safe
@@ -51,6 +52,12 @@ LEAVE = "Ctrl+D or /exit leaves"
 class _History(FileHistory):
     """Lone surrogates, which a file cannot hold, become U+FFFD; a disk that fails loses history, not the chat."""
 
+    def load_history_strings(self) -> Iterable[str]:
+        try:
+            return super().load_history_strings()
+        except OSError:
+            return ()
+
     def store_string(self, string: str) -> None:
         try:
             super().store_string(well_formed(string))
@@ -64,7 +71,11 @@ def history_at(path: Path | None) -> History:
         return InMemoryHistory()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
+        try:
+            check_regular(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
         return InMemoryHistory()
     return _History(str(path))
@@ -179,7 +190,10 @@ class Editor:
 
         @keys.add("c-g", filter=~is_searching)
         def _edit(event: KeyPressEvent) -> None:
-            event.current_buffer.open_in_editor()
+            try:
+                event.current_buffer.open_in_editor()
+            except OSError as error:  # the text goes through a temporary file
+                self._notice = f"no editor: {error.strerror or error}; TMPDIR names a folder that has space"
 
         @keys.add("c-o")
         def _thoughts(event: KeyPressEvent) -> None:

@@ -22,6 +22,8 @@ def run(chat: Chat, editor: Editor) -> None:
                 act(chat, line)
             except KeyboardInterrupt:  # while nothing was being said: loading a model, listing sessions
                 chat.tell("stopped")
+    if chat.session and chat.session.lost:
+        chat.keep(chat.conversation)
     if chat.session and chat.session.name and not chat.unsaved:
         chat.tell(f"saved as '{chat.session.name}': gemma chat --continue goes on with it")
 

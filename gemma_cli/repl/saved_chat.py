@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.store.paths import state_dir
-from gemma_cli.store.sessions import Session, SessionStore
+from gemma_cli.store.sessions import Session, SessionStore, valid_name
+
+SESSIONS = "sessions.db"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Kept:
 
 def open_store() -> SessionStore:
     """The sessions of this user. Raises GemmaError."""
-    return SessionStore.open(state_dir() / "sessions.db")
+    return SessionStore.open(state_dir() / SESSIONS)
 
 
 def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> Kept:
@@ -35,11 +38,38 @@ def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> Kept:
         return Kept()
     if go_on:
         store = open_store()
-        return _loaded(store, store.latest())
+        return _warned(_loaded(store, store.latest()))
     if name is not None:
-        store = open_store()
-        return _loaded(store, name) if store.exists(name) else Kept(store, store.new(name))
+        return _warned(_named(name))
     return _begun() if begin else Kept()
+
+
+def _warned(kept: Kept) -> Kept:
+    """`kept`, with a notice where another chat has its session open."""
+    if kept.session and (line := kept.session.hold()):
+        notice(line)
+    return kept
+
+
+def _named(name: str) -> Kept:
+    """The chat of that name, or a new one, which a disk that cannot hold it does not stand in the way of."""
+    valid_name(name)
+    try:
+        store = open_store()
+    except GemmaError as error:
+        if _holds_chats(state_dir() / SESSIONS):
+            raise  # one of that name may be among them
+        notice(f"{error}; this chat is not saved")
+        return Kept()
+    return _loaded(store, name) if store.exists(name) else Kept(store, store.new(name))
+
+
+def _holds_chats(path: Path) -> bool:
+    """Whether there is, or may be, something in the database."""
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return True
 
 
 def _loaded(store: SessionStore, name: str | None) -> Kept:
@@ -54,6 +84,26 @@ def _begun() -> Kept:
     try:
         store = open_store()
     except GemmaError as error:
-        notice(f"{error}; this chat is not kept")
+        notice(f"{error}; this chat is not saved")
         return Kept()
     return Kept(store, store.new())
+
+
+@dataclass
+class Saving:
+    """Saves what belongs to a chat. A disk that cannot hold it costs one notice and no answer."""
+
+    kept: Kept
+    failed: bool = False
+
+    def __call__(self, conversation: Conversation) -> None:
+        """Save the conversation as far as it has come."""
+        if self.kept.session is None:
+            return
+        try:
+            line = self.kept.session.save(conversation)
+        except GemmaError as error:
+            line = None if self.failed else f"{error}; this chat is not saved"
+            self.failed = True
+        if line:
+            notice(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,6 +36,14 @@ def journal(task: Task, recording: Recording, options: EngineOptions, output: Ou
         kept.finish()
     finally:
         kept.close()
+        if kept.trouble and not output.quiet:
+            _warn(kept.trouble)
+
+
+@functools.cache
+def _warn(trouble: str) -> None:
+    """Warn once, however many recordings there are."""
+    notice(f"{trouble}; a run that is interrupted cannot go on where it stopped")
 
 
 def kept(task: Task, path: str, options: EngineOptions, output: OutputOptions, part: Part = WHOLE) -> Opening:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.store.bounded_read import read_text
 from gemma_cli.store.paths import config_file
 
 _NAMES = {"dtype": ("auto", "float32", "bfloat16"), "quantize": ("int8", "int4")}
@@ -31,7 +32,7 @@ def load_config(path: Path | None = None) -> Config:
     """
     path = path or config_file()
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(read_text(path))
     except FileNotFoundError:
         return Config()
     except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,18 @@ def to_markdown(name: str, conversation: Conversation) -> str:
 def write(path: Path, name: str, conversation: Conversation) -> None:
     """A new file, readable by its owner alone: JSON if its name ends in .json. Raises InputError, GemmaError."""
     document = (to_json if path.suffix == ".json" else to_markdown)(name, conversation)
+    created = False
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        created = True
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(document)
     except FileExistsError:
         raise InputError(f"{path} exists: choose another name") from None
     except (OSError, ValueError) as error:
+        if created:  # half of it, which would be in the way of another try
+            with suppress(OSError):
+                path.unlink()
         raise GemmaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 

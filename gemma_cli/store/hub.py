@@ -37,17 +37,16 @@ def repository(name: str) -> Path:
 
 def find(name: str) -> Cached | None:
     """The snapshot of hub id `name` that a download of `main` would give, or the newest."""
-    folder = _snapshot(repository(name))
-    return _describe(name, folder) if folder else None
+    return _in(repository(name), name)
 
 
 def gemma_models() -> list[Cached]:
     """Every Gemma 4 checkpoint or drafter in the cache, by name; unfinished ones by the name Google gives them."""
     found = []
-    for path in sorted(hub_cache().glob("models--*--*")):
+    for path in _repositories():
         name = "/".join(path.name.split("--", 2)[1:])
-        entry = _describe(name, _snapshot(path) or path / "snapshots")
-        if not entry.size and not entry.unfinished:
+        entry = _in(path, name, unfinished=True)
+        if not entry or not (entry.size or entry.unfinished):
             continue
         if (entry.model_type or "").startswith("gemma4") or (not entry.model_type and "/gemma-4" in name.lower()):
             found.append(entry)
@@ -58,8 +57,25 @@ def is_checkpoint(folder: Path) -> bool:
     """Whether there is a config.json and every weight file that the folder's index names."""
     try:
         return (folder / "config.json").is_file() and all(file.is_file() for file in weight_files(folder))
-    except ModelError:
+    except (ModelError, OSError):  # OSError: not ours to look into
         return False
+
+
+def _repositories() -> list[Path]:
+    try:
+        return sorted(hub_cache().glob("models--*--*"))
+    except OSError:  # not ours to look into
+        return []
+
+
+def _in(path: Path, name: str, unfinished: bool = False) -> Cached | None:
+    """What a repository's folder holds; None where nothing of it can be read, or, unless `unfinished` counts, no
+    snapshot is there."""
+    try:
+        folder = _snapshot(path) or (path / "snapshots" if unfinished else None)
+        return _describe(name, folder) if folder else None
+    except OSError:
+        return None
 
 
 def size_of(path: Path) -> int:

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from gemma_cli.core.events import Round, Speculation, Timings, Turn, Usage
+from gemma_cli.store.bounded_read import check_regular
 from gemma_cli.store.paths import state_dir
 
 fcntl: ModuleType | None
@@ -34,10 +35,13 @@ _KEPT_DAYS = 30
 
 
 class Journal:
-    """Replies by the digest of the sound they answer. Without a file it remembers nothing."""
+    """Replies by the digest of the sound they answer. Without a file it remembers nothing.
 
-    def __init__(self, file: BinaryIO | None = None, path: Path | None = None) -> None:
-        self._file, self._path = file, path
+    trouble: why the file cannot be written, with its folder; "" where it can.
+    """
+
+    def __init__(self, file: BinaryIO | None = None, path: Path | None = None, trouble: str = "") -> None:
+        self._file, self._path, self.trouble = file, path, trouble
         self._replies: dict[str, Turn] = {}
         if file:
             self._read(file)
@@ -47,7 +51,7 @@ class Journal:
     def open(cls, key: Mapping[str, Any]) -> Journal:
         """The journal of that recording, model and options; a new one if there is none.
 
-        Where another process writes to it, or the state folder cannot be written to, one without a file.
+        Where another process writes to it, or the state folder cannot be written to (`trouble`), one without a file.
         """
         named = json.dumps({"version": VERSION, **key}, sort_keys=True)
         folder = state_dir() / "unfinished"
@@ -55,10 +59,12 @@ class Journal:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _forget_old(folder)
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-        except OSError:
-            return cls()
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
+            file = os.fdopen(descriptor, "r+b")
+        except OSError as error:
+            return cls(trouble=_trouble(folder, error))
         try:
+            check_regular(descriptor)
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return cls(file, path)
@@ -79,8 +85,9 @@ class Journal:
                 self._file.write(line)
                 self._file.flush()
                 os.fsync(self._file.fileno())
-            except OSError:
+            except OSError as error:
                 self.close()
+                self.trouble = _trouble(self._path.parent if self._path else state_dir(), error)
 
     @property
     def lasts(self) -> bool:
@@ -114,6 +121,10 @@ class Journal:
             whole += len(line)
         file.seek(whole)
         file.truncate()
+
+
+def _trouble(folder: Path, error: OSError) -> str:
+    return f"{folder}: {error.strerror or error}"
 
 
 def _turn(fields: dict[str, Any]) -> Turn:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 PATIENCE = 10.0
@@ -84,6 +85,30 @@ def connect(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection | None:
+    """A connection on the newest schema that writes nothing, not even the files SQLite keeps next to the database.
+
+    None where there is no database to be read like that.
+    """
+    if not path.is_file():
+        return None
+    written = path.with_name(f"{path.name}-wal")
+    ways = ["mode=ro"]  # reads what is in the -wal file, and needs the -shm file for it
+    if not written.exists() or not written.stat().st_size:
+        ways.append("mode=ro&immutable=1")
+    for way in ways:
+        db = None
+        try:
+            db = sqlite3.connect(f"{path.absolute().as_uri()}?{way}", timeout=PATIENCE, isolation_level=None, uri=True)
+            if _version(db) == len(MIGRATIONS):
+                return db
+        except sqlite3.Error:
+            pass
+        if db:
+            db.close()
+    return None
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -8,19 +8,16 @@ turns and of sessions is that of sequence numbers. Attachments are stored once, 
 from __future__ import annotations
 
 import difflib
-import os
 import sqlite3
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.core.conversation import Conversation, Entry, opening_words, well_formed
-from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.core.errors import InputError
 from gemma_cli.core.messages import Message, Text
+from gemma_cli.store.database import Database
+from gemma_cli.store.locks import Holds
 from gemma_cli.store.session_rows import forget_unused_blobs, insert_entry, read_entries
-from gemma_cli.store.session_schema import NewerSchema, connect
 
 NAME_LIMIT = 60
 
@@ -38,26 +35,29 @@ class Summary:
 class SessionStore:
     """The sessions database; its methods raise GemmaError with the file and the remedy when it cannot be used."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
-        self.path, self._db = path, db
+    def __init__(self, path: Path) -> None:
+        self.path, self.database = path, Database(path)
+        self.holds = Holds(path.with_suffix(".lock"))
 
     @classmethod
     def open(cls, path: Path) -> SessionStore:
-        """Open or make the database at `path`, readable by its owner alone."""
-        with _translated(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives -wal and -shm the same mode
-            return cls(path, connect(str(path)))
+        """Open or make the database at `path`, readable by its owner alone; one that cannot be written to is read."""
+        return cls(path)
 
     def close(self) -> None:
-        self._db.close()
+        self.holds.close()
+        self.database.close()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        return self.database.connection
 
     # Reading --------------------------------------------------------------------------------------------------------
 
     def list(self) -> list[Summary]:
         """All sessions, the one last written to first."""
-        with _translated(self.path):
-            rows = self._db.execute(
+        with self.database.reading() as db:
+            rows = db.execute(
                 """SELECT name,
                           (SELECT count(*) FROM message WHERE session_id = session.id),
                           (SELECT max(said_at) FROM message WHERE session_id = session.id),
@@ -69,24 +69,24 @@ class SessionStore:
 
     def latest(self) -> str | None:
         """The name of the session last written to."""
-        with _translated(self.path):
-            row = self._db.execute("SELECT name FROM session ORDER BY touched DESC, id DESC LIMIT 1").fetchone()
+        with self.database.reading() as db:
+            row = db.execute("SELECT name FROM session ORDER BY touched DESC, id DESC LIMIT 1").fetchone()
             return row[0] if row else None
 
     def exists(self, name: str) -> bool:
-        with _translated(self.path):
-            row = self._db.execute("SELECT 1 FROM session WHERE name = ?", (well_formed(name),)).fetchone()
+        with self.database.reading() as db:
+            row = db.execute("SELECT 1 FROM session WHERE name = ?", (well_formed(name),)).fetchone()
             return row is not None
 
     def load(self, name: str) -> tuple[Session, Conversation]:
         """A session to go on with, and what was said in it. Raises InputError if there is none of this name."""
-        with _translated(self.path), _transaction(self._db, "BEGIN"):
+        with self.database.reading() as db:
             name = well_formed(name)
-            row = self._db.execute("SELECT id, version, system FROM session WHERE name = ?", (name,)).fetchone()
+            row = db.execute("SELECT id, version, system FROM session WHERE name = ?", (name,)).fetchone()
             if row is None:
                 raise InputError(self._unknown(name))
             session_id, version, system = row
-            entries = read_entries(self._db, session_id)
+            entries = read_entries(db, session_id)
         session = Session(self, name, session_id, version, entries)
         return session, Conversation(system=system, entries=entries)
 
@@ -113,12 +113,11 @@ class SessionStore:
 
     def delete(self, name: str) -> None:
         """Remove a session and the attachments no other session holds. Raises InputError if there is none."""
-        with _translated(self.path):
-            with _transaction(self._db):
-                if not self._db.execute("DELETE FROM session WHERE name = ?", (well_formed(name),)).rowcount:
-                    raise InputError(self._unknown(name))
-                forget_unused_blobs(self._db)
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self.database.writing() as db:
+            if not db.execute("DELETE FROM session WHERE name = ?", (well_formed(name),)).rowcount:
+                raise InputError(self._unknown(name))
+            forget_unused_blobs(db)
+        self.database.shrink()
 
     def _free_name(self, wanted: str) -> str:
         taken = {row[0] for row in self._db.execute("SELECT name FROM session")}
@@ -139,23 +138,38 @@ class Session:
     ) -> None:
         self.store, self.name = store, name
         self._id, self._version, self._stored = session_id, version, stored
+        self._generation = store.database.generation
+
+    def hold(self) -> str | None:
+        """Mark this session as the one that is open here. Returns a line for the user where another chat has it open
+        too."""
+        if self.name is None:
+            self.store.holds.release()
+        elif not self.store.holds.hold(self.name):
+            return (
+                f"'{self.name}' is open in another chat too: whoever writes first keeps the name, "
+                "and the other goes on under a name of its own"
+            )
+        return None
 
     def save(self, conversation: Conversation) -> str | None:
         """Make the stored session say what `conversation` says; durable on return.
 
-        Returns the name of the session this chat was on if another chat has written to it (or deleted it) since: this
-        chat is then saved, whole, as a session of its own, now `self.name`. A chat without entries is not stored.
+        Returns a line for the user where this chat is now saved, complete, as a session of its own, `self.name`:
+        another chat has written to its session or taken its name, or the database was deleted. A chat without entries
+        is not stored.
         """
         if not conversation.entries:
             self._forget()
             return None
-        store, db, entries = self.store, self.store._db, conversation.entries
+        store, entries = self.store, conversation.entries
         left: str | None = None
-        with _translated(store.path), _transaction(db):
+        with store.database.writing() as db:
             session_id, name, kept = self._id, self.name, self._common(entries)
-            if session_id is None or not self._claim():
-                left = name if session_id is not None else None
+            moved = self._generation != store.database.generation
+            if moved or session_id is None or not self._claim():
                 name = store._free_name(name or name_for(entries))
+                left = self._leaving(name, moved)
                 session_id = db.execute("INSERT INTO session (name) VALUES (?)", (name,)).lastrowid
                 kept = 0
             assert session_id is not None
@@ -170,19 +184,39 @@ class Session:
                 (well_formed(conversation.system), session_id),
             )
             version = db.execute("SELECT version FROM session WHERE id = ?", (session_id,)).fetchone()[0]
+            generation = store.database.generation
         self._id, self.name, self._version, self._stored = session_id, name, version, entries
+        self._generation = generation
+        self.hold()
         return left
+
+    def _leaving(self, name: str, moved: bool) -> str | None:
+        """Why this chat is saved under `name`, where that is news. moved: the database is another one."""
+        if moved and self._id is not None:
+            return f"{self.store.path} was deleted or replaced: this chat is saved anew as '{name}'"
+        if self._id is not None:
+            return f"'{self.name}' was changed by another chat: this one goes on as '{name}'"
+        if self.name not in (None, name):
+            return f"'{self.name}' was begun by another chat: this one goes on as '{name}'"
+        return None
+
+    @property
+    def lost(self) -> bool:
+        """Whether what was saved has gone since, with the database."""
+        database = self.store.database
+        return self._id is not None and (database.gone or self._generation != database.generation)
 
     def rename(self, name: str) -> None:
         """Give the session another name. Raises InputError if it is taken."""
         name = valid_name(name)
-        if self._id is None:
+        if self._id is None or self.lost:
             self.store.new(name)
             self.name = name
             return
         try:
-            with _translated(self.store.path), _transaction(self.store._db):
-                self.store._db.execute("UPDATE session SET name = ? WHERE id = ?", (name, self._id))
+            with self.store.database.writing() as db:
+                if self._generation == self.store.database.generation:
+                    db.execute("UPDATE session SET name = ? WHERE id = ?", (name, self._id))
         except sqlite3.IntegrityError:
             raise InputError(f"a session named '{name}' exists: choose another name") from None
         self.name = name
@@ -191,10 +225,10 @@ class Session:
         """All that was said has been taken back: remove what this chat has stored, and nobody else's."""
         if self._id is None:
             return
-        with _translated(self.store.path), _transaction(self.store._db):
-            if self._claim():
-                self.store._db.execute("DELETE FROM session WHERE id = ?", (self._id,))
-                forget_unused_blobs(self.store._db)
+        with self.store.database.writing() as db:
+            if self._generation == self.store.database.generation and self._claim():
+                db.execute("DELETE FROM session WHERE id = ?", (self._id,))
+                forget_unused_blobs(db)
         self._id, self._stored = None, ()
 
     def _claim(self) -> bool:
@@ -225,34 +259,3 @@ def name_for(entries: tuple[Entry, ...]) -> str:
             break
         name = f"{name}-{word}" if name else word
     return name or "chat"
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    db.execute(begin)
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Foreign exceptions as one line for the user."""
-    try:
-        yield
-    except NewerSchema as error:
-        raise GemmaError(f"{path} was written by a newer gemma (schema {error}): update gemma") from error
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.OperationalError as error:
-        remedy = "another gemma holds it, try again" if "locked" in str(error) else "check the disk and its permissions"
-        raise GemmaError(f"sessions cannot be saved in {path}: {error}; {remedy}") from error
-    except (sqlite3.DatabaseError, zlib.error) as error:
-        raise GemmaError(f"{path} is damaged ({error}): move it away to start a new one") from error
-    except OSError as error:
-        remedy = "check the permissions of the folder"
-        raise GemmaError(f"sessions cannot be kept in {path}: {error.strerror}; {remedy}") from error

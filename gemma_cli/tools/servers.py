@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -68,7 +69,7 @@ class _Running:
 
     def __init__(self, portal: BlockingPortal, server: Server, patience: float) -> None:
         self._portal, self._server, self._patience = portal, server, patience
-        self._log = cast("TextIO", tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))  # noqa: SIM115 - closed in ended
+        self._log = _log()
         self._up: Future[_Up] = Future()
         self._served = portal.start_task_soon(self._serve)
 
@@ -134,6 +135,15 @@ class _Running:
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
         return f"{_cause(error)} ({lines[-1][:200]})" if lines else _cause(error)
+
+
+def _log() -> TextIO:
+    """A file for what a server writes to stderr; without space for one it is lost."""
+    try:
+        file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed in ended
+    except OSError:
+        file = open(os.devnull, "w+", encoding="utf-8")  # noqa: SIM115, PTH123 - closed in ended
+    return cast("TextIO", file)
 
 
 @asynccontextmanager

@@ -17,9 +17,10 @@ from gemma_cli.core.events import Delta, Event
 from gemma_cli.core.messages import Audio, Drafting, Image, Part, Request, Sampling, Text
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
 from gemma_cli.repl.chat import Chat, Outside
-from gemma_cli.repl.loop import act
+from gemma_cli.repl.loop import act, run
 from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.slash_commands import TABLE
+from gemma_cli.store.locks import Holds
 from gemma_cli.store.sessions import SessionStore
 
 REPLIES = [Reply("first", thinking="hm"), Reply("second"), Reply("third")]
@@ -446,3 +447,45 @@ def test_a_budget_of_thoughts_is_set_in_the_middle_of_a_chat(world: World):
     for line in ("one", "/set thinking-budget 40", "two", "/set thinking-budget 0", "three"):
         act(talk, line)
     assert [request.thinking_budget for request in talk.engine.requests] == [None, 40, None]
+
+
+def test_a_chat_whose_database_is_deleted_is_saved_anew_and_the_user_is_told(world: World, store: SessionStore):
+    talk = chat(world, store)
+    act(talk, "hello")
+    store.path.unlink()
+    world.said()
+    act(talk, "and?")
+    assert world.said() == f"{store.path} was deleted or replaced: this chat is saved anew as 'hello'\n"
+    assert texts(SessionStore.open(store.path).load("hello")[1]) == ["hello", "first", "and?", "second"]
+
+
+def test_a_database_deleted_after_the_last_message_is_made_up_for_when_the_chat_ends(world: World, store: SessionStore):
+    talk = chat(world, store)
+    act(talk, "hello")
+    store.path.unlink()
+    world.said()
+    run(talk, NobodyTypes())
+    assert "saved anew as 'hello'" in world.said()
+    assert texts(SessionStore.open(store.path).load("hello")[1]) == ["hello", "first"]
+
+
+class NobodyTypes:
+    """An editor at which the user leaves at once."""
+
+    def read(self) -> None:
+        return None
+
+    def leave(self) -> str:
+        return "no"
+
+
+@pytest.mark.parametrize("command", ["/load hello", "/new fresh"])
+def test_a_chat_that_another_has_open_is_told_when_it_is_loaded_or_begun(
+    world: World, store: SessionStore, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    talk = chat(world, store)
+    act(talk, "hello")
+    monkeypatch.setattr(Holds, "hold", lambda holds, name: False)  # tests/store/test_database.py has two processes
+    act(talk, command)
+    name = command.split()[1]
+    assert world.said().startswith(f"'{name}' is open in another chat too: ")

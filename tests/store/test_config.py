@@ -1,3 +1,6 @@
+import faulthandler
+import os
+
 import pytest
 
 from gemma_cli.core.errors import UsageError
@@ -40,7 +43,34 @@ def test_a_mistake_names_the_file_and_the_key(content, complaint):
     assert "\n" not in str(caught.value)
 
 
-def test_a_directory_in_its_place():
-    config_file().mkdir(parents=True)
-    with pytest.raises(UsageError, match="cannot be read"):
-        load_config()
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "endless device", "loop", "below a file"])
+def test_what_is_no_file_in_its_place(kind, tmp_path):
+    config_file().parent.mkdir(parents=True)
+    match kind:
+        case "folder":
+            config_file().mkdir()
+        case "pipe":
+            os.mkfifo(config_file())
+        case "device":
+            config_file().symlink_to("/dev/tty")
+        case "endless device":
+            config_file().symlink_to("/dev/zero")
+        case "loop":
+            config_file().symlink_to(config_file())
+        case _:
+            config_file().parent.rmdir()
+            config_file().parent.touch()
+    faulthandler.dump_traceback_later(60, exit=True)  # a pipe would be waited for for ever
+    try:
+        with pytest.raises(UsageError, match=r"config\.toml: cannot be read \(") as caught:
+            load_config()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_to_a_file_is_followed(tmp_path):
+    (tmp_path / "elsewhere.toml").write_text('model = "e2b"')
+    config_file().parent.mkdir(parents=True)
+    config_file().symlink_to(tmp_path / "elsewhere.toml")
+    assert load_config().model == "e2b"

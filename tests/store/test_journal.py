@@ -1,5 +1,7 @@
+import faulthandler
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +147,45 @@ def test_a_file_is_written_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
         write_whole(path, "two")
     assert path.read_bytes() == b"one\r\n"
     assert [found.name for found in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_lost_in_memory(state):
+    assert Journal.open(KEY).trouble == ""
+    for file in state.rglob("*.jsonl"):
+        file.unlink()
+    (state / "gemma-cli" / "unfinished").rmdir()
+    (state / "gemma-cli" / "unfinished").write_text("in the way")
+    journal = Journal.open(KEY)
+    assert journal.trouble == f"{state}/gemma-cli/unfinished: File exists"
+    journal.add("one", TURN)
+    assert journal.find("one") == TURN
+    assert not journal.lasts
+
+
+def test_a_disk_that_becomes_full_is_told_and_nothing_is_lost_in_memory(state):
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        journal = Journal()
+        journal._file, journal._path = full, state / "unfinished" / "x.jsonl"
+        journal.add("one", TURN)
+        assert journal.trouble == f"{state}/unfinished: No space left on device"
+        journal.add("two", TURN)
+        assert (journal.find("one"), journal.find("two"), journal.lasts) == (TURN, TURN, False)
+
+
+def test_a_journal_that_another_process_writes_is_no_trouble(state):
+    first, second = Journal.open(KEY), Journal.open(KEY)
+    first.add("one", TURN)
+    assert (second.trouble, second.find("one")) == ("", None)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_in_its_place_is_not_waited_for(state, kind):
+    Journal.open(KEY).add("one", TURN)
+    (path,) = journals(state)
+    path.unlink()
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    faulthandler.dump_traceback_later(60, exit=True)
+    try:
+        assert Journal.open(KEY).resumed == 0
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -17,13 +17,16 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
-from gemma_cli.core.errors import UsageError
+from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import paths
+from gemma_cli.store.atomic_write import write_whole
+from gemma_cli.store.bounded_read import read_text
 from gemma_cli.store.releases import gigabytes
 
 LARGE = 2 << 30
@@ -162,16 +165,14 @@ def _refuse_bfloat16(name: str, reason: str) -> torch.dtype:
 
 def _read(file: Path) -> dict[str, Verdict]:
     try:
-        known = json.loads(file.read_text())
-    except (OSError, ValueError):
+        known = json.loads(read_text(file))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    verdicts = get_args(Verdict)
+    return {key: verdict for key, verdict in known.items() if verdict in verdicts} if isinstance(known, dict) else {}
 
 
 def _write(file: Path, known: dict[str, Verdict]) -> None:
     """A verdict that cannot be kept is found again next time."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known))
-    except OSError:
-        return
+    with suppress(GemmaError):
+        write_whole(file, json.dumps(known))

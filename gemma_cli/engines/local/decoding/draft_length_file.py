@@ -20,6 +20,7 @@ from gemma_cli.core.errors import GemmaError
 from gemma_cli.engines.local.decoding.draft_length import Pace, from_json, to_json
 from gemma_cli.store import paths
 from gemma_cli.store.atomic_write import write_whole
+from gemma_cli.store.bounded_read import read_text
 
 VERSION = 1
 
@@ -49,7 +50,7 @@ class KeptPace:
 
 def _read(file: Path) -> Pace:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError):
         return Pace()
     current = isinstance(values, dict) and values.pop("version", None) == VERSION

@@ -1,0 +1,28 @@
+"""Temporary files without a name, for what comes through a pipe or from the network."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from gemma_cli.core.errors import GemmaError
+
+
+def new_spool() -> BinaryIO:
+    """An empty temporary file, gone when it is closed. Raises GemmaError."""
+    with spooling():
+        return tempfile.TemporaryFile()
+
+
+@contextmanager
+def spooling() -> Iterator[None]:
+    """Say of a failure to write to a temporary file where it lies and how to move it, as a GemmaError."""
+    try:
+        yield
+    except FileNotFoundError:  # no folder that can be written to: TMPDIR, /tmp, ...
+        raise GemmaError("no temporary file can be made: set TMPDIR to a folder that has space") from None
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise GemmaError(f"{folder}: {error.strerror}; set TMPDIR to a folder that has space") from None

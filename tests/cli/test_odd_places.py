@@ -1,0 +1,95 @@
+"""A configuration that is a pipe, full disks, one name for two chats: one line, and the answer where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import SAMPLES, Gemma, Outcome
+from tests.cli.held import LOADING, held
+
+AT_ONCE_S = 60
+"""Seconds on the slowest machine; what hangs does so for ever."""
+
+
+def test_a_configuration_that_is_a_pipe_is_refused(program: str, environment: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "gemma-cli" / "config.toml"
+    file.parent.mkdir()
+    os.mkfifo(file)
+    env = environment | {"XDG_CONFIG_HOME": str(tmp_path)}
+    ran = subprocess.run([program, "chat", "hello"], capture_output=True, env=env, timeout=AT_ONCE_S, check=False)
+    refused = Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+    refused.refuses(f"gemma: {file}: cannot be read (a pipe or device, not a regular file)")
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file that a child writes may grow beyond `size` bytes, as on a full disk, wherever it is; pipes may."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma: Gemma, tmp_path: Path) -> None:
+    env = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("STATE", "CACHE")} | {"GEMMA_KERNELS": "torch"}
+    with largest_file(0):
+        ran = gemma("chat", "Count from 1 to 5.", "--session", "x", "--temperature", "0", "--json", env=env)
+    assert ran.code == 0, ran
+    assert json.loads(ran.out)["text"].startswith("1, 2, 3, 4, 5")
+    assert ran.err.count("\n") == 1, ran
+    assert str(tmp_path / "STATE") in ran.err
+    assert "this chat is not saved" in ran.err
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_without_space_for_temporary_files_it_is_not_standard_output_that_is_blamed(gemma: Gemma, size: int) -> None:
+    sound = (SAMPLES / "number-347.wav").read_bytes() * 2
+    with largest_file(size):
+        refused = gemma("transcribe", "-", stdin=sound)
+    refused.refuses("TMPDIR", code=1)
+    assert "standard output" not in refused.err
+
+
+def test_the_second_of_two_chats_that_begin_under_one_name_is_told_at_once(
+    program: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Neither has loaded its model yet, let alone answered."""
+    env = environment | {"XDG_STATE_HOME": str(tmp_path / "state")} | held(tmp_path, LOADING)
+    command = [program, "chat", "Hello", "--session", "holiday"]
+    logs = [tmp_path / "first", tmp_path / "second"]
+    lock = tmp_path / "state" / "gemma-cli" / "sessions.lock"
+    running = []
+    try:
+        for log in logs:
+            with log.open("w") as err:
+                running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=err, env=env))
+            until(lambda: lock.exists() and (len(running) == 1 or logs[1].read_text()))
+            time.sleep(0.1)
+        assert logs[0].read_text() == ""
+        said = logs[1].read_text()
+        assert said.startswith("gemma: 'holiday' is open in another chat too: ")
+        assert said.count("\n") == 1
+        assert [process.poll() for process in running] == [None, None]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def until(condition: object) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + AT_ONCE_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -110,18 +110,26 @@ def _nothing(_told: object) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """How an answer is told: who speaks, the events of each reply, what tools respond, and the object of it all."""
+    """How an answer is told: who speaks, the events of each reply, what tools respond, and the object of it all.
+
+    unfinished: is given the object where the model only called tools and an error follows.
+    """
 
     show: Show
     begin: Callable[[EngineInfo], None] = _nothing
     responded: Callable[[ToolResponse], None] = _nothing
     end: Callable[[Mapping[str, Any]], None] = _nothing
+    unfinished: Callable[[Mapping[str, Any]], None] = _nothing
 
 
 def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | None, seed: int) -> Form:
     """The form that the options ask for; all of them write to stdout."""
     if output.as_json:
-        return Form(collect, end=lambda told: json.write(told, sys.stdout))
+
+        def write(told: Mapping[str, Any]) -> None:
+            json.write(told, sys.stdout)
+
+        return Form(collect, end=write, unfinished=write)
     if options.stream_json:
         return Form(
             partial(json.stream, out=sys.stdout),

@@ -24,7 +24,7 @@ from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Part, Text, ToolResponse
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
-from gemma_cli.tools.calls import exchange
+from gemma_cli.tools.calls import Unfinished, exchange
 from gemma_cli.views import json
 
 if TYPE_CHECKING:
@@ -161,17 +161,20 @@ def ask(
 
     saved = Saving(keeping)
     turns: list[Turn] = []
-    responses: list[ToolResponse] = []
+    responses: list[tuple[ToolResponse, ...]] = []
     where = desk(box, model.info.context, output)
-    for conversation, turn in exchange(asked, fit, reply, where, model.info.model):
-        if turn:
-            turns.append(turn)
-        else:
-            answered = conversation.entries[-1].message.tool_responses
-            responses += answered
-            for response in answered:
-                told.responded(response)
-        saved(conversation)
+    try:
+        for conversation, turn in exchange(asked, fit, reply, where, model.info.model):
+            if turn:
+                turns.append(turn)
+            else:
+                responses.append(conversation.entries[-1].message.tool_responses)
+                for response in responses[-1]:
+                    told.responded(response)
+            saved(conversation)
+    except Unfinished:
+        told.unfinished(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
+        raise
     told.end(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
     return turns[-1]
 

@@ -25,9 +25,13 @@ from gemma_cli.core.messages import (
     Request,
     Sampling,
     Text,
+    ToolCall,
     ToolResponse,
     Video,
 )
+
+UNKNOWN = "unknown"
+"""The name of a tool that could not be read."""
 
 AUDIO_TOKENS_PER_SECOND = 25
 """Gemma 4's audio encoder makes one token of 40 ms."""
@@ -134,8 +138,12 @@ class Conversation:
         return replace(self, entries=(*self.entries, Entry(message)), staged=())
 
     def hearing(self, turn: Turn, model: str) -> Conversation:
-        """With the model's reply. One that was cut off before its first word leaves no entry."""
-        if not (turn.text or turn.thinking or turn.tool_calls):
+        """With the model's reply. One that was cut off before its first word leaves no entry.
+
+        A call that could not be read stands last, without arguments: what answers it tells the model why.
+        """
+        calls = (*turn.tool_calls, *(ToolCall(call.name or UNKNOWN, {}) for call in turn.unreadable_calls))
+        if not (turn.text or turn.thinking or calls):
             return self
         usage, entries = turn.usage, self.entries
         used = usage.prompt_tokens + usage.completion_tokens - usage.thinking_tokens if usage.prompt_tokens else None
@@ -145,7 +153,7 @@ class Conversation:
             entries = (*entries[:-1], replace(entries[-1], tokens=asked))
         said = max(0, usage.completion_tokens - usage.thinking_tokens) if used is not None else None
         parts = (Text(well_formed(turn.text)),) if turn.text else ()
-        message = Message("assistant", parts, thinking=well_formed(turn.thinking), tool_calls=turn.tool_calls)
+        message = Message("assistant", parts, thinking=well_formed(turn.thinking), tool_calls=calls)
         reply = Entry(message, turn.finish_reason, model, said)
         return replace(self, entries=(*entries, reply), used=used)
 

@@ -31,6 +31,18 @@ class ToolCalled:
     call: ToolCall
 
 
+@dataclass(frozen=True)
+class UnreadableCall:
+    """The model asks for a tool in words that have no meaning, or more than one; nothing is carried out.
+
+    name: the tool, where that could be read; text: all that the model wrote; reason: why it is unreadable.
+    """
+
+    name: str | None
+    text: str
+    reason: str
+
+
 DraftSource = Literal["drafter", "lookup"]
 """Who proposed: the MTP drafter, or the context, where the reply repeats it."""
 
@@ -71,7 +83,7 @@ class Done:
     timings: Timings = Timings()
 
 
-Event = Delta | ToolCalled | Round | Done
+Event = Delta | ToolCalled | UnreadableCall | Round | Done
 
 
 ENOUGH = 20
@@ -142,6 +154,7 @@ class Turn:
     text: str = ""
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    unreadable_calls: tuple[UnreadableCall, ...] = ()
     finish_reason: FinishReason = "interrupted"
     usage: Usage = Usage()
     timings: Timings = Timings()
@@ -161,6 +174,8 @@ def collect(events: Iterable[Event]) -> Turn:
                 answer.append(event.text)
             case ToolCalled():
                 turn.tool_calls += (event.call,)
+            case UnreadableCall():
+                turn.unreadable_calls += (event,)
             case Round():
                 turn.speculation.rounds.append(event)
             case Done():

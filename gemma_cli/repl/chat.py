@@ -186,7 +186,7 @@ class Chat:
         except BaseException:
             self.keep(conversation.hearing(collect(said), self.engine.info.model))
             raise
-        if turn.text or turn.thinking or not turn.tool_calls:
+        if turn.text or turn.thinking or not (turn.tool_calls or turn.unreadable_calls):
             self.out.print()
         return turn
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma_cli.core.conversation import BYTES_PER_TOKEN, Conversation
+from gemma_cli.core.conversation import BYTES_PER_TOKEN, UNKNOWN, Conversation
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.core.events import Turn
+from gemma_cli.core.events import Turn, UnreadableCall
 from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import Toolbox, ToolFailed
 
@@ -20,6 +20,9 @@ Leave = Literal["yes", "no", "always"]
 
 SHARE = 4
 """An answer may take this part of the context."""
+
+LONGEST_SHOWN = 200
+"""Characters of an unreadable call that the model and the user are shown."""
 
 
 def leave(text: str) -> Leave | None:
@@ -34,7 +37,7 @@ def longest_answer(context: int) -> int:
 
 
 class Unfinished(GemmaError):
-    """The model kept calling tools. What it called and was answered stands in the conversation."""
+    """The model only called tools, too often or unreadably. Its calls and their answers stand in the conversation."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,13 @@ class Desk:
             return response
         return f"{text[: self.longest]} [cut off: the first {self.longest} of {len(text)} characters]"
 
+    def refuse(self, call: UnreadableCall) -> ToolResponse:
+        """Tell the model and the user that a call could not be read. Nothing is carried out."""
+        written = " ".join(call.text.split())
+        shown = written if len(written) <= LONGEST_SHOWN else f"{written[:LONGEST_SHOWN]}…"
+        why = f"the call could not be read ({call.reason}), nothing was carried out; write it again: {shown or 'empty'}"
+        return self._told(ToolCall(call.name or UNKNOWN, {}), _failure(why))
+
     def _told(self, call: ToolCall, response: Any) -> ToolResponse:
         answered = ToolResponse(call.name, response)
         self.tell(call, answered)
@@ -95,21 +105,30 @@ def exchange(
     """Replies and the answers to what they call, until one calls nothing.
 
     Yields the conversation with each reply and that reply, then, where it called tools, the conversation with their
-    answers and None: what has been yielded is worth keeping. Raises Unfinished after ROUNDS replies that called.
+    answers and None: what has been yielded is worth keeping. A call that cannot be read is answered too, so that the
+    model can write it again, once: Raises Unfinished if it fails to, and after ROUNDS replies that called.
     """
+    refused = False
     for _ in range(ROUNDS):
         asked = fit(asked)
         turn = reply(asked)
         heard = asked.hearing(turn, model)
         yield heard, turn
-        if not turn.tool_calls or turn.finish_reason == "interrupted":
+        if turn.finish_reason == "interrupted" or not (turn.tool_calls or turn.unreadable_calls):
             return
         if not desk.box.tools:
             for call in turn.tool_calls:
                 desk.tell(call, ToolResponse(call.name, _failure("there are no tools here")))
+            for unreadable in turn.unreadable_calls:
+                desk.refuse(unreadable)
             return
-        asked = heard.answering(tuple(desk.answer(call) for call in turn.tool_calls))
+        answers = [desk.answer(call) for call in turn.tool_calls]
+        answers += [desk.refuse(call) for call in turn.unreadable_calls]
+        asked = heard.answering(tuple(answers))
         yield asked, None
+        if not turn.tool_calls and (refused or turn.finish_reason == "length"):
+            raise Unfinished("stopped: the model's tool call could not be read; ask again, or in other words")
+        refused = refused or bool(turn.unreadable_calls)
     raise Unfinished(f"stopped: the model called tools {ROUNDS} times in a row and still gave no answer")
 
 

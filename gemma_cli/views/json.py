@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.core.events import Delta, Done, Event, Round, Speculation, ToolCalled, Turn
+from gemma_cli.core.events import Delta, Done, Event, Round, Speculation, ToolCalled, Turn, UnreadableCall
 from gemma_cli.core.messages import ToolResponse
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.drawing import fold
@@ -54,6 +54,8 @@ def event_object(event: Event) -> dict[str, Any] | None:
             return {"type": "round", "drafted": drafted, "accepted": accepted, "source": source}
         case ToolCalled(call):
             return {"type": "tool_call", "name": call.name, "arguments": dict(call.arguments)}
+        case UnreadableCall():
+            return {"type": "unreadable_tool_call", **asdict(event)}
         case Done():
             return None
 
@@ -87,18 +89,20 @@ def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int) -> dict[str, An
 
 
 def exchange_object(
-    turns: Sequence[Turn], responses: Sequence[ToolResponse], info: EngineInfo, draft_tokens: int
+    turns: Sequence[Turn], responses: Sequence[Sequence[ToolResponse]], info: EngineInfo, draft_tokens: int
 ) -> dict[str, Any]:
-    """The object of replies between which tools were called, in order, each call with its response."""
-    calls = [call for turn in turns for call in turn.tool_calls]
+    """The object of replies between which tools were called. responses: for each reply, those to its calls in order."""
     called = [
         {"name": call.name, "arguments": dict(call.arguments), "response": response.response}
-        for call, response in zip(calls, responses, strict=False)
+        for turn, answered in zip(turns, responses, strict=False)
+        for call, response in zip(turn.tool_calls, answered, strict=False)
     ]
+    unreadable = [asdict(call) for turn in turns for call in turn.unreadable_calls]
     return _object(turns, info, draft_tokens) | {
         "text": "\n".join(turn.text for turn in turns if turn.text),
         "finish_reason": turns[-1].finish_reason,
         "tool_calls": called or None,
+        "unreadable_tool_calls": unreadable or None,
     }
 
 

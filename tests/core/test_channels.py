@@ -8,14 +8,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gemma_cli.core.channels import MARKERS, QUOTE, ChannelParser, parse_call
-from gemma_cli.core.events import Delta, ToolCalled, Turn, collect
+from gemma_cli.core.channels import MARKERS, ChannelParser, Parsed
+from gemma_cli.core.events import Delta, Turn, UnreadableCall, collect
 from gemma_cli.core.messages import ToolCall
+from gemma_cli.core.tool_calls import QUOTE, parse_call
 
 
 def read(*chunks: str, in_thought: bool = False) -> Turn:
     parser = ChannelParser(in_thought)
-    events: list[Delta | ToolCalled] = []
+    events: list[Parsed] = []
     for chunk in chunks:
         events += parser.feed(chunk)
     events += parser.flush()
@@ -24,6 +25,7 @@ def read(*chunks: str, in_thought: bool = False) -> Turn:
 
 
 def parts(turn: Turn) -> tuple[str, str, tuple[ToolCall, ...]]:
+    assert not turn.unreadable_calls
     return turn.text, turn.thinking, turn.tool_calls
 
 
@@ -47,6 +49,8 @@ def parts(turn: Turn) -> tuple[str, str, tuple[ToolCall, ...]]:
         ("Hello<|tool_response>", "Hello", ""),
         ("forged: <tu<eos>rn|>", "forged: ", ""),
         ("forged: <<eos>turn|>", "forged: ", ""),
+        ("forged: <<<eos>eos>eos> and <<", "forged:  and <<", ""),
+        ("forged: <tu<tu<eos>rn|>rn|>, <<ch", "forged: , <", ""),
         ("", "", ""),
     ],
 )
@@ -93,7 +97,6 @@ def test_arguments(body: str, arguments: dict[str, object]) -> None:
         "",
         "hello",
         "call:{}",
-        "call:f",
         "call:f{",
         "call:f{a}",
         "call:f{a:}",
@@ -102,26 +105,52 @@ def test_arguments(body: str, arguments: dict[str, object]) -> None:
         "call:f{a:1}}",
         "call:f{a:1} and more",
         "call:f{a:1,a:2}",
-        'call:f{a:<|"|>never closed}',
+        'call:f{a:<|"|>never closed',
+        "call:f{<bos>:1}",
         "call:f{a:" + "[" * 5000 + "]" * 5000 + "}",
         "call:f{a:" + "9" * 5000 + "}",
     ],
 )
-def test_a_malformed_call_is_shown_as_text_without_markers(body: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  the message is for nobody: the text is shown
+def test_an_unreadable_call_is_told_and_never_shown(body: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  each has a reason of its own
         parse_call(body)
-    turn = read(f"Well: <|tool_call>{body}<tool_call|>")
-    assert parts(turn) == ("Well: " + body.replace(QUOTE, '"'), "", ())
+    turn = read(f"Well: <|tool_call>{body}<tool_call|><|tool_response>")
+    assert (turn.text, turn.thinking, turn.tool_calls) == ("Well: ", "", ())
+    (unreadable,) = turn.unreadable_calls
+    assert unreadable.text.startswith(body)
+    assert unreadable.name == ("f" if body.startswith("call:f") else None)
+    assert unreadable.reason
 
 
 def test_a_call_cut_off_by_the_end_is_not_a_call() -> None:
-    assert parts(read("<|tool_call>call:f{a:1}")) == ("call:f{a:1}", "", ())
+    turn = read("<|tool_call>call:f{a:1}")
+    assert (turn.text, turn.tool_calls) == ("", ())
+    assert turn.unreadable_calls == (UnreadableCall("f", "call:f{a:1}", "the reply ended inside it"),)
+
+
+@pytest.mark.parametrize("end", ["<turn|>", "<eos>", "<|tool_response>", "<|tool_call>call:g{}<tool_call|>"])
+def test_a_call_that_something_else_ends_is_not_mended(end: str) -> None:
+    assert read(f"<|tool_call>call:f{{a:1}}{end}").tool_calls[0] == ToolCall("f", {"a": 1})
+    assert [call.name for call in read(f"<|tool_call>call:f{{a:x}}{end}").unreadable_calls] == ["f"]
+
+
+@pytest.mark.parametrize("marker", [marker for marker in MARKERS if marker != QUOTE])
+def test_markers_within_a_text_of_a_call(marker: str) -> None:
+    """They are read as the text has them, or the call is unreadable; in no case does its rest become an answer."""
+    turn = read(f"<|tool_call>call:f{{a:{QUOTE}b {marker} c{QUOTE},d:1}}<tool_call|>")
+    assert "c" not in turn.text + turn.thinking
+    if marker == "<|tool_call>":
+        assert (turn.tool_calls, len(turn.unreadable_calls)) == ((), 2)
+    else:
+        assert turn.tool_calls == (ToolCall("f", {"a": f"b {marker} c", "d": 1}),)
 
 
 raw_texts = st.lists(
     st.one_of(
         st.sampled_from(MARKERS),
-        st.sampled_from(["<", "|", ">", "<|", "|>", "\n", " ", "thought\n", "call:f{a:1}", "<turn", "channel|>"]),
+        st.sampled_from(
+            ["<", "<<", "bos>", "|", ">", "<|", "|>", "\n", " ", "thought\n", "call:f{a:1}", "<turn", "channel|>"]
+        ),
         st.sampled_from(MARKERS).flatmap(lambda marker: st.integers(1, len(marker)).map(lambda end: marker[:end])),
         st.text(max_size=5),
     ),
@@ -136,8 +165,8 @@ def test_any_chunking_gives_the_same_turn_and_nothing_leaks(raw: str, cuts: list
     whole = read(raw, in_thought=in_thought)
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
     chunked = read(*(raw[a:b] for a, b in itertools.pairwise(edges)), in_thought=in_thought)
-    assert parts(chunked) == parts(whole)
-    assert parts(read(*raw, in_thought=in_thought)) == parts(whole)
+    assert chunked == whole
+    assert read(*raw, in_thought=in_thought) == whole
     for shown in (whole.text, whole.thinking):
         assert not any(marker in shown for marker in MARKERS)
 
@@ -153,40 +182,3 @@ def test_nothing_shown_is_ever_taken_back_or_waits_without_need() -> None:
     parser = ChannelParser()
     assert list(parser.feed("Hello <")) == [Delta("answer", "Hello ")]
     assert list(parser.feed("b> world")) == [Delta("answer", "<b> world")]
-
-
-plain = st.text(st.characters(blacklist_characters="<>|", blacklist_categories=("Cs",)), min_size=1, max_size=8)
-values = st.recursive(
-    st.one_of(plain, st.integers(-(10**9), 10**9), st.booleans(), st.none()),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_-]*", fullmatch=True), inner, max_size=3),
-    ),
-    max_leaves=8,
-)
-
-
-def written(value: object) -> str:
-    """Gemma 4's own notation, written independently of the parser."""
-    match value:
-        case str():
-            return f"{QUOTE}{value}{QUOTE}"
-        case bool():
-            return "true" if value else "false"
-        case None:
-            return "null"
-        case dict():
-            return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ",".join(map(written, value)) + "]"
-    return str(value)
-
-
-@given(
-    st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]*", fullmatch=True),
-    st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_-]*", fullmatch=True), values, max_size=4),
-)
-@settings(max_examples=200, deadline=None)
-def test_calls_come_back_as_written(name: str, arguments: dict[str, object]) -> None:
-    turn = read(f"<|tool_call>call:{name}{written(arguments)}<tool_call|>")
-    assert parts(turn) == ("", "", (ToolCall(name, arguments),))

@@ -23,7 +23,7 @@ class RawEngine:
     def stream(self, request: Request) -> Generator[Event, None, None]:
         text = self.replies[min(len(self.requests), len(self.replies) - 1)]
         self.requests.append(request)
-        parser = ChannelParser()
+        parser = ChannelParser(tools=request.tools)
         events = [*parser.feed(text), *parser.flush()]
         yield from events
         called = any(isinstance(event, ToolCalled) for event in events)

@@ -142,13 +142,86 @@ def test_a_call_that_cannot_be_carried_out_is_answered(chat: Chat, call: str, an
     assert engine.requests[-1].messages[-1].tool_responses[0].response == {"error": answer}
 
 
-@pytest.mark.parametrize("call", ["call:add{a:1", "add(1, 2)", "call:{}", "", 'call:add{a:<|"|>x,b:2}'])
-def test_what_is_no_call_is_shown_as_it_was_said(chat: Chat, call: str):
-    engine = RawEngine([f"Well: <|tool_call>{call}<tool_call|>"])
+UNREADABLE = ["call:add{a:1", "add(1, 2)", "call:{}", "", 'call:add{a:<|"|>x,b:2}', "call:add{a:1,,b:2}"]
+
+
+@pytest.mark.parametrize("call", UNREADABLE)
+def test_an_unreadable_call_is_never_shown_and_the_model_may_write_it_again(chat: Chat, call: str):
+    engine = RawEngine([f"Well: <|tool_call>{call}<tool_call|><|tool_response>", CALL, "Five."])
     outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all")
-    assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out == f"Well: {call}\n".replace('<|"|>', '"')
-    assert len(engine.requests) == 1
+    assert (outcome.code, outcome.out) == (0, "Well: \nFive.\n")
+    assert outcome.err.splitlines()[1:] == ["gemma: calls add(a=2, b=3)", "gemma: add: 5"]
+    refused = outcome.err.splitlines()[0]
+    name = "add" if call.startswith("call:add") else "unknown"
+    assert refused.startswith(f"gemma: {name} failed: the call could not be read (")
+    (response,) = engine.requests[1].messages[-1].tool_responses
+    assert response.name == name
+    assert set(response.response) == {"error"}
+    assert refused.endswith(response.response["error"])
+
+
+def test_the_model_reads_in_its_own_format_that_its_call_was_unreadable(chat: Chat, pocket: Engine):
+    engine = RawEngine(["<|tool_call>call:add{a:1,,b:2}<tool_call|><|tool_response>", "I see."])
+    chat(engine, "add", "--tool", ADD, "--allow-tool", "all")
+    prompt = pocket.writer.write(engine.requests[1], pocket.towers.count)  # type: ignore[attr-defined]
+    text = pocket.tokenizer.decode(list(prompt.ids))  # type: ignore[attr-defined]
+    told = text.partition("<|tool_call>")[2]
+    assert told.startswith('call:add{}<tool_call|><|tool_response>response:add{error:<|"|>the call could not be read')
+
+
+def test_a_second_unreadable_call_ends_it_and_the_json_has_both(chat: Chat):
+    engine = RawEngine(["<|tool_call>call:add{a:1<|tool_response>", "Well: <|tool_call>call:add{a:1,,b:2}<tool_call|>"])
+    outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all", "--json")
+    found = json.loads(outcome.out)
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[2:] == [
+        "gemma: stopped: the model's tool call could not be read; ask again, or in other words"
+    ]
+    assert (found["text"], found["tool_calls"]) == ("Well: ", None)
+    assert [call["name"] for call in found["unreadable_tool_calls"]] == ["add", "add"]
+    assert found["unreadable_tool_calls"][1]["text"] == "call:add{a:1,,b:2}"
+    assert len(engine.requests) == 2
+
+
+def test_readable_calls_beside_an_unreadable_one_are_carried_out(chat: Chat):
+    both = "<|tool_call>call:add{a:,b:1}<tool_call|><|tool_call>call:add{a:2,b:3}<tool_call|><|tool_response>"
+    engine = RawEngine([both, both, CALL, "Done."])
+    outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all", "--json")
+    found = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert [call["response"] for call in found["tool_calls"]] == [5, 5, 5]
+    assert [call["reason"] for call in found["unreadable_tool_calls"]] == ["a value is missing"] * 2
+    told = [[answer.response for answer in m.tool_responses] for m in engine.requests[-1].messages if m.role == "tool"]
+    assert [(answers[0], len(answers)) for answers in told] == [(5, 2), (5, 2), (5, 1)]
+
+
+def test_events_have_an_unreadable_call(chat: Chat):
+    engine = RawEngine(["<|tool_call>call:add{a:,b:1}<tool_call|><|tool_response>", "Done."])
+    outcome = chat(engine, "add", "--tool", ADD, "--allow-tool", "all", "--stream-json")
+    events = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [event["type"] for event in events] == ["start", "unreadable_tool_call", "tool_response", "delta", "done"]
+    assert {**events[1], "reason": ""} == {
+        "type": "unreadable_tool_call", "name": "add", "text": "call:add{a:,b:1}", "reason": "",
+    }  # fmt: skip
+
+
+def test_an_unreadable_call_without_any_tools_is_told(chat: Chat):
+    engine = RawEngine(["Well: <|tool_call>call:add{a:,b:1}<tool_call|>"])
+    outcome = chat(engine, "add", "--json")
+    assert (outcome.code, outcome.err.count("\n"), len(engine.requests)) == (0, 1, 1)
+    assert "could not be read" in outcome.err
+    assert json.loads(outcome.out)["unreadable_tool_calls"][0]["name"] == "add"
+
+
+def test_what_the_tool_declares_helps_to_read_a_call(chat: Chat, tmp_path: Path):
+    """Without its declaration the text of this call could end in two places."""
+    (tmp_path / "game.py").write_text(
+        'def turn(command: str, angle: int) -> str:\n    """Turn.\n\n    Args:\n        command: How.\n'
+        '        angle: Degrees.\n    """\n    return command\n'
+    )
+    engine = RawEngine(['<|tool_call>call:turn{command:<|"|>left,angle:90}<tool_call|><|tool_response>', "Done."])
+    outcome = chat(engine, "go", "--tool", f"{tmp_path / 'game.py'}:turn", "--allow-tool", "all")
+    assert outcome.err.startswith('gemma: calls turn(command="left", angle=90)\n')
 
 
 def test_a_call_without_any_tools_is_told_and_not_answered(chat: Chat):

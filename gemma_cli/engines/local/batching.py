@@ -181,7 +181,7 @@ class Many:
         begun = [
             _Saying(
                 one,
-                Said(engine.tokenizer, one.prompt, engine.generation.stop),
+                Said(engine.tokenizer, one.prompt, engine.generation.stop, tools=one.request.tools),
                 cache,
                 one.room,
                 now - one.began,

@@ -146,7 +146,7 @@ class LocalEngine:
         began = perf_counter()
         prompt = self.writer.write(request, self.towers.count)
         literal = self._literal if request.schema is not None else None
-        said = Said(self.tokenizer, prompt, self.generation.stop, literal)
+        said = Said(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
         first = last = 0.0
         with closing(self.tokens(request, prompt)) as bursts:
             for burst in bursts:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
-from gemma_cli.core.channels import ChannelParser
-from gemma_cli.core.events import Delta, Done, Event, FinishReason, Timings, ToolCalled, Usage
+from gemma_cli.core.channels import ChannelParser, Parsed
+from gemma_cli.core.events import Done, Event, FinishReason, Timings, ToolCalled, Usage
 from gemma_cli.engines.local.text.detokenize import Detokenizer
 from gemma_cli.engines.local.text.prompt import Prompt
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
@@ -15,6 +16,7 @@ class Said:
     """A reply so far.
 
     stops: tokens that end it. literal: which tokens stand for their text even where it spells a marker; None: none.
+    tools: declarations of the tools that may be called.
     """
 
     def __init__(
@@ -23,9 +25,10 @@ class Said:
         prompt: Prompt,
         stops: Collection[int],
         literal: Callable[[int], bool] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._text = Detokenizer(tokenizer)
-        self._parser = ChannelParser(prompt.in_thought)
+        self._parser = ChannelParser(prompt.in_thought, tools)
         self._prompt_tokens, self._stops, self._literal = len(prompt.ids), stops, literal
         self._tokens = self._thinking = 0
         self._last = -1
@@ -46,7 +49,7 @@ class Said:
         yield from self._noted(self._parser.flush())
         yield Done(self._reason(), Usage(self._prompt_tokens, self._tokens, self._thinking), timings)
 
-    def _noted(self, events: Iterator[Delta | ToolCalled]) -> Iterator[Event]:
+    def _noted(self, events: Iterator[Parsed]) -> Iterator[Event]:
         for event in events:
             self._called |= isinstance(event, ToolCalled)
             yield event

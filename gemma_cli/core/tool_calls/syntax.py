@@ -1,0 +1,315 @@
+"""The arguments of a tool call, read in one pass and in one way.
+
+Gemma 4's own notation is JSON with unquoted keys and <|"|> for quotes. What it often writes instead is read too where
+it has one meaning: JSON and Python strings and literals, `=` for `:`, a comma before a closing bracket, spaces in a
+name. A missing comma and text without quotes are read as well, but noted as faults: whether they can be trusted is for
+`repair` to decide, from what the tool declares.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gemma_cli.core.tool_calls.schema import Schema, conforms, of_items, of_property
+
+QUOTE = '<|"|>'
+QUOTES = (QUOTE, '"', "'")
+DEEPEST = 64
+"""Levels of nesting."""
+
+Fault = Literal["comma", "unquoted"]
+
+
+class Unreadable(ValueError):
+    """A call that has no meaning, or more than one; the message says why."""
+
+
+class Unclear(Unreadable):
+    """A call that has more than one meaning, whatever is repaired elsewhere."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Another end of a string: the value that begins at `start` is text[inner:end], and reading continues at `after`.
+
+    quote: what the string is quoted with. sure: False for a reading that is only there to make others doubtful.
+    """
+
+    start: int
+    inner: int
+    end: int
+    after: int
+    quote: str
+    sure: bool = True
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value begins. space: where the white space before it begins. described: its tool declares all that may
+    stand there.
+
+    quote: what it begins with if that is a quote; end: where that string ended, quote included, -1 if it had no end.
+    """
+
+    space: int
+    start: int
+    described: bool
+    quote: str = ""
+    end: int = -1
+
+
+@dataclass
+class Reader:
+    """A recursive-descent reader of `text` from `at` on. names: the properties its tool declares.
+
+    Afterwards, also after a failure, places and faults say where values began and what was wrong so far.
+    """
+
+    text: str
+    at: int
+    names: Iterable[str] = ()
+    edit: Edit | None = None
+    places: list[Place] = field(default_factory=list)
+    faults: set[Fault] = field(default_factory=set)
+    _depth: int = 0
+
+    def arguments(self, close: str, schema: Schema) -> dict[str, Any]:
+        """Read the mapping up to `close` ("": up to the end of the text). Raises Unreadable."""
+        self._run = re.compile(r'[^{}\[\],<>"' + (")" if close == ")" else "") + "]+")
+        found = self._mapping(close, schema)
+        self._skip()
+        if self.at < len(self.text):
+            raise Unreadable("there is text after its end")
+        return found
+
+    # Brackets -------------------------------------------------------------------------------------------------------
+
+    def _mapping(self, close: str, schema: Schema) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not self._ends(close, found):
+            key = self._key()
+            if not (self._take(":") or self._take("=")):
+                raise Unreadable(f"a colon is missing after {key}")
+            if key in found:
+                raise Unreadable(f"{key} is given twice")
+            found[key] = self._value(of_property(schema, key), bool(schema and schema.get("properties")), in_list=False)
+        return found
+
+    def _list(self, close: str, schema: Schema) -> list[Any]:
+        found: list[Any] = []
+        while not self._ends(close, found):
+            found.append(self._value(of_items(schema), of_items(schema) is not None, in_list=True))
+        return found
+
+    def _ends(self, close: str, found: dict[str, Any] | list[Any]) -> bool:
+        """Whether the bracket ends here; else the comma before the next item is taken."""
+        if self._closes(close):
+            return True
+        if found:
+            if not self._take(","):
+                self.faults.add("comma")
+            elif self._closes(close):
+                return True
+        return False
+
+    def _closes(self, close: str) -> bool:
+        self._skip()
+        if not close or self.at >= len(self.text):
+            if close:
+                raise Unreadable(f"{close} is missing at its end")
+            return self.at >= len(self.text)
+        return self._take(close)
+
+    def _nested(self, read: Callable[[str, Schema], Any], close: str, schema: Schema) -> Any:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise Unreadable("it is nested too deep")
+        found = read(close, schema)
+        self._depth -= 1
+        return found
+
+    # Values ---------------------------------------------------------------------------------------------------------
+
+    def _value(self, schema: Schema, described: bool, in_list: bool) -> Any:
+        self._skip()
+        start = before = self.at
+        while self.text[before - 1].isspace():
+            before -= 1
+        if self.edit and self.edit.start == start:
+            self.at = self.edit.after
+            return unescaped(self.text[self.edit.inner : self.edit.end], self.edit.quote)
+        for quote in QUOTES:
+            if self._take(quote):
+                self.places.append(Place(before, start, described, quote))
+                text = self._string(quote)
+                self.places[-1] = Place(before, start, described, quote, self.at)
+                return text
+        self.places.append(Place(before, start, described))
+        if self._take("{"):
+            return self._nested(self._mapping, "}", schema)
+        if self._take("["):
+            return self._nested(self._list, "]", schema)
+        return self._bare(schema, in_list)
+
+    def _string(self, quote: str) -> str:
+        end = next_quote(self.text, self.at, quote)
+        if end < 0:
+            raise Unreadable("a text has no end")
+        raw, self.at = self.text[self.at : end], end + len(quote)
+        if quote != QUOTE and QUOTE in raw:
+            raise Unreadable("its quotes are mixed")
+        return unescaped(raw, quote)
+
+    def _bare(self, schema: Schema, in_list: bool) -> Any:
+        """Read a number, a name such as true, or text without quotes."""
+        found = self._run.match(self.text, self.at)
+        word = found.group().strip() if found else ""
+        if not found or not word or word[0] in ":=":
+            raise Unreadable("a value is missing")
+        if (value := literal(word)) is not None:
+            self.at = found.end()
+            return value[0]
+        first = _first_of_list(word) if in_list else _first_of_mapping(word)
+        if first and conforms(first[0], schema):
+            if self._is_text(word, schema) or (in_list and schema is None):
+                raise Unclear("a comma or a quote is missing")
+            self.faults.add("comma")
+            self.at += first[1]
+            return first[0]
+        if first is None and schema is None:
+            if _SIGN.search(word):
+                raise Unreadable("a comma or a quote is missing")
+        elif not self._is_text(word, schema):
+            raise Unreadable("a text has no quotes")
+        self.faults.add("unquoted")
+        self.at = found.end()
+        return word
+
+    def _is_text(self, word: str, schema: Schema) -> bool:
+        """Whether the tool takes this text here; what names another parameter is none."""
+        return schema is not None and conforms(word, schema) and not pair_in(word, self.names)
+
+    def _key(self) -> str:
+        self._skip()
+        for quote in QUOTES:
+            if self._take(quote):
+                key = self._string(quote)
+                break
+        else:
+            found = _KEY.match(self.text, self.at)
+            if not found:
+                raise Unreadable("the name of an argument is missing")
+            key, self.at = found.group(), found.end()
+        if _MARKER.search(key):
+            raise Unreadable("a name holds a control token")
+        return key
+
+    def _take(self, mark: str) -> bool:
+        self._skip()
+        if not self.text.startswith(mark, self.at):
+            return False
+        self.at += len(mark)
+        return True
+
+    def _skip(self) -> None:
+        self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]  # it always matches
+
+
+def next_quote(text: str, at: int, quote: str) -> int:
+    """Return where the next such quote is that no backslash escapes; -1 if there is none."""
+    if quote == QUOTE:
+        return text.find(quote, at)
+    found = _STRINGS[quote].match(text, at)
+    return found.end() - 1 if found else -1
+
+
+_STRINGS = {quote: re.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+{quote}", re.DOTALL) for quote in ('"', "'")}
+_SPACE = re.compile(r"\s*")
+_SIGN = re.compile(r"[:=]")
+_MARKER = re.compile(r"<[^<>\s]*>")
+_KEY = re.compile(r"""[^\s{}\[\],:=<>"']+(?: +[^\s{}\[\],:=<>"']+)*""")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_WITHOUT_EXPONENT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_NAMED = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_LITERALS = (_NUMBER, _WITHOUT_EXPONENT, *(re.compile(name) for name in _NAMED))
+_SEVERAL = re.compile(rf"(?:(?:{_NUMBER.pattern}|{'|'.join(_NAMED)})\s*){{2,}}")
+
+
+def literal(word: str) -> tuple[int | float | bool | None] | None:
+    """The number, boolean or null that a word stands for, in a tuple; None if it is another word."""
+    if word in _NAMED:
+        return (_NAMED[word],)
+    if not _NUMBER.fullmatch(word):
+        return None
+    try:
+        number = int(word) if word.lstrip("-").isdigit() else float(word)
+    except ValueError:  # more digits than Python reads
+        raise Unreadable("a number is too long") from None
+    return (number,) if math.isfinite(number) else None
+
+
+def _first_of_mapping(word: str) -> tuple[Any, int] | None:
+    """The literal that a word begins with where a name and a colon follow, with its length; the comma is missing."""
+    found = {}
+    for pattern in _LITERALS:
+        if (start := pattern.match(word)) and (key := _KEY.match(word[start.end() :].lstrip())):
+            rest = word[start.end() :].lstrip()[key.end() :].lstrip()
+            value = literal(start.group())
+            if rest[:1] in (":", "=") and value is not None:
+                found[start.end()] = value[0]
+    if len(found) > 1:
+        raise Unclear("a comma is missing")
+    return next(((value, length) for length, value in found.items()), None)
+
+
+def _first_of_list(word: str) -> tuple[Any, int] | None:
+    """The first of the literals that a word consists of, with its length; the commas are missing."""
+    if not _SEVERAL.fullmatch(word):
+        return None
+    start = next(found for pattern in _LITERALS if (found := pattern.match(word)))
+    value = literal(start.group())
+    return (value[0], start.end()) if value is not None else None
+
+
+def pair_in(text: str, names: Iterable[str]) -> bool:
+    """Whether a text holds `NAME:` or `NAME=` for one of `names`."""
+    return any(re.search(rf"(?<!\w){re.escape(name)}\s*[:=]", text) for name in names if name in text)
+
+
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+_SINGLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", '"': '"', "'": "'", "/": "/"}
+_ELSEWHERE = frozenset("avxuUN01234567\n")
+"""Escapes of Python that JSON and `repr` do without, and beginnings of ones that are not complete."""
+
+
+def unescaped(raw: str, quote: str) -> str:
+    """The text of a string that was quoted with `quote`. Raises Unreadable for escapes whose meaning is not clear.
+
+    Within <|"|> a backslash is a backslash, and <|"|> itself a quote.
+    """
+    if quote == QUOTE:
+        return raw.replace(QUOTE, '"')
+    escapes = [found.group(1) for found in _ESCAPE.finditer(raw)]
+    known = [len(escape) > 1 or (escape in _SINGLE and (escape, quote) != ("/", "'")) for escape in escapes]
+    if any(escape in _ELSEWHERE for escape in escapes) or (any(known) and not all(known)):
+        raise Unreadable("a text has escapes that are not JSON's")
+    if not any(known):
+        return raw
+    text = _ESCAPE.sub(lambda found: _character(found.group(1)), raw)
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise Unreadable("a text has half a character") from None
+
+
+def _character(escape: str) -> str:
+    if len(escape) == 1:
+        return _SINGLE[escape]
+    number = int(escape[1:], 16)
+    if number > 0x10FFFF:
+        raise Unreadable("a text has escapes that are not JSON's")
+    return chr(number)

@@ -13,15 +13,17 @@ import typer
 
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy
-from gemma_cli.common.options import OutputOptions
-from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.common.options import OutputOptions, finite
+from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
 from gemma_cli.core.messages import ToolCall, ToolResponse
-from gemma_cli.tools import Tool, Toolbox, toolbox
+from gemma_cli.tools import TIME_LIMIT_S, Tool, Toolbox, toolbox
 from gemma_cli.tools.calls import Desk, Leave, leave, longest_answer
-from gemma_cli.views.signals import line_input
+from gemma_cli.views.sanitize import safe_line
+from gemma_cli.views.signals import line_input, orderly_exit
 from gemma_cli.views.tool_calls import answer_line, call_line
 
 TOOLS = "Tools"
+QUESTION = "carry it out? yes, no or always:"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class ToolOptions:
             rich_help_panel=TOOLS,
         ),
     ] = None
+    tool_timeout: Annotated[
+        float,
+        typer.Option(
+            "--tool-timeout",
+            metavar="SECONDS",
+            min=0.1,
+            help="Stop a call that takes longer; the model is told. Ctrl-C stops one too.",
+            rich_help_panel=TOOLS,
+        ),
+    ] = TIME_LIMIT_S
 
 
 @contextmanager
@@ -62,19 +74,28 @@ def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
     """The tools the options name; MCP servers run until the end of it. Raises UsageError, GemmaError."""
     if options.allow_tool and not (options.tool or options.mcp):
         raise UsageError("--allow-tool allows a tool of --tool or --mcp: give one of them")
+    limit_s = finite("--tool-timeout", options.tool_timeout)
     with ExitStack() as stack:
+        if options.tool or options.mcp:  # what they have started ends with the program, also when a signal ends it
+            stack.enter_context(orderly_exit())
         tools: list[Tool] = []
         if options.tool:
-            from gemma_cli.tools.functions import load
+            from gemma_cli.tools.functions import loaded
 
-            tools += [load(specification) for specification in options.tool]
+            with busy("loading tools", output):
+                tools += stack.enter_context(loaded(options.tool, _written, limit_s))
         if options.mcp:
             with busy("starting MCP servers", output):
-                tools += stack.enter_context(_served(options.mcp))
+                tools += stack.enter_context(_served(options.mcp, limit_s))
         yield toolbox(tools, options.allow_tool or ())
 
 
-def _served(configurations: list[Path]) -> AbstractContextManager[list[Tool]]:
+def _written(line: str) -> None:
+    """Show what a tool writes: on stderr, as stdout has the answer, and nothing in it drives the terminal."""
+    print(safe_line(line), file=sys.stderr, flush=True)
+
+
+def _served(configurations: list[Path], limit_s: float) -> AbstractContextManager[list[Tool]]:
     try:
         import mcp as _mcp  # noqa: F401
     except ImportError:
@@ -82,7 +103,7 @@ def _served(configurations: list[Path]) -> AbstractContextManager[list[Tool]]:
     from gemma_cli.tools.server_config import read
     from gemma_cli.tools.servers import started
 
-    return started([server for path in configurations for server in read(path)])
+    return started([server for path in configurations for server in read(path)], limit_s=limit_s)
 
 
 def desk(box: Toolbox, context: int, output: OutputOptions) -> Desk:
@@ -102,6 +123,16 @@ def _asked(call: ToolCall) -> Leave:
         )
     notice(f"the model calls {call_line(call)}")
     with line_input():
-        while (given := leave(typer.prompt("carry it out? yes, no or always", err=True))) is None:
+        while (given := leave(_line(QUESTION))) is None:
             continue
     return given
+
+
+def _line(question: str) -> str:
+    """Ask on stderr and read a line; input() would write to stdout. Raises Interrupted at the end of the input."""
+    print(question, end=" ", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        print(file=sys.stderr)
+        raise Interrupted
+    return line

@@ -16,10 +16,14 @@ QUESTION = "carry it out? [y]es [n]o [a]lways "
 
 
 def ask(input: Input, output: Output) -> Leave:
-    """Wait for y, n or a; Ctrl+C, Ctrl+D and Escape say no. What was typed before waits for the next line."""
+    """Wait for y, n or a; Ctrl+C, Ctrl+D, Escape and the end of the terminal say no. What was typed before waits for
+    the next line."""
     with held_back(input):
         session: PromptSession[Leave] = PromptSession(key_bindings=_keys(), input=input, output=output)
-        return session.prompt(QUESTION)
+        try:
+            return session.prompt(QUESTION)
+        except EOFError:
+            return "no"
 
 
 def _keys() -> KeyBindings:

@@ -12,15 +12,19 @@ from typing import Any
 from gemma_cli.core.errors import UsageError
 
 ALL = "all"
-"""Allows every tool there is."""
+"""Allows every tool there is, where the user says so for no tool by name."""
+
+TIME_LIMIT_S = 60.0
+"""Seconds a call may take."""
 
 
 @dataclass(frozen=True)
 class Tool:
     """name: what the model calls it by; declaration: an OpenAI function declaration of that name.
 
-    run: takes the arguments by name and gives what a JSON document can hold. Raises ToolFailed, or KeyboardInterrupt
-    when it was cancelled. source: where it comes from, which tells two tools of one name apart.
+    run: takes the arguments by name and gives what a JSON document can hold, within the time limit of a call. Raises
+    ToolFailed, or KeyboardInterrupt when it was cancelled. source: where it comes from, which tells two tools of one
+    name apart.
     """
 
     name: str
@@ -38,12 +42,22 @@ class ToolFailed(Exception):
     """A call came to nothing; the message is for the model and for whoever reads along."""
 
 
+def too_late(limit_s: float) -> str:
+    """Say that a call took too long."""
+    return f"no answer within {limit_s:g} s, so the call was stopped (--tool-timeout)"
+
+
 @dataclass
 class Toolbox:
-    """The tools of one chat. allowed: the names that are not asked about, to which "always" adds."""
+    """The tools of one chat.
+
+    allowed: the names that are not asked about, to which "always" adds. everything: none is asked about. It is no name
+    among the others, because a server may call a tool what it likes.
+    """
 
     tools: Mapping[str, Tool] = field(default_factory=dict)
     allowed: set[str] = field(default_factory=set)
+    everything: bool = False
 
     @property
     def declarations(self) -> tuple[Mapping[str, Any], ...]:
@@ -51,13 +65,15 @@ class Toolbox:
 
     def allows(self, name: str) -> bool:
         """Whether a call may be carried out unasked. A name that is no tool needs no leave: nothing can happen."""
-        return name not in self.tools or name in self.allowed or ALL in self.allowed
+        return name not in self.tools or name in self.allowed or self.everything
 
 
 def toolbox(tools: Iterable[Tool], allowed: Iterable[str]) -> Toolbox:
     """Tools with names of their own. Raises UsageError for an allowed name that is none of them."""
-    box = Toolbox({tool.name: tool for tool in distinct(list(tools))}, set(allowed))
-    for name in sorted(box.allowed - {ALL} - set(box.tools)):
+    asked_for = set(allowed)
+    everything = ALL in asked_for
+    box = Toolbox({tool.name: tool for tool in distinct(list(tools))}, asked_for - {ALL}, everything)
+    for name in sorted(box.allowed - set(box.tools)):
         names = ", ".join(box.tools) or "none"
         raise UsageError(f"--allow-tool {name}: no such tool; there are: {names}")
     return box

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,9 +26,13 @@ LONGEST_SHOWN = 200
 
 
 def leave(text: str) -> Leave | None:
-    """What somebody answered to the question, by its first letter; None for anything else."""
+    """Return what somebody answered to the question, as a word or its letter; None for anything else.
+
+    "actually not" is not "always".
+    """
     given: dict[str, Leave] = {"y": "yes", "n": "no", "a": "always"}
-    return given.get(text.strip().lower()[:1])
+    word = text.strip().lower()
+    return given.get(word) or next((answer for answer in given.values() if answer == word), None)
 
 
 def longest_answer(context: int) -> int:
@@ -54,18 +58,36 @@ class Desk:
     longest: int
 
     def answer(self, call: ToolCall) -> ToolResponse:
-        """What the model is told. Ctrl-C cancels the call and nothing else."""
+        """Return what the model is told of one call."""
+        return next(self.answers((call,)))
+
+    def answers(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        """Yield what the model is told of each call of a reply, in order.
+
+        Ctrl-C cancels the call that runs and all after it: whoever presses it does not want the next one.
+        """
+        cancelled = False
+        for call in calls:
+            response: Any
+            if cancelled:
+                response = _failure("not carried out: the user cancelled the call before it")
+            elif not self._allowed(call):
+                response = _failure("the user does not allow this call")
+            else:
+                try:
+                    response = self._carried_out(call)
+                except KeyboardInterrupt:
+                    cancelled, response = True, _failure("cancelled by the user")
+            yield self._told(call, response)
+
+    def _allowed(self, call: ToolCall) -> bool:
         if self.box.allows(call.name):
             self.tell(call, None)
-        elif (given := self.ask(call)) == "no":
-            return self._told(call, _failure("the user does not allow this call"))
-        elif given == "always":
+            return True
+        given = self.ask(call)
+        if given == "always":
             self.box.allowed.add(call.name)
-        try:
-            response = self._carried_out(call)
-        except KeyboardInterrupt:
-            response = _failure("cancelled by the user")
-        return self._told(call, response)
+        return given in ("yes", "always")
 
     def _carried_out(self, call: ToolCall) -> Any:
         tool = self.box.tools.get(call.name)
@@ -122,7 +144,7 @@ def exchange(
             for unreadable in turn.unreadable_calls:
                 desk.refuse(unreadable)
             return
-        answers = [desk.answer(call) for call in turn.tool_calls]
+        answers = list(desk.answers(turn.tool_calls))
         answers += [desk.refuse(call) for call in turn.unreadable_calls]
         asked = heard.answering(tuple(answers))
         yield asked, None

@@ -2,93 +2,73 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib.util
-import inspect
-import io
-import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from gemma_cli.core.errors import Terminated, UsageError
-from gemma_cli.tools import Tool, ToolFailed
+from gemma_cli.core.errors import UsageError
+from gemma_cli.tools import TIME_LIMIT_S, Tool, ToolFailed, too_late
+from gemma_cli.tools.process import Ended, Worker
+from gemma_cli.tools.schemas import plain
+
+LOAD_S = 120.0
+"""Seconds a module may take to be imported."""
 
 
-def load(specification: str) -> Tool:
-    """The tool that `module.py:function` names; the module is run, as `python module.py` would run it.
+@contextmanager
+def loaded(
+    specifications: Sequence[str], show: Callable[[str], None], limit_s: float = TIME_LIMIT_S
+) -> Iterator[list[Tool]]:
+    """The tools that `module.py:function` name; their process ends with the context.
 
-    Raises UsageError for what is missing, cannot be imported, or lacks type hints or a docstring in Google's form.
+    show: is given each line that they write while they are loaded or called. limit_s: seconds a call may take. Raises
+    UsageError for what is missing, cannot be imported, or lacks type hints or a docstring in Google's form.
     """
+    with closing(Worker(show)) as worker:
+        yield [load(worker, specification, limit_s) for specification in specifications]
+
+
+def load(worker: Worker, specification: str, limit_s: float = TIME_LIMIT_S) -> Tool:
+    """The tool that `module.py:function` names, run by `worker`. Raises UsageError."""
     path, _, name = specification.rpartition(":")
     if not path or not name:
         raise UsageError(f"--tool {specification}: write it as module.py:function")
     if not Path(path).is_file():
         raise UsageError(f"--tool {specification}: there is no file {path}")
     try:
-        module = _imported(Path(path).resolve())
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"--tool {specification}: cannot be imported: {_told(error)}") from error
-    function = getattr(module, name, None)
-    if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
-        raise UsageError(
-            f"--tool {specification}: {path} has no function {name} that can be called, or only an async one"
-        )
-    return Tool(name, _declaration(specification, function), _runner(function), Path(path).stem)
-
-
-@functools.cache
-def _imported(path: Path) -> ModuleType:
-    """The module in a file, run once however many of its functions are tools. Raises what it raises."""
-    name = f"gemma_tools_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise ImportError("not a Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # dataclasses and type hints look their module up
-    sys.path.insert(0, str(path.parent))  # it may import its neighbours
-    with contextlib.redirect_stdout(io.StringIO()):
-        found.loader.exec_module(module)
-    return module
-
-
-def _declaration(specification: str, function: Callable[..., Any]) -> Mapping[str, Any]:
-    from transformers.utils import get_json_schema
-
-    try:
-        declaration: dict[str, Any] = get_json_schema(function)
-    except Exception as error:  # two of its own, and whatever evaluating type hints raises
-        raise UsageError(
-            f"--tool {specification}: {_told(error)}; it needs type hints and a docstring that describes it, "
-            "with an Args: section of one line for each argument"
-        ) from error
-    return declaration
-
-
-def _runner(function: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
-    from pydantic import ConfigDict, ValidationError, validate_call
-    from pydantic_core import to_json
-
-    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+        function = _loaded(worker, {"declare": specification})
+    except ToolFailed as error:
+        raise UsageError(f"--tool {specification}: {error}") from error
+    loaded_in = worker.generation
 
     def run(arguments: Mapping[str, Any]) -> Any:
-        """Arguments become what the type hints ask for; what is printed meanwhile is no part of the answer."""
+        nonlocal loaded_in
+        worker.start()
+        if loaded_in != worker.generation:  # the process was killed since
+            _loaded(worker, {"load": specification})
+            loaded_in = worker.generation
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                return json.loads(to_json(checked(**arguments), fallback=str, inf_nan_mode="strings"))
-        except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ToolFailed(f"the arguments do not fit: {wrong}") from error
-        except Terminated:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ToolFailed(_told(error)) from error
+            return _asked(worker, {"call": specification, "arguments": dict(arguments)}, limit_s)
+        except TimeoutError:
+            raise ToolFailed(too_late(limit_s)) from None
 
-    return run
+    function["parameters"] = plain(function["parameters"])
+    return Tool(name, {"type": "function", "function": function}, run, Path(path).stem)
 
 
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _loaded(worker: Worker, request: Mapping[str, Any]) -> Any:
+    try:
+        return _asked(worker, request, LOAD_S)
+    except TimeoutError:
+        raise ToolFailed(f"not imported within {LOAD_S:g} s") from None
+
+
+def _asked(worker: Worker, request: Mapping[str, Any], limit_s: float) -> Any:
+    try:
+        answer = worker.ask(request, limit_s)
+    except Ended as error:
+        raise ToolFailed(str(error)) from error
+    if "failed" in answer:
+        raise ToolFailed(answer["failed"])
+    return answer["value"]

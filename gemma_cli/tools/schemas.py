@@ -36,7 +36,8 @@ def _plain(schema: Any, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
     properties = schema.get("properties")
     if written["type"] == "object" and isinstance(properties, Mapping):
         written["properties"] = {str(name): _plain(value, root, depth + 1) for name, value in properties.items()}
-        written["required"] = [name for name in schema.get("required") or () if name in properties]
+        if required := [name for name in schema.get("required") or () if name in properties]:
+            written["required"] = required
     return written
 
 

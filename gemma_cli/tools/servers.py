@@ -21,7 +21,7 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.tools import Tool, ToolFailed
+from gemma_cli.tools import TIME_LIMIT_S, Tool, ToolFailed, too_late
 from gemma_cli.tools.schemas import plain
 from gemma_cli.tools.server_config import Local, Server
 
@@ -40,12 +40,17 @@ MOST_PAGES = 100
 
 
 @contextmanager
-def started(servers: Sequence[Server], patience: float = START_S) -> Iterator[list[Tool]]:
-    """The tools of all `servers`. Raises GemmaError naming the first that does not start within `patience` seconds."""
+def started(
+    servers: Sequence[Server], patience: float = START_S, limit_s: float = TIME_LIMIT_S
+) -> Iterator[list[Tool]]:
+    """The tools of all `servers`. Raises GemmaError naming the first that does not start within `patience` seconds.
+
+    limit_s: seconds a call may take.
+    """
     for name in ("mcp", "client", "httpx2"):  # they log to stderr what a server wrote
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with start_blocking_portal(name="gemma-mcp") as portal:
-        running = [_Running(portal, server, patience) for server in servers]
+        running = [_Running(portal, server, patience, limit_s) for server in servers]
         try:
             yield [tool for one in running for tool in one.tools()]
         finally:
@@ -67,8 +72,8 @@ class _Up:
 class _Running:
     """One server, from the moment it is started until it has ended."""
 
-    def __init__(self, portal: BlockingPortal, server: Server, patience: float) -> None:
-        self._portal, self._server, self._patience = portal, server, patience
+    def __init__(self, portal: BlockingPortal, server: Server, patience: float, limit_s: float) -> None:
+        self._portal, self._server, self._patience, self._limit_s = portal, server, patience, limit_s
         self._log = _log()
         self._up: Future[_Up] = Future()
         self._served = portal.start_task_soon(self._serve)
@@ -117,9 +122,14 @@ class _Running:
         def run(arguments: Mapping[str, Any]) -> Any:
             call = self._portal.start_task_soon(lambda: client.call_tool(tool.name, dict(arguments)))
             try:
+                if not wait([call], self._limit_s).done:
+                    call.cancel()
+                    raise ToolFailed(too_late(self._limit_s))
                 result = call.result()
             except (KeyboardInterrupt, SystemExit):
                 call.cancel()
+                raise
+            except ToolFailed:
                 raise
             except BaseException as error:
                 raise ToolFailed(f"the MCP server '{self._server.name}' failed: {_cause(error)}") from error

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,9 @@ from gemma_cli.common import opening
 from gemma_cli.core.engine import Engine, EngineSpec
 from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.engines import open_engine
+from gemma_cli.tools import Tool, functions, toolbox
+from gemma_cli.tools.calls import Desk, Leave
+from gemma_cli.tools.process import Worker
 from tests.cli.command import SAMPLES, Outcome
 from tests.tools.raw import RawEngine
 
@@ -31,12 +37,31 @@ def pocket() -> Engine:
 Chat = Callable[..., Outcome]
 
 
+class Lasting(Worker):
+    """The process that runs functions, for all tests together: each start takes half a second of CPU time."""
+
+    def shown_by(self, show: Callable[[str], None]) -> Worker:
+        self._show = show
+        return self
+
+    def close(self) -> None:
+        """It goes on."""
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Lasting]:
+    running = Lasting(print)
+    yield running
+    running.kill()
+
+
 @pytest.fixture
-def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Chat:
+def chat(worker: Lasting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Chat:
     """`gemma chat ARGUMENTS` with this engine, with nobody at a terminal."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     monkeypatch.setenv("GEMMA_MODEL", "pocket")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(functions, "Worker", worker.shown_by)
 
     def command(engine: Engine, *arguments: str) -> Outcome:
         monkeypatch.setattr(opening, "open_engine", lambda spec: engine)
@@ -88,27 +113,123 @@ def test_with_nobody_to_ask_a_call_that_is_not_allowed_ends_it(chat: Chat):
     chat(RawEngine([CALL]), "add", "--tool", ADD, "--tool", NOW, "--allow-tool", "now", "--json").refuses("add", code=1)
 
 
-@pytest.mark.parametrize(
-    ("answers", "carried_out"), [("y", [5]), ("no", []), ("maybe\ny", [5]), ("always", [5, 5]), ("y\nn", [5])]
-)
-def test_who_sits_at_a_terminal_is_asked(
-    chat: Chat, monkeypatch: pytest.MonkeyPatch, answers: str, carried_out: list[int]
-):
+@contextmanager
+def somebody_who_types(monkeypatch: pytest.MonkeyPatch, answers: list[str], ahead: str = "") -> Iterator[None]:
+    """Somebody at a real terminal, who types each answer when a question is asked, and `ahead` before the first."""
     pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     monkeypatch.setenv("TERM", "dumb")  # nothing is animated
-    given = iter(answers.split("\n"))
-    master, slave = pty.openpty()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(_tools.typer, "prompt", lambda *_, **__: next(given, "n"))
-    engine = RawEngine([CALL, CALL, "done"])
-    with open(master, "rb"), open(slave) as terminal:  # noqa: PTH123 - descriptors
+    master, slave = pty.openpty()
+    given = iter(answers)
+
+    def asked(question: str) -> str:
+        os.write(master, next(given, "no\n").encode())
+        return line(question)
+
+    line = _tools._line
+    monkeypatch.setattr(_tools, "_line", asked)
+    with open(master, "rb", buffering=0), open(slave) as terminal:  # noqa: PTH123 - descriptors
         monkeypatch.setattr(sys, "stdin", terminal)
+        os.write(master, ahead.encode())
+        yield
+
+
+@pytest.mark.parametrize("ahead", ["", "y\nalways\ny\n"])
+@pytest.mark.parametrize(
+    ("answers", "carried_out"),
+    [
+        (["y\n"], [5]),
+        (["no\n"], []),
+        (["maybe\n", "actually not\n", "yikes\n", "y\n"], [5]),
+        (["Always\n"], [5, 5]),
+        (["y\ny\n", "n\n"], [5]),
+        (["n\n", "\n", "a\n"], [5]),
+    ],
+)
+def test_who_sits_at_a_terminal_is_asked_and_what_was_typed_before_is_no_answer(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, answers: list[str], carried_out: list[int], ahead: str
+):
+    engine = RawEngine([CALL, CALL, "done"])
+    with somebody_who_types(monkeypatch, answers, ahead):
         outcome = chat(engine, "add", "--tool", ADD)
     assert (outcome.code, outcome.out) == (0, "done\n")
     told = [message.tool_responses[0].response for message in engine.requests[-1].messages if message.role == "tool"]
     assert [answer for answer in told if isinstance(answer, int)] == carried_out
     refused = [answer for answer in told if not isinstance(answer, int)]
     assert refused == [{"error": "the user does not allow this call"}] * (2 - len(carried_out))
+
+
+def test_the_end_of_the_terminal_ends_it(chat: Chat, monkeypatch: pytest.MonkeyPatch):
+    with somebody_who_types(monkeypatch, ["\x04"]):
+        outcome = chat(RawEngine([CALL]), "add", "--tool", ADD)
+    assert (outcome.code, outcome.out) == (130, "")
+    assert "add: 5" not in outcome.err
+
+
+def test_what_a_tool_prints_goes_to_stderr_and_cannot_drive_the_terminal(chat: Chat, tmp_path: Path):
+    (tmp_path / "loud.py").write_text(
+        'def shout() -> str:\n    """Shout."""\n    print("\\x1b[2Jhey")\n    return "done"\n'
+    )
+    engine = RawEngine(["<|tool_call>call:shout{}<tool_call|><|tool_response>", "Yes."])
+    outcome = chat(engine, "go", "--tool", f"{tmp_path / 'loud.py'}:shout", "--allow-tool", "shout")
+    assert outcome == Outcome(0, "Yes.\n", "gemma: calls shout()\n^[[2Jhey\ngemma: shout: done\n")
+
+
+def test_a_call_that_takes_too_long_is_stopped_and_the_model_is_told(chat: Chat, tmp_path: Path):
+    (tmp_path / "slow.py").write_text('def doze() -> None:\n    """Doze."""\n    import time\n    time.sleep(600)\n')
+    engine = RawEngine(["<|tool_call>call:doze{}<tool_call|><|tool_response>", "I see."])
+    options = ("--tool", f"{tmp_path / 'slow.py'}:doze", "--allow-tool", "doze", "--tool-timeout")
+    outcome = chat(engine, "go", *options, "0.5")
+    assert (outcome.code, outcome.out) == (0, "I see.\n")
+    assert engine.requests[-1].messages[-1].tool_responses[0].response == {
+        "error": "no answer within 0.5 s, so the call was stopped (--tool-timeout)"
+    }
+    for limit in ("0", "-1", "nan", "inf", "soon"):
+        chat(engine, "go", *options, limit).refuses("--tool-timeout")
+
+
+def test_a_tool_named_all_is_one_tool():
+    """ "Always" for it allows no other; only --allow-tool all does."""
+    ran: list[str] = []
+
+    def tool(name: str) -> Tool:
+        function = {"name": name, "description": name, "parameters": {"type": "object"}}
+        return Tool(name, {"type": "function", "function": function}, lambda arguments: ran.append(name))
+
+    for allowed, carried_out in (([], ["all", "all"]), (["all"], ["all", "rm", "all"])):
+        ran.clear()
+        asked: list[str] = []
+
+        def answer(call: ToolCall, asked: list[str] = asked) -> Leave:
+            asked.append(call.name)
+            return "always" if call.name == "all" else "no"
+
+        desk = Desk(toolbox([tool("all"), tool("rm")], allowed), answer, lambda call, response: None, 100)
+        for name in ("all", "rm", "all"):
+            desk.answer(ToolCall(name, {}))
+        assert (ran, asked) == (carried_out, ["all", "rm"] if not allowed else [])
+
+
+def test_ctrl_c_cancels_a_call_and_those_after_it():
+    """One that is allowed for good is not carried out either: whoever presses it wants no more of this."""
+    ran: list[str] = []
+
+    def run(arguments: Mapping[str, Any]) -> str:
+        ran.append(arguments["text"])
+        if arguments["text"] == "stop":
+            raise KeyboardInterrupt
+        return "done"
+
+    function = {"name": "say", "description": "Say.", "parameters": {"type": "object"}}
+    box = toolbox([Tool("say", {"type": "function", "function": function}, run)], ["all"])
+    desk = Desk(box, lambda call: "no", lambda call, response: None, 100)
+    calls = [ToolCall("say", {"text": text}) for text in ("go", "stop", "go on")]
+    assert [response.response for response in desk.answers(calls)] == [
+        "done",
+        {"error": "cancelled by the user"},
+        {"error": "not carried out: the user cancelled the call before it"},
+    ]
+    assert ran == ["go", "stop"]
 
 
 def test_calls_over_several_rounds_and_several_at_once(chat: Chat):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gemma_cli.core.errors import UsageError
 from gemma_cli.tools import ToolFailed, toolbox
-from gemma_cli.tools.functions import load
+from gemma_cli.tools.functions import load, loaded
+from gemma_cli.tools.process import Worker
 from gemma_cli.views.signals import orderly_exit
 from training.data.dialogue import ADD, NOW
 
@@ -54,9 +60,51 @@ def unhinted(a):
         a: What.
     """
 def end() -> None:
-    """End the program, as a signal does."""
-    import signal
-    signal.raise_signal(signal.SIGTERM)
+    """End the process, as a signal does."""
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+def crash() -> None:
+    """End the process at once."""
+    import os
+    os._exit(9)
+def write() -> str:
+    """Write wherever there is to write."""
+    import os, subprocess
+    print("printed \\x1b[31m")
+    os.write(1, b"written\\n")
+    subprocess.run(["echo", "by a child"])
+    print("error", file=sys.stderr)
+    sys.stdout.write("no end of line")
+    return sys.stdin.read()
+def sleep(path: str) -> str:
+    """Sleep until it is interrupted.
+
+    Args:
+        path: A file that is made first.
+    """
+    import pathlib, subprocess
+    pathlib.Path(path).touch()
+    subprocess.run(["sleep", "600"])
+    return "slept"
+def stay(path: str) -> None:
+    """Never end, and start a program that does not either.
+
+    Args:
+        path: Where the numbers of both processes go.
+    """
+    import os, pathlib, subprocess, time
+    child = subprocess.Popen(["sh", "-c", "trap '' INT TERM; while :; do sleep 1; done"])
+    pathlib.Path(path + ".part").write_text(f"{os.getpid()} {child.pid}")
+    pathlib.Path(path + ".part").rename(path)
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            pass
+def where() -> list[int]:
+    """Start a program that goes on; the numbers of both processes."""
+    import os, subprocess
+    return [os.getpid(), subprocess.Popen(["sleep", "600"]).pid]
 async def late() -> int:
     """Later."""
     return 1
@@ -79,19 +127,31 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_function_is_declared_by_its_hints_and_docstring():
+LINES: list[str] = []
+"""What the tools of this module have written."""
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    with closing(Worker(LINES.append)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written_yet() -> None:
+    LINES.clear()
+
+
+def test_a_function_is_declared_by_its_hints_and_docstring(worker: Worker):
     for name, declared in (("add", ADD), ("now", NOW)):
-        function = {**load(f"{SAMPLE}:{name}").declaration["function"]}
-        assert function.pop("return")
-        assert function == declared["function"]
+        assert load(worker, f"{SAMPLE}:{name}").declaration == declared
 
 
-def test_arguments_become_what_the_hints_ask_for(module: Path, capsys: pytest.CaptureFixture[str]):
-    divide, pick = load(f"{module}:divide"), load(f"{module}:pick")
+def test_arguments_become_what_the_hints_ask_for(worker: Worker, module: Path):
+    divide, pick = load(worker, f"{module}:divide"), load(worker, f"{module}:pick")
     assert divide.run({"a": "9"}) == 4.5
     told = pick.run({"colour": "red", "names": ["x"]})
     assert (told["red"], told["set"], told["bad"]) == (["x"], [1], "NaN")
-    assert capsys.readouterr().out == "", "what a tool prints is no answer"
 
 
 @pytest.mark.parametrize(
@@ -103,47 +163,137 @@ def test_arguments_become_what_the_hints_ask_for(module: Path, capsys: pytest.Ca
         ("divide", {"a": 1, "c": 1}, "c: Unexpected keyword argument"),
         ("pick", {"colour": "green", "names": []}, "colour: Input should be 'red' or 'blue'"),
         ("leave", {}, "SystemExit: 3"),
+        ("end", {}, r"it ended its process \(SIGTERM\)"),
+        ("crash", {}, r"it ended its process \(exit code 9\)"),
     ],
 )
-def test_what_goes_wrong_in_a_tool_is_told(module: Path, name: str, arguments: dict[str, object], why: str):
+def test_what_goes_wrong_in_a_tool_is_told(
+    worker: Worker, module: Path, name: str, arguments: dict[str, object], why: str
+):
     with pytest.raises(ToolFailed, match=why):
-        load(f"{module}:{name}").run(arguments)
+        load(worker, f"{module}:{name}").run(arguments)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-def test_a_signal_that_ends_the_program_is_no_failure_of_the_tool(module: Path):
-    tool = load(f"{module}:end")
-    with orderly_exit(), pytest.raises(SystemExit) as ended:
-        tool.run({})
-    assert ended.value.code == 143
+def test_after_a_tool_ended_its_process_the_others_go_on_in_another(worker: Worker, module: Path):
+    divide = load(worker, f"{module}:divide")
+    with pytest.raises(ToolFailed):
+        load(worker, f"{module}:crash").run({})
+    assert divide.run({"a": 1}) == 0.5
+
+
+def test_what_a_tool_writes_is_shown_and_never_reaches_stdout(
+    worker: Worker, module: Path, capfd: pytest.CaptureFixture[str]
+):
+    assert load(worker, f"{module}:write").run({}) == "", "it can read nothing either"
+    assert [line for line in LINES if line != "imported"] == [
+        "printed \x1b[31m",
+        "written",
+        "by a child",
+        "error",
+        "no end of line",
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_function_that_takes_too_long_is_interrupted_and_its_module_lives_on(
+    worker: Worker, module: Path, tmp_path: Path
+):
+    sleep, count = load(worker, f"{module}:sleep", 0.3), load(worker, f"{module}:count")
+    before = count.run({})
+    with pytest.raises(ToolFailed, match=r"no answer within 0.3 s, so the call was stopped \(--tool-timeout\)"):
+        sleep.run({"path": str(tmp_path / "asleep")})
+    assert count.run({}) == before + 1
+
+
+def test_ctrl_c_cancels_a_call(worker: Worker, module: Path, tmp_path: Path):
+    sleep, count = load(worker, f"{module}:sleep"), load(worker, f"{module}:count")
+    before, asleep = count.run({}), tmp_path / "asleep"
+    threading.Thread(target=signal_once_there_is, args=(asleep, signal.SIGINT), daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        sleep.run({"path": str(asleep)})
+    assert count.run({}) == before + 1, "only the call was cancelled"
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(None, ToolFailed), ("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit)]
+)
+def test_a_function_that_does_not_end_is_killed_with_what_it_started(
+    module: Path, tmp_path: Path, number: str | None, error: type[BaseException]
+):
+    running = tmp_path / "running"
+    with closing(Worker(LINES.append)) as fresh, orderly_exit():
+        stay = load(fresh, f"{module}:stay", 1.0 if number is None else 60)
+        count = load(fresh, f"{module}:count")
+        count.run({})
+        if number:
+            arguments = (running, signal.Signals[number])
+            threading.Thread(target=signal_once_there_is, args=arguments, daemon=True).start()
+        with pytest.raises(error):
+            stay.run({"path": str(running)})
+        if error is not SystemExit:
+            assert count.run({}) == 1, "another process"
+        processes = [int(word) for word in running.read_text().split()]
+        wait_for_the_end_of(processes)
+
+
+def test_tools_end_with_their_context(module: Path):
+    with loaded([f"{module}:where"], LINES.append) as (where,):
+        process, child = where.run({})
+    wait_for_the_end_of([process, child])
+
+
+def signal_once_there_is(file: Path, number: signal.Signals) -> None:
+    while not file.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
+
+
+def wait_for_the_end_of(processes: list[int]) -> None:
+    """Fails after a while where one still runs."""
+    deadline = time.monotonic() + 30
+    while any(map(alive, processes)):
+        assert time.monotonic() < deadline, "still there"
+        time.sleep(0.01)
+
+
+def alive(process: int) -> bool:
+    """A zombie, which nobody may be there to reap, is not."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_two_functions_of_a_module_share_it(module: Path):
-    assert load(f"{module}:count").run({}) + load(f"{module}:count_twice").run({}) == 1 + 2 + 3
+    with loaded([f"{module}:count", f"{module}:count_twice"], LINES.append) as (count, twice):
+        assert count.run({}) + twice.run({}) == 1 + 2 + 3
 
 
 @pytest.mark.parametrize("name", ["undescribed", "undocumented", "unhinted", "late", "counter", "nothing"])
-def test_a_function_that_cannot_be_declared_is_refused(module: Path, name: str):
+def test_a_function_that_cannot_be_declared_is_refused(worker: Worker, module: Path, name: str):
     with pytest.raises(UsageError, match=f"mine.py:{name}: .*(docstring|type hint|no function)"):
-        load(f"{module}:{name}")
+        load(worker, f"{module}:{name}")
 
 
 @pytest.mark.parametrize(
     ("content", "why"), [("import nowhere", "No module"), ("1/0", "division"), ("(", "SyntaxError")]
 )
-def test_a_module_that_cannot_be_imported_is_refused(tmp_path: Path, content: str, why: str):
+def test_a_module_that_cannot_be_imported_is_refused(worker: Worker, tmp_path: Path, content: str, why: str):
     (tmp_path / "broken.py").write_text(content)
     with pytest.raises(UsageError, match=f"cannot be imported: .*{why}"):
-        load(f"{tmp_path / 'broken.py'}:f")
+        load(worker, f"{tmp_path / 'broken.py'}:f")
 
 
-def test_two_tools_of_one_name_are_told_apart(module: Path, tmp_path: Path):
+def test_two_tools_of_one_name_are_told_apart(worker: Worker, module: Path, tmp_path: Path):
     other = tmp_path / "yours.py"
     other.write_text(MODULE)
-    box = toolbox([load(f"{module}:leave"), load(f"{other}:leave"), load(f"{module}:count")], [])
+    box = toolbox(
+        [load(worker, f"{module}:leave"), load(worker, f"{other}:leave"), load(worker, f"{module}:count")], []
+    )
     assert list(box.tools) == ["mine_leave", "yours_leave", "count"]
     assert [tool["function"]["name"] for tool in box.declarations] == list(box.tools)
     with pytest.raises(UsageError, match="two tools are called mine_count"):
-        toolbox([load(f"{module}:count"), load(f"{module}:count")], [])
+        toolbox([load(worker, f"{module}:count"), load(worker, f"{module}:count")], [])
     with pytest.raises(UsageError, match="no such tool; there are: count"):
-        toolbox([load(f"{module}:count")], ["cuont"])
+        toolbox([load(worker, f"{module}:count")], ["cuont"])

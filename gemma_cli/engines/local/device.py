@@ -67,6 +67,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def has_float64(device: torch.device) -> bool:
+    """Whether the device computes in double precision. Apple GPUs do not."""
+    return device.type != "mps"
+
+
 def describe(device: torch.device) -> str:
     """What a GPU is called, and how much memory it has."""
     if device.type != "cuda":

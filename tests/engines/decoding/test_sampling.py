@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gemma_cli.core.messages import Sampling
-from gemma_cli.engines.local.decoding.sampling import Sampler, _top_k, _top_p, gumbel
+from gemma_cli.engines.local.decoding import sampling as module
+from gemma_cli.engines.local.decoding.sampling import Sampler, StaticSampler, _mix, _top_k, _top_p, _uniform, gumbel
+from tests.soak import noise as soak
 
 WIDTH = 37
+VOCAB = 262_144
 seeds = st.integers(-(2**70), 2**70)
 # A coarse grid of logits makes ties at every boundary the rule and not the exception.
 rows = st.lists(st.lists(st.integers(-6, 6), min_size=WIDTH, max_size=WIDTH), min_size=1, max_size=9)
@@ -49,10 +58,26 @@ def oracle(logits: list[float], position: int, ids: list[int], sampling: Samplin
 @given(rows, samplings, st.integers(0, 300_000))
 @settings(max_examples=200, deadline=None)
 def test_choice_is_the_definition(values: list[list[int]], sampling: Sampling, start: int) -> None:
-    logits = logits_of(values)
-    chosen = Sampler(sampling).choose(logits, torch.arange(start, start + len(values)))
+    """In every way there is to arrive at it: rows taken one by one, without a look at numbers, through the CPU."""
+    logits, positions = logits_of(values), torch.arange(start, start + len(values))
     expected = [oracle(row, start + i, list(range(WIDTH)), sampling) for i, row in enumerate(logits.tolist())]
-    assert chosen.tolist() == expected
+    assert Sampler(sampling).choose(logits, positions).tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WIDE", 8)
+        assert Sampler(sampling).choose(logits, positions).tolist() == expected
+    static = StaticSampler(sampling, (), torch.device("cpu"))
+    static.set(sampling)
+    assert static.choose(logits, positions).tolist() == expected
+    with no_float64():
+        assert Sampler(sampling).choose(logits, positions).tolist() == expected
+
+
+@contextmanager
+def no_float64() -> Iterator[None]:
+    """As on a device that has to leave the choice to the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "has_float64", lambda device: False)
+        yield
 
 
 @given(rows, samplings, st.integers(0, 1000), st.randoms(use_true_random=False))
@@ -79,6 +104,129 @@ def test_noise_is_a_function_of_seed_position_and_id(seed: int, position: int, i
     one = torch.stack([gumbel(seed, positions, torch.tensor([i]))[:, 0] for i in ids], dim=1)
     assert torch.equal(both, one)
     assert torch.isfinite(both).all()
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        (0, Fraction(1, 2**53)),
+        (1 << 12, Fraction(3, 2**53)),
+        ((1 << 12) - 1, Fraction(1, 2**53)),
+        (2**63 - 1, Fraction(2**52 - 1, 2**53)),
+        (-(2**63), Fraction(2**52 + 1, 2**53)),
+        (-1, 1 - Fraction(1, 2**53)),
+        (-1 << 13, 1 - Fraction(3, 2**53)),
+    ],
+)
+def test_the_uniform_number_lies_inside_and_is_exact(bits: int, expected: Fraction) -> None:
+    uniform = _uniform(torch.tensor([bits]))
+    assert uniform.dtype == torch.float64
+    assert Fraction(uniform.item()) == expected
+
+
+def test_noise_is_right_at_both_ends_of_its_range() -> None:
+    """The ids whose hash is all zeros, all ones and next to them, found by running the hash backwards."""
+    seed, position = 3, 11
+    parts = [0, 1, 2, 2**28, 2**51, 2**52 - 2**28, 2**52 - 3, 2**52 - 2, 2**52 - 1]
+    ids = torch.tensor([[id_with(seed, position, part << 12) for part in parts]])
+    noise = gumbel(seed, torch.tensor([position]), ids)
+    assert noise.dtype == torch.float64
+    # -log(-log(u)) of u = 1 - v, which is exact where v is small.
+    rest = [float(1 - (Fraction(part) + Fraction(1, 2)) / 2**52) for part in parts]
+    expected = [-math.log(-math.log1p(-v)) if v < 0.5 else -math.log(-math.log(1 - v)) for v in rest]
+    assert noise[0].tolist() == pytest.approx(expected, rel=2**-23)
+    assert noise.min() < -3.6
+    assert noise.max() > 36.7
+    assert torch.equal(noise, noise.sort().values)
+
+
+def id_with(seed: int, position: int, bits: int) -> int:
+    """The id that hashes to `bits`."""
+    key = _mix(torch.tensor(position) * module._GOLDEN + module.seed_key(seed)).item()
+    whole = (unmixed(bits) - key) * pow(module._GOLDEN, -1, 2**64)
+    return module._int64(whole)
+
+
+def unmixed(x: int) -> int:
+    """The inverse of sampling._mixed."""
+    for shift, factor in ((31, module._SECOND), (27, module._FIRST), (30, 1)):
+        x = (x ^ x >> shift ^ x >> 2 * shift) * pow(factor, -1, 2**64) % 2**64
+    return x
+
+
+def test_a_million_draws_are_finite_and_follow_the_law() -> None:
+    """`python -m tests.soak noise` draws 2^27."""
+    assert not soak.draws(1 << 20).failures
+
+
+def test_a_whole_vocabulary_follows_the_law() -> None:
+    """100 choices among 262,144 ids without top-k or top-p: as many of each sixteenth of the mass as there should be."""
+    assert abs(soak.fit_of_vocabulary(100)) < 4
+
+
+@pytest.mark.parametrize("top_p", [0.95, 1.0])
+def test_a_whole_vocabulary_is_weighed_row_by_row(top_p: float) -> None:
+    """No temporary of a choice with top-k 0 holds more than a row, 2 MB: nine rows of a draft would be a hundred."""
+
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **kwargs or {})
+            if isinstance(result, torch.Tensor) and not result._is_view():
+                self.size = max(self.size, result.nbytes)
+            return result
+
+    logits = torch.randn(3, VOCAB, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode(), Largest() as largest:
+        Sampler(Sampling(top_k=0, top_p=top_p)).choose(logits, torch.arange(3))
+    assert largest.size == 8 * VOCAB
+
+
+@pytest.mark.parametrize("k", [0, 1, 64, 1000])
+@pytest.mark.parametrize("may_wait", [True, False])
+def test_top_k_of_a_vocabulary_with_equals(k: int, may_wait: bool) -> None:
+    """Against numpy's sort by two keys, on logits that were bfloat16, with zeros of both signs and masked ids."""
+    logits = torch.randn(2, VOCAB, generator=torch.Generator().manual_seed(0)).bfloat16().float()
+    logits[0, :1000], logits[0, 1000:2000], logits[1, ::3] = -0.0, 0.0, -torch.inf
+    found, ids = _top_k(logits, None, k, may_wait)
+    for row in range(2):
+        order = np.lexsort((np.arange(VOCAB), -logits[row].numpy()))[: k or VOCAB]
+        assert ids[row].tolist() == order.tolist()
+        assert torch.equal(found[row], logits[row][order])
+
+
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+NOT_NUMBERS = [math.nan, np.array(0xFFC00000, np.uint32).view(np.float32).item()]
+
+
+@given(
+    st.lists(st.one_of(numbers, st.just(-math.inf)), min_size=WIDTH - 1, max_size=WIDTH - 1),
+    numbers,
+    st.builds(
+        Sampling,
+        temperature=st.one_of(st.just(0.0), st.floats(0, 1e308, exclude_min=True)),
+        top_k=st.sampled_from([0, 1, 5, 36, 64]),
+        top_p=st.floats(0, 1),
+        seed=seeds,
+    ),
+    st.sampled_from(NOT_NUMBERS),
+    st.integers(0, WIDTH - 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_choice_fails_on_what_is_not_a_number_and_on_nothing_else(
+    values: list[float], finite: float, sampling: Sampling, broken: float, place: int
+) -> None:
+    logits, position = torch.tensor([[*values, finite]]), torch.tensor([7])
+    static = StaticSampler(sampling, (), torch.device("cpu"))
+    static.set(sampling)
+    for sampler in (Sampler(sampling), static):
+        chosen = sampler.choose(logits, position).item()
+        assert chosen >= 0
+        assert math.isfinite(logits[0, int(chosen)])
+        spoilt = logits.clone()
+        spoilt[0, place] = broken
+        assert sampler.choose(spoilt, position).tolist() == [-1]
 
 
 def test_noise_is_gumbel_and_uncorrelated_between_neighbours() -> None:

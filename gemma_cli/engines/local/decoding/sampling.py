@@ -6,33 +6,46 @@ which is a draw from p_t (the Gumbel-max trick). As the noise is a function and 
 position t gets the same noise: target and drafter, one row or nine, CPU and GPU. That makes the text a function of
 (seed, prompt) alone (Daliri, Musco, Suresh, "Coupling without Communication and Drafter-Invariant Speculative
 Decoding", arXiv 2408.07978).
+
+Scores and noise are float64. Apple GPUs have none: there the device finds the candidates and the CPU chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.local.device import has_float64
 
 _WEIGHT_BITS = 40
 _NO_ID = 2**63 - 1
 
-Contenders = Callable[[Tensor, Tensor | None, int], Tensor]
+WIDE = 1 << 14
+"""Columns from which rows that are taken whole are taken one by one: their temporaries are megabytes."""
 
 
 def gumbel(seed: int | Tensor, positions: Tensor, ids: Tensor) -> Tensor:
     """Noise for every (position, id): float64 [m, c] from positions int64 [m] and ids int64 [m, c] or [c]. seed: a
     number, or its seed_key, int64 [].
 
-    The logarithms are taken in float64 and rounded to float32, because math libraries agree to an ulp, not to the bit.
+    It lies between -3.7 and 36.8. The logarithms are rounded to float32, because math libraries agree to an ulp and not
+    to the bit: so two devices differ in about one value of 10^8, and there by 10^-7.
     """
     key = _mix(positions * _GOLDEN + (seed if isinstance(seed, Tensor) else seed_key(seed)))
-    bits = _mix(key[:, None] + ids * _GOLDEN)
-    uniform = ((bits >> 12 & _ones(52)) + 0.5) * 2.0**-52  # 53 bits: never 0, never 1
-    return (-torch.log(-torch.log(uniform))).float().double()
+    uniform = _uniform(_mix(key[:, None] + ids * _GOLDEN))
+    return uniform.log_().neg_().log_().neg_().float().double()
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    """The middle of one of 2^52 equal parts of (0, 1), float64, chosen by int64 `bits`: from 2^-53 to 1 - 2^-53, exact.
+
+    It is widened first: an integer tensor plus a Python float would be float32, where the last part's middle is 1.
+    """
+    return (bits >> 12).bitwise_and_(_ones(52)).double().add_(0.5).mul_(2.0**-52)
 
 
 def seed_key(seed: int) -> int:
@@ -46,7 +59,7 @@ class Sampler:
     def __init__(self, sampling: Sampling, suppress: Sequence[int] = ()) -> None:
         self.sampling = sampling
         self._suppress = torch.tensor(tuple(suppress), dtype=torch.int64)
-        self._contenders: Contenders = _contenders
+        self._may_wait = True
         self._seed: int | Tensor = sampling.seed
         self._temperature: float | Tensor = sampling.temperature
         self._top_p: float | Tensor = sampling.top_p
@@ -59,13 +72,42 @@ class Sampler:
         not depend on the other rows; equal scores go to the lowest id. -1 where a score is not a number.
         """
         logits = self._without_suppressed(logits, ids)
+        if has_float64(logits.device):
+            return self._choose(logits, positions, ids)
+        few, few_ids = _narrowed(logits, ids, self.sampling.top_k if self.sampling.temperature else 1)
+        return self._choose(few, positions.cpu(), few_ids).to(logits.device)
+
+    def _choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None) -> Tensor:
         if self.sampling.temperature == 0:
             return _first_best(logits, ids)
-        logits, ids = _top_k(logits, ids, self.sampling.top_k, self._contenders)
-        scores = logits.double() / self._temperature
+        rows, width = logits.shape
+        if rows > 1 and width > WIDE and self._takes_all(width):
+            each = (slice(row, row + 1) for row in range(rows))
+            chosen = [self._choose(logits[row], positions[row], None if ids is None else ids[row]) for row in each]
+            return torch.cat(chosen)
+        scores, ids = self._survivors(logits, ids)
+        return _first_best(scores + gumbel(self._seed, positions, ids), ids)
+
+    def _survivors(self, logits: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Scores of the candidates, -inf where top-p leaves one out, and their ids: both [m, n]."""
+        takes_all = self._takes_all(logits.shape[-1])
+        if takes_all and self.sampling.top_p >= 1:
+            return self._scores(logits, logits.amax(-1, keepdim=True)), _with_ids(logits, ids)
+        logits, ids = _top_k(logits, ids, self.sampling.top_k, self._may_wait)
+        scores = self._scores(logits, logits[:, :1])
         if self.sampling.top_p < 1:  # a number, even where self._top_p is a tensor
             scores = _top_p(scores, self._top_p)
-        return _first_best(scores + gumbel(self._seed, positions, ids), ids)
+            if takes_all and self._may_wait:  # noise is drawn for those that are left
+                left = int((scores != -torch.inf).sum(-1).amax())
+                scores, ids = scores[:, :left], ids[:, :left]
+        return scores, ids
+
+    def _takes_all(self, width: int) -> bool:
+        return not 0 < self.sampling.top_k < width
+
+    def _scores(self, logits: Tensor, best: Tensor) -> Tensor:
+        """log p up to a constant, float64: 0 for the best [m, 1], so that no temperature makes them infinite."""
+        return logits.double().sub_(best).div_(self._temperature)
 
     def guess(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """What `choose` is expected to choose, int64 [1], from a drafter's one row: of equal scores any, and always an
@@ -91,7 +133,7 @@ class StaticSampler(Sampler):
     def __init__(self, sampling: Sampling, suppress: Sequence[int], device: torch.device) -> None:
         super().__init__(sampling, suppress)
         self._suppress = self._suppress.to(device)
-        self._contenders = _ranked
+        self._may_wait = False
         self._seed = torch.zeros((), dtype=torch.int64, device=device)
         self._temperature = torch.ones((), dtype=torch.float64, device=device)
         self._top_p = torch.ones((), dtype=torch.float64, device=device)
@@ -121,37 +163,57 @@ def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
     return first.masked_fill_(first == _NO_ID, -1)
 
 
-def _ranked(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:
-    """The columns of the k best of every row, of equal values those with the lowest ids."""
-    least = logits.topk(k).values[:, -1:]
-    if ids is None:
-        ids = torch.arange(logits.shape[-1], device=logits.device)
-    rank = torch.where(logits > least, torch.inf, torch.where(logits == least, -ids.float(), -torch.inf))
-    return rank.topk(k).indices
+def _narrowed(logits: Tensor, ids: Tensor | None, k: int) -> tuple[Tensor, Tensor | None]:
+    """Columns that hold the k best of every row (0: all columns) and their ids, on the CPU."""
+    if 0 < 4 * k < logits.shape[-1]:
+        best = logits.topk(4 * k)
+        values = best.values.cpu()
+        if (values[:, -1:] < values[:, k - 1 : k]).all():
+            return values, _ids_at(best.indices, ids).cpu()
+    return logits.cpu(), None if ids is None else ids.cpu()
 
 
-def _contenders(logits: Tensor, ids: Tensor | None, k: int) -> Tensor:
-    """Columns that hold the k best of every row: topk alone leaves open which of several equal values it takes."""
-    # Nearly always all equals of the k-th are among four times as many. Asking a GPU would mean waiting for it.
-    if logits.device.type == "cpu":
-        best = logits.topk(min(4 * k, logits.shape[-1]))
-        if (best.values[:, -1:] < best.values[:, k - 1 : k]).all():
-            return best.indices
-    return _ranked(logits, ids, k)
+def _top_k(logits: Tensor, ids: Tensor | None, k: int, may_wait: bool = True) -> tuple[Tensor, Tensor]:
+    """The k best (all for k = 0) in falling order, lowest id first among equals: logits and ids, both [m, k].
+
+    may_wait: whether the host may look at numbers, to save work.
+    """
+    if may_wait and 0 < k < logits.shape[-1] and logits.device.type == "cpu":  # asking a GPU means waiting for it
+        best, columns = logits.topk(min(4 * k, logits.shape[-1]))
+        if (best[:, :k] > best[:, 1 : k + 1]).all():
+            return best[:, :k], _ids_at(columns[:, :k], ids)
+        if (best[:, -1:] < best[:, k - 1 : k]).all():  # all equals of the k-th are here: topk takes any of them
+            logits, ids = best, _ids_at(columns, ids)
+    return _in_order(logits, _with_ids(logits, ids), k)
 
 
-def _top_k(logits: Tensor, ids: Tensor | None, k: int, contenders: Contenders = _contenders) -> tuple[Tensor, Tensor]:
-    """The k best (all for k = 0) in falling order, lowest id first among equals: logits and ids, both [m, k]."""
-    width = logits.shape[-1]
-    if 0 < k < width:
-        columns = contenders(logits, ids, k)
-        logits = logits.gather(-1, columns)
-        ids = columns if ids is None else ids.expand(logits.shape[0], -1).gather(-1, columns)
-    elif ids is None:
-        ids = torch.arange(width, device=logits.device)
-    ids, by_id = ids.expand_as(logits).sort(-1)
-    best, order = logits.gather(-1, by_id).sort(dim=-1, descending=True, stable=True)
-    return best[:, : k or width], ids.gather(-1, order[:, : k or width])
+def _in_order(logits: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As _top_k, in float32, and what is not a number becomes infinity.
+
+    What is sorted are integers: in the upper half the bits of the number, which fall as numbers do, below them the id.
+    """
+    bits = logits.float().nan_to_num(torch.inf, torch.inf, -torch.inf).add_(0.0).view(torch.int32)  # -0 becomes 0
+    keys = (~_ordered(bits)).long() << 32 | ids
+    if 0 < k < keys.shape[-1]:
+        keys = keys.topk(k, largest=False).values
+    elif keys.device.type == "cpu":
+        keys = torch.from_numpy(np.sort(keys.numpy()))  # five times as fast as torch, which sorts indices as well
+    else:
+        keys = keys.sort(-1).values
+    return _ordered(~(keys >> 32).int()).view(torch.float32), keys & _ones(32)
+
+
+def _ordered(bits: Tensor) -> Tensor:
+    """float32 numbers, as bits, to int32 in the same order, and back."""
+    return bits ^ (bits >> 31 & _ones(31))
+
+
+def _with_ids(logits: Tensor, ids: Tensor | None) -> Tensor:
+    return torch.arange(logits.shape[-1], device=logits.device)[None] if ids is None else ids
+
+
+def _ids_at(columns: Tensor, ids: Tensor | None) -> Tensor:
+    return columns if ids is None else ids.expand(columns.shape[0], -1).gather(-1, columns)
 
 
 def _top_p(scores: Tensor, p: float | Tensor) -> Tensor:
@@ -167,9 +229,14 @@ def _top_p(scores: Tensor, p: float | Tensor) -> Tensor:
 
 def _mix(x: Tensor) -> Tensor:
     """A bijection of int64 in which every input bit moves every output bit (splitmix64's finalizer)."""
-    x = (x ^ (x >> 30 & _ones(34))) * _int64(_FIRST)
-    x = (x ^ (x >> 27 & _ones(37))) * _int64(_SECOND)
-    return x ^ (x >> 31 & _ones(33))
+    x = _folded(x, 30).mul_(_int64(_FIRST))
+    x = _folded(x, 27).mul_(_int64(_SECOND))
+    return _folded(x, 31)
+
+
+def _folded(x: Tensor, shift: int) -> Tensor:
+    """x ^ x >> shift, which fills up with zeros."""
+    return (x >> shift).bitwise_and_(_ones(64 - shift)).bitwise_xor_(x)
 
 
 def _mixed(x: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import torch
 
@@ -24,7 +25,7 @@ BLOCK = 1 << 15
 
 VOCAB = 262_144
 FITS = 4.5
-"""|z| beyond this happens once in some hundred thousand trials of the right law; seeds are fixed, so it happens never."""
+"""|z| beyond this happens once in some hundred thousand trials of the right law. The seeds are fixed."""
 
 PROMPTS = (
     "hello",
@@ -61,7 +62,7 @@ def draws(count: int) -> Outcome:
         ).hist.long()
         most = max(most, noise.max().item())
     below = [0.0, *(math.exp(-math.exp(-edge)) for edge in edges.tolist()), 1.0]
-    z = _fit(seen.tolist(), [high - low for low, high in zip(below, below[1:], strict=False)])
+    z = _fit(seen.tolist(), [high - low for low, high in pairwise(below)])
     if abs(z) > FITS:
         failures.append(f"{blocks * BLOCK} draws do not follow the law: z {z:.1f}")
     return Outcome(blocks * BLOCK, failures, f"{blocks * BLOCK:,} draws, z {z:.1f}, greatest {most:.1f}")

@@ -160,7 +160,7 @@ def test_a_million_draws_are_finite_and_follow_the_law() -> None:
 
 
 def test_a_whole_vocabulary_follows_the_law() -> None:
-    """100 choices among 262,144 ids without top-k or top-p: as many of each sixteenth of the mass as there should be."""
+    """100 choices among 262,144 ids without top-k or top-p, in sixteen groups of equal mass."""
     assert abs(soak.fit_of_vocabulary(100)) < 4
 
 

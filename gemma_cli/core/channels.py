@@ -83,8 +83,8 @@ class ChannelParser:
         self._held, self._name = "", None
         yield from self._end_call("")
         for channel, shown in self._shown.items():
-            if text := shown.flush():
-                yield Delta(channel, text)
+            if left := shown.flush():
+                yield Delta(channel, left)
 
     def _text(self, text: str) -> Iterator[Delta]:
         if not text:
@@ -166,26 +166,43 @@ class ChannelParser:
 
 
 class _Shown:
-    """The last look at one channel: taking a marker out can join the text around it into another, which goes too."""
+    """The last look at one channel: taking a marker out can join the text around it into another, which goes too.
+
+    Beginnings of markers stand open, one inside the other, until what follows the innermost completes it, so that the
+    one around it can go on, or shows that it is text; then so are all around it.
+    """
 
     def __init__(self) -> None:
-        self.held = ""
+        self._open: list[str] = []
 
     def add(self, text: str) -> str:
-        text = self.held + text
-        while marker := _MARKER.search(text):
-            text = text[: marker.start()] + text[marker.end() :]
-        end = len(text)
-        while (safe := _safe_length(text[:end])) < end:  # before a beginning of a marker may stand another
-            end = safe
-        self.held = text[end:]
-        return text[:end]
+        """Read `text`; return what can be shown after it."""
+        first, *others = text.split("<")
+        shown = [self._follow(first)]
+        for part in others:
+            self._open.append("")
+            shown.append(self._follow("<" + part))
+        return "".join(shown)
 
     def flush(self) -> str:
-        """All that is held back but the beginning of a marker at its end; a lone "<" is text."""
-        text, self.held = self.held, ""
-        end = _safe_length(text)
-        return text if text[end:] == "<" else text[:end]
+        """Return what is left at the end: a lone "<" was text, longer beginnings of markers were cut off."""
+        while self._open and self._open[-1] != "<":
+            self._open.pop()
+        left, self._open = "".join(self._open), []
+        return left
+
+    def _follow(self, part: str) -> str:
+        """Read what follows the innermost beginning, up to the next "<"."""
+        while part and self._open:
+            part = self._open.pop() + part
+            if marker := _MARKER.match(part):
+                part = part[marker.end() :]
+            elif part in _BEGINNINGS:
+                self._open.append(part)
+                return ""
+            else:
+                part, self._open = "".join(self._open) + part, []
+        return part
 
 
 def _safe_length(text: str) -> int:

@@ -171,6 +171,55 @@ def test_any_chunking_gives_the_same_turn_and_nothing_leaks(raw: str, cuts: list
         assert not any(marker in shown for marker in MARKERS)
 
 
+CHANGING = {"<|channel>", "<channel|>", "<turn|>", "<|tool_call>"}
+SILENT = [marker for marker in MARKERS if marker not in CHANGING]
+"""Markers that change no channel and begin no call."""
+
+
+def _nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """A marker with something in the middle of it, and text around."""
+    around = st.sampled_from(["", "", "<", "x", "bos>", "<b", ">"])
+    split = st.sampled_from(SILENT).flatmap(
+        lambda marker: st.tuples(inner, st.integers(0, len(marker))).map(
+            lambda drawn: marker[: drawn[1]] + drawn[0] + marker[drawn[1] :]
+        )
+    )
+    return st.tuples(around, split, around, inner).map("".join)
+
+
+nested_texts = st.recursive(st.sampled_from(["", "<", *SILENT, "a", "<bo"]), _nested, max_leaves=12)
+
+
+def without_markers(text: str) -> str:
+    """What is left when no marker is, and no half one at the end: the law, written without the parser."""
+    while left := [text.replace(marker, "", 1) for marker in SILENT if marker in text]:
+        text = left[0]
+    while (last := text.rfind("<")) >= 0 and last < len(text) - 1:
+        if not any(marker.startswith(text[last:]) for marker in MARKERS):
+            break
+        text = text[:last]
+    return text
+
+
+@given(nested_texts, st.lists(st.integers(0, 200), max_size=10), st.sampled_from([False, True]))
+@example("x <<<bos>bos>bos> y", [], False)
+@example("<bo<", [], False)
+@settings(max_examples=250, deadline=None)
+def test_markers_inside_markers_do_not_get_out(raw: str, cuts: list[int], in_thought: bool) -> None:
+    edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
+    for chunks in ([raw], list(raw), [raw[a:b] for a, b in itertools.pairwise(edges)]):
+        turn = read(*chunks, in_thought=in_thought)
+        shown = turn.thinking if in_thought else turn.text
+        assert not any(marker in shown for marker in MARKERS)
+        assert shown == without_markers(raw)
+
+
+def test_what_is_held_back_does_not_make_reading_slow() -> None:
+    """A model in a loop may write as many beginnings of markers as it has tokens."""
+    turn = read(*["<|channel"] * 20_000, " x")
+    assert turn.text == "<|channel" * 20_000 + " x"
+
+
 @given(st.text(max_size=10).filter(lambda text: "<" not in text), st.sampled_from(MARKERS), st.data())
 def test_a_half_marker_at_the_end_is_not_shown(text: str, marker: str, data: st.DataObject) -> None:
     assert read(text).text == text

@@ -199,7 +199,7 @@ def _listing(client: HubClient, name: str) -> Listing:
         found = json.loads(body)
         files = tuple(_file(entry) for entry in found["siblings"] if _wanted(entry["rfilename"]))
         listing = Listing(name, str(found["sha"]), files)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise HubError("the Hub's list of files cannot be read") from None
     if not _COMMIT.fullmatch(listing.commit):
         raise HubError("the Hub's list of files cannot be read")
@@ -247,7 +247,12 @@ def _fetch(client: HubClient, listing: Listing) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for file in listing.missing():
         url = f"{client.endpoint}/{listing.name}/resolve/{listing.commit}/{quote(file.name)}"
-        transfer(client, url, file, listing.blob(file))
+        try:
+            transfer(client, url, file, listing.blob(file))
+        except Refused as refused:
+            if refused.status == 404:
+                raise HubError(f"the Hub lists {file.name}, but does not have it") from None
+            raise
         _link(listing.blob(file), listing.pointer(file))
     if not hub.is_checkpoint(listing.snapshot):
         raise GemmaError(f"{listing.name}: the repository holds no complete checkpoint in safetensors")

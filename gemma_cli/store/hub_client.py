@@ -125,7 +125,7 @@ class HubClient:
         except httpx2.TimeoutException:
             raise Transient("the server sends nothing", connected=self._answered) from None
         except (httpx2.LocalProtocolError, UnicodeEncodeError):  # whose messages hold the token
-            raise GemmaError("the token cannot be sent; check HF_TOKEN, or run hf auth login") from None
+            raise GemmaError("the request to the Hub cannot be sent; check HF_TOKEN, or run hf auth login") from None
         except httpx2.TransportError as error:
             raise Transient(_reason(error) or "the connection broke", connected=self._answered) from None
         except httpx2.InvalidURL as error:
@@ -168,7 +168,7 @@ class HubClient:
             response.close()
             target = url.join(response.headers["Location"])
             if target.scheme not in ("https", "http") or (url.scheme, target.scheme) == ("https", "http"):
-                raise HubError(f"the Hub leads to {target}, which is not as safe")
+                raise HubError(f"the Hub leads to {target.scheme}://{target.host}, which is not as safe")
             url = target
         raise HubError(f"the Hub leads in circles, or further than {REDIRECTS} times")
 

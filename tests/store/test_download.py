@@ -310,6 +310,7 @@ def test_a_stalled_connection_is_resumed(server, monkeypatch):
         (BIG, Fault(body=b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}), "a web page comes instead"),
         (BIG, Fault(body=b"short"), "sends other bytes of model.safetensors than the Hub lists"),
         (BIG, Fault(status=503), "the Hub answered 503"),
+        (BIG, Fault(status=404), "the Hub lists model.safetensors, but does not have it"),
         (BIG, Fault(cut=0), "the connection broke|peer closed"),
         (BIG, Fault(headers={"Content-Encoding": "gzip"}), "compressed"),
     ],
@@ -340,6 +341,8 @@ def test_a_pause_that_the_hub_asks_for_is_kept(server):
         {"rfilename": BIG, "size": 5, "lfs": {"size": "5", "sha256": "0" * 64}},
         {"rfilename": BIG, "size": 5},
         {"rfilename": BIG, "size": 5, "blobId": 7},
+        {"rfilename": BIG, "size": 5, "lfs": [1]},
+        {"rfilename": 5, "size": 5, "blobId": "0" * 40},
         "model.safetensors",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def fetched(name: str) -> list[Path]:
         status.stop()
         there = f" after {size(progress.there)} of {size(progress.total)}" if progress.total else ""
         notice(f"stopped{there}; gemma models pull {short_name(name)} continues from there")
+        gc.freeze()  # the program ends now: looking for cycles once more would take longer than all the rest
         raise Interrupted from None
     finally:
         status.stop()

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -142,7 +143,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._body(content, start, fault)
 
     def _body(self, content: bytes, start: int, fault: Fault) -> None:
-        """Send at the server's rate, in pieces so small that little is under way when a client is killed."""
+        """Send at the server's rate; little that is counted as sent still waits on this side."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 15)
         if fault.flip is not None:
             content = content[: fault.flip] + bytes([content[fault.flip] ^ 1]) + content[fault.flip + 1 :]
         end = len(content) if fault.cut is None else min(len(content), start + fault.cut)

@@ -4,6 +4,8 @@ import _thread
 import hashlib
 import json
 import os
+import re
+import signal
 import ssl
 import threading
 import time
@@ -22,6 +24,7 @@ from gemma_cli.store.checkpoints import resolve
 from gemma_cli.store.download import pull
 from gemma_cli.store.hub_client import Progress
 from gemma_cli.store.removal import remove
+from tests.soak import downloads
 from tests.store.fake_hub import COMMIT, Fault, serving
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -439,6 +442,22 @@ def test_ctrl_c_stops_at_once_and_the_next_pull_continues(server):
     server.released.set()  # ends the stalled connection, and with it the lock
     assert whole(pull("me/tuned")[0])
     assert "bytes=40000-" in [asked for _, asked in server.ranges]
+
+
+def test_ctrl_c_ends_the_command_with_a_line_about_how_to_continue(server, tmp_path):
+    server.repositories = {"me/big": FILES}
+    server.faults = {BIG: [Fault(cut=40_000, stall=True)]}
+    process = downloads.pull(server, tmp_path)
+    while [path.stat().st_size for path in tmp_path.rglob("*.incomplete")] != [40_000]:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(
+        r"gemma: stopped after \d.* of 102.4 kB; gemma models pull me/big continues from there\n", error.decode()
+    )
+    assert [path.stat().st_size for path in tmp_path.rglob("*.incomplete")] == [40_000]
 
 
 def test_two_pulls_at_once_fetch_everything_once(server):

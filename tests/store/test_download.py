@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx2
 import pytest
 from huggingface_hub.utils import WeakFileLock
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,7 @@ from gemma_cli.store import download, hub, hub_client, offline
 from gemma_cli.store.catalogue import catalogue
 from gemma_cli.store.checkpoints import resolve
 from gemma_cli.store.download import pull
-from gemma_cli.store.hub_client import Progress
+from gemma_cli.store.hub_client import HubClient, HubError, Progress
 from gemma_cli.store.removal import remove
 from tests.soak import downloads
 from tests.store.fake_hub import COMMIT, Fault, serving
@@ -244,6 +245,24 @@ def test_a_server_that_ignores_ranges_does_not_undo_what_is_there(server):
     assert [asked for path, asked in server.ranges if path.endswith(BIG)][-1] == "bytes=60000-"
 
 
+@pytest.mark.parametrize("fault", [Fault(shift=1), Fault(shift=-1), Fault(status=416)])
+def test_a_server_that_cannot_continue_is_asked_for_everything(server, fault):
+    """What it sends first is skipped, and what was there stays: nothing but those bytes comes twice."""
+    server.repositories = {"me/tuned": FILES}
+    server.faults = {BIG: [fault]}
+    leave(WEIGHTS[:50_000])
+    assert whole(pull("me/tuned")[0])
+    assert [asked for path, asked in server.ranges if path.endswith(BIG)] == ["bytes=50000-", None]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(server, monkeypatch):
+    server.repositories = {"me/tuned": FILES}
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_size, blob().exists())))
+    pull("me/tuned")
+    assert (len(WEIGHTS), False) in synced
+
+
 @pytest.mark.parametrize("where", [0, 50_000, len(WEIGHTS) - 1])
 def test_a_byte_that_is_changed_on_the_way_is_noticed(server, where):
     server.repositories = {"me/tuned": FILES}
@@ -390,6 +409,41 @@ def test_a_token_never_reaches_another_host(server, monkeypatch):
     assert whole(pull("me/tuned")[0])
 
 
+@pytest.mark.parametrize(
+    ("target", "sent"),
+    [
+        ("https://hub.example/other", "Bearer hf_secret"),
+        ("/other", "Bearer hf_secret"),
+        ("https://hub.example:444/other", None),
+        ("https://cdn.example/other", None),
+        ("https://hub.example.evil.example/other", None),
+        ("http://hub.example/other", "refused"),
+        ("http://cdn.example/other", "refused"),
+        ("file:///etc/passwd", "refused"),
+    ],
+)
+def test_redirects_of_an_encrypted_hub(monkeypatch, target, sent):
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        first = len(asked) == 1
+        return httpx2.Response(302 if first else 200, headers={"Location": target} if first else {}, content=b"x")
+
+    client = HubClient(Progress())
+    client._client = httpx2.Client(transport=httpx2.MockTransport(answer))
+    client.token = "hf_secret"
+    if sent == "refused":
+        with pytest.raises(HubError, match="not as safe"), client.get("https://hub.example/file"):
+            pass
+        assert len(asked) == 1
+    else:
+        with client.get("https://hub.example/file") as response:
+            assert response.read() == b"x"
+        assert [request.headers.get("Authorization") for request in asked] == ["Bearer hf_secret", sent]
+
+
 def test_a_token_that_cannot_be_sent_is_not_shown(server, monkeypatch):
     server.repositories, server.refuse = {"me/tuned": FILES}, {"me/tuned": (401, "GatedRepo")}
     for token in ("hf_secret\nx", "hf_secretü"):
@@ -442,6 +496,26 @@ def test_ctrl_c_stops_at_once_and_the_next_pull_continues(server):
     server.released.set()  # ends the stalled connection, and with it the lock
     assert whole(pull("me/tuned")[0])
     assert "bytes=40000-" in [asked for _, asked in server.ranges]
+
+
+def test_nothing_is_fetched_any_more_after_ctrl_c(server):
+    server.repositories = {"me/tuned": FILES}
+    server.rate = 100_000
+    progress = Progress()
+
+    def interrupt():
+        while progress.there < 20_000:
+            time.sleep(0.005)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        pull("me/tuned", progress)
+    server.rate = 0
+    with WeakFileLock(
+        hub.repository("me/tuned").parent / ".locks/models--me--tuned" / f"{blob().name}.lock", timeout=5
+    ):
+        assert 20_000 <= blob().with_name(f"{blob().name}.incomplete").stat().st_size < len(WEIGHTS)
 
 
 def test_ctrl_c_ends_the_command_with_a_line_about_how_to_continue(server, tmp_path):

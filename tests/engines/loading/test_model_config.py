@@ -3,6 +3,7 @@ fields are left out."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -103,6 +104,14 @@ def test_what_is_left_out_has_the_defaults_of_transformers(data: st.DataObject, 
     assert read_architecture(kept) == stock_architecture(stock(kept))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_may_be_numbered_as_transformers_saves_them(name: str) -> None:
+    """With as many digits for each as the last one has."""
+    values = stock(target_config(name)).to_dict()
+    assert all(len(key) == 2 for key in values["per_layer_config"])
+    assert read_architecture(json.loads(json.dumps(values))) == read_architecture(target_config(name))
+
+
 def test_a_config_that_says_nothing_is_read_as_transformers_reads_it() -> None:
     for kind in ("gemma4_text", "gemma4_unified_text"):
         assert read_architecture({"model_type": kind}) == stock_architecture(stock({"model_type": kind}))
@@ -131,7 +140,14 @@ def test_a_config_that_says_nothing_is_read_as_transformers_reads_it() -> None:
         ("layer_types", "full_attention", 'layer_types is "full_attention", not a list'),
         ("num_kv_shared_layers", 11, "num_kv_shared_layers is 11, more than the 10 layers"),
         ("per_layer_config", {"4": {"intermediate_size": 8}}, "per_layer_config.4.intermediate_size is 8, but that"),
-        ("per_layer_config", {"10": {}}, 'per_layer_config is "10", which names none of the 10 layers'),
+        ("per_layer_config", {"10": {}}, 'per_layer_config is "10", which is no layer of 10'),
+        (
+            "per_layer_config",
+            {"4": {}, "04": {}},
+            'per_layer_config is "04", which is no layer of 10, or there',
+        ),
+        ("per_layer_config", {"-1": {}}, 'per_layer_config is "-1", which is no layer'),
+        ("per_layer_config", {"\u0664": {}}, 'per_layer_config is "\u0664", which is no layer'),
         ("per_layer_config", [1], "per_layer_config is [1], not an object"),
         ("per_layer_config", {"0": {"head_dim": 32}}, "head_dim of sliding_attention layers is [16, 32]"),
         ("rope_parameters", {"full_attention": {"rope_theta": 1e6}}, "rope_parameters.sliding_attention is null"),

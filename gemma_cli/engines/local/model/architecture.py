@@ -6,6 +6,7 @@ tests hold this to. schema.py has the range of each field; how they must fit eac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,9 @@ from gemma_cli.engines.local.model.json_fields import FieldError
 VisionMask = Literal["causal", "sliding", "everywhere"]
 """How image rows see each other: as text does; both ways in sliding layers and inside the window (26B, 31B); both
 ways in every layer, however far (the 12B "unified" model, as stock transformers' forward masks it)."""
+
+_LAYER = re.compile("[0-9]{1,4}")
+"""The number of a layer; transformers writes as many digits for each as the last one has."""
 
 MOST_ROWS = 1 << 16
 """Of a projection: heads times their size, four times as many as any release has."""
@@ -190,12 +194,13 @@ def _of_full_layers(text: Mapping[str, Any], kinds: Sequence[Kind]) -> list[dict
 
 def _overrides(text: Mapping[str, Any], kinds: Sequence[Kind], where: str) -> list[dict[str, int]]:
     """What differs in a layer, as newer configs say it: layer by layer."""
-    listed = text["per_layer_config"]
-    for key in listed:
-        if key not in map(str, range(len(kinds))):
-            raise FieldError(f"{where}per_layer_config", key, f"which names none of the {len(kinds)} layers")
-    own = [listed.get(str(index), {}) for index in range(len(kinds))]
-    return [{name: value for name, value in layer.items() if value is not None} for layer in own]
+    own: dict[int, dict[str, int]] = {}
+    for key, fields in text["per_layer_config"].items():
+        index = int(key) if _LAYER.fullmatch(str(key)) else -1
+        if not 0 <= index < len(kinds) or index in own:
+            raise FieldError(f"{where}per_layer_config", key, f"which is no layer of {len(kinds)}, or there twice")
+        own[index] = {name: value for name, value in fields.items() if value is not None}
+    return [own.get(index, {}) for index in range(len(kinds))]
 
 
 def _layer(

@@ -7,25 +7,39 @@ import importlib.metadata
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.options import Json, examples
+from gemma_cli.common.options import EngineOptions, Json, examples
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
 from gemma_cli.engines import open_engine
 from gemma_cli.store import config, machine, paths
-from gemma_cli.store.checkpoints import locate
-from gemma_cli.store.releases import DRAFTER, POCKET, gigabytes
+from gemma_cli.store.checkpoints import chosen_by, locate
+from gemma_cli.store.hub import is_here
+from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, gigabytes
 from gemma_cli.views.sanitize import safe_line
 
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
 DISTRIBUTION = "gemma-cli"
+
+EXTRAS = {
+    "video": "films, and sound in M4A and WebM",
+    "mcp": "tools of MCP servers in gemma chat",
+    "plot": "gemma bench --plot",
+    "mic": "gemma transcribe --mic",
+}
+"""What each extra is for; the one for developers is left out."""
 
 app = typer.Typer(add_completion=False)
 
@@ -67,9 +81,11 @@ def _checks() -> Iterator[Check]:
     yield Check("gemma", __version__)
     yield Check("python", f"{platform.python_version()} on {platform.platform()}")
     yield from _dependencies()
+    yield from _extras()
     yield from _folders()
     yield Check("memory", f"{gigabytes(machine.memory())}, {gigabytes(machine.available())} free")
     yield from _device()
+    yield _model()
     yield from _pocket()
 
 
@@ -77,38 +93,101 @@ def _dependencies() -> Iterator[Check]:
     """Each package gemma asks for, held against the range in which it is known to work."""
     from packaging.requirements import Requirement
 
-    for line in importlib.metadata.requires(DISTRIBUTION) or ():
+    try:
+        lines = importlib.metadata.requires(DISTRIBUTION) or ()
+    except importlib.metadata.PackageNotFoundError:
+        yield Check("packages", "not known: gemma-cli runs from a folder", None, "pip install it")
+        return
+    for line in lines:
         wanted = Requirement(line)
-        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
-            continue
-        remedy = f"pip install '{wanted.name}{wanted.specifier}'"
-        try:
-            version = importlib.metadata.version(wanted.name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Check(wanted.name, "missing", False, remedy)
-            continue
-        fits = wanted.specifier.contains(version, prereleases=True)
-        yield Check(wanted.name, version, fits, None if fits else remedy)
+        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+            yield _package(wanted.name, wanted.specifier) or Check(
+                wanted.name, "missing", False, f"pip install '{wanted.name}{wanted.specifier}'"
+            )
+
+
+def _extras() -> Iterator[Check]:
+    """What can be installed in addition: missing, it is not wrong; out of its range it is."""
+    from packaging.requirements import Requirement
+
+    try:
+        found = importlib.metadata.metadata(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for extra in found.get_all("Provides-Extra") or ():
+        for line in found.get_all("Requires-Dist") or () if extra in EXTRAS else ():
+            wanted = Requirement(line)
+            marker = wanted.marker
+            if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
+                continue
+            missing = f"not installed, for {EXTRAS[extra]}: pip install '{DISTRIBUTION}[{extra}]'"
+            yield _package(wanted.name, wanted.specifier) or Check(wanted.name, missing)
+            if extra == "mic" and _version(wanted.name):
+                yield _microphone()
+
+
+def _package(name: str, wanted: SpecifierSet) -> Check | None:
+    """A package that is installed, against the range it must be in; None where it is missing."""
+    version = _version(name)
+    if version is None:
+        return None
+    fits = wanted.contains(version, prereleases=True)
+    return Check(name, version, fits, None if fits else f"pip install '{name}{wanted}'")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _microphone() -> Check:
+    from gemma_cli.media.microphone import check_microphone
+
+    try:
+        check_microphone()
+    except UsageError as error:
+        return Check("microphone", str(error))
+    return Check("microphone", "there is one", True)
 
 
 def _folders() -> Iterator[Check]:
+    broken = _broken_config()
+    found = broken or _where(paths.config_file())
+    yield Check("config", found, not broken, "correct or remove it" if broken else None)
+    for name, folder in (("hub cache", paths.hub_cache()), ("cache", paths.cache_dir()), ("state", paths.state_dir())):
+        why = _unwritable(folder)
+        found = f"{_where(folder)}: {why}" if why else _where(folder)
+        yield Check(name, found, not why, "make it a folder that can be written to" if why else None)
+
+
+def _broken_config() -> str:
+    """What is wrong with the configuration file; "" for nothing."""
     try:
         config.load_config()
-        yield Check("config", _where(paths.config_file()), True)
     except UsageError as error:
-        yield Check("config", str(error), False, "mend or remove it")
-    for name, folder in (("hub cache", paths.hub_cache()), ("cache", paths.cache_dir()), ("state", paths.state_dir())):
-        usable = os.access(_nearest(folder), os.W_OK)
-        yield Check(name, _where(folder), usable, None if usable else "make it writable")
+        return str(error)
+    return ""
 
 
 def _where(path: Path) -> str:
-    return str(path) if path.exists() else f"{path} (not there yet)"
+    return str(path) if os.path.lexists(path) else f"{path} (not there yet)"
 
 
-def _nearest(folder: Path) -> Path:
-    """The folder, or the first above it that exists and where it would be made."""
-    return next(each for each in (folder, *folder.parents) if each.exists())
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be written into a folder, found by doing so; "" where something can.
+
+    What is not there yet would be made in the first folder above it.
+    """
+    nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    try:
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(4096))
+            file.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _device() -> Iterator[Check]:
@@ -126,12 +205,16 @@ def _device() -> Iterator[Check]:
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
-        ours = native.on(device) is not None
+        ours, told = native.on(device) is not None, native.notice(device)
         why = library().why or "the library that was built cannot be loaded"
         found = "ours, built for this processor" if ours else f"torch's, which decode slower: {why}"
-        yield Check("kernels", found, ours or None)
+        yield Check("kernels", f"{found}; {told}" if ours and told else found, ours or None)
     yield Check("quantize", _quantizations(device.type))
-    yield Check("models that fit", ", ".join(["pocket", *fitting(device)]))
+    here = {release.alias for release in RELEASES if is_here(release)}
+    fit = {way: way.partition(" ")[0] for way in fitting(device)}
+    yield Check("models that fit", ", ".join([POCKET, *(way for way, alias in fit.items() if alias in here)]))
+    absent = (f"{way} ({gigabytes(_download(alias))} to fetch)" for way, alias in fit.items() if alias not in here)
+    yield Check("would fit", ", ".join(absent) or "no other")
 
 
 def _quantizations(device_type: str) -> str:
@@ -147,14 +230,39 @@ def _quantizations(device_type: str) -> str:
     return f"int8{' in integers' if integers else ''}" + (", int4" if int4_runs(device_type) else "; int4 does not run")
 
 
+def _download(alias: str) -> int:
+    return next(release.download for release in RELEASES if release.alias == alias)
+
+
+def _model() -> Check:
+    """What runs where no option names a model: the environment and the configuration, as a command reads them."""
+    from gemma_cli.commands import chat
+    from gemma_cli.engines.local.loading.planning import foretell
+
+    if _broken_config():
+        return Check("model", "not known before the configuration can be read")
+    source = chosen_by()
+    try:
+        given = typer.main.get_command(chat.app).make_context("chat", ["?"]).params
+        options = EngineOptions(**{field.name: given[field.name] for field in fields(EngineOptions)})
+        return Check("model", foretell(options.spec()) + (f" (set by {source})" if source else ""), True)
+    except typer.TyperException as error:
+        return Check("model", " ".join(error.format_message().split()), False, "correct or unset it")
+    except GemmaError as error:
+        return Check("model", str(error), False, f"or change {source}" if source else None)  # the error has its own
+
+
 def _pocket() -> Iterator[Check]:
-    """The bundled checkpoint is whole, and says the same with its drafter and without."""
+    """The bundled checkpoint is complete, and replies the same with its drafter and without."""
     again = "install gemma-cli again"
     try:
         folder = locate(POCKET)[1].parent
         damaged = [name for digest, name in _sums(folder) if _sha256(folder / name) != digest]
         found = f"{len(damaged)} files damaged: {', '.join(damaged)}" if damaged else "all files as they were made"
         yield Check("pocket files", found, not damaged, again if damaged else None)
+        if _broken_config():
+            yield Check("pocket", "not tried before the configuration can be read")
+            return
         engine = open_engine(EngineSpec(model=POCKET, assistant=POCKET + DRAFTER))
     except (GemmaError, OSError) as error:
         yield Check("pocket", str(error), False, again)

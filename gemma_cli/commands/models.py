@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from gemma_cli.common.notices import notice
 from gemma_cli.common.options import Json, examples
+from gemma_cli.core.errors import GemmaError
 from gemma_cli.store.catalogue import Entry, catalogue
-from gemma_cli.store.checkpoints import resolve
+from gemma_cli.store.checkpoints import chosen_by, resolve
 from gemma_cli.store.releases import DRAFTER, size
 from gemma_cli.views.sanitize import safe_json, safe_line
 
@@ -62,8 +64,8 @@ def _as_json(entries: list[Entry]) -> str:
 
 
 def _table(entries: list[Entry]) -> str:
-    """Targets only, one a line; the one that runs when --model is not given has a star."""
-    chosen = resolve().name
+    """Targets only, one a line; the one that runs when --model is not given has a star, if it is on this machine."""
+    chosen = _chosen()
     rows = [("", "--model", "checkpoint", "on this disk", "drafter")]
     partial = [entry for entry in entries if entry.kind == "drafter" and entry.state == "partial"]
     drafters = {entry.name.removesuffix(DRAFTER): _state(entry) for entry in partial}
@@ -76,6 +78,17 @@ def _table(entries: list[Entry]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(safe_line(line.rstrip()) for line in lines)
+
+
+def _chosen() -> str | None:
+    """The model that runs when --model is not given; None, with a notice, where there is no such model here."""
+    source = None
+    try:
+        source = chosen_by()
+        return resolve().name
+    except GemmaError as error:
+        notice(f"no model has a star: {f'{source}: ' if source else ''}{error}")
+        return None
 
 
 def _state(entry: Entry) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import hub, machine
 from gemma_cli.store.config import load_config
+from gemma_cli.store.paths import config_file
 from gemma_cli.store.releases import (
     DRAFTER,
     POCKET,
@@ -73,6 +74,13 @@ def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
     return Resolved(name, folder, drafter, drafter_folder, notices or None)
 
 
+def chosen_by() -> str | None:
+    """What names the model where --model does not: GEMMA_MODEL or the configuration file; None where neither does."""
+    if os.environ.get("GEMMA_MODEL"):
+        return "GEMMA_MODEL"
+    return str(config_file()) if load_config().model else None
+
+
 def locate(name: str) -> tuple[str, Path]:
     """(full name, folder) of an alias, a hub id or a local folder. Raises NotOnDisk or UsageError."""
     name = full_name(name.strip())
@@ -106,8 +114,7 @@ def _folder(name: str) -> Path | None:
 def _choose() -> tuple[str, str]:
     """(name, notice) of what runs when nothing was said."""
     for release in reversed(RELEASES):
-        cached = hub.find(release.name)
-        if cached and cached.complete and release.memory <= machine.memory():
+        if hub.is_here(release) and release.memory <= machine.memory():
             return release.name, f"using {release.name}, the ablest here that fits in memory (--model chooses)"
     pull = f"gemma models pull {RELEASES[0].alias} ({gigabytes(RELEASES[0].download)})"
     return POCKET, f"using pocket, a tiny demonstration model; {pull} fetches the smallest real Gemma 4"

@@ -12,6 +12,7 @@ from pathlib import Path
 from gemma_cli.core.errors import ModelError
 from gemma_cli.store.json_file import read_object, read_text
 from gemma_cli.store.paths import hub_cache
+from gemma_cli.store.releases import Release
 from gemma_cli.store.shards import weight_files
 
 
@@ -38,6 +39,12 @@ def repository(name: str) -> Path:
 def find(name: str) -> Cached | None:
     """The snapshot of hub id `name` that a download of `main` would give, or the newest."""
     return _in(repository(name), name)
+
+
+def is_here(release: Release) -> bool:
+    """Whether one of Google's models is in the cache, complete."""
+    found = find(release.name)
+    return found is not None and found.complete
 
 
 def gemma_models() -> list[Cached]:

@@ -28,8 +28,8 @@ from gemma_cli.engines.local.device import LARGE, weight_bytes
 from gemma_cli.engines.local.encoders.towers import Towers
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
-from gemma_cli.engines.local.loading.memory_estimate import plan_folder, plan_release
 from gemma_cli.engines.local.loading.memory_fit import find
+from gemma_cli.engines.local.loading.planning import planned
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
@@ -222,16 +222,14 @@ class LocalEngine:
 def _load(
     resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: torch.dtype
 ) -> tuple[Target, Drafter | None]:
+    plan = planned(resolved, spec, device, dtype)
+    where = find(resolved.name, plan)
     if resolved.folder is None:
         from gemma_cli.engines.local.loading.synthetic import open_synthetic
 
-        alias, off = resolved.name.partition(":")[2], spec.assistant == "off"
-        plan = replace(plan_release(alias, device, dtype, spec.quantize), mapped=False)
-        where = find(resolved.name, replace(plan, drafter=None) if off else plan)
+        alias = resolved.name.partition(":")[2]
         target, drafter = open_synthetic(alias, where.device, dtype, spec.quantize, where.layers)
-        return target, None if off else drafter
-    plan = plan_folder(resolved.folder, resolved.assistant_folder, device, dtype, spec.quantize)
-    where = find(resolved.name, plan)
+        return target, drafter if plan.drafter else None
     target = load.load_target(resolved.folder, where.device, dtype, spec.quantize, where.layers)
     if resolved.assistant_folder is None:
         return target, None

@@ -122,9 +122,9 @@ def there(monkeypatch: pytest.MonkeyPatch, torch_only: None) -> Any:
         ("e4b", {}, 9, "use --quantize int8"),
         ("e4b", {}, 5, "use --quantize int4"),
         ("31b", {}, 36, "use --quantize int4"),
-        ("31b", {}, 20, "use --model 26b-a4b --quantize int4"),
-        ("31b", {"quantize": "int4"}, 12, "use --model e4b"),
-        ("12b", {}, 3, "use --model e2b --quantize int4"),
+        ("31b", {}, 20, "use --model 26b-a4b --quantize int4 (gemma models pull 26b-a4b fetches 51.6 GB first)"),
+        ("31b", {"quantize": "int4"}, 12, "use --model e4b (gemma models pull e4b fetches 16 GB first)"),
+        ("12b", {}, 3, "use --model e2b --quantize int4 (gemma models pull e2b fetches 10.2 GB first)"),
         ("e2b", {}, 1, "use --model pocket"),
     ],
 )

@@ -175,4 +175,4 @@ def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert found["device"] == "cuda: a model that one does not hold is spread over them"
     assert found["cuda:0"] == "RTX, 24 GB, 20 GB free"
     assert found["cuda:1"] == "RTX, 24 GB, 22 GB free"
-    assert "12b" in found["models that fit"].split(", ")
+    assert "12b (24 GB to fetch)" in found["would fit"].split(", ")

@@ -100,9 +100,9 @@ def plan_folder(
 
 def plan_release(alias: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Plan:
     """Of a released target and its drafter, whether they are on this machine or not. UsageError: no such release."""
-    drafter = drafter_config(alias)
+    target, drafter = read_architecture(target_config(alias)), drafter_config(alias)
     shape = read_drafter(drafter, read_architecture(drafter["text_config"]))
-    return Plan(read_architecture(target_config(alias)), shape, device, dtype, quantize)
+    return Plan(target, shape, device, dtype, quantize)
 
 
 def needs(plan: Plan) -> Needs:

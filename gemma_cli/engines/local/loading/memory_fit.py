@@ -17,13 +17,19 @@ from itertools import chain
 
 import torch
 
+from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import OutOfMemory, UsageError
 from gemma_cli.engines.local.device import bfloat16_on_cpu
 from gemma_cli.engines.local.loading.memory_estimate import ROOM, Needs, Plan, needs, plan_release
 from gemma_cli.engines.local.loading.placement import Placement, place
 from gemma_cli.engines.local.loading.synthetic import NAMES
 from gemma_cli.store import machine
-from gemma_cli.store.releases import gigabytes
+from gemma_cli.store.checkpoints import SYNTHETIC
+from gemma_cli.store.hub import is_here
+from gemma_cli.store.releases import RELEASES, gigabytes
+
+QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "int4")
+"""How another model is advised: as it is, or as small as it gets."""
 
 
 def find(name: str, plan: Plan) -> Placement:
@@ -34,12 +40,13 @@ def find(name: str, plan: Plan) -> Placement:
         return found
     there = places(plan.device)
     total = wanted.total + (len(there) - 1) * wanted.costs.working
-    remedies = (change for change, other in chain(_changes(plan), _smaller(plan)) if _fits(other))
+    remedies = (change for change, other in chain(_changes(plan), _smaller(name, plan)) if _fits(other))
+    free_there = " + ".join(map(gigabytes, there.values()))
     raise OutOfMemory(
         f"{name} needs {gigabytes(total)} on {' + '.join(map(str, there))} (weights "
         f"{gigabytes(wanted.weights)}, keys and values of {min(ROOM, plan.target.context)} tokens "
-        f"{gigabytes(wanted.keys)}) and {' + '.join(map(gigabytes, there.values()))} is free: "
-        f"use {next(remedies, '--model pocket')}"
+        f"{gigabytes(wanted.keys)}, working space {gigabytes(total - wanted.weights - wanted.keys)}) "
+        f"and {free_there} is free: use {next(remedies, '--model pocket')}"
     )
 
 
@@ -104,12 +111,20 @@ def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
         yield "--device cpu", replace(plan, device=torch.device("cpu"))
 
 
-def _smaller(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """The released models, the ablest first, as they would be run here."""
+def _smaller(name: str, plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """The released models as they would be run here, the ablest first: those on this machine, then the others with what
+    fetching them takes. In place of a synthetic model, another one."""
     dtype = torch.bfloat16 if _bfloat16(plan.device) else torch.float32
-    for alias in reversed(NAMES):
-        yield f"--model {alias}", plan_release(alias, plan.device, dtype)
-        yield f"--model {alias} --quantize int4", plan_release(alias, plan.device, dtype, "int4")
+    synthetic = name.startswith(SYNTHETIC)
+    absent = {} if synthetic else {release.alias: release for release in RELEASES if not is_here(release)}
+    for alias in (*(alias for alias in reversed(NAMES) if alias not in absent), *reversed(absent)):
+        model = f"--model {SYNTHETIC if synthetic else ''}{alias}"
+        release = absent.get(alias)
+        fetch = f" (gemma models pull {alias} fetches {gigabytes(release.download)} first)" if release else ""
+        for quantize in QUANTIZATIONS:
+            form = f" --quantize {quantize}" if quantize else ""
+            other = replace(plan_release(alias, plan.device, dtype, quantize), mapped=plan.mapped)
+            yield f"{model}{form}{fetch}", other
 
 
 def _fits(plan: Plan) -> bool:

@@ -90,3 +90,24 @@ def test_a_bug_is_one_line_and_the_traceback_is_there_for_those_who_ask(gemma: G
     assert shown.code == 1
     assert "Traceback" in shown.err
     assert "on purpose" in shown.err
+
+
+ELSEWHERE = """\
+import gemma_cli.store.catalogue as catalogue
+
+def broken():
+    print("half an answer")
+    raise OSError(28, "No space left on device", *{name})
+
+catalogue.catalogue = broken
+"""
+
+
+@pytest.mark.parametrize(("name", "blamed"), [((), "a temporary file"), (("/full/file",), "/full/file")])
+def test_a_disk_that_is_full_elsewhere_is_not_blamed_on_stdout(
+    gemma: Gemma, tmp_path: Path, name: tuple[str, ...], blamed: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ELSEWHERE.format(name=name))
+    outcome = gemma("models", env={"PYTHONPATH": str(tmp_path)})
+    assert (outcome.code, outcome.out) == (1, "half an answer\n")
+    assert outcome.err == f"gemma: {blamed}: cannot be written: No space left on device; make space there\n"

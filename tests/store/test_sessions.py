@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import signal
 import sqlite3
 import stat
@@ -20,7 +21,7 @@ from gemma_cli.core.conversation import Conversation, Entry, well_formed
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn, Usage
 from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Text, ToolCall, ToolResponse, Video
-from gemma_cli.store.export import to_json, to_markdown
+from gemma_cli.store.export import to_json, to_markdown, write
 from gemma_cli.store.session_schema import MIGRATIONS
 from gemma_cli.store.sessions import Session, SessionStore, name_for
 
@@ -376,3 +377,20 @@ def test_session_is_unnamed_until_its_first_save(path: Path):
     session.rename("named before")
     session.save(chat("a"))
     assert session.name == "named before"
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_an_export_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path, size: int):
+    """Which would be in the way of the next try."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(GemmaError, match="cannot be written: File too large"):
+            write(tmp_path / "chat.md", "work", chat("a" * 1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "chat.md", "work", chat("a" * 1000))
+    with pytest.raises(InputError, match="exists"):
+        write(tmp_path / "chat.md", "work", chat("b"))
+    assert "a" * 1000 in (tmp_path / "chat.md").read_text()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from gemma_cli.core.engine import EngineInfo
+from gemma_cli.engines.local import device
 from gemma_cli.engines.local.decoding.draft_length import Pace, to_json
 from gemma_cli.engines.local.decoding.draft_length_file import VERSION, KeptPace
 from tests.engines.decoding.test_draft_length import run
@@ -104,3 +107,32 @@ def test_a_folder_that_cannot_be_written_to_is_no_matter(cache: Path) -> None:
     learned(kept)
     assert kept.pace != Pace()
     assert KeptPace.of(INFO).pace == Pace()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_in_its_place_is_not_waited_for(cache: Path, kind: str) -> None:
+    """Neither for what was learned about drafting nor for whether bfloat16 works."""
+    for file in (KeptPace.of(INFO).file, cache / "bfloat16.json"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        match kind:
+            case "pipe":
+                os.mkfifo(file)
+            case "folder":
+                file.mkdir()
+            case _:
+                file.symlink_to("/dev/zero")
+    faulthandler.dump_traceback_later(60, exit=True)
+    try:
+        kept = KeptPace.of(INFO)
+        assert kept.pace == Pace()
+        learned(kept)
+        assert device._read(cache / "bfloat16.json") == {}
+        device._write(cache / "bfloat16.json", {"here": "works"})
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.parametrize("text", ["[]", "5", '{"here": 5}', '{"here": ["works"]}', '{"here": null}', "[" * 200_000])
+def test_a_verdict_that_is_none_is_not_believed(cache: Path, text: str) -> None:
+    (cache / "bfloat16.json").write_text(text)
+    assert device._read(cache / "bfloat16.json") == {}

@@ -153,12 +153,11 @@ def _misused(error: typer.TyperException) -> int:
 
 def _explain(error: Exception) -> int:
     """Anything unforeseen, in one line."""
-    if isinstance(error, OSError) and error.errno in _WRITING:
-        if _stdout_fails():
-            _abandon_stdout()
-            _complain(f"cannot write to standard output: {error.strerror}")
-        else:
-            _complain(f"{error.filename or 'a temporary file'}: cannot be written: {error.strerror}; make space there")
+    if isinstance(error, OSError) and error.errno in _WRITING and _stdout_fails():
+        _abandon_stdout()
+        _complain(f"cannot write to standard output: {error.strerror}")
+    elif isinstance(error, OSError) and error.errno in _FULL:
+        _complain(f"{error.filename or 'a temporary file'}: cannot be written: {error.strerror}; make space there")
     else:
         _complain(f"internal error: {type(error).__name__}: {error} (GEMMA_DEBUG=1 shows the traceback)")
     return 1
@@ -173,7 +172,8 @@ def _stdout_fails() -> bool:
     return False
 
 
-_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WRITING = (*_FULL, errno.EIO, errno.EBADF)
 
 
 def _complain(message: str) -> None:

@@ -143,6 +143,8 @@ def ask(
     box: Toolbox,
 ) -> Turn:
     """The last of the replies to one question; all are told, and kept if they belong to a chat."""
+    from gemma_cli.repl.saved_chat import Saving
+
     model = start(engine, output)
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
@@ -156,8 +158,6 @@ def ask(
     def reply(conversation: Conversation) -> Turn:
         request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
         return draw(model, holding(request), drawn, told.show)
-
-    from gemma_cli.repl.saved_chat import Saving
 
     saved = Saving(keeping)
     turns: list[Turn] = []

@@ -19,7 +19,7 @@ from gemma_cli import __version__
 from gemma_cli.common.options import EngineOptions, Json, examples
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
-from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.core.errors import GemmaError, OutOfMemory, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
 from gemma_cli.engines import open_engine
 from gemma_cli.store import config, machine, paths
@@ -264,6 +264,9 @@ def _pocket() -> Iterator[Check]:
             yield Check("pocket", "not tried before the configuration can be read")
             return
         engine = open_engine(EngineSpec(model=POCKET, assistant=POCKET + DRAFTER))
+    except OutOfMemory as error:
+        yield Check("pocket", str(error), False, "make memory free")
+        return
     except (GemmaError, OSError) as error:
         yield Check("pocket", str(error), False, again)
         return

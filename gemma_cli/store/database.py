@@ -40,8 +40,10 @@ class Database:
         """Run statements in one transaction that is durable at the end."""
         with self._using():
             if self._read_only:
+                before = self._opened
                 self.connection.close()
                 self._open()
+                self.generation += self._opened != before
             if self._read_only:
                 raise self._read_only
             with _transaction(self.connection, "BEGIN IMMEDIATE"):

@@ -225,3 +225,12 @@ def test_models_are_listed_whatever_model_is_named(
     code, listed, said = run(capsys, "models", "--json")
     assert (code, said) == (0, "")
     assert json.loads(listed)["models"]
+
+
+def test_no_memory_for_pocket_is_no_reason_to_install_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.machine, "available", lambda: 10**6)
+    monkeypatch.setattr(memory_fit, "_changes", lambda plan: iter(()))
+    monkeypatch.setattr(memory_fit, "_smaller", lambda name, plan: iter(()))
+    (wrong,) = (check for check in doctor._pocket() if check.ok is False)
+    assert wrong.found.startswith("pocket needs ")
+    assert wrong.remedy == "make memory free"

@@ -17,10 +17,11 @@ from gemma_cli.common.replies import Show, rendered, rendered_with_thoughts, ver
 from gemma_cli.common.text_input import read_text
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
-from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Request, ToolResponse
 from gemma_cli.media.files import display_name
 from gemma_cli.views import json, plain
+from gemma_cli.views.drawing import undrawn
 from gemma_cli.views.sanitize import safe_json
 
 SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
@@ -129,7 +130,7 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
         def write(told: Mapping[str, Any]) -> None:
             json.write(told, sys.stdout)
 
-        return Form(collect, end=write, unfinished=write)
+        return Form(undrawn, end=write, unfinished=write)
     if options.stream_json:
         return Form(
             partial(json.stream, out=sys.stdout),

@@ -15,6 +15,7 @@ from gemma_cli.core.errors import Interrupted
 from gemma_cli.core.events import Event, Turn, collect
 from gemma_cli.core.messages import Request
 from gemma_cli.views import plain
+from gemma_cli.views.drawing import undrawn
 
 
 def listen(engine: Engine, request: Request) -> Turn:
@@ -33,7 +34,8 @@ def draw(
     if output.as_json:
         from gemma_cli.views import json
 
-        turn = listen(engine, request)
+        with closing(engine.stream(request)) as events:
+            turn = undrawn(events)
         fields = json.turn_object(turn, engine.info, request.drafting.draft_tokens)
         json.write({**(about or {}), **fields}, sys.stdout)
     else:

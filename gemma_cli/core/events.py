@@ -1,7 +1,7 @@
 """What an engine says while it works, and the fold that makes a Turn of it.
 
-A stream is any number of Delta and Round in the order they happened, then exactly one Done. Statistics are told
-once, in Done; a consumer that stops early loses nothing it was shown.
+A stream is any number of Delta, Round and Progress in the order they happened, then exactly one Done. A consumer that
+stops early loses nothing it was shown, and has the figures of the newest Progress.
 """
 
 from __future__ import annotations
@@ -77,13 +77,21 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """Figures of the reply so far: those that Done would give if it ended here."""
+
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True)
 class Done:
     finish_reason: FinishReason
     usage: Usage = Usage()
     timings: Timings = Timings()
 
 
-Event = Delta | ToolCalled | UnreadableCall | Round | Done
+Event = Delta | ToolCalled | UnreadableCall | Round | Progress | Done
 
 
 ENOUGH = 20
@@ -162,7 +170,7 @@ class Turn:
 
 
 def collect(events: Iterable[Event]) -> Turn:
-    """Fold a stream into a Turn; a stream that ended without Done stays `interrupted`."""
+    """Fold a stream into a Turn; one that ended without Done stays `interrupted`, with the figures it had reached."""
     turn = Turn()
     answer: list[str] = []
     thinking: list[str] = []
@@ -178,6 +186,8 @@ def collect(events: Iterable[Event]) -> Turn:
                 turn.unreadable_calls += (event,)
             case Round():
                 turn.speculation.rounds.append(event)
+            case Progress():
+                turn.usage, turn.timings = event.usage, event.timings
             case Done():
                 turn.finish_reason, turn.usage, turn.timings = event.finish_reason, event.usage, event.timings
     turn.text, turn.thinking = "".join(answer), "".join(thinking)

@@ -16,6 +16,11 @@ def fold(events: Iterable[Event], draw: Callable[[Event], None]) -> Turn:
     return collect(_drawn(events, draw))
 
 
+def undrawn(events: Iterable[Event]) -> Turn:
+    """Same as `fold`, for a reply that is printed when it has ended."""
+    return fold(events, lambda event: None)
+
+
 def _drawn(events: Iterable[Event], draw: Callable[[Event], None]) -> Iterator[Event]:
     try:
         for event in events:

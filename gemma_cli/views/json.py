@@ -12,16 +12,26 @@ from typing import Any, TextIO
 
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.core.events import Delta, Done, Event, Round, Speculation, ToolCalled, Turn, UnreadableCall
+from gemma_cli.core.events import (
+    Delta,
+    Done,
+    Event,
+    Progress,
+    Round,
+    Speculation,
+    ToolCalled,
+    Turn,
+    UnreadableCall,
+)
 from gemma_cli.core.messages import ToolResponse
 from gemma_cli.text.transcript import Segment
-from gemma_cli.views.drawing import fold
+from gemma_cli.views.drawing import fold, undrawn
 from gemma_cli.views.sanitize import safe_json
 
 
 def show(events: Iterable[Event], info: EngineInfo, draft_tokens: int, out: TextIO) -> Turn:
     """Fold the events, then write the object of the turn."""
-    turn = fold(events, lambda event: None)
+    turn = undrawn(events)
     write(turn_object(turn, info, draft_tokens), out)
     return turn
 
@@ -46,7 +56,7 @@ def stream(events: Iterable[Event], out: TextIO) -> Turn:
 
 
 def event_object(event: Event) -> dict[str, Any] | None:
-    """One line of `--stream-json`; None for Done."""
+    """One line of `--stream-json`; None for the figures, which come with the last line."""
     match event:
         case Delta(channel, text):
             return {"type": "delta", "channel": channel, "text": text}
@@ -56,7 +66,7 @@ def event_object(event: Event) -> dict[str, Any] | None:
             return {"type": "tool_call", "name": call.name, "arguments": dict(call.arguments)}
         case UnreadableCall():
             return {"type": "unreadable_tool_call", **asdict(event)}
-        case Done():
+        case Progress() | Done():
             return None
 
 

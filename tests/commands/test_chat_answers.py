@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +193,49 @@ def test_a_budget_reaches_the_engine_from_option_and_environment(chat: Chat, mon
 def test_a_budget_is_kept_and_counted(chat: Chat, pocket: Engine) -> None:
     arguments = ("What is 27 + 45?", "--think", "--thinking-budget", "9", "--json", "--max-tokens", "20")
     assert json.loads(chat(pocket, *arguments).out)["usage"]["thinking_tokens"] == 9
+
+
+@dataclass
+class Interrupting:
+    """The real engine, with Ctrl-C pressed after so many events of a reply."""
+
+    engine: Engine
+    after: int
+
+    @property
+    def info(self) -> EngineInfo:
+        return self.engine.info
+
+    def stream(self, request: Request) -> Generator[Event, None, None]:
+        with closing(self.engine.stream(request)) as events:
+            yield from islice(events, self.after)
+            signal.raise_signal(signal.SIGINT)
+            yield from events
+
+
+@pytest.mark.parametrize("form", ["--json", "--stream-json"])
+def test_an_interrupted_reply_has_the_figures_it_had_reached(chat: Chat, pocket: Engine, form: str) -> None:
+    arguments = ("Tell me what you are.", form, "--seed", "1", "--draft-tokens", "1", "--stats")
+    whole = lines(chat(pocket, *arguments))[-1]
+    seen = set()
+    for after in (0, 1, 2, 6, 10):
+        outcome = chat(Interrupting(pocket, after), *arguments)
+        told = lines(outcome)[-1]
+        assert outcome.code == 130
+        assert told["finish_reason"] == "interrupted"
+        assert whole["text"].startswith(told["text"])
+        usage, timings, speculation = told["usage"], told["timings"], told["speculation"]
+        if not after:
+            assert set(usage.values()) == {None}, "nothing was decoded"
+            continue
+        assert usage["prompt_tokens"] == whole["usage"]["prompt_tokens"]
+        assert usage["completion_tokens"] == 1 + speculation["target_passes"] + speculation["accepted"]
+        assert timings["ttft_s"] > 0
+        several = usage["completion_tokens"] > 1
+        assert (timings["decode_s"] is not None) is (timings["tokens_per_second"] is not None) is several
+        assert f"{usage['prompt_tokens']} tokens read, {usage['completion_tokens']} written" in outcome.err
+        seen.add(usage["completion_tokens"])
+    assert len(seen) > 2
 
 
 def test_what_does_not_go_together_is_refused(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

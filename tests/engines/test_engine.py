@@ -26,7 +26,7 @@ from transformers import (
 
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import InputError, ModelError, OutOfMemory
-from gemma_cli.core.events import Delta, Done, Round, ToolCalled, collect
+from gemma_cli.core.events import Delta, Done, Progress, Round, ToolCalled, collect
 from gemma_cli.core.messages import (
     GREEDY,
     Audio,
@@ -103,7 +103,7 @@ def test_a_stream_is_deltas_and_rounds_and_one_done(engine: LocalEngine) -> None
     events = list(engine.stream(request))
     done = events[-1]
     assert isinstance(done, Done)
-    assert all(isinstance(event, (Delta, Round, ToolCalled)) for event in events[:-1])
+    assert all(isinstance(event, (Delta, Round, Progress, ToolCalled)) for event in events[:-1])
     rounds = [event for event in events if isinstance(event, Round)]
     assert done.usage.completion_tokens == 20 == 1 + sum(1 + r.accepted for r in rounds)
     assert done.usage.prompt_tokens == len(engine.writer.write(request, engine.towers.count).ids)
@@ -114,6 +114,24 @@ def test_a_stream_is_deltas_and_rounds_and_one_done(engine: LocalEngine) -> None
     assert timings.ttft_s > 0
     assert timings.decode_s is not None
     assert timings.decode_s > 0
+
+
+@pytest.mark.parametrize("drafts", [0, 3])
+def test_wherever_a_stream_ends_its_figures_are_those_of_what_it_gave(engine: LocalEngine, drafts: int) -> None:
+    request = Request(ask("Hello"), Sampling(seed=1, max_tokens=20), Drafting(drafts))
+    events = list(engine.stream(request))
+    whole = collect(events)
+    for end in range(len(events)):
+        turn = collect(events[:end])
+        begun = any(isinstance(event, Progress) for event in events[:end])
+        tokens = [event for event in events[: end + 1] if isinstance(event, Progress)]
+        assert turn.usage.prompt_tokens == (whole.usage.prompt_tokens if begun else 0)
+        if not isinstance(events[end], Progress):  # between the two a round is counted, and its tokens are not yet
+            assert turn.usage.completion_tokens == begun + turn.speculation.target_passes + turn.speculation.accepted
+        assert (turn.timings.ttft_s is not None) is begun
+        assert all(a.usage.completion_tokens < b.usage.completion_tokens for a, b in itertools.pairwise(tokens))
+    assert tokens[-1].usage == whole.usage
+    assert tokens[-1].timings == whole.timings
 
 
 def test_what_the_engine_says_of_itself(engine: LocalEngine, folder: Path) -> None:

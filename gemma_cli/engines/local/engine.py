@@ -12,7 +12,7 @@ import torch
 
 from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec
 from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageError
-from gemma_cli.core.events import Event, Timings
+from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.constraints.constraint import Free
@@ -152,10 +152,11 @@ class LocalEngine:
             for burst in bursts:
                 last = perf_counter()
                 first = first or last
+                shown = [event for token in burst.tokens for event in said.feed(token)]
                 if burst.round:
                     yield burst.round
-                for token in burst.tokens:
-                    yield from said.feed(token)
+                yield Progress(said.usage, Timings(self.info.load_s, first - began, last - first))
+                yield from shown
         yield from said.end(Timings(self.info.load_s, first - began, last - first))
 
     def _literal(self, token: int) -> bool:

@@ -34,6 +34,11 @@ class Said:
         self._last = -1
         self._called = False
 
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return Usage(self._prompt_tokens, self._tokens, self._thinking)
+
     def feed(self, token: int) -> Iterator[Event]:
         """What can be told after one more token."""
         inside = self._parser.channel == "thinking"
@@ -47,7 +52,7 @@ class Said:
         """What is left to tell, and Done."""
         yield from self._noted(self._parser.feed(self._text.flush()))
         yield from self._noted(self._parser.flush())
-        yield Done(self._reason(), Usage(self._prompt_tokens, self._tokens, self._thinking), timings)
+        yield Done(self._reason(), self.usage, timings)
 
     def _noted(self, events: Iterator[Parsed]) -> Iterator[Event]:
         for event in events:

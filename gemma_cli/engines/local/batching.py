@@ -97,7 +97,6 @@ class Many:
         self._saying: list[_Saying] = []
         self._samplers: dict[Sampling, Sampler] = {}
 
-    @torch.inference_mode()
     def answers(self) -> Generator[Answered, None, None]:
         """See engines.Engine.stream_many. A request that cannot go with others is answered by itself."""
         while self._more or self._waits or self._saying:
@@ -205,6 +204,7 @@ class Many:
             yield one.asked.index, Round(0, 0)
             yield from self._told(one)
 
+    @torch.inference_mode()
     def _choose(self, saying: Sequence[_Saying], logits: Tensor) -> None:
         """Each reply's next token, by its own sampling."""
         alike: dict[Sampling, list[int]] = {}

@@ -10,6 +10,7 @@ only until then. So a bfloat16 product is tried in a child process once per mach
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -116,6 +117,22 @@ def last_level_cache(device: torch.device) -> int:
 def weight_bytes(folder: Path) -> int:
     """Bytes of safetensors in a checkpoint folder."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, or one that it was raised in answer to, says that no memory is left.
+
+    GPUs raise torch.OutOfMemoryError; the CPU's and Apple's allocators say it in words, the system by its number.
+    """
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    words = ("can't allocate memory", "out of memory", os.strerror(errno.ENOMEM))
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+        return True
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return before is not None and is_out_of_memory(before)
 
 
 def bfloat16_on_cpu() -> Verdict:

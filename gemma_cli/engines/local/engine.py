@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -24,7 +24,7 @@ from gemma_cli.engines.local.decoding.draft_length_file import KeptPace
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.prefix_cache import LiveCache
 from gemma_cli.engines.local.decoding.sampling import Sampler
-from gemma_cli.engines.local.device import LARGE, weight_bytes
+from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import Towers
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
@@ -43,7 +43,10 @@ Told = TypeVar("Told")
 
 
 class LocalEngine:
-    """Owns the target, its drafter, the towers, the tokenizer and the live cache. One stream at a time."""
+    """Owns the target, its drafter, the towers, the tokenizer and the live cache.
+
+    A reply that begins while another is suspended has a cache of its own, and takes no part in reuse.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class LocalEngine:
         self.kept = KeptPace.of(info)
         coins = self.accept if isinstance(self.accept, Coins) else None
         self.rounds = cuda_graphs.rounds_for(target, drafter, generation.suppress, coins)
+        self._replying = False
 
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
@@ -86,12 +90,8 @@ class LocalEngine:
         # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
         folder = resolved.folder or locate(POCKET)[1]
         dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
-        try:
+        with _fitting(resolved.name, device):
             target, drafter = _load(resolved, spec, device, dtype)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise OutOfMemory(f"{device} has too little memory for {resolved.name}: choose a smaller --model") from None
         tokenizer = load_tokenizer(folder, target.vocab_size)
         towers = Towers(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
         ends = GenerationConfig(frozenset(), ())
@@ -111,7 +111,9 @@ class LocalEngine:
             synthetic_acceptance=spec.synthetic_acceptance,
         )
         engine = cls(target, drafter, tokenizer, towers, ends, info)
-        if engine.rounds and (failure := cuda_graphs.warm_up(engine.rounds, Sampling())):
+        with _fitting(resolved.name, device):
+            failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
+        if failure:
             notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
@@ -130,17 +132,24 @@ class LocalEngine:
         full = False
         try:
             yield from events
-        except (RuntimeError, MemoryError) as error:
-            full = _is_out_of_memory(error)
+        except Exception as error:
+            full = is_out_of_memory(error)
             if not full:
                 raise
         if full:  # out here, where no exception holds on to the tensors
-            self.live.forget()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            self._give_back()
             raise OutOfMemory(
                 f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
             )
+
+    def _give_back(self) -> None:
+        """Free all memory that the next request can do without."""
+        self.live.forget()
+        self.towers.forget()
+        if self.rounds:
+            self.rounds.recorder.forget()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _stream(self, request: Request) -> Generator[Event, None, None]:
         began = perf_counter()
@@ -171,22 +180,29 @@ class LocalEngine:
 
     def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
         """The token ids of the reply, as they are decided."""
+        first = not self._replying
+        live, rounds = (self.live, self.rounds) if first else (LiveCache(self.target), None)
         try:
-            yield from self._tokens(request, prompt)
+            self._replying = True
+            yield from self._tokens(request, prompt, live, rounds)
         except ModelError:
-            self.live.forget()  # what is not a number would reach later replies through masks
+            live.forget()  # what is not a number would reach later replies through masks
             raise
         finally:
+            if first:
+                self._replying = False
             if request.drafting.adaptive:
                 self.kept.replied()
 
-    def _tokens(self, request: Request, prompt: Prompt) -> Iterator[Burst]:
+    def _tokens(
+        self, request: Request, prompt: Prompt, live: LiveCache, rounds: cuda_graphs.Device | None
+    ) -> Iterator[Burst]:
         limit = self.room(request, prompt)
         constraint = self.constraints.of(request, prompt.in_thought)
-        cache, prefilled, _ = self.live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
-        if self.rounds and isinstance(constraint, Free):
+        cache, prefilled, _ = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
+        if rounds and isinstance(constraint, Free):
             yield from cuda_graphs.decode(
-                self.rounds,
+                rounds,
                 cache,
                 prefilled,
                 request.sampling,
@@ -220,6 +236,17 @@ class LocalEngine:
         return Lookup(prompt.ids) if drafting.adaptive and self.accept is equal else None
 
 
+@contextmanager
+def _fitting(name: str, device: torch.device) -> Iterator[None]:
+    """Raise OutOfMemory where there is no memory to load a model."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"{device} has too little memory for {name}: choose a smaller --model") from None
+
+
 def _load(
     resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: torch.dtype
 ) -> tuple[Target, Drafter | None]:
@@ -235,10 +262,3 @@ def _load(
     if resolved.assistant_folder is None:
         return target, None
     return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch.OutOfMemoryError from a GPU; the CPU's and Apple's allocators say it in words."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(words in str(error) for words in ("can't allocate memory", "out of memory"))

@@ -69,6 +69,7 @@ class Batch:
         ]
         return caches, torch.cat(logits)
 
+    @torch.inference_mode()
     def step(self, tokens: Sequence[int], caches: Sequence[Cache]) -> Tensor:
         """The logits [m, vocab] after one more token in each cache; at most rows.most of them."""
         logits, _ = self.target.step(torch.tensor(tokens, device=self.target.device), caches)

@@ -16,9 +16,11 @@ recorded, on a CPU or because recording failed, the same functions are run as th
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Generator, Hashable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +48,7 @@ class Recorder:
         self.records = device.type == "cuda"
         self.failure: str | None = None
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        self._pool = torch.cuda.graph_pool_handle() if self.records else None
+        self._pool: Any = None  # of torch's private type; made with the first graph
 
     def run(self, key: Hashable, function: Callable[[], None], state: Sequence[Tensor]) -> None:
         """state: what `function` reads and changes, so that a trial run can be undone."""
@@ -63,8 +65,9 @@ class Recorder:
         self._graphs[key].replay()
 
     def forget(self) -> None:
-        """The memory that was recorded is gone."""
+        """Give back the graphs, whose memory is gone, and their pool: one that no graph uses any more takes none."""
         self._graphs.clear()
+        self._pool = None
 
     def _record(self, function: Callable[[], None], state: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
         before = [tensor.clone() for tensor in state]
@@ -76,6 +79,7 @@ class Recorder:
         for tensor, value in zip(state, before, strict=True):
             tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
         with torch.cuda.graph(graph, pool=self._pool):
             function()
         return graph
@@ -123,8 +127,8 @@ class Device:
         self.target, self.drafter, self.rows, self.accept = target, drafter, rows, accept
         self._suppress, self._coins = tuple(suppress), None if accept is None else torch.zeros(0, dtype=torch.bool)
         self.recorder = Recorder(target.device)
-        self.cache: Cache | None = None
-        self._memory: tuple[int, int] | None = None
+        self._cache: weakref.ref[Cache] | None = None  # the reply's: it is held by who decodes it
+        self._capacity = 0
         self._samplers: dict[Hashable, StaticSampler] = {}
         counts = torch.zeros(5, 1, dtype=torch.int64, device=target.device)
         self.newest, self.length, self.last, self.step, self.drafted = counts.unbind()
@@ -135,12 +139,20 @@ class Device:
         pinned = target.device.type == "cuda"
         self._read = [torch.zeros(2 * rows, dtype=torch.int64, pin_memory=pinned) for _ in range(2)]
 
+    @property
+    def cache(self) -> Cache:
+        """Where the reply under way goes."""
+        cache = None if self._cache is None else self._cache()
+        assert cache is not None, "attach comes first"
+        return cache
+
+    @torch.inference_mode(False)  # what is made here is written to by later calls, in whichever mode they are
     def attach(self, cache: Cache, room: int, sampling: Sampling) -> None:
         """The next reply goes into `cache`, and has up to `room` tokens."""
         cache.grow(room + 2 * self.rows)  # what rounds launched ahead may write; growing later would move it
-        if (id(cache), cache.capacity) != self._memory:
+        if self._cache is None or self._cache() is not cache or self._capacity != cache.capacity:
             self.recorder.forget()
-            self.cache, self._memory = cache, (id(cache), cache.capacity)
+            self._cache, self._capacity = weakref.ref(cache), cache.capacity
         self.kind = StaticSampler.kind(sampling)
         if self.kind not in self._samplers:
             self._samplers[self.kind] = StaticSampler(sampling, self._suppress, self.target.device)
@@ -152,7 +164,6 @@ class Device:
 
     def begin(self, token: Tensor, state: Tensor) -> None:
         """The reply begins with `token`, int64 [1], which the row with the last state [1, hidden] chose."""
-        assert self.cache is not None
         self.newest.copy_(token.clamp(min=0))
         self.newest_state.copy_(state)
         self.length.fill_(self.cache.length)
@@ -161,7 +172,6 @@ class Device:
     def launch(self, count: int, copied: Sequence[int], earliest: int, latest: int) -> Flight:
         """A round with `count` drafts, or with those that are `copied`. The newest token stands at a position from
         `earliest` to `latest`."""
-        assert self.cache is not None
         began = self._now()
         self.proposed[:1].copy_(self.newest)
         if copied:
@@ -183,7 +193,6 @@ class Device:
 
     def _draft_step(self, length: int) -> None:
         assert self.drafter is not None
-        assert self.cache is not None
         context = StaticDraft(self.target, self.drafter, self.cache, self.length, length)
         logits, ids, state = self.drafter.step(self.last, self.last_state, context)
         self.step.add_(1)
@@ -193,7 +202,6 @@ class Device:
         self.last_state.copy_(state)
 
     def _verify(self, lengths: tuple[int, ...]) -> None:
-        assert self.cache is not None
         place = torch.arange(self.rows, device=self.length.device)
         rows = self.proposed.index_select(0, torch.minimum(place, self.drafted))
         context = StaticRows(self.target, self.cache, self.length, self.rows, lengths)

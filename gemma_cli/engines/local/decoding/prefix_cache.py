@@ -86,7 +86,8 @@ class LiveCache:
                 reading, state = self._pass(prompt, features, blocks, cache, stop)
                 last = self.target.finish([reading], state) if stop == len(prompt.ids) else None
                 if count == len(ends) or (count == len(ends) - 1 and not self._kept):
-                    self._keep(_Kept(prompt, ends[:count], cache.snapshot(), last and _copy(last)))
+                    del self._kept[: 1 - SNAPSHOTS]  # before the next takes its memory
+                    self._kept.append(_Kept(prompt, ends[:count], cache.snapshot(), last and _copy(last)))
         if cache.length < len(prompt.ids):
             reading, state = self._pass(prompt, features, blocks, cache, len(prompt.ids))
             last = self.target.finish([reading], state)
@@ -96,12 +97,11 @@ class LiveCache:
     def _resume(self, prompt: Prompt, ends: tuple[int, ...], room: int) -> tuple[Cache, int]:
         """A cache that holds the first rows of `prompt`, and how many; where it holds any, what it goes on from is the
         last that is kept."""
-        for kept in reversed(self._kept):
-            if self.cache and self.cache.can_restore(kept.snapshot) and kept.begins(prompt, ends):
-                self.cache.restore(kept.snapshot)
-                self._kept = self._kept[: self._kept.index(kept) + 1]
-                return self.cache, kept.ends[-1]
-        self._kept = []
+        while self._kept and not self._leads(self._kept[-1], prompt, ends):
+            self._kept.pop()
+        if self.cache is not None and self._kept:
+            self.cache.restore(self._kept[-1].snapshot)
+            return self.cache, self._kept[-1].ends[-1]
         rows = min(len(prompt.ids) + room, self.target.context)
         if self.cache is not None and rows <= self.cache.capacity:
             self.cache.restart()
@@ -118,8 +118,8 @@ class LiveCache:
             states = self.target.read([reading])
         return reading, states
 
-    def _keep(self, kept: _Kept) -> None:
-        self._kept = [*self._kept[1 - SNAPSHOTS :], kept]
+    def _leads(self, kept: _Kept, prompt: Prompt, ends: tuple[int, ...]) -> bool:
+        return self.cache is not None and self.cache.can_restore(kept.snapshot) and kept.begins(prompt, ends)
 
 
 def _copy(last: Last) -> Last:

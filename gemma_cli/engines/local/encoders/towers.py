@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image
+from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.encoders.audio_batch import Sounds
 from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
@@ -46,6 +47,10 @@ class Towers:
         image = {"image", "video"} if self.config.has("vision_config") else set()
         audio = {"audio"} if self.config.has("audio_config") else set()
         return frozenset(image | audio)
+
+    def forget(self) -> None:
+        """Drop all features: they are computed again when needed."""
+        self._kept.clear()
 
     def count(self, medium: Medium, image_budget: int | None) -> int:
         """Rows that `features` gives; kept for good, so that media already in the cache are not encoded again."""
@@ -80,6 +85,8 @@ class Towers:
                 images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
             )
         except (ValueError, ZeroDivisionError) as error:
+            if is_out_of_memory(error):
+                raise
             raise InputError(f"{image.name}: cannot be scaled to what the model sees ({error})") from error
         pixels = prepared["pixel_values"].to(self.device, self.dtype)
         places = prepared["image_position_ids"].to(self.device)

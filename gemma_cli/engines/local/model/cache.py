@@ -12,6 +12,10 @@ class Cache:
 
 Slots that no position occupies hold zeros or rejected rows, both finite. A masked key has a softmax weight of exactly
 zero, and zero times a finite number adds nothing, so what lies there cannot reach a result.
+
+A cache outlives the call that made it. So its tensors are made outside inference mode: those can be written to in
+either mode, whichever the next call is in. And a call that is interrupted at any point leaves it fit for `restore`
+and `restart`.
 """
 
 from __future__ import annotations
@@ -44,8 +48,9 @@ class Slots:
 
     @classmethod
     def empty(cls, shape: LayerShape, slots: int, device: torch.device, dtype: torch.dtype) -> Slots:
-        keys = torch.zeros(shape.kv_heads, slots, shape.head_dim, device=device, dtype=dtype)
-        return cls(keys, torch.zeros_like(keys))
+        with torch.inference_mode(False):
+            keys = torch.zeros(shape.kv_heads, slots, shape.head_dim, device=device, dtype=dtype)
+            return cls(keys, torch.zeros_like(keys))
 
     @property
     def slots(self) -> int:
@@ -75,11 +80,9 @@ class Slots:
         )
 
     def grow(self, slots: int) -> None:
-        """More slots; only for a layer whose positions have not wrapped."""
+        """Add slots; only for a layer whose positions have not wrapped. Both tensors grow, or neither."""
         if slots > self.slots:
-            extra = self.keys.new_zeros(self.keys.shape[0], slots - self.slots, self.keys.shape[2])
-            self.keys = torch.cat((self.keys, extra), 1)
-            self.values = torch.cat((self.values, extra), 1)
+            self.keys, self.values = _longer(self.keys, slots), _longer(self.values, slots)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +134,10 @@ class Cache:
         """Make room for `rows` rows after the valid ones; at least doubles, so that growing costs little in all."""
         needed = self.length + rows
         if needed > self.capacity:
-            self.capacity = _rounded(max(needed, 2 * self.capacity))
+            capacity = _rounded(max(needed, 2 * self.capacity))
             for buffer in self._buffers.values():
-                buffer.grow(self.capacity)
+                buffer.grow(capacity)
+            self.capacity = capacity  # not before all layers have it: there may be no memory for one of them
 
     def reserve(self, rows: int) -> None:
         """Announce a pass that writes `rows` rows after the valid ones. ValueError where a pass that was broken off has
@@ -183,6 +187,14 @@ class Cache:
         for snapshot in list(self._snapshots):
             if snapshot.length > length:
                 self._snapshots.discard(snapshot)
+
+
+def _longer(tensor: Tensor, slots: int) -> Tensor:
+    """A copy of `tensor` [kv_heads, n, head_dim] with `slots` slots, the new ones zero."""
+    with torch.inference_mode(False):
+        longer = tensor.new_zeros(tensor.shape[0], slots, tensor.shape[2])
+        longer[:, : tensor.shape[1]].copy_(tensor)
+        return longer
 
 
 def _rounded(rows: int) -> int:

@@ -17,7 +17,7 @@ PROMISE = (
     "In whatever order an engine is called, closed, interrupted and out of memory, each text is that of a fresh one."
 )
 
-ORDERS, STEPS, REQUESTS = 150, 30, 36
+ORDERS, STEPS, REQUESTS = 50, 30, 36
 """At scale 1: orders of each kind, calls in one, and different requests."""
 
 KINDS = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gemma_cli.engines.local.model.architecture import LayerShape
 from gemma_cli.engines.local.model.attention import Masks
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots
+from tests.engines.faults import OutOfMemoryAt, interrupted_at
 
 CPU = torch.device("cpu")
 WINDOW = 12
@@ -81,6 +82,51 @@ def test_a_full_layer_grows_and_keeps_its_rows() -> None:
 def test_room_asked_for_is_made_at_once() -> None:
     assert new_cache(1000).capacity == 1024
     assert new_cache(1000).layers[0].slots == WINDOW + SLACK
+
+
+@pytest.mark.parametrize("fault", ["memory", "interrupt"])
+def test_growth_that_fails_anywhere_leaves_the_cache_as_it_was(fault: str) -> None:
+    """A sliding layer, and three full ones, of which some have grown when there is no memory for the next."""
+    shapes = (layer(0, sliding=True), *(layer(index, sliding=False) for index in (1, 2, 3)))
+    failed = 0
+    for at in range(1, 80):
+        cache = Cache(shapes, WINDOW, CPU, torch.float32, BUCKET)
+        for _ in range(6):
+            write(cache, 41)
+        try:
+            with OutOfMemoryAt(at) if fault == "memory" else interrupted_at(at):
+                cache.grow(BUCKET)
+        except (RuntimeError, KeyboardInterrupt):
+            failed += 1
+        assert all(cache.layers[index].slots >= cache.capacity for index in (1, 2, 3))
+        write(cache, 40)  # into positions that only a cache which has grown has
+        for slots in cache.layers.values():
+            assert slots.keys.shape == slots.values.shape
+            start = max(0, cache.length - WINDOW) if slots.slots < BUCKET else 0
+            for stored, mark in zip(slots.span(start, cache.length), (0.0, 0.5), strict=True):
+                assert torch.equal(stored.transpose(0, 1), rows(start, cache.length - start, mark))
+    assert failed >= 6, "the keys and the values of three layers"
+
+
+@given(st.lists(st.booleans(), min_size=6, max_size=6))
+def test_a_cache_can_be_written_to_in_either_mode_whichever_it_was_made_in(modes: list[bool]) -> None:
+    def step(index: int) -> torch.inference_mode:
+        return torch.inference_mode(modes[index])
+
+    with step(0):
+        cache = new_cache()
+    with step(1):
+        write(cache, 20)
+    with step(2):
+        snapshot = cache.snapshot()
+    with step(3):
+        write(cache, 30, mark=100.0)  # the full layer may have grown
+        cache.grow(2 * BUCKET)
+    with step(4):
+        cache.restore(snapshot)
+    with step(5):
+        write(cache, 5)
+        assert torch.equal(cache.layers[0].span(13, 25)[0].transpose(0, 1), rows(13, 12))
 
 
 def test_rolling_back_further_than_the_ring_remembers_is_refused() -> None:

@@ -173,7 +173,21 @@ def test_tool_calls_end_the_turn(engine: LocalEngine, monkeypatch: pytest.Monkey
     assert (turn.text, turn.finish_reason) == ("", "tool_calls")
     Writing(engine, "<|tool_call>call:clock{<tool_call|><|tool_response>", monkeypatch)
     turn = collect(engine.stream(Request(ask("Time?"))))
-    assert (turn.text, turn.tool_calls, turn.finish_reason) == ("call:clock{", (), "stop")
+    assert (turn.text, turn.tool_calls, turn.finish_reason) == ("", (), "stop")
+    assert [(call.name, call.text) for call in turn.unreadable_calls] == [("clock", "call:clock{")]
+
+
+def test_what_a_tool_declares_reaches_the_reader_of_its_calls(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a text without its end stops is clear only if the other argument cannot be left out."""
+    Writing(engine, '<|tool_call>call:f{a:<|"|>left,b:90}<tool_call|><|tool_response>', monkeypatch)
+    properties = {"a": {"type": "string", "description": "A."}, "b": {"type": "integer", "description": "B."}}
+    for required, calls in ((["a", "b"], (ToolCall("f", {"a": "left", "b": 90}),)), (["a"], ())):
+        parameters = {"type": "object", "properties": properties, "required": required}
+        function = {"name": "f", "description": "F.", "parameters": parameters}
+        turn = collect(engine.stream(Request(ask("?"), tools=({"type": "function", "function": function},))))
+        assert turn.tool_calls == calls
 
 
 def test_a_character_cut_off_by_the_limit(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from gemma_cli.tools import ToolFailed, toolbox
 from gemma_cli.tools.functions import load, loaded
 from gemma_cli.tools.process import Worker
 from gemma_cli.views.signals import orderly_exit
+from tests.tools.processes import wait_for, wait_for_the_end_of
 from training.data.dialogue import ADD, NOW
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "tools.py"
@@ -243,26 +243,8 @@ def test_tools_end_with_their_context(module: Path):
 
 
 def signal_once_there_is(file: Path, number: signal.Signals) -> None:
-    while not file.exists():
-        time.sleep(0.01)
+    wait_for(file)
     os.kill(os.getpid(), number)
-
-
-def wait_for_the_end_of(processes: list[int]) -> None:
-    """Fails after a while where one still runs."""
-    deadline = time.monotonic() + 30
-    while any(map(alive, processes)):
-        assert time.monotonic() < deadline, "still there"
-        time.sleep(0.01)
-
-
-def alive(process: int) -> bool:
-    """A zombie, which nobody may be there to reap, is not."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_two_functions_of_a_module_share_it(module: Path):

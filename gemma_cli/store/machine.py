@@ -21,6 +21,14 @@ def memory() -> int:
         return physical
 
 
+def resident() -> int:
+    """Bytes of main memory that this process takes now."""
+    import psutil
+
+    taken: int = psutil.Process().memory_info().rss
+    return taken
+
+
 def available() -> int:
     """Bytes of main memory that can be had without swapping: what the system would free of its caches counts, and a
     container's limit holds."""

@@ -28,7 +28,9 @@ from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import Towers
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
+from gemma_cli.engines.local.loading.memory_estimate import Plan
 from gemma_cli.engines.local.loading.memory_fit import find
+from gemma_cli.engines.local.loading.placement import Placement
 from gemma_cli.engines.local.loading.planning import planned
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
@@ -91,8 +93,11 @@ class LocalEngine:
         folder = resolved.folder or locate(POCKET)[1]
         dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
         with _fitting(resolved.name, device):
-            target, drafter = _load(resolved, spec, device, dtype)
-        tokenizer = load_tokenizer(folder, target.vocab_size)
+            plan = planned(resolved, spec, device, dtype)
+            where = find(resolved.name, plan)
+            # Before the weights: what reading it takes for a moment is free again when they come.
+            tokenizer = load_tokenizer(folder, plan.target.vocab)
+            target, drafter = _load(resolved, spec, plan, where)
         towers = Towers(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
         ends = GenerationConfig(frozenset(), ())
         if resolved.folder:
@@ -247,11 +252,8 @@ def _fitting(name: str, device: torch.device) -> Iterator[None]:
         raise OutOfMemory(f"{device} has too little memory for {name}: choose a smaller --model") from None
 
 
-def _load(
-    resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: torch.dtype
-) -> tuple[Target, Drafter | None]:
-    plan = planned(resolved, spec, device, dtype)
-    where = find(resolved.name, plan)
+def _load(resolved: Resolved, spec: EngineSpec, plan: Plan, where: Placement) -> tuple[Target, Drafter | None]:
+    dtype = plan.dtype
     if resolved.folder is None:
         from gemma_cli.engines.local.loading.synthetic import open_synthetic
 

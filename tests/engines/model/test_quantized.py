@@ -20,7 +20,7 @@ from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.model import quantized
 from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
-from gemma_cli.engines.local.model.rounding import ROWS, eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.rounding import ELEMENTS, eight_bits, four_bits, from_eight_bits, from_four_bits
 from tests.engines import exactness, shapes
 from tests.engines.kernels import WITHOUT, kernels_for
 
@@ -41,7 +41,7 @@ def rounded(linear: Linear, weight: Tensor) -> Tensor:
 
 
 def test_eight_bits_err_by_half_a_step_at_most() -> None:
-    weight = normal(ROWS + 3, 40)
+    weight = normal(ELEMENTS // 40 + 3, 40)  # in two slices
     weight[7] = 0
     numbers, scale = eight_bits(weight)
     assert ((from_eight_bits(numbers, scale, torch.float32) - weight).abs() <= scale[:, None] * 0.5001).all()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.model.cache import EVERY, Slots
-from gemma_cli.engines.local.model.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.native import build
 from gemma_cli.engines.local.native.ops import Kernels
 from tests.engines.kernels import CAN_BUILD
@@ -89,7 +89,7 @@ def test_products_with_rounded_weights(kernels: Kernels, bits: int, out: int, wi
     numbers, scale = rounded(normal(out, width) / width**0.5)
     x = normal(ROWS, width, seed=1).to(dtype)
     x[3], x[4, 7] = 0, 300.0
-    packed = kernels.pack(numbers, scale, bits)  # type: ignore[arg-type]
+    packed = kernels.pack([(numbers, scale)], (out, width), bits)  # type: ignore[arg-type]
     assert len(packed) == kernels.packed_bytes(out, width, bits)  # type: ignore[arg-type]
     found = same_alone(lambda rows: kernels.rounded_linear(rows, packed, scale, out, bits), x)  # type: ignore[arg-type]
     assert found.dtype == dtype
@@ -99,13 +99,23 @@ def test_products_with_rounded_weights(kernels: Kernels, bits: int, out: int, wi
     assert error.max() < (5e-5 if dtype == torch.float32 else 4e-3)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_weight_is_packed_alike_in_parts_and_at_once(kernels: Kernels, bits: int) -> None:
+    shape = (2 * BLOCK + 5, 96)
+    weight = normal(*shape)
+    rounded = four_bits if bits == 4 else eight_bits
+    parts = [rounded(weight[first : first + BLOCK]) for first in range(0, shape[0], BLOCK)]
+    whole = kernels.pack([rounded(weight)], shape, bits)  # type: ignore[arg-type]
+    assert torch.equal(kernels.pack(parts, shape, bits), whole)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_a_number_stays_none(kernels: Kernels, bad: float) -> None:
     """Or a damaged checkpoint would talk."""
     x = normal(3, 64)
     x[1, 40] = bad
     numbers, scale = four_bits(normal(16, 64, seed=1))
-    made = kernels.rounded_linear(x, kernels.pack(numbers, scale, 4), scale, 16, 4)
+    made = kernels.rounded_linear(x, kernels.pack([(numbers, scale)], (16, 64), 4), scale, 16, 4)
     assert made[1].isnan().all()
     assert made[[0, 2]].isfinite().all()
     x[1, 40] = float("nan")

@@ -124,6 +124,7 @@ def agreeing(products: Iterable[tuple[Product, Tensor]], tried: Sequence[int] = 
                 counts &= {count for count in counts if torch.equal(results[count], results[most][:count])}
                 if not _placeless(product, rows[:most]):
                     counts.clear()
+        del product  # before the next is made, which may be as large
     useful = [counts for counts in agreed.values() if counts]
     return RowRule(tuple(sorted(min(useful, key=min))), exact=True) if useful else UNMEASURED
 
@@ -152,7 +153,7 @@ def _row_products(target: Target, most: int) -> Iterator[tuple[Product, Tensor]]
     kinds = {(linear.shape, type(linear).__name__): linear for linear in _linears(target)}
     for ((out, width), _), linear in sorted(kinds.items(), key=lambda item: item[0]):
         if linear.integers:  # its sums are exact: what could differ is what comes after them
-            yield linear.alike(random(out, width)), random(most, width)
+            yield linear, random(most, width)
         else:
             yield _cancelling(linear, random(out, width // 2), random(most, width // 2), random.generator)
     widths = {layer.feed_forward.down.shape[1] for layer in target.layers}
@@ -182,7 +183,8 @@ def _cancelling(linear: Linear, weight: Tensor, rows: Tensor, generator: torch.G
     unit = linear.group if weight.shape[1] % linear.group == 0 else width
     order = torch.randperm(width // unit, generator=generator)[:, None] * unit + torch.arange(unit)
     order = order.flatten().to(weight.device)
-    return linear.alike(torch.cat((weight, weight), 1)[:, order]), torch.cat((rows, -rows), 1)[:, order]
+    twice = weight[:, order % weight.shape[1]]  # (weight, weight) in that order
+    return linear.alike(twice), torch.cat((rows, -rows), 1)[:, order]
 
 
 def _attention(slots: Slots) -> Product:

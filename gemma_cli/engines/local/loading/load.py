@@ -17,6 +17,7 @@ import torch
 
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import InputError, ModelError
+from gemma_cli.engines.local.allocator import freed_at_once
 from gemma_cli.engines.local.device import choose_device, choose_dtype
 from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
@@ -32,6 +33,7 @@ __all__ = ["choose_device", "choose_dtype", "load_drafter", "load_target", "read
 _DECODER_PREFIXES = ("model.language_model.", "language_model.model.", "model.", "")
 
 
+@freed_at_once()
 def load_target(
     folder: Path,
     device: torch.device,
@@ -53,6 +55,7 @@ def load_target(
     return target
 
 
+@freed_at_once()
 def load_drafter(folder: Path, target: Target, quantize: Quantization | None = None) -> Drafter:
     """Read the drafter of `target` onto the same device in the same dtype. InputError where they do not belong
     together."""

@@ -8,6 +8,7 @@ what loading does.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -39,6 +40,7 @@ from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import Int4Linear, kinds_for, of_drafter
 from gemma_cli.engines.local.model.rounding import GROUP
 from gemma_cli.engines.local.model.target import Target, chunk_size
+from gemma_cli.store import machine
 
 ROOM = 4096
 """Tokens of context to be provided for; keys and values of more are made as they come."""
@@ -49,14 +51,24 @@ SMALL = 1 << 20
 FIRST, LAST = -1, -2
 """Parts that lie with the first and the last layer."""
 
-BASE = 64 << 20
-"""Bytes that the process takes beyond what is counted here."""
+OTHER = 32 << 20
+"""Bytes of main memory for what is not counted here: threads, libraries that are loaded late, holes in the heap."""
+
+CONTEXT = 64 << 20
+"""Bytes that each GPU needs beyond what is counted here."""
+
+TOKENIZER = 3
+"""Bytes that a tokenizer takes for each byte of its file."""
+
+RELEASED = 32_169_626
+"""Bytes of tokenizer.json of the released models."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is to be loaded, and how. four_bits: which names of weights the target's files hold in four bits. mapped:
-    on a CPU look-up tables stay in files; the random ones of synthetic models take memory, but for the largest."""
+    on a CPU look-up tables stay in files; the random ones of synthetic models take memory, but for the largest.
+    tokenizer: bytes of its file."""
 
     target: Architecture
     drafter: DrafterArchitecture | None
@@ -65,17 +77,19 @@ class Plan:
     quantize: Quantization | None = None
     four_bits: frozenset[str] = frozenset()
     mapped: bool = True
+    tokenizer: int = RELEASED
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes. working: of a prefill pass, and of the largest weight while it is being laid out. costs: the same by what
-    can lie on a device of its own."""
+    """Bytes at the most. working: all but weights, keys and values, be it while loading or while reading a prompt;
+    process: of that, what the process had taken before. costs: the same by what can lie on a device of its own."""
 
     weights: int
     keys: int
     working: int
     costs: Costs
+    process: int = 0
 
     @property
     def total(self) -> int:
@@ -95,7 +109,9 @@ def plan_folder(
         if name.startswith(source.prefix) and name.endswith(compressed_tensors.PACKED)
     )
     drafter = read_config(assistant).drafter() if assistant else None
-    return Plan(read_config(folder).decoder(), drafter, device, dtype, quantize, packed)
+    tokenizer = folder / "tokenizer.json"
+    size = tokenizer.stat().st_size if tokenizer.is_file() else 0
+    return Plan(read_config(folder).decoder(), drafter, device, dtype, quantize, packed, tokenizer=size)
 
 
 def plan_release(alias: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Plan:
@@ -109,23 +125,32 @@ def needs(plan: Plan) -> Needs:
     """UsageError where the device cannot run such a quantization; InputError for a drafter of another target."""
     counting = Counting(plan.device, plan.dtype, plan.quantize, plan.four_bits, plan.mapped)
     target = build_target(plan.target, counting, torch.device("cpu"), plan.dtype)
-    drafter = 0
+    small = Counting(plan.device, plan.dtype, of_drafter(plan.quantize))
     if plan.drafter:
-        small = Counting(plan.device, plan.dtype, of_drafter(plan.quantize))
         build_drafter(plan.drafter, small, target)
-        drafter = sum(small.bytes.values())
     target.device = plan.device  # only now: what was built holds no weights, but a few tables
-    keys, rows = _keys(target), _pass(target)
+    keys, rows, drafter = _keys(target), _pass(target), small.made
     arch, made, largest = plan.target, counting.bytes, counting.largest
     costs = Costs(
         first=made[FIRST],
         layers=tuple(made[layer.index] + keys[layer.index] for layer in arch.layers),
         last=made[LAST] + drafter,
         tail=min(arch.last_own_sliding, arch.last_own_full),
-        working=max(rows, *(size for part, size in largest.items() if part != LAST)) + BASE,
-        last_working=max(rows, *largest.values()) + BASE,
+        working=max(rows, *(size for part, size in largest.items() if part != LAST)) + CONTEXT,
+        last_working=max(rows, *largest.values()) + CONTEXT,
     )
-    return Needs(sum(made.values()) + drafter, sum(keys), costs.last_working, costs)
+    weights = counting.made + drafter
+    if plan.device.type != "cpu":
+        return Needs(weights, sum(keys), costs.last_working, costs)
+    loading = max(counting.peak, counting.made + counting.measuring, counting.made + small.peak)
+    beside = max(loading - weights - sum(keys), rows) + OTHER + TOKENIZER * plan.tokenizer
+    return Needs(weights, sum(keys), beside + process(), costs, process())
+
+
+@functools.cache
+def process() -> int:
+    """Bytes of main memory that this process took before it loaded a model: Python, torch, and what they map."""
+    return machine.resident()
 
 
 def _keys(target: Target) -> list[int]:
@@ -168,9 +193,13 @@ class Unread:
 
 
 class Counting:
-    """A weights.Source without weights. bytes, largest: what each part of the model (a layer by its index, FIRST, LAST)
-    takes, in all and of its largest weight in the model's dtype, which lies beside the layout made from it for a
-    moment."""
+    """A weights.Source without weights.
+
+    bytes, largest: what each part of the model (a layer by its index, FIRST, LAST) takes, in all and of its largest
+    weight in the model's dtype, which lies beside the layout made from it for a moment. made: the sum of bytes; peak:
+    the most that a CPU holds at once while they are made; measuring: what it holds beside them while row counts are
+    measured.
+    """
 
     def __init__(
         self,
@@ -184,15 +213,18 @@ class Counting:
         self._kind: Callable[[tuple[int, int]], type[Linear]] = kinds_for(quantize, device)
         self.bytes: Counter[int] = Counter()
         self.largest: Counter[int] = Counter()
+        self.made = self.peak = self.measuring = 0
 
     def on(self, device: torch.device) -> Counting:
         return self
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
         dtype = dtype or self._dtype
-        self.bytes[_part(name)] += math.prod(shape) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         if math.prod(shape) <= SMALL:  # some are read as they are built in
+            self._count(name, size)
             return torch.zeros(*shape, dtype=dtype)
+        self._count(name, size, beside=size)  # the drafter's embedding is copied in the order of its clusters
         return cast("Tensor", Unread(shape))
 
     def linear(self, name: str, shape: tuple[int, int]) -> Linear:
@@ -201,7 +233,8 @@ class Counting:
     def fused(self, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> Linear:
         rows, width = sum(rows for rows, _ in shapes), shapes[0][1]
         if all(name in self._four_bits for name in names):
-            self.bytes[_part(names[0])] += _bytes(Int4Linear, rows, width, self._dtype, self._device)
+            size = _bytes(Int4Linear, rows, width, self._dtype, self._device)
+            self._count(names[0], size, beside=2 * rows * width)  # the numbers of each, and all of them
         else:
             self._add(names[0], self._kind((rows, width)), rows, width)
         return Weightless((rows, width))
@@ -212,12 +245,12 @@ class Counting:
         return [Weightless((rows, width))] * count
 
     def exact(self, name: str, shape: tuple[int, int]) -> Linear:
-        self.bytes[_part(name)] += math.prod(shape) * self._dtype.itemsize
+        self._count(name, math.prod(shape) * self._dtype.itemsize)
         return Weightless(shape)
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         if self._device.type != "cpu" or not (self._mapped or "per_layer" in name):
-            self.bytes[_part(name)] += math.prod(shape) * self._dtype.itemsize
+            self._count(name, math.prod(shape) * self._dtype.itemsize)
         return cast("Tensor", Unread(shape))
 
     def tied(self, name: str, table: Tensor) -> Linear:
@@ -228,9 +261,23 @@ class Counting:
         return Weightless(shape) if shared else self.linear(name, shape)
 
     def _add(self, name: str, kind: type[Linear], rows: int, width: int, count: int = 1) -> None:
-        part = _part(name)
-        self.bytes[part] += count * _bytes(kind, rows, width, self._dtype, self._device)
-        self.largest[part] = max(self.largest[part], rows * width * self._dtype.itemsize)
+        given, part = rows * width * self._dtype.itemsize, _part(name)
+        self.largest[part] = max(self.largest[part], given)
+        if kind is Linear:
+            copied = 0 if Linear.as_it_lies(self._device, self._dtype) else given
+            if part != LAST:  # as rows._cancelling makes it: half of the weight, all of it, and what is kept of that
+                self.measuring = max(self.measuring, given // 2 + given + copied)
+            beside = copied
+        else:  # random numbers are made as they are kept
+            numbers = 0 if native.on(self._device) else rows * width
+            beside = numbers + (given if self._mapped else 0)
+        self._count(name, count * _bytes(kind, rows, width, self._dtype, self._device), beside)
+
+    def _count(self, name: str, size: int, beside: int = 0) -> None:
+        """beside: bytes held for a moment while these are made."""
+        self.bytes[_part(name)] += size
+        self.made += size
+        self.peak = max(self.peak, self.made + beside)
 
 
 def _part(name: str) -> int:

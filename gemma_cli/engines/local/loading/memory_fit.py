@@ -39,19 +39,20 @@ def find(name: str, plan: Plan) -> Placement:
     if found := _found(plan, wanted):
         return found
     there = places(plan.device)
-    total = wanted.total + (len(there) - 1) * wanted.costs.working
+    working = wanted.working + (len(there) - 1) * wanted.costs.working
+    total = wanted.weights + wanted.keys + working
     remedies = (change for change, other in chain(_changes(plan), _smaller(name, plan)) if _fits(other))
     free_there = " + ".join(map(gigabytes, there.values()))
     raise OutOfMemory(
         f"{name} needs {gigabytes(total)} on {' + '.join(map(str, there))} (weights "
         f"{gigabytes(wanted.weights)}, keys and values of {min(ROOM, plan.target.context)} tokens "
-        f"{gigabytes(wanted.keys)}, working space {gigabytes(total - wanted.weights - wanted.keys)}) "
+        f"{gigabytes(wanted.keys)}, working space {gigabytes(working)}) "
         f"and {free_there} is free: use {next(remedies, '--model pocket')}"
     )
 
 
 def _found(plan: Plan, wanted: Needs) -> Placement | None:
-    if wanted.total <= free(plan.device):
+    if wanted.total - wanted.process <= free(plan.device):
         return Placement(plan.device)
     # Only now: to ask a GPU what is free takes some of it.
     return place(wanted.costs, places(plan.device)) if _any_gpu(plan.device) else None

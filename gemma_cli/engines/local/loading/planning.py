@@ -23,7 +23,7 @@ def planned(resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: t
     if resolved.folder:
         return plan_folder(resolved.folder, resolved.assistant_folder, device, dtype, spec.quantize)
     plan = plan_release(resolved.name.partition(":")[2], device, dtype, spec.quantize)
-    return replace(plan, drafter=None if spec.assistant == OFF else plan.drafter, mapped=False)
+    return replace(plan, drafter=None if spec.assistant == OFF else plan.drafter, mapped=False, tokenizer=0)
 
 
 def foretell(spec: EngineSpec) -> str:

@@ -16,8 +16,8 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import Shape
 from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear, integer_products, kinds_for
-from gemma_cli.engines.local.model.rounding import GROUP
+from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear, Parts, kinds_for
+from gemma_cli.engines.local.model.rounding import GROUP, slices
 
 BLOCK = 1_000_003
 
@@ -26,9 +26,6 @@ DEVIATIONS = 4
 
 SPREAD = 4.6
 """Standard deviation of the numbers -8 .. 7."""
-
-LARGE = 1 << 28
-"""Elements from which a weight is not kept for the next of its shape: only the head and the tables are as large."""
 
 
 class RandomWeights:
@@ -44,13 +41,12 @@ class RandomWeights:
         self._normal = normal.to(device)
         self._eight = normal.mul(127 / DEVIATIONS).round_().clamp_(-127, 127).to(device, torch.int8)
         self._bytes = torch.randint(0, 256, (BLOCK,), dtype=torch.uint8, generator=generator).to(device)
-        self._kept: dict[object, Tensor] = {}
 
     def on(self, device: torch.device) -> RandomWeights:
         if device == self.device:
             return self
         other = copy.copy(self)
-        other.device, other._kept = device, {}
+        other.device = device
         other._normal, other._eight, other._bytes = (
             numbers.to(device) for numbers in (self._normal, self._eight, self._bytes)
         )
@@ -67,19 +63,21 @@ class RandomWeights:
     def linear(self, name: str, shape: Shape) -> Linear:
         """Quantized ones are made of random numbers as they are kept, not rounded from others."""
         kind, gain = self._kind(shape), _gain(name, shape[1])
-        on_cpu = self.device.type == "cpu"
+        kernels = native.on(self.device)
         if kind is Int4Linear:
+            if kernels:
+                return Int4Linear.of_parts(kernels, shape, self._parts(self._bytes & 15, shape, gain / SPREAD, GROUP))
             scale = torch.full((shape[0], shape[1] // GROUP), gain / SPREAD, device=self.device)
-            if on_cpu and not native.on(self.device):  # any bytes are weights
+            if self.device.type == "cpu":  # any bytes are weights
                 packed = _repeated(self._bytes, (shape[0], shape[1] // 2))
                 return Int4Linear.of_packed(packed, scale.to(torch.bfloat16), shape[1])
-            return Int4Linear.of(self._matrix(self._bytes & 15, shape, on_cpu), scale)
+            return Int4Linear.of(_repeated(self._bytes & 15, shape), scale)
         if kind is Int8Linear:
+            if kernels:
+                return Int8Linear.of_parts(kernels, shape, self._parts(self._eight, shape, gain * DEVIATIONS / 127))
             scale = torch.full(shape[:1], gain * DEVIATIONS / 127, device=self.device)
-            copied = on_cpu and bool(native.on(self.device) or integer_products())
-            return Int8Linear.of(self._matrix(self._eight, shape, copied), scale)
-        copied = on_cpu and not Linear.as_it_lies(self.device, self.dtype)
-        return Linear(self._matrix((self._normal * gain).to(self.dtype), shape, copied))
+            return Int8Linear.of(_repeated(self._eight, shape), scale)
+        return Linear(_repeated((self._normal * gain).to(self.dtype), shape))
 
     def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
         return self.linear(names[0], (sum(rows for rows, _ in shapes), shapes[0][1]))
@@ -103,14 +101,17 @@ class RandomWeights:
         long = _repeated((self._normal * _gain(name, width)).to(self.dtype), (rows + width,))
         return long.as_strided((rows, width), (1, 1))
 
-    def _matrix(self, block: Tensor, shape: Shape, copied: bool) -> Tensor:
-        """copied: the product keeps a copy of its own, so the next of this shape may be made of the same."""
-        if not copied or shape[0] * shape[1] >= LARGE:
-            return _repeated(block, shape)
-        key = (shape, block.dtype)
-        if key not in self._kept:
-            self._kept[key] = _repeated(block, shape)
-        return self._kept[key]
+    def _parts(self, block: Tensor, shape: Shape, scale: float, group: int | None = None) -> Parts:
+        """`block` repeated to this shape, and as many scales as go with it, some rows at a time. group: inputs that
+        share one; None: all."""
+        rows, width = shape
+        parts = list(slices(rows, width))
+        long = _repeated(block, (len(block) + parts[0].stop * width,))
+        for part in parts:
+            count, first = part.stop - part.start, part.start * width % len(block)
+            scales = torch.full((count, width // group) if group else (count,), scale)
+            numbers = long[first : first + count * width].view(count, width)
+            yield numbers, scales.to(torch.bfloat16) if group else scales
 
 
 def _gain(name: str, width: int) -> float:

@@ -16,6 +16,7 @@ import torch
 
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
+from gemma_cli.engines.local.allocator import freed_at_once
 from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
@@ -80,6 +81,7 @@ _TARGETS: dict[str, tuple[int, dict[str, Any]]] = {
 NAMES = tuple(_TARGETS)
 
 
+@freed_at_once()
 def open_synthetic(
     name: str,
     device: torch.device,

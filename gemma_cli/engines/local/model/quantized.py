@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,7 +30,14 @@ from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from gemma_cli.engines.local.native.ops import Bits, Kernels
+
+Product = Callable[[Tensor], Tensor]
+
+Parts = Iterable[tuple[Tensor, Tensor]]
+"""Numbers and scales of some rows of a weight at a time, as Kernels.pack takes them."""
 
 STEPS = 32639
 """The largest 16-bit activation, 127 * 256 + 127: both of its halves are signed bytes."""
@@ -63,53 +70,77 @@ def of_drafter(quantize: Quantization | None) -> Quantization | None:
     return "int8" if quantize else None
 
 
-class Int8Linear(Linear):
-    """y = x @ weight.T with weights of eight bits, one scale for each output."""
+class RoundedLinear(Linear):
+    """y = x @ weight.T with weights in fewer bits. bits: of each number."""
 
+    bits: ClassVar[Bits]
     one_row = True
 
     def __init__(self, weight: Tensor) -> None:
-        self._keep(*eight_bits(weight))
+        if kernels := native.on(weight.device):  # some rows at a time, so that nothing large lies beside the weight
+            shape = (weight.shape[0], weight.shape[1])
+            self._pack(kernels, shape, (self._round(weight[part]) for part in slices(*shape)))
+        else:
+            self._keep(*self._round(weight))
 
     @classmethod
-    def of(cls, numbers: Tensor, scale: Tensor) -> Int8Linear:
-        """From numbers int8 [out, in] and scale float32 [out]."""
+    def of(cls, numbers: Tensor, scale: Tensor) -> Self:
+        """From the numbers and scales of a weight, as `rounding` has them."""
         linear = cls.__new__(cls)
         linear._keep(numbers, scale)
         return linear
 
+    @classmethod
+    def of_parts(cls, kernels: Kernels, shape: tuple[int, int], parts: Parts) -> Self:
+        """From numbers and scales of some rows at a time, for kernels of ours."""
+        linear = cls.__new__(cls)
+        linear._pack(kernels, shape, parts)
+        return linear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._product(x)
+
+    def _pack(self, kernels: Kernels, shape: tuple[int, int], parts: Parts) -> None:
+        self.shape, self.integers = shape, True
+        self._product, self.nbytes = _in_groups(kernels, shape, parts, self.bits)
+
+    def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
     def _keep(self, numbers: Tensor, scale: Tensor) -> None:
-        self.shape = (numbers.shape[0], numbers.shape[1])
-        self.nbytes = numbers.nbytes + scale.nbytes
+        raise NotImplementedError
+
+
+class Int8Linear(RoundedLinear):
+    """Weights of eight bits, numbers int8 [out, in], with one scale for each output, float32 [out]."""
+
+    bits = 8
+
+    def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return eight_bits(weight)
+
+    def _keep(self, numbers: Tensor, scale: Tensor) -> None:
+        shape = (numbers.shape[0], numbers.shape[1])
         if kernels := native.on(numbers.device):
-            self.integers = True
-            self._product, self.nbytes = _in_groups(kernels, numbers, scale, 8)
+            self._pack(kernels, shape, [(numbers, scale)])
             return
+        self.shape, self.nbytes = shape, numbers.nbytes + scale.nbytes
         self.integers = numbers.device.type == "cpu" and integer_products()
         if numbers.device.type == "cpu":
             self._product = (_halves if self.integers else _pack8)(numbers, scale)
         else:
             self._product = _pack8(numbers, scale) if _int8_on_cuda() else _widened(numbers, scale)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._product(x)
 
+class Int4Linear(RoundedLinear):
+    """Weights of four bits, numbers uint8 0 .. 15 [out, in], each (number - 8) * scale, with one scale for each group
+    of inputs, [out, in / group]. Torch's kernels compute in bfloat16."""
 
-class Int4Linear(Linear):
-    """y = x @ weight.T with weights of four bits, one scale for each group of inputs; computed in bfloat16."""
-
+    bits = 4
     group = GROUP
-    one_row = True
 
-    def __init__(self, weight: Tensor) -> None:
-        self._keep(*four_bits(weight))
-
-    @classmethod
-    def of(cls, numbers: Tensor, scale: Tensor) -> Int4Linear:
-        """From numbers uint8 0 .. 15 [out, in] and scale [out, in / group], which stand for (number - 8) * scale."""
-        linear = cls.__new__(cls)
-        linear._keep(numbers, scale)
-        return linear
+    def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return four_bits(weight)
 
     @staticmethod
     def takes(shape: tuple[int, int], device_type: str) -> bool:
@@ -119,9 +150,8 @@ class Int4Linear(Linear):
 
     def _keep(self, numbers: Tensor, scale: Tensor) -> None:
         if kernels := native.on(numbers.device):
-            self.shape, self.integers = (numbers.shape[0], numbers.shape[1]), True
             each = scale.to(torch.bfloat16).repeat_interleave(numbers.shape[1] // scale.shape[1] // GROUP, 1)
-            self._product, self.nbytes = _in_groups(kernels, numbers, each, 4)
+            self._pack(kernels, (numbers.shape[0], numbers.shape[1]), [(numbers, each)])
             return
         self._settle(_pack4(numbers), scale.to(torch.bfloat16), numbers.shape[1])
 
@@ -144,9 +174,6 @@ class Int4Linear(Linear):
         linear._settle(packed, scale, width)
         return linear
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._product(x)
-
     def _through_bfloat16(self, x: Tensor) -> Tensor:
         product: Tensor = self._mm(x.to(torch.bfloat16).contiguous(), self._packed, self._group, self._scales)
         return product.to(x.dtype)
@@ -160,14 +187,21 @@ def four_bit_linear(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Linea
     return Linear(from_four_bits(numbers, scale, dtype))
 
 
-Product = Callable[[Tensor], Tensor]
-
-
-def _in_groups(kernels: Kernels, numbers: Tensor, scale: Tensor, bits: Bits) -> tuple[Product, int]:
+def _in_groups(kernels: Kernels, shape: tuple[int, int], parts: Parts, bits: Bits) -> tuple[Product, int]:
     """The product of native/rounded.c, and the bytes it reads."""
-    packed, out = kernels.pack(numbers, scale, bits), numbers.shape[0]
-    scale = scale.float() if bits == 8 else torch.empty(0)  # those of four bits are packed with the numbers
-    return lambda x: kernels.rounded_linear(x, packed, scale, out, bits), packed.nbytes + scale.nbytes
+    out = shape[0]
+    scales = torch.empty(out if bits == 8 else 0)  # those of four bits are packed with the numbers
+    packed = kernels.pack(_noted(parts, scales) if bits == 8 else parts, shape, bits)
+    return lambda x: kernels.rounded_linear(x, packed, scales, out, bits), packed.nbytes + scales.nbytes
+
+
+def _noted(parts: Parts, scales: Tensor) -> Parts:
+    """The same parts; their scales are copied to `scales` on the way."""
+    first = 0
+    for numbers, scale in parts:
+        scales[first : first + len(scale)] = scale
+        first += len(scale)
+        yield numbers, scale
 
 
 def _halves(numbers: Tensor, scale: Tensor) -> Product:
@@ -216,7 +250,7 @@ def _pack4(numbers: Tensor) -> Tensor:
         packed: Tensor = torch.ops.aten._convert_weight_to_int4pack(pairs.contiguous(), tiles)
         return packed
     packed = torch.empty(numbers.shape[0], numbers.shape[1] // 2, dtype=torch.uint8)
-    for part in slices(numbers.shape[0]):
+    for part in slices(*numbers.shape):
         packed[part] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers[part].int(), 1)
     return packed
 

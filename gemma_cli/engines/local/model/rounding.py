@@ -19,15 +19,18 @@ from torch import Tensor
 GROUP = 32
 """Inputs that share a scale of four-bit weights: that of Q4_0 and of Google's w4a16 checkpoints."""
 
-ROWS = 4096
-"""Rows rounded at a time, so that the float32 in between stays small; a multiple of every kernel's block."""
+ELEMENTS = 1 << 17
+"""Elements rounded at a time, about: the float32 in between stays small."""
+
+BLOCK = 64
+"""Rows of which a slice is a multiple: as many as any kernel puts side by side, or a multiple of it."""
 
 
 def eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight [out, in], any float; see the module's docstring."""
     numbers = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
     scale = torch.empty(weight.shape[0], dtype=torch.float32, device=weight.device)
-    for part in slices(weight.shape[0]):
+    for part in slices(*weight.shape):
         wide = weight[part].float()
         scale[part] = _positive(wide.abs().amax(1) / 127)
         numbers[part] = wide.div(scale[part, None]).round_()
@@ -40,7 +43,7 @@ def four_bits(weight: Tensor, scale_dtype: torch.dtype = torch.bfloat16) -> tupl
     out, width = weight.shape
     numbers = torch.empty(weight.shape, dtype=torch.uint8, device=weight.device)
     scale = torch.empty(out, width // GROUP, dtype=scale_dtype, device=weight.device)
-    for part in slices(out):
+    for part in slices(out, width):
         groups = weight[part].float().view(-1, width // GROUP, GROUP)
         low, high = groups.aminmax(dim=-1)
         scale[part] = torch.where(-low >= high, low, high) / -8
@@ -61,9 +64,10 @@ def from_four_bits(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor
     return (groups * scale[..., None].float()).view(numbers.shape).to(dtype)
 
 
-def slices(rows: int) -> Iterator[slice]:
-    """Rows in pieces of ROWS."""
-    return (slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS))
+def slices(rows: int, width: int) -> Iterator[slice]:
+    """The rows of a weight [rows, width], some at a time."""
+    step = max(1, ELEMENTS // width // BLOCK) * BLOCK
+    return (slice(first, min(first + step, rows)) for first in range(0, rows, step))
 
 
 def _positive(scale: Tensor) -> Tensor:

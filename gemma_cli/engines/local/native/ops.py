@@ -4,7 +4,7 @@ bfloat16."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -61,13 +61,20 @@ class Kernels:
         self._linear(y.data_ptr(), x.data_ptr(), weight.data_ptr(), rows, out, width)
         return y
 
-    def pack(self, numbers: Tensor, scales: Tensor, bits: Bits) -> Tensor:
-        """uint8 [n], for rounded_linear: of numbers [out, width], uint8 0 .. 15 with bfloat16 scales
-        [out, width / 32], or int8."""
-        out, width = numbers.shape
+    def pack(self, parts: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, int], bits: Bits) -> Tensor:
+        """Pack a weight of this shape, [out, width], for rounded_linear: uint8 [n].
+
+        parts: numbers and scales of some rows at a time, in order, a multiple of rounding.BLOCK rows in each but the
+        last. Numbers [rows, width]: uint8 0 .. 15 with bfloat16 scales [rows, width / 32], or int8.
+        """
+        out, width = shape
         packed = torch.empty(self.packed_bytes(out, width, bits), dtype=torch.uint8)
-        numbers, scales = numbers.contiguous(), scales.contiguous()
-        self._pack(packed.data_ptr(), numbers.data_ptr(), scales.data_ptr(), out, width, bits)
+        at = packed.data_ptr()
+        for numbers, scales in parts:
+            numbers, scales = numbers.contiguous(), scales.contiguous()
+            self._pack(at, numbers.data_ptr(), scales.data_ptr(), len(numbers), width, bits)
+            at += self.packed_bytes(len(numbers), width, bits)
+        assert at == packed.data_ptr() + packed.nbytes
         return packed
 
     def rounded_linear(self, x: Tensor, packed: Tensor, scales: Tensor, out: int, bits: Bits) -> Tensor:

@@ -18,6 +18,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from gemma_cli.core.errors import GemmaError, ModelError
+from gemma_cli.engines.local.allocator import freed_at_once
 from gemma_cli.engines.local.text.bounded_template import open_template
 from gemma_cli.engines.local.text.chat_template import Template
 from gemma_cli.engines.local.text.tokenizer_files import read_backend, read_settings
@@ -132,6 +133,7 @@ class Tokenizer:
         return self._spelled[token]
 
 
+@freed_at_once()
 def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
     """The tokenizer of a checkpoint folder, with <|video|> known.
 

@@ -1,0 +1,55 @@
+"""What loading frees goes back to the system, and nothing large lies beside a weight while it is rounded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gemma_cli.engines.local import native
+from gemma_cli.engines.local.allocator import freed_at_once
+from gemma_cli.engines.local.loading.random_weights import RandomWeights
+from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+CPU = torch.device("cpu")
+MIB = 1 << 20
+
+
+def status(name: str) -> int:
+    """Bytes of a line of /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
+
+
+def test_the_experts_of_a_large_model_take_what_they_hold() -> None:
+    """Of 26B-A4B's shape: between them nothing stays of what making them took."""
+    torch.set_num_threads(1)
+    source = RandomWeights(CPU, torch.bfloat16, "int4")
+    source.linear("warm", (64, 2816))
+    before = status("RssAnon")
+    with freed_at_once():
+        experts: list[Linear] = source.linears("layers.0.experts.gate_up_proj", (10, 1408, 2816))
+    held = sum(linear.nbytes for linear in experts)
+    assert held > 16 * MIB
+    assert status("RssAnon") - before < 1.03 * held + 2 * MIB
+
+
+@pytest.mark.parametrize("kind", [Int8Linear, Int4Linear])
+def test_a_weight_is_rounded_with_little_beside_it(kind: type[Linear]) -> None:
+    """A feed-forward weight of E2B: at the most, what it keeps and a few MB."""
+    if native.on(CPU) is None:
+        pytest.skip("torch's kernels take a weight at once")
+    torch.set_num_threads(1)
+    weight = torch.randn(6144, 1536).bfloat16()
+    with freed_at_once():
+        kind(weight[:64])
+        before = status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+        linear = kind(weight)
+        most = status("VmHWM") - before
+    assert most < linear.nbytes + 8 * MIB  # an eight-bit copy alone would take 9

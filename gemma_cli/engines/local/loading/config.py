@@ -13,7 +13,7 @@ from typing import Any
 
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.engines.local.loading.compressed_tensors import check_quantization
-from gemma_cli.engines.local.loading.media_config import read_towers
+from gemma_cli.engines.local.loading.tower_schema import read_towers
 from gemma_cli.engines.local.model.architecture import (
     Architecture,
     DrafterArchitecture,

@@ -1,10 +1,9 @@
-"""What a checkpoint says of its towers, and of how pictures and sounds are prepared for them.
+"""A checkpoint's towers and processors as transformers' own classes, made from checked fields alone.
 
-read_towers(model_type, values)          the checked "vision_config" and "audio_config" of a config.json
-stock_config(...)                        one of them as transformers' modules take it
-image_processor, feature_extractor       transformers' own, made from checked fields alone
+stock_config(...)                        a tower as transformers' modules take it
+image_processor, feature_extractor       how pictures and sounds are prepared
 
-Transformers reads what schema.py lists and nothing else, so no other field of a file reaches its code.
+Transformers reads what config_schema.py lists and nothing else, so no other field of a file reaches its code.
 """
 
 from __future__ import annotations
@@ -21,27 +20,9 @@ from gemma_cli.store.json_file import read_object
 if TYPE_CHECKING:
     from gemma_cli.engines.local.loading.config import Config
 
-_TOWERS = {
-    "gemma4": {"vision_config": config_schema.VISION, "audio_config": config_schema.AUDIO},
-    "gemma4_unified": {"vision_config": config_schema.UNIFIED_VISION, "audio_config": config_schema.UNIFIED_AUDIO},
-}
-
-MOST_CONTEXT = 16
-"""Frames that one frame of an audio tower sees, in chunks: 2 in those that are released."""
 
 PROCESSOR = "processor_config.json"
 PREPROCESSOR = "preprocessor_config.json"
-
-
-def read_towers(model_type: str, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Check the towers that a config describes. Raises FieldError."""
-    schemas = _TOWERS.get(model_type, {})
-    towers = {name: rule.check(values[name], name) for name, rule in schemas.items() if values.get(name) is not None}
-    if model_type == "gemma4":
-        for name, check in (("vision_config", _check_vision), ("audio_config", _check_audio)):
-            if name in towers:
-                check(towers[name])
-    return towers
 
 
 def stock_config(config: Config, tower: str) -> Any:
@@ -136,23 +117,3 @@ def _processor(folder: Path, part: str, rule: Object) -> tuple[dict[str, Any], P
 def _agree(path: Path, name: str, value: int, expected: int, other: str) -> None:
     if value != expected:
         raise ModelError(f"{path}: {name} is {value}, but {other} is {expected}; fetch the checkpoint again")
-
-
-def _check_vision(vision: Mapping[str, Any]) -> None:
-    heads, keys, dim = vision["num_attention_heads"], vision["num_key_value_heads"], vision["head_dim"]
-    if heads % keys:
-        raise FieldError("vision_config.num_key_value_heads", keys, f"which does not divide the {heads} heads")
-    if dim % 4:
-        raise FieldError("vision_config.head_dim", dim, "not a multiple of 4, which two rotations take")
-
-
-def _check_audio(audio: Mapping[str, Any]) -> None:
-    hidden, heads = audio["hidden_size"], audio["num_attention_heads"]
-    if hidden % 2 or hidden % heads:
-        raise FieldError("audio_config.hidden_size", hidden, f"not an even number that {heads} heads divide")
-    chunk = audio["attention_chunk_size"]
-    seen = audio["attention_context_left"] + audio["attention_context_right"]
-    if seen > MOST_CONTEXT * chunk:
-        raise FieldError(
-            "audio_config.attention_context_left", seen, f"with what is on the right more than {MOST_CONTEXT} chunks"
-        )

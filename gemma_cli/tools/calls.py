@@ -128,7 +128,7 @@ def exchange(
 
     Yields the conversation with each reply and that reply, then, where it called tools, the conversation with their
     answers and None: what has been yielded is worth keeping. A call that cannot be read is answered too, so that the
-    model can write it again, once: Raises Unfinished if it fails to, and after ROUNDS replies that called.
+    model can write it again, once. Raises Unfinished if it fails to, and after ROUNDS replies that called.
     """
     refused = False
     for _ in range(ROUNDS):

@@ -60,8 +60,12 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def orderly_exit() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the program (exit 143, 129) instead of killing it in the middle of a frame."""
+    """SIGTERM and SIGHUP unwind the program (exit 143, 129) instead of killing it in the middle of a frame.
+
+    One that is ignored stays so: nohup(1) makes programs outlive their terminal.
+    """
     numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _terminate) for number in numbers}
     try:
         yield

@@ -227,6 +227,13 @@ def test_the_name_of_an_unreadable_call():
         "{a:[" + "1 " * 20_000 + "x]}",
         "{a:[" + "true" * 20_000 + "x]}",
         "{" + "a b " * 20_000 + "}",
+        "{a:[" + "1" * 4_000 + "x]}",
+        "{a:[" + "1" * 4_000 + " x]}",
+        "{command:~" + " " * 50_000 + "x",
+        "{command:" + " " * 50_000 + "x~",
+        "{" + " ".join(f"k{number}:1" for number in range(3_000)) + "}",
+        "{" + " ".join(f"k{number}:~x~" for number in range(3_000)) + "}",
+        "{a:[" + "'b' " * 2_000 + "]}",
     ],
 )
 def test_no_call_takes_long_to_read(arguments: str):

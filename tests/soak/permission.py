@@ -331,6 +331,10 @@ def attempt(seed: int) -> tuple[str | None, int]:
 
 def trial(scale: float) -> Outcome:
     """Run random scripts of calls and answers, through a conversation and through single answers by turns."""
-    results = [attempt(seed) for seed in range(round(1000 * scale))]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        results = [attempt(seed) for seed in range(round(1000 * scale))]
+    finally:
+        signal.signal(signal.SIGINT, before)
     failures = [failure for failure, _ in results if failure]
     return Outcome(len(results), failures, f"{sum(count for _, count in results)} calls were carried out.")

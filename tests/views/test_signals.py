@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gemma_cli.core.events import Delta, Event
-from gemma_cli.views.signals import Cancellation
+from gemma_cli.views.signals import Cancellation, orderly_exit
 
 HELLO = Delta("answer", "hello")
 
@@ -65,3 +65,17 @@ def test_the_second_one_ends_the_program():
 def test_without_it_all_events_pass():
     with Cancellation() as cancellation:
         assert list(cancellation.stream([HELLO, HELLO])) == [HELLO, HELLO]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
+def test_a_hangup_ends_the_program_unless_nohup_has_it_ignored():
+    with orderly_exit(), pytest.raises(SystemExit) as ended:
+        signal.raise_signal(signal.SIGHUP)
+    assert ended.value.code == 129
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with orderly_exit():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

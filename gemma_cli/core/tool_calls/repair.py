@@ -20,6 +20,9 @@ from gemma_cli.core.tool_calls.syntax import QUOTES, Edit, Place, Reader, Unclea
 MOST_EDITS = 200
 """Ways to mend one call that are tried."""
 
+MOST_WORK = 2_000_000
+"""Characters that are read for it: of a long call fewer ways are tried."""
+
 _HEAD = re.compile(r"\s*call:\s*(?P<name>[^\s{}()\[\]<>\"',=]+)(?P<space>\s*)(?P<open>[{(]?)")
 _CLOSE = {"{": "}", "(": ")", "": ""}
 _ANY_NAME = r"[\w.-]+"
@@ -64,8 +67,8 @@ def _arguments(body: str, at: int, close: str, schema: Schema, repair: bool) -> 
     if not repair:
         raise failure
     for count, edit in enumerate(_edits(body, plain.places, declared)):
-        if count == MOST_EDITS:
-            raise failure
+        if count == MOST_EDITS or count * len(body) > MOST_WORK:
+            raise failure  # as there may be another way
         reader = Reader(body, at, declared, edit)
         try:
             arguments = reader.arguments(close, schema)
@@ -142,6 +145,6 @@ def _holds_pair(text: str, quote: str, declared: Iterable[str]) -> bool:
     return re.search(rf"{mark}\W{{,4}}{pair}|[,;]\W{{,4}}{pair}\s*{mark}", text) is not None
 
 
-_MAY_END = re.compile(r"(\s*)(?:([,}\])])|\Z)")
+_MAY_END = re.compile(r"(?<!\s)(\s*+)(?:([,}\])])|\Z)")
 _BEGINS = re.compile(r"""\s*(?:[\w"'<{\[-]|\})""")
 _ENDS = re.compile(r"\s*(?:[,}\])]|\Z)")

@@ -21,6 +21,9 @@ QUOTES = (QUOTE, '"', "'")
 DEEPEST = 64
 """Levels of nesting."""
 
+MOST_WORK = 1_000_000
+"""Characters of text without quotes that are looked at, over and over where commas are missing too."""
+
 Fault = Literal["comma", "unquoted"]
 
 
@@ -76,6 +79,7 @@ class Reader:
     places: list[Place] = field(default_factory=list)
     faults: set[Fault] = field(default_factory=set)
     _depth: int = 0
+    _work: int = 0
 
     def arguments(self, close: str, schema: Schema) -> dict[str, Any]:
         """Read the mapping up to `close` ("": up to the end of the text). Raises Unreadable."""
@@ -168,6 +172,9 @@ class Reader:
         """Read a number, a name such as true, or text without quotes."""
         found = self._run.match(self.text, self.at)
         word = found.group().strip() if found else ""
+        self._work += len(word)
+        if self._work > MOST_WORK:
+            raise Unclear("it is too long for what is wrong with it")
         if not found or not word or word[0] in ":=":
             raise Unreadable("a value is missing")
         if (value := literal(word)) is not None:
@@ -232,11 +239,12 @@ _SPACE = re.compile(r"\s*")
 _SIGN = re.compile(r"[:=]")
 _MARKER = re.compile(r"<[^<>\s]*>")
 _KEY = re.compile(r"""[^\s{}\[\],:=<>"']+(?: +[^\s{}\[\],:=<>"']+)*""")
+_PAIR = re.compile(rf"\s*{_KEY.pattern}\s*[:=]")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WITHOUT_EXPONENT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _NAMED = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 _LITERALS = (_NUMBER, _WITHOUT_EXPONENT, *(re.compile(name) for name in _NAMED))
-_SEVERAL = re.compile(rf"(?:(?:{_NUMBER.pattern}|{'|'.join(_NAMED)})\s*){{2,}}")
+_SEVERAL = re.compile(rf"(?>(?:(?>{_NUMBER.pattern}|{'|'.join(_NAMED)})\s*){{2,}})")
 
 
 def literal(word: str) -> tuple[int | float | bool | None] | None:
@@ -256,11 +264,9 @@ def _first_of_mapping(word: str) -> tuple[Any, int] | None:
     """The literal that a word begins with where a name and a colon follow, with its length; the comma is missing."""
     found = {}
     for pattern in _LITERALS:
-        if (start := pattern.match(word)) and (key := _KEY.match(word[start.end() :].lstrip())):
-            rest = word[start.end() :].lstrip()[key.end() :].lstrip()
-            value = literal(start.group())
-            if rest[:1] in (":", "=") and value is not None:
-                found[start.end()] = value[0]
+        start = pattern.match(word)
+        if start and _PAIR.match(word, start.end()) and (value := literal(start.group())) is not None:
+            found[start.end()] = value[0]
     if len(found) > 1:
         raise Unclear("a comma is missing")
     return next(((value, length) for length, value in found.items()), None)

@@ -185,6 +185,15 @@ def test_a_process_that_was_ended_is_started_again() -> None:
     assert second.returncode is not None
 
 
+def test_a_process_that_answers_nonsense_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nonsense = tmp_path / "worker.py"
+    nonsense.write_text("import os, time; os.write(1, b'\\0\\0\\0\\1?'); time.sleep(600)")
+    monkeypatch.setattr(template_worker, "__file__", str(nonsense))
+    monkeypatch.setattr(bounded_template, "GRACE", 0.1)
+    with pytest.raises(TemplateTooCostly, match="ends the process that renders it"):
+        BoundedTemplate("", SPECIAL, FILE)
+
+
 def test_a_process_whose_owner_was_killed_ends() -> None:
     """At once if it waits, after its processor time if it renders."""
     code = (

@@ -49,6 +49,9 @@ SECONDS = 3
 WALL = 30.0
 """Seconds for one request on a machine that is busy, where SECONDS of processor time take longer."""
 
+GRACE = 5.0
+"""Seconds a process has to end after it closed its output."""
+
 PAUSE = 0.01
 """Seconds between two looks at memory where the system does not bound it."""
 
@@ -159,7 +162,10 @@ class _Worker:
             raise
         if reply is not None:
             return reply
-        self._process.wait()
+        try:  # it is ending: its exit code says why
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.stop()
         return exceeded[0] if exceeded else _reason(self._process.returncode)
 
     @contextlib.contextmanager

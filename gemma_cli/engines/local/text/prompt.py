@@ -104,7 +104,8 @@ class PromptWriter:
         except GemmaError:
             raise
         except Exception as error:  # jinja2 and the template raise what they like
-            raise ModelError(f"{self.model}: its chat template refuses this conversation: {error}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{self.model}: its chat template refuses this conversation: {reason}") from error
 
     def _with_media(
         self,

@@ -72,11 +72,14 @@ def write(stream: IO[bytes], message: dict[str, Any]) -> None:
 
 
 def _limit_memory(size: int) -> None:
-    """Let allocations fail after `size` more bytes. Linux only."""
+    """Let allocations fail after `size` more bytes. Linux only; without /proc, after `size` in all."""
     import resource
 
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + size
+    try:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        taken = 0
+    most = taken + size
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -114,5 +114,6 @@ def _on(device: torch.device, result: Any, given: list[torch.Tensor]) -> Any:
         for tensor in given:
             if isinstance(tensor, Elsewhere) and tensor.held is result:
                 return tensor
-        return Elsewhere(result, device)
+        with torch.inference_mode(result.is_inference()):  # a view of a normal tensor is one, in either mode
+            return Elsewhere(result, device)
     return [_on(device, one, given) for one in result] if isinstance(result, (list, tuple)) else result

@@ -147,7 +147,7 @@ class Many:
             if self._goes_along(request, prompt):
                 return _Asked(index, request, prompt, self._engine.room(request, prompt), began)
         except InputError as error:
-            yield index, error
+            yield index, _bare(error)
             return None
         yield from self._alone(index, request)
         return None
@@ -158,7 +158,7 @@ class Many:
                 for event in events:
                     yield index, event
         except InputError as error:
-            yield index, error
+            yield index, _bare(error)
 
     def _goes_along(self, request: Request, prompt: Prompt) -> bool:
         target = self._engine.target
@@ -227,3 +227,9 @@ class Many:
             self._saying.remove(saying)
             for event in saying.said.end(Timings(self._engine.info.load_s, saying.ttft_s, saying.decode_s)):
                 yield index, event
+
+
+def _bare(error: InputError) -> InputError:
+    """The error without the frames it came through: whoever holds it would hold the caches of the batch."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error

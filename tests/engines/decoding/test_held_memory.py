@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ import pytest
 import torch
 
 from gemma_cli.core.engine import EngineSpec, stream_many
-from gemma_cli.core.errors import OutOfMemory
-from gemma_cli.core.events import collect
+from gemma_cli.core.errors import InputError, OutOfMemory
+from gemma_cli.core.events import Round, collect
 from gemma_cli.core.messages import Audio, Drafting, Image, Message, Request, Sampling, Text, ask
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.local.decoding.cuda_graphs import Device
@@ -143,6 +144,21 @@ def test_a_batch_that_finds_no_memory_is_given_back_too(engine: LocalEngine, wat
         assert watched.alive() == NOTHING, at
     list(stream_many(engine, asked))
     assert watched.alive() == NOTHING, "a batch leaves nothing behind"
+
+
+def test_the_error_of_a_refused_request_holds_no_cache(engine: LocalEngine, watched: Watched) -> None:
+    """Commands hold such errors until they have ended."""
+    nothing = Audio("none", "nothing.wav", SOUND.samples[:10])
+    asked = [replace(SHORT, messages=ask(f"Hello {number}")) for number in range(5)]
+    refused: list[InputError] = []
+    with closing(stream_many(engine, [*asked, replace(SHORT, messages=ask("Write down:", nothing))])) as answers:
+        for _, event in answers:
+            if isinstance(event, InputError):
+                refused.append(event)
+            elif isinstance(event, Round):
+                break
+    assert len(refused) == 1
+    assert watched.alive() == NOTHING
 
 
 @pytest.mark.parametrize("part", [PICTURE, SOUND], ids=["picture", "recording"])

@@ -44,7 +44,7 @@ KINDS = {
     "TIFF RGB jpeg": MOST,
     "TIFF CMYK tiff_lzw": MOST,
     "TIFF RGB tiff_deflate strip": 78.0,
-    "TIFF RGBA tiff_lzw strip": 68.0,
+    "TIFF RGBA tiff_lzw strip": 63.0,
     "TIFF RGB raw turned": 69.9,
 }
 """Megapixels of the largest that is accepted; where that is not MOST, one of 3 % more is refused."""

@@ -1,6 +1,6 @@
 """Pretended devices, "meta:0", "meta:1" ...: their numbers lie in main memory, and an operation that mixes two of them
 raises Mixed, as it would on GPUs. Torch's own meta device has no numbers, so nothing could be compared, and lets some
-mixtures pass.
+mixtures pass. apple.py pretends a device that can do less.
 
     with devices(): ...
 """
@@ -8,7 +8,7 @@ mixtures pass.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 CPU = torch.device("cpu")
+MPS, MPS_BELOW = torch.device("mps", 0), torch.device("meta", 7)
+"""What Python sees, and what is below it: torch without a driver for Apple GPUs does not index tensors on the first."""
+
 MOVES = ("aten::copy_", "aten::_to_copy")
+
+Check = Callable[[str, torch.device, list[torch.Tensor]], None]
+"""(operation with its overload, device, what it takes and gives)"""
+
+_checks: list[Check] = []
 
 
 class Mixed(AssertionError):
@@ -27,6 +35,7 @@ class Elsewhere(torch.Tensor):
     """A tensor on a pretended device; `held` has its numbers."""
 
     held: torch.Tensor
+    shown: torch.device
 
     @staticmethod
     def __new__(cls, held: torch.Tensor, device: torch.device) -> Elsewhere:
@@ -36,10 +45,14 @@ class Elsewhere(torch.Tensor):
             strides=held.stride(),
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
-            device=device,
+            device=MPS_BELOW if device.type == "mps" else device,
         )
-        self.held = held
+        self.held, self.shown = held, device
         return self
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return self.shown
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -57,20 +70,23 @@ class _Mode(TorchDispatchMode):
 
 
 @contextmanager
-def devices() -> Iterator[None]:
-    """Where tensors can be made on pretended devices, and moved there and back."""
+def devices(check: Check | None = None) -> Iterator[None]:
+    """Where tensors can be made on pretended devices, and moved there and back. check: raises what a device refuses."""
     before = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) shows its move
+    _checks[:] = [check] if check else []
     try:
         with _Mode(), torch.inference_mode():
             yield
     finally:
+        _checks.clear()
         torch._C._set_only_lift_cpu_tensors(before)
 
 
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if _is_composite(func):
         with _Mode():
+            args, kwargs = [_indexed(value) for value in args], {key: _indexed(kwargs[key]) for key in kwargs}
             return func.decompose(*args, **kwargs)
     name = func._schema.name
     if name == "aten::_fused_sdp_choice":
@@ -89,9 +105,20 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if name in MOVES:
         device = tensors[0].device
     if named.get("device") is not None:
-        device, named["device"] = torch.device(named["device"]), CPU
+        device, named["device"] = _indexed(named["device"]), CPU
     result = func(*held, **named)
-    return result if device == CPU else _on(device, result, tensors)
+    if device == CPU:
+        return result
+    for check in _checks:
+        given: list[torch.Tensor] = []
+        _held(result, given)
+        check(func.name(), device, tensors + given)
+    return _on(device, result, tensors)
+
+
+def _indexed(value: Any) -> Any:
+    """A device as tensors show it."""
+    return MPS if isinstance(value, torch.device) and (value.type == "mps" or value == MPS_BELOW) else value
 
 
 @functools.cache

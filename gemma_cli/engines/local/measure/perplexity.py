@@ -30,6 +30,7 @@ def perplexity(engine: LocalEngine, exchanges: Iterable[tuple[str, str]]) -> flo
         logits, _ = target.prefill(asked, cache)
         if len(said) > 1:
             logits = torch.cat((logits, target.verify(expected[:-1], cache)[0]))
-        surprise += torch.nn.functional.cross_entropy(logits.double(), expected, reduction="sum").item()
+        wide = logits.cpu().double()  # Apple GPUs have no float64
+        surprise += torch.nn.functional.cross_entropy(wide, expected.cpu(), reduction="sum").item()
         count += len(said)
     return math.exp(surprise / count)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.device import has_float64
+
 BLOCK = 1024
 OVERHANG = 64
 
@@ -19,7 +21,9 @@ class Rope:
     of 512-wide heads would take a gigabyte; decoding stays inside a block for a thousand tokens."""
 
     def __init__(self, frequencies: tuple[float, ...], factor: float, device: torch.device) -> None:
-        self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=device)
+        self._device = device
+        where = device if has_float64(device) else torch.device("cpu")
+        self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=where)
         self._factor = factor
         self._block = -1
         self._cos = self._sin = torch.empty(0)
@@ -36,14 +40,15 @@ class Rope:
         return self._cos[offset : offset + count], self._sin[offset : offset + count]
 
     def _compute(self, start: int, count: int) -> tuple[Tensor, Tensor]:
-        return self.at(torch.arange(start, start + count, device=self._frequencies.device))
+        cos, sin = self.at(torch.arange(start, start + count, device=self._frequencies.device))
+        return cos.to(self._device), sin.to(self._device)
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for positions int64 [n] that lie on the device, computed anew."""
+        """Compute `rows` for positions int64 [n], on the device where that has float64, else on the CPU."""
         # The angle is a float32 product, as in the reference. Sine and cosine are rounded from float64, so that a
         # position has the same bits whichever block it was computed in (vector and scalar kernels may differ).
         angles = positions[:, None].float() * self._frequencies
-        wide = angles if positions.device.type == "mps" else angles.double()
+        wide = angles.double()
         cos, sin = wide.cos().float() * self._factor, wide.sin().float() * self._factor
         return torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
 

@@ -1,6 +1,6 @@
 """The process in which a chat template that nobody has checked is compiled and rendered: see bounded_template.py.
 
-It is started by its path, so that it imports jinja2 and template.py and nothing else of this package. It reads requests
+It is started by its path, so that it imports jinja2 and chat_template.py and nothing else of this package. It reads requests
 from standard input and writes a reply to each to standard output: four bytes of length, then JSON.
 
     {"source": ..., "special": {...}}                        {"literals": [...]}
@@ -29,7 +29,7 @@ def main() -> None:
     sys.path[:], memory, seconds = map(json.loads, sys.argv[1:])
     requests, replies = os.fdopen(0, "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    spec = importlib.util.spec_from_file_location("template", Path(__file__).with_name("template.py"))
+    spec = importlib.util.spec_from_file_location("template", Path(__file__).with_name("chat_template.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -52,7 +52,7 @@ def test_ci_runs_on_the_versions_it_fixed() -> None:
         ("transformers", "5.25.0", False),
         ("torch", "2.12.1", False),
         ("torch", "2.13.0+cpu", True),
-        ("torch", "2.13.1+cu130", True),
+        ("torch", "2.14.1+cu130", True),
         ("torch", "2.15.0", False),
     ],
 )

@@ -51,7 +51,7 @@ SMALL = 1 << 20
 FIRST, LAST = -1, -2
 """Parts that lie with the first and the last layer."""
 
-OTHER = 32 << 20
+OTHER = 24 << 20
 """Bytes of main memory for what is not counted here: threads, libraries that are loaded late, holes in the heap."""
 
 CONTEXT = 64 << 20

@@ -41,14 +41,15 @@ class RandomWeights:
         self._normal = normal.to(device)
         self._eight = normal.mul(127 / DEVIATIONS).round_().clamp_(-127, 127).to(device, torch.int8)
         self._bytes = torch.randint(0, 256, (BLOCK,), dtype=torch.uint8, generator=generator).to(device)
+        self._four = self._bytes & 15
 
     def on(self, device: torch.device) -> RandomWeights:
         if device == self.device:
             return self
         other = copy.copy(self)
         other.device = device
-        other._normal, other._eight, other._bytes = (
-            numbers.to(device) for numbers in (self._normal, self._eight, self._bytes)
+        other._normal, other._eight, other._bytes, other._four = (
+            numbers.to(device) for numbers in (self._normal, self._eight, self._bytes, self._four)
         )
         return other
 
@@ -66,12 +67,12 @@ class RandomWeights:
         kernels = native.on(self.device)
         if kind is Int4Linear:
             if kernels:
-                return Int4Linear.of_parts(kernels, shape, self._parts(self._bytes & 15, shape, gain / SPREAD, GROUP))
+                return Int4Linear.of_parts(kernels, shape, self._parts(self._four, shape, gain / SPREAD, GROUP))
             scale = torch.full((shape[0], shape[1] // GROUP), gain / SPREAD, device=self.device)
             if self.device.type == "cpu":  # any bytes are weights
                 packed = _repeated(self._bytes, (shape[0], shape[1] // 2))
                 return Int4Linear.of_packed(packed, scale.to(torch.bfloat16), shape[1])
-            return Int4Linear.of(_repeated(self._bytes & 15, shape), scale)
+            return Int4Linear.of(_repeated(self._four, shape), scale)
         if kind is Int8Linear:
             if kernels:
                 return Int8Linear.of_parts(kernels, shape, self._parts(self._eight, shape, gain * DEVIATIONS / 127))

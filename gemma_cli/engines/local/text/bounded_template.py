@@ -2,7 +2,7 @@
 
     open_template(source, special, file) -> Template
 
-A template comes with a checkpoint, and a sandbox (chat_template.py) bounds what it reaches, not what it takes: nested loops
+A template comes with a checkpoint, and the sandbox bounds what it reaches, not what it takes: nested loops
 over `range`, `'x'.ljust(3000000000)`, a text that doubles in a loop, `'%1000000000s' % 1`, recursive macros, and
 constants that jinja folds while it compiles. To count loops and measure strings one would have to catch each filter,
 method, operator and format of jinja's and of Python's, and the one that is forgotten is the hole. So a template runs in

@@ -1,6 +1,6 @@
 """The process in which a chat template that nobody has checked is compiled and rendered: see bounded_template.py.
 
-It is started by its path, so that it imports jinja2 and chat_template.py and nothing else of this package. It reads requests
+It is started by its path, so that it imports jinja2, chat_template.py and nothing more. It reads requests
 from standard input and writes a reply to each to standard output: four bytes of length, then JSON.
 
     {"source": ..., "special": {...}}                        {"literals": [...]}

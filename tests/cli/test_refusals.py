@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("transcribe missing.wav --language Germn", ["Germn", "German"]),
         ("transcribe missing.wav --format doc", ["doc", "srt"]),
         ("transcribe a.wav b.wav --format srt", ["srt", "--json"]),
-        ("transcribe", ["nothing to hear", "name a file", "--mic"]),
+        ("transcribe", ["no input", "name a file", "--mic"]),
         ("translate missing.txt --to German", ["missing.txt", "no such file"]),
         ("translate blank.txt --to German", ["blank.txt"]),
         ("translate binary.txt --to German", ["binary.txt"]),

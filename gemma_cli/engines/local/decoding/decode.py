@@ -24,7 +24,6 @@ from gemma_cli.core.errors import ModelError
 from gemma_cli.core.events import Round
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.decoding.accept import Accept, equal
-from gemma_cli.engines.local.decoding.draft_length import Pace
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.model.cache import Cache
@@ -67,22 +66,22 @@ class Fixed:
 
 @dataclass(frozen=True)
 class AtMost:
-    """As many as `pace` says, up to a limit for what a drafter drafts: copies have no price but the pass."""
+    """As many as `pacer` says, up to a limit for what a drafter drafts: copies have no price but the pass."""
 
     draft_tokens: int
-    pace: Pace
+    pacer: Pacer
 
     def choose(self) -> int:
-        return self.pace.choose(self.draft_tokens)
+        return min(self.pacer.choose(), self.draft_tokens)
 
     def observe(self, drafted: int, accepted: int, seconds: float) -> None:
-        self.pace.observe(drafted, accepted, seconds)
+        self.pacer.observe(drafted, accepted, seconds)
 
     def choose_copy(self, found: int) -> int:
-        return self.pace.choose_copy(found)
+        return self.pacer.choose_copy(found)
 
     def observe_copy(self, copied: int, accepted: int, seconds: float) -> None:
-        self.pace.observe_copy(copied, accepted, seconds)
+        self.pacer.observe_copy(copied, accepted, seconds)
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def test_a_process_whose_owner_was_killed_ends() -> None:
     """At once if it waits, after its processor time if it renders."""
     code = (
         "import os, pathlib, signal, threading\n"
-        "from gemma_cli.engines.local import bounded_template as b\n"
+        "from gemma_cli.engines.local.text import bounded_template as b\n"
         "b.SECONDS = 0\n"
         f"one, other = (b.BoundedTemplate(s, {{}}, pathlib.Path('x')) for s in ('', {ENDLESS!r}))\n"
         "print(one._worker._process.pid, other._worker._process.pid, flush=True)\n"

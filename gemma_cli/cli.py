@@ -46,6 +46,10 @@ ENVIRONMENT = {
 """Nothing is sent or fetched unless asked (see store/offline.py too). The libraries read these when they are imported,
 so they are set before."""
 
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+"""How OpenMP's threads wait for each other. Where the user says nothing they sleep: threads that spin at a barrier take
+the cores from the very thread they wait for as soon as anything else runs. libgomp reads it when it is loaded."""
+
 EXAMPLES = examples(
     'gemma chat "Count from 1 to 10."',
     'git diff | gemma chat "Write a commit message" > message.txt',
@@ -107,6 +111,8 @@ def run(arguments: Sequence[str]) -> int:
     offline.keep_libraries_offline()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = "0"
     debug = bool(os.environ.get("GEMMA_DEBUG"))
     if not debug:
         warnings.simplefilter("ignore")

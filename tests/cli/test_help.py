@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from gemma_cli import __version__
-from gemma_cli.cli import COMMANDS
+from gemma_cli.cli import COMMANDS, WAITING
 from tests.cli.command import Gemma, Outcome
 
 HEAVY = {"torch", "transformers", "numpy", "PIL", "soundfile", "librosa", "huggingface_hub", "prompt_toolkit"}
@@ -67,3 +68,15 @@ def test_completion_offers_commands_and_options(gemma: Gemma) -> None:
     assert offered.out.split() == ["transcribe", "translate"]
     offered = gemma(env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma chat --sys", "COMP_CWORD": "2"})
     assert offered.out.split() == ["--system"]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "0"), ({"GOMP_SPINCOUNT": "9"}, "9"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given: dict[str, str], found: str) -> None:
+    script = "import os\nfrom gemma_cli.cli import run\nrun(['--version'])\nprint(os.environ.get('GOMP_SPINCOUNT'))\n"
+    others = {name: value for name, value in os.environ.items() if name not in WAITING}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=others | given
+    )
+    assert done.stdout.splitlines()[-1] == found

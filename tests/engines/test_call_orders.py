@@ -63,11 +63,10 @@ def test_a_translation_that_loops_is_asked_for_again(
 def test_any_order_of_calls_gives_the_texts_of_fresh_engines(engine: LocalEngine) -> None:
     asked = requests(9, seed=1)
     expected = {request: reply(anew(engine), request) for request in asked}
-    for seed in range(2):
-        orders = Orders([anew(engine), anew(engine)], asked, expected, seed)
-        orders.run(14)
-        assert not orders.failures, orders.failures[0]
-        assert orders.texts > 10
+    orders = Orders([anew(engine), anew(engine)], asked, expected, seed=0)
+    orders.run(14)
+    assert not orders.failures, orders.failures[0]
+    assert orders.texts > 10
 
 
 @pytest.fixture

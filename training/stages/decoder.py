@@ -39,7 +39,7 @@ class Plan:
     diet: dict
     share: float
     until: float
-    long_chats: float = 0.0
+    chats: float = 0.0
 
 
 READ = Plan("read", text=11, image=3, audio=0, diet=task_mix.COPYING, share=0.75, until=0.35)

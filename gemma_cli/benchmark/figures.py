@@ -41,7 +41,7 @@ class ArmFigures:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """All arms on the same prompts: ours, and the peer's, each by rising draft length."""
 
     own: tuple[ArmFigures, ...]
@@ -89,8 +89,8 @@ class Report:
     info: EngineInfo
     sampling: Sampling
     runs: int
-    overall: Compared
-    categories: dict[str, Compared]
+    overall: Comparison
+    categories: dict[str, Comparison]
     divergence: Divergence | None
     peer: str | None
     peer_divergence: Divergence | None
@@ -133,10 +133,10 @@ def summarize(
     )
 
 
-def _compared(measurements: Sequence[Measurement], memory: Memory | None) -> Compared:
+def _compared(measurements: Sequence[Measurement], memory: Memory | None) -> Comparison:
     arms = sorted({m.arm for m in measurements}, key=lambda arm: arm.drafting.draft_tokens)
     figures = [_figures(arm, [m for m in measurements if m.arm == arm], memory) for arm in arms]
-    return Compared(
+    return Comparison(
         own=tuple(f for f in figures if not f.arm.peer),
         peers=tuple(f for f in figures if f.arm.peer),
     )

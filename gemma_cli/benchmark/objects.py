@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gemma_cli.benchmark.figures import ArmFigures, Compared, Report, ratio
+from gemma_cli.benchmark.figures import ArmFigures, Comparison, Report, ratio
 from gemma_cli.benchmark.runner import Measurement
 from gemma_cli.core.events import Speculation
 
@@ -51,7 +51,7 @@ def _peer(report: Report, speculation: Describe) -> dict[str, Any] | None:
     }
 
 
-def _ratios(compared: Compared) -> dict[str, float | None]:
+def _ratios(compared: Comparison) -> dict[str, float | None]:
     """Our median speed over the peer's, drafting and plain alike, and our best over its plain decoding."""
     plain, best = compared.plain, compared.best
     return {

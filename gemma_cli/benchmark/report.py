@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gemma_cli.benchmark.figures import ArmFigures, Compared, Report, ratio
+from gemma_cli.benchmark.figures import ArmFigures, Comparison, Report, ratio
 from gemma_cli.benchmark.remarks import remarks
 from gemma_cli.core.events import Speculation
 
@@ -87,19 +87,19 @@ def _speed_table(report: Report) -> Table:
     return table
 
 
-def _speeds(compared: Compared) -> list[str]:
+def _speeds(compared: Comparison) -> list[str]:
     cells = [*map(_median, compared.own), _times(compared.speedup), *map(_median, compared.peers)]
     ours = compared.best or compared.plain
     return [*cells, _times(ratio(ours, compared.peer_of(ours)))] if compared.peers else cells
 
 
-def _spread_out(compared: Compared, cell: Callable[[ArmFigures], str]) -> list[str]:
+def _spread_out(compared: Comparison, cell: Callable[[ArmFigures], str]) -> list[str]:
     """A cell under every arm, none under the ratios."""
     cells = [*map(cell, compared.own), "", *map(cell, compared.peers)]
     return [*cells, ""] if compared.peers else cells
 
 
-def _length_table(report: Report, compared: Compared, name: str) -> Table:
+def _length_table(report: Report, compared: Comparison, name: str) -> Table:
     """One row for each draft length."""
     table = _table(report, name)
     known = any(figures.round_efficiency is not None for figures in report.arms)

@@ -77,7 +77,7 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True)
-class Held:
+class ReplyLimits:
     """What every reply to a question is held to. schema: as json_schema.checked gives it."""
 
     schema: str | None = None
@@ -95,14 +95,14 @@ class Held:
             )
 
 
-def held(options: AnswerOptions) -> Held:
+def held(options: AnswerOptions) -> ReplyLimits:
     """Raises InputError naming the schema's file and the place in it that is wrong."""
     if options.schema is None:
-        return Held(None, options.thinking_budget)
+        return ReplyLimits(None, options.thinking_budget)
     from gemma_cli.core.json_schema import checked
 
     text = read_text(options.schema)
-    return Held(checked(text, display_name(options.schema)), options.thinking_budget)
+    return ReplyLimits(checked(text, display_name(options.schema)), options.thinking_budget)
 
 
 def _nothing(_told: object) -> None:
@@ -110,7 +110,7 @@ def _nothing(_told: object) -> None:
 
 
 @dataclass(frozen=True)
-class Form:
+class AnswerOutput:
     """How an answer is told: who speaks, the events of each reply, what tools respond, and the object of it all.
 
     unfinished: is given the object where the model only called tools and an error follows.
@@ -123,16 +123,16 @@ class Form:
     unfinished: Callable[[Mapping[str, Any]], None] = _nothing
 
 
-def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | None, seed: int) -> Form:
+def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | None, seed: int) -> AnswerOutput:
     """The form that the options ask for; all of them write to stdout."""
     if output.as_json:
 
         def write(told: Mapping[str, Any]) -> None:
             json.write(told, sys.stdout)
 
-        return Form(undrawn, end=write, unfinished=write)
+        return AnswerOutput(undrawn, end=write, unfinished=write)
     if options.stream_json:
-        return Form(
+        return AnswerOutput(
             partial(json.stream, out=sys.stdout),
             begin=lambda info: json.write(json.start_event(info, seed), sys.stdout),
             responded=lambda response: json.write(json.response_event(response), sys.stdout),
@@ -140,8 +140,8 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
         )
     if options.schema is not None:
         thoughts = io.StringIO() if show_thinking is False else sys.stderr
-        return Form(lambda events: plain.show(events, sys.stdout, thoughts, safe_json))
-    return Form(SHOWS[show_thinking])
+        return AnswerOutput(lambda events: plain.show(events, sys.stdout, thoughts, safe_json))
+    return AnswerOutput(SHOWS[show_thinking])
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from gemma_cli.common.options import OutputOptions, finite
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
 from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import TIME_LIMIT_S, Tool, Toolbox, toolbox
-from gemma_cli.tools.calls import Desk, Leave, leave, longest_answer
+from gemma_cli.tools.calls import Permission, ToolRunner, leave, longest_answer
 from gemma_cli.views.sanitize import safe_line
 from gemma_cli.views.signals import line_input, orderly_exit
 from gemma_cli.views.tool_calls import answer_line, call_line
@@ -106,17 +106,17 @@ def _served(configurations: list[Path], limit_s: float) -> AbstractContextManage
     return started([server for path in configurations for server in read(path)], limit_s=limit_s)
 
 
-def desk(box: Toolbox, context: int, output: OutputOptions) -> Desk:
+def desk(box: Toolbox, context: int, output: OutputOptions) -> ToolRunner:
     """Where the calls of one question are answered: told on stderr, asked for where somebody is there to say so."""
 
     def tell(call: ToolCall, answer: ToolResponse | None) -> None:
         if not output.quiet:
             notice(answer_line(answer) if answer else f"calls {call_line(call)}")
 
-    return Desk(box, _asked, tell, longest_answer(context))
+    return ToolRunner(box, _asked, tell, longest_answer(context))
 
 
-def _asked(call: ToolCall) -> Leave:
+def _asked(call: ToolCall) -> Permission:
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise GemmaError(
             f"the model calls {call_line(call)}, and nobody is here to ask: --allow-tool {call.name} allows it"

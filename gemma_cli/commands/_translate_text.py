@@ -20,7 +20,7 @@ from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import GREEDY, Request, ask
 from gemma_cli.engines.ordered_replies import replies
 from gemma_cli.media.files import STDIN, display_name
-from gemma_cli.media.input_files import Named
+from gemma_cli.media.input_files import InputFile
 from gemma_cli.speech.pipeline import again, together
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.text.cues import subtitles, times
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Writing:
+class TextTranslation:
     """What is wanted of a text, and how to ask for a passage. source None: the model tells by itself."""
 
     source: str | None
@@ -45,7 +45,7 @@ class Writing:
 class Translator:
     """Asks the engine for one passage after another and keeps the turns."""
 
-    def __init__(self, writing: Writing, engine: Callable[[], Engine], options: EngineOptions) -> None:
+    def __init__(self, writing: TextTranslation, engine: Callable[[], Engine], options: EngineOptions) -> None:
         self.turns: list[Turn] = []
         self._writing, self._engine, self._drafting = writing, engine, options.drafting()
 
@@ -119,7 +119,7 @@ def _lines() -> Iterator[str]:
 class Texts:
     """How the texts of one command are translated. many: whether there are several inputs."""
 
-    writing: Writing
+    writing: TextTranslation
     engine: Callable[[], Engine]
     options: EngineOptions
     output: OutputOptions
@@ -131,7 +131,7 @@ class Texts:
         _translate_lines(translator)
         self._tell(translator)
 
-    def document(self, file: Named, path: Path | None) -> None:
+    def document(self, file: InputFile, path: Path | None) -> None:
         """A text into a file, or to stdout: as it comes or as an object. Raises InputError."""
         translator = self._translator()
         passages = _translate_document(file, translator, self.output.quiet)
@@ -163,7 +163,7 @@ class Texts:
         json.write(about | absent | fields, sys.stdout)
 
 
-def _translate_document(file: Named, translator: Translator, quiet: bool) -> Iterator[str]:
+def _translate_document(file: InputFile, translator: Translator, quiet: bool) -> Iterator[str]:
     """A text in another language, passage by passage as they come. Raises InputError before the first one."""
     name = display_name(file.path)
     with opened(file.path, quiet) as handle:

@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchPromptOptions:
     """What the model is asked, and how it chooses its tokens."""
 
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this only.")] = None
@@ -92,7 +92,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Kept:
+class BenchOutputOptions:
     """What is written beside the figures."""
 
     samples: Annotated[
@@ -120,8 +120,8 @@ class Kept:
 @grouped
 def bench(
     engine: BenchEngineOptions,
-    asked: Asked,
-    kept: Kept,
+    asked: BenchPromptOptions,
+    kept: BenchOutputOptions,
     runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Runs that count; one more warms up.")] = 5,
     sweep: Annotated[
         str | None, typer.Option("--sweep", metavar="K,K,...", help="Compare these draft lengths, 0 is plain.")
@@ -166,7 +166,7 @@ def _side_by_side(
     sampling: Sampling,
     lengths: tuple[int, ...],
     runs: int,
-    kept: Kept,
+    kept: BenchOutputOptions,
 ) -> None:
     """The model as it is stored and in fewer bits, all in memory at once, a reply of each after the other."""
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
@@ -240,7 +240,7 @@ def _written(measured: Iterable[Measurement], path: Path, stack: ExitStack) -> I
     return written()
 
 
-def _show(report: Report, kept: Kept) -> None:
+def _show(report: Report, kept: BenchOutputOptions) -> None:
     if kept.as_json:
         from gemma_cli.views import json as view
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gemma_cli.commands._answer import AnswerOptions, Form, Held, errors_told, form, held
+from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
 from gemma_cli.commands._tools import ToolOptions, desk, opened
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
@@ -28,7 +28,7 @@ from gemma_cli.tools.calls import Unfinished, exchange
 from gemma_cli.views import json
 
 if TYPE_CHECKING:
-    from gemma_cli.repl.saved_chat import Kept
+    from gemma_cli.repl.saved_chat import SavedChat
 
 EXAMPLES = examples(
     "gemma chat",
@@ -135,15 +135,15 @@ def chat(
 def ask(
     engine: EngineOptions,
     output: OutputOptions,
-    keeping: Kept,
+    keeping: SavedChat,
     asked: Conversation,
     settings: Settings,
-    holding: Held,
-    told: Form,
+    holding: ReplyLimits,
+    told: AnswerOutput,
     box: Toolbox,
 ) -> Turn:
     """The last of the replies to one question; all are told, and kept if they belong to a chat."""
-    from gemma_cli.repl.saved_chat import Saving
+    from gemma_cli.repl.saved_chat import ChatSaver
 
     model = start(engine, output)
     told.begin(model.info)
@@ -159,7 +159,7 @@ def ask(
         request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
         return draw(model, holding(request), drawn, told.show)
 
-    saved = Saving(keeping)
+    saved = ChatSaver(keeping)
     turns: list[Turn] = []
     responses: list[tuple[ToolResponse, ...]] = []
     where = desk(box, model.info.context, output)

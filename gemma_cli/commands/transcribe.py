@@ -22,8 +22,8 @@ from gemma_cli.media.audio import Part
 from gemma_cli.media.input_files import sound_files
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
-from gemma_cli.speech.pipeline import Answer, Heard, Task, together, understood
-from gemma_cli.speech.prefetch import Ahead
+from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
+from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.progress import progress, watched
 from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.resume import kept
@@ -140,7 +140,7 @@ def _hear_files(
     openings = [kept(task, file.path, engine, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
     done: list[object] = []
-    with told_what_is_written(done, output.quiet), Ahead(task, openings) as ahead:
+    with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
             place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
             with batch.one(), ahead.following() as (recording, answers):
@@ -189,7 +189,7 @@ class _Job:
                 sys.stdout.flush()
             return turns
 
-    def _print_object(self, heard: Iterator[Heard]) -> list[Turn]:
+    def _print_object(self, heard: Iterator[Utterance]) -> list[Turn]:
         from gemma_cli.views import json
 
         segments, turns = _gathered(heard)
@@ -206,6 +206,6 @@ class _Job:
         return turns
 
 
-def _gathered(heard: Iterator[Heard]) -> tuple[list[Segment], list[Turn]]:
+def _gathered(heard: Iterator[Utterance]) -> tuple[list[Segment], list[Turn]]:
     turns: list[Turn] = []
     return list(segments_of(heard, turns)), turns

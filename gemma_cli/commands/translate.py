@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from gemma_cli.commands._translate_text import Texts, Writing
+from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
@@ -20,13 +20,13 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.fetch import is_address
 from gemma_cli.media.files import STDIN, open_input
-from gemma_cli.media.input_files import SOUND, TEXT, Named, files_meant
+from gemma_cli.media.input_files import SOUND, TEXT, InputFile, files_meant
 from gemma_cli.speech.clip_options import PartOptions
-from gemma_cli.speech.output import Naming, TranscriptOptions, told_what_is_written
+from gemma_cli.speech.output import OutputNaming, TranscriptOptions, told_what_is_written
 from gemma_cli.speech.pipeline import Task
-from gemma_cli.speech.prefetch import Ahead
+from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept
-from gemma_cli.speech.translation import Show, Speech, Speeches, parse
+from gemma_cli.speech.translation import Show, SpeechTranslation, SpeechTranslator, parse
 from gemma_cli.text.cues import begins_like_subtitles
 from gemma_cli.text.languages import Language, language, language_or_auto
 
@@ -122,10 +122,10 @@ def translate(
 
     prompt = speech_prompt(source or UNKNOWN_SOURCE, target.name, context)
     task = Task(model, prompt, engine.drafting(), lambda reply: parse(reply, target.name))
-    speech = Speech(source, target.name, show or "translation", formats, written)
-    writing = Writing(source, target.name, lambda text: text_prompt(text, source, target.name, context))
+    speech = SpeechTranslation(source, target.name, show or "translation", formats, written)
+    writing = TextTranslation(source, target.name, lambda text: text_prompt(text, source, target.name, context))
     many = len(inputs) > 1
-    jobs = _Jobs(Speeches(task, speech, engine, output, many), Texts(writing, model, engine, output, many))
+    jobs = _Jobs(SpeechTranslator(task, speech, engine, output, many), Texts(writing, model, engine, output, many))
     jobs.run(_planned(inputs, written, formats, source, target), heard)
 
 
@@ -133,7 +133,7 @@ def translate(
 class _Input:
     """text: whether it is one, going by the beginning of it. error: why it has none. paths: the files to write."""
 
-    file: Named
+    file: InputFile
     text: bool
     head: bytes = b""
     error: InputError | None = None
@@ -142,7 +142,7 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Jobs:
-    speeches: Speeches
+    speeches: SpeechTranslator
     texts: Texts
 
     def run(self, inputs: list[_Input], heard: PartOptions) -> None:
@@ -153,7 +153,7 @@ class _Jobs:
         spoken = [one.file for one in wanted if not (one.text or one.error)]
         openings = [kept(task, file.path, options, output, heard.part()) for file in spoken]
         done: list[object] = []
-        with told_what_is_written(done, output.quiet), Ahead(task, openings) as ahead:
+        with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
             for one in wanted:
                 with batch.one():
                     if one.error:
@@ -182,22 +182,22 @@ def _planned(
         return inputs
     code = f".{language(source).code}" if source else None
     wanted = {_without(code, one.file): _own_form(one.file) if one.text else formats for one in inputs}
-    planned = written.plan_each(wanted, Naming("{parent}/{stem}.{language}.{format}", {"language": target.code}))
+    planned = written.plan_each(wanted, OutputNaming("{parent}/{stem}.{language}.{format}", {"language": target.code}))
     return [replace(one, paths=planned[_without(code, one.file)]) for one in inputs]
 
 
-def _own_form(file: Named) -> tuple[str, ...]:
+def _own_form(file: InputFile) -> tuple[str, ...]:
     return (file.relative.suffix.removeprefix(".") or "txt",)
 
 
-def _without(code: str | None, file: Named) -> Named:
+def _without(code: str | None, file: InputFile) -> InputFile:
     name = file.relative
     if not code or not name.stem.lower().endswith(code.lower()) or len(name.stem) == len(code):
         return file
     return replace(file, relative=PurePath(name.parent, name.stem[: -len(code)] + name.suffix))
 
 
-def _looked_at(file: Named) -> _Input:
+def _looked_at(file: InputFile) -> _Input:
     """What an address holds is told by its name, as it is not fetched yet."""
     if is_address(file.path):
         return _Input(file, file.relative.suffix.lower() in TEXT)

@@ -26,7 +26,7 @@ _RELAYS = ip_network("192.88.99.0/24")  # of 6to4
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-class LedInside(ConnectionError):
+class RedirectedInside(ConnectionError):
     """A redirect, or a name, led from outside into the local network."""
 
 
@@ -45,7 +45,7 @@ class Peers:
     def check(self, peer: str) -> None:
         """Raises LedInside where an address that is not of the internet would come after one that may be."""
         if self._outside and not _of_internet(self._judged(peer)):
-            raise LedInside
+            raise RedirectedInside
 
     def connected(self, peer: str) -> None:
         """Note that a connection to this address was made."""

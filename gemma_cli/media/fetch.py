@@ -35,7 +35,7 @@ STALL_S = 30.0
 REDIRECTS = 5
 _CHUNK = 1 << 16
 
-Told = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 """Is told the bytes that are there, and how many there will be if the server says so."""
 
 
@@ -50,7 +50,7 @@ def file_name(address: str) -> str:
     return PurePosixPath(unquote(parts.path)).name.replace("\0", "") or parts.hostname or "address"
 
 
-def fetch(address: str, told: Told = lambda there, total: None) -> BinaryIO:
+def fetch(address: str, told: ProgressCallback = lambda there, total: None) -> BinaryIO:
     """The bytes there, from the first one on. The caller closes it.
 
     Raises InputError for an address with nothing to be had, a web page, more than LIMIT_BYTES or LIMIT_S; GemmaError
@@ -166,7 +166,7 @@ def _quoted(part: str) -> str:
     return "".join(c if c.isascii() else "".join(f"%{byte:02X}" for byte in c.encode()) for c in part)
 
 
-def _stored(response: httpcore2.Response, headers: dict[str, str], address: str, told: Told) -> BinaryIO:
+def _stored(response: httpcore2.Response, headers: dict[str, str], address: str, told: ProgressCallback) -> BinaryIO:
     import httpcore2
 
     if response.status not in (200, 203):
@@ -235,11 +235,11 @@ def _answer(status: int) -> str:
 
 def _reason(error: Exception) -> str:
     """What a failed connection means; httpcore2's errors hold that of the socket."""
-    from gemma_cli.media.address_guard import LedInside
+    from gemma_cli.media.address_guard import RedirectedInside
 
     cause = error if isinstance(error, OSError) else next(iter(error.args), error)
     match cause:
-        case LedInside():
+        case RedirectedInside():
             return "leads from outside into the local network; give that address if you mean it"
         case socket.gaierror():
             return "no such host; check the address, and whether this machine is online"

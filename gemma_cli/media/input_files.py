@@ -25,19 +25,19 @@ TEXT = frozenset({".txt", ".md", ".markdown", ".srt", ".vtt"})
 
 
 @dataclass(frozen=True)
-class Named:
+class InputFile:
     """A file to read. relative: its path as seen from the folder it was found in, for naming what is made of it."""
 
     path: str
     relative: PurePath
 
 
-def sound_files(names: Iterable[str]) -> list[Named]:
+def sound_files(names: Iterable[str]) -> list[InputFile]:
     """The recordings that are named; see `files_meant`."""
     return files_meant(names, SOUND, "sound files")
 
 
-def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[Named]:
+def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[InputFile]:
     """The files that files, folders (with what is below them) and patterns stand for, in order, each once.
 
     suffixes: of what is taken from a folder, and what that is called. "-" is standard input. A file that does not exist
@@ -46,11 +46,11 @@ def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[N
     return list({file.path: file for name in names for file in _meant(name, suffixes, called)}.values())
 
 
-def _meant(name: str, suffixes: Set[str], called: str) -> list[Named]:
+def _meant(name: str, suffixes: Set[str], called: str) -> list[InputFile]:
     if name == STDIN:
-        return [Named(STDIN, PurePath("stdin"))]
+        return [InputFile(STDIN, PurePath("stdin"))]
     if is_address(name):
-        return [Named(name, PurePath(file_name(name)))]
+        return [InputFile(name, PurePath(file_name(name)))]
     if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a name with a NUL on some versions
         found = sorted(_below(Path(name), suffixes), key=lambda file: file.path)
         if not found:
@@ -61,14 +61,14 @@ def _meant(name: str, suffixes: Set[str], called: str) -> list[Named]:
         if not matches:
             raise InputError(f"{name}: no file matches")
         return [file for match in matches for file in _meant(match, suffixes, called)]
-    return [Named(name, PurePath(PurePath(name).name))]
+    return [InputFile(name, PurePath(PurePath(name).name))]
 
 
-def _below(folder: Path, suffixes: Set[str]) -> Iterator[Named]:
+def _below(folder: Path, suffixes: Set[str]) -> Iterator[InputFile]:
     """Files of that kind below a folder; hidden ones and linked folders are left out."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
         for file in files:
             path = Path(parent) / file
             if path.suffix.lower() in suffixes and not file.startswith("."):
-                yield Named(str(path), path.relative_to(folder))
+                yield InputFile(str(path), path.relative_to(folder))

@@ -15,10 +15,10 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Part, Text
 from gemma_cli.engines import open_engine
-from gemma_cli.repl.chat import Chat, Outside
+from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
-from gemma_cli.repl.saved_chat import Kept
+from gemma_cli.repl.saved_chat import SavedChat
 from gemma_cli.repl.settings import Settings
 from gemma_cli.store.catalogue import catalogue
 from gemma_cli.store.paths import state_dir
@@ -30,7 +30,7 @@ from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input
 def talk(
     options: EngineOptions,
     output: OutputOptions,
-    keeping: Kept,
+    keeping: SavedChat,
     conversation: Conversation,
     settings: Settings,
     box: Toolbox,
@@ -43,7 +43,7 @@ def talk(
 def _talk(
     options: EngineOptions,
     output: OutputOptions,
-    keeping: Kept,
+    keeping: SavedChat,
     conversation: Conversation,
     settings: Settings,
     box: Toolbox,
@@ -63,7 +63,7 @@ def _talk(
         settings,
         out=terminal(sys.stdout),
         err=terminal(sys.stderr),
-        outside=Outside(read, another, models_here, heard),
+        outside=ChatHost(read, another, models_here, heard),
         conversation=conversation.counted_by(engine.info.model),
         store=keeping.store,
         session=keeping.session,

@@ -20,7 +20,7 @@ from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.toolbar import Status
 from gemma_cli.store.sessions import Session, SessionStore
 from gemma_cli.tools import Toolbox
-from gemma_cli.tools.calls import Desk, Leave, exchange, longest_answer
+from gemma_cli.tools.calls import Permission, ToolRunner, exchange, longest_answer
 from gemma_cli.views.markdown.body import MarkdownBody, RawBody, ThoughtsBody
 from gemma_cli.views.markdown.stream import Reply
 from gemma_cli.views.markdown.tail import Tail
@@ -32,7 +32,7 @@ UNFOLD = "Ctrl+O unfolds"
 
 
 @dataclass(frozen=True)
-class Outside:
+class ChatHost:
     """What a chat asks of the command it runs in. All raise GemmaError.
 
     read: an attachment from a kind ("image", "audio", "video", "text") and a path; open_model: another engine by name;
@@ -56,12 +56,12 @@ class Chat:
     settings: Settings
     out: Console
     err: Console
-    outside: Outside
+    outside: ChatHost
     conversation: Conversation = field(default_factory=Conversation)
     store: SessionStore | None = None
     session: Session | None = None
     box: Toolbox = field(default_factory=Toolbox)
-    leave: Callable[[], Leave] = lambda: "no"
+    leave: Callable[[], Permission] = lambda: "no"
     last: Turn | None = None
     draft: str = ""
     leaving: bool = False
@@ -148,7 +148,7 @@ class Chat:
         """
         reached = before
         info = self.engine.info
-        desk = Desk(self.box, self._may, self._tell_call, longest_answer(info.context))
+        desk = ToolRunner(self.box, self._may, self._tell_call, longest_answer(info.context))
         try:
             for conversation, turn in exchange(asked, self._fitted, self._draw, desk, info.model):
                 if conversation.entries[-1].message.role == "user":
@@ -193,7 +193,7 @@ class Chat:
     def _tell_call(self, call: ToolCall, answer: ToolResponse | None) -> None:
         self.tell(f"  {answer_line(answer)}" if answer else call_line(call))
 
-    def _may(self, call: ToolCall) -> Leave:
+    def _may(self, call: ToolCall) -> Permission:
         self.tell(call_line(call))
         return self.leave()
 

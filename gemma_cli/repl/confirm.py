@@ -9,17 +9,17 @@ from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
 
-from gemma_cli.tools.calls import Leave, leave
+from gemma_cli.tools.calls import Permission, leave
 from gemma_cli.views.typeahead import held_back
 
 QUESTION = "carry it out? [y]es [n]o [a]lways "
 
 
-def ask(input: Input, output: Output) -> Leave:
+def ask(input: Input, output: Output) -> Permission:
     """Wait for y, n or a; Ctrl+C, Ctrl+D, Escape and the end of the terminal say no. What was typed before waits for
     the next line."""
     with held_back(input):
-        session: PromptSession[Leave] = PromptSession(key_bindings=_keys(), input=input, output=output)
+        session: PromptSession[Permission] = PromptSession(key_bindings=_keys(), input=input, output=output)
         try:
             return session.prompt(QUESTION)
         except EOFError:

@@ -29,7 +29,7 @@ from gemma_cli.repl.confirm import ask
 from gemma_cli.repl.thoughts import Fold
 from gemma_cli.repl.toolbar import toolbar
 from gemma_cli.store.bounded_read import check_regular
-from gemma_cli.tools.calls import Leave
+from gemma_cli.tools.calls import Permission
 from gemma_cli.views.markdown.render import wrapped_lines
 from gemma_cli.views.sanitize import safe
 
@@ -123,7 +123,7 @@ class Editor:
         except KeyboardInterrupt:
             return ""
 
-    def leave(self) -> Leave:
+    def leave(self) -> Permission:
         """Whether the call that was just shown may be carried out."""
         return ask(self.session.input, self.session.output)
 

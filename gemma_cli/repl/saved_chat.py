@@ -15,7 +15,7 @@ SESSIONS = "sessions.db"
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedChat:
     """A chat on disk and what was said in it; without store and session it is not kept."""
 
     store: SessionStore | None = None
@@ -28,30 +28,30 @@ def open_store() -> SessionStore:
     return SessionStore.open(state_dir() / SESSIONS)
 
 
-def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> Kept:
+def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> SavedChat:
     """The latest session (go_on), the one of that name, or, to begin with, a new one. Raises GemmaError."""
     if go_on and name is not None:
         raise UsageError("--continue goes on with the latest chat and --session with one of your choice: take one")
     if not save:
         if go_on or name is not None:
             raise UsageError("--no-save keeps nothing: leave it out to go on with a chat")
-        return Kept()
+        return SavedChat()
     if go_on:
         store = open_store()
         return _warned(_loaded(store, store.latest()))
     if name is not None:
         return _warned(_named(name))
-    return _begun() if begin else Kept()
+    return _begun() if begin else SavedChat()
 
 
-def _warned(kept: Kept) -> Kept:
+def _warned(kept: SavedChat) -> SavedChat:
     """`kept`, with a notice where another chat has its session open."""
     if kept.session and (line := kept.session.hold()):
         notice(line)
     return kept
 
 
-def _named(name: str) -> Kept:
+def _named(name: str) -> SavedChat:
     """The chat of that name, or a new one, which a disk that cannot hold it does not stand in the way of."""
     valid_name(name)
     try:
@@ -60,8 +60,8 @@ def _named(name: str) -> Kept:
         if _holds_chats(state_dir() / SESSIONS):
             raise  # one of that name may be among them
         notice(f"{error}; this chat is not saved")
-        return Kept()
-    return _loaded(store, name) if store.exists(name) else Kept(store, store.new(name))
+        return SavedChat()
+    return _loaded(store, name) if store.exists(name) else SavedChat(store, store.new(name))
 
 
 def _holds_chats(path: Path) -> bool:
@@ -72,28 +72,28 @@ def _holds_chats(path: Path) -> bool:
         return True
 
 
-def _loaded(store: SessionStore, name: str | None) -> Kept:
+def _loaded(store: SessionStore, name: str | None) -> SavedChat:
     if name is None:
         raise InputError("there is no chat to go on with yet: run gemma chat")
     session, conversation = store.load(name)
-    return Kept(store, session, conversation)
+    return SavedChat(store, session, conversation)
 
 
-def _begun() -> Kept:
+def _begun() -> SavedChat:
     """A new session; a disk that cannot hold one does not stand in the way of talking."""
     try:
         store = open_store()
     except GemmaError as error:
         notice(f"{error}; this chat is not saved")
-        return Kept()
-    return Kept(store, store.new())
+        return SavedChat()
+    return SavedChat(store, store.new())
 
 
 @dataclass
-class Saving:
+class ChatSaver:
     """Saves what belongs to a chat. A disk that cannot hold it costs one notice and no answer."""
 
-    kept: Kept
+    kept: SavedChat
     failed: bool = False
 
     def __call__(self, conversation: Conversation) -> None:

@@ -15,7 +15,7 @@ from threading import current_thread, main_thread
 from gemma_cli.common.notices import figures, notice
 from gemma_cli.common.options import EngineOptions, OutputOptions
 from gemma_cli.core.events import Turn
-from gemma_cli.media.input_files import Named
+from gemma_cli.media.input_files import InputFile
 from gemma_cli.media.microphone_stream import Incoming
 from gemma_cli.speech.output import TranscriptOptions
 from gemma_cli.speech.pipeline import Task, hear, together
@@ -86,10 +86,10 @@ class Dictation:
         json.write(fields, sys.stdout)
 
 
-def named_by_time() -> Named:
+def named_by_time() -> InputFile:
     """What the files of a recording without a file are named after."""
     name = time.strftime("microphone-%Y-%m-%d-%H%M%S")
-    return Named(name, PurePath(name))
+    return InputFile(name, PurePath(name))
 
 
 @contextmanager

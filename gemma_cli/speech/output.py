@@ -15,7 +15,7 @@ import typer
 from gemma_cli.common.notices import notice
 from gemma_cli.common.options import OUTPUT
 from gemma_cli.core.errors import UsageError
-from gemma_cli.media.input_files import Named
+from gemma_cli.media.input_files import InputFile
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.text import transcript
 from gemma_cli.text.subtitles import Layout, lay_out
@@ -28,7 +28,7 @@ OF_ONE_FILE = ("srt", "vtt", "tsv", "json")
 
 
 @dataclass(frozen=True)
-class Naming:
+class OutputNaming:
     """How files are named where no template is given; more: what a template may hold beside FIELDS, and its value."""
 
     template: str = "{parent}/{stem}.{format}"
@@ -60,7 +60,8 @@ class TranscriptOptions:
         typer.Option(
             "--output-template",
             metavar="PATH",
-            help=f"Names of the files, of {', '.join(f'{{{name}}}' for name in FIELDS)}. Default: {Naming.template}",
+            help=f"Names of the files, of {', '.join(f'{{{name}}}' for name in FIELDS)}. "
+            f"Default: {OutputNaming.template}",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -113,11 +114,13 @@ class TranscriptOptions:
         """The transcript into its files."""
         write_together({path: self.pieces(segments, form) for form, path in paths.items()})
 
-    def plan(self, files: Sequence[Named], formats: Sequence[str]) -> dict[Named, dict[str, Path]]:
+    def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
         """The same of recordings that all get the same formats."""
-        return self.plan_each(dict.fromkeys(files, formats), Naming())
+        return self.plan_each(dict.fromkeys(files, formats), OutputNaming())
 
-    def plan_each(self, wanted: Mapping[Named, Sequence[str]], naming: Naming) -> dict[Named, dict[str, Path]]:
+    def plan_each(
+        self, wanted: Mapping[InputFile, Sequence[str]], naming: OutputNaming
+    ) -> dict[InputFile, dict[str, Path]]:
         """The files to write for each input, by format: none where all are there and left alone.
 
         Raises UsageError where two inputs would get one name, or a file exists and nothing was said of that.
@@ -125,7 +128,7 @@ class TranscriptOptions:
         template = self.template or naming.template
         _check_template(template, (*FIELDS, *naming.more))
         taken: dict[Path, str] = {}
-        planned: dict[Named, dict[str, Path]] = {}
+        planned: dict[InputFile, dict[str, Path]] = {}
         for file, formats in wanted.items():
             paths = {form: Path(self.folder or "") / _filled(template, file, form, naming.more) for form in formats}
             for path in paths.values():
@@ -174,7 +177,7 @@ def _check_template(template: str, fields: Sequence[str]) -> None:
         raise UsageError(f"--output-template {template}: {{{unknown[0]}}} means nothing; there are {known}")
 
 
-def _filled(template: str, file: Named, form: str, more: Mapping[str, str]) -> str:
+def _filled(template: str, file: InputFile, form: str, more: Mapping[str, str]) -> str:
     name = file.relative
     filled = template.format(parent=name.parent, stem=name.stem, name=name.name, format=form, **more)
     return filled.removeprefix("./")

@@ -12,7 +12,7 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.events import Speculation, Timings, Turn, Usage
 from gemma_cli.core.messages import GREEDY, SAMPLE_RATE, Drafting, Request, Sampling, ask
 from gemma_cli.media.segmenter import Piece
-from gemma_cli.speech.recording import Spoken
+from gemma_cli.speech.recording import SpeechSource
 from gemma_cli.store.journal import Journal
 from gemma_cli.text.overlap import join
 from gemma_cli.text.repetition import loop, without_loops
@@ -38,7 +38,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Utterance:
     """What was said from `start` to `end`, in seconds.
 
     overlaps: the next one begins before this ends. resumed: it was decoded by an earlier run.
@@ -53,7 +53,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Place:
+class SegmentSpan:
     """Where a piece stands in its recording, in seconds; overlaps: the next one begins before it ends."""
 
     start: float
@@ -65,17 +65,17 @@ class Place:
 class Answer:
     """The reply to a piece; resumed: it was decoded by an earlier run."""
 
-    place: Place
+    place: SegmentSpan
     turn: Turn
     resumed: bool = False
 
 
-def hear(task: Task, recording: Spoken, journal: Journal) -> Iterator[Heard]:
+def hear(task: Task, recording: SpeechSource, journal: Journal) -> Iterator[Utterance]:
     """Every piece in order, as it comes, and none before it is needed."""
     return understood(task, recording.name, _answers(task, recording, journal))
 
 
-def understood(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Heard]:
+def understood(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Utterance]:
     """What the replies to the pieces of a recording, in order, say was said in it."""
     return _warned(_joined(_read(task, name, answers)), name)
 
@@ -113,13 +113,13 @@ def together(turns: list[Turn]) -> Turn:
     )
 
 
-def _answers(task: Task, recording: Spoken, journal: Journal) -> Iterator[Answer]:
+def _answers(task: Task, recording: SpeechSource, journal: Journal) -> Iterator[Answer]:
     for piece in recording.pieces():
         finished = journal.find(piece.audio.digest)
         turn = finished or _decode(task, piece)
         if not finished:
             journal.add(piece.audio.digest, turn)
-        yield Answer(Place(piece.start, piece.end, piece.overlaps), turn, resumed=finished is not None)
+        yield Answer(SegmentSpan(piece.start, piece.end, piece.overlaps), turn, resumed=finished is not None)
 
 
 def _decode(task: Task, piece: Piece) -> Turn:
@@ -131,18 +131,18 @@ def _decode(task: Task, piece: Piece) -> Turn:
     return turn if loops(other) else other
 
 
-def _read(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Heard]:
+def _read(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Utterance]:
     for answer in answers:
         place, turn = answer.place, answer.turn
         texts = tuple(without_loops(text).strip() for text in task.read(turn.text))
         if turn.finish_reason == "length":
             notice(f"{name}: the reply to what is said at {place.start:.0f} s does not end; do not trust it")
-        yield Heard(place.start, place.end, texts, turn, place.overlaps, answer.resumed)
+        yield Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed)
 
 
-def _joined(heard: Iterator[Heard]) -> Iterator[Heard]:
+def _joined(heard: Iterator[Utterance]) -> Iterator[Utterance]:
     """The same without what two pieces both say where speech had to be cut; there one ends where the next begins."""
-    held: Heard | None = None
+    held: Utterance | None = None
     for following in heard:
         if held and held.overlaps and following.start < held.end:
             held, following = _join(held, following)
@@ -156,7 +156,7 @@ def _joined(heard: Iterator[Heard]) -> Iterator[Heard]:
         yield held
 
 
-def _join(left: Heard, right: Heard) -> tuple[Heard, Heard]:
+def _join(left: Utterance, right: Utterance) -> tuple[Utterance, Utterance]:
     overlap = left.end - right.start
     shares = overlap / (left.end - left.start), overlap / (right.end - right.start)
     pairs = [join(before, after, *shares) for before, after in zip(left.texts, right.texts, strict=True)]
@@ -167,7 +167,7 @@ def _join(left: Heard, right: Heard) -> tuple[Heard, Heard]:
     )
 
 
-def _warned(heard: Iterator[Heard], name: str) -> Iterator[Heard]:
+def _warned(heard: Iterator[Utterance], name: str) -> Iterator[Utterance]:
     """The same; one notice where the model says the same thing to one piece after another."""
     last: tuple[str, ...] = ()
     times = 0

@@ -19,7 +19,7 @@ from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Done, Event, Turn, collect
 from gemma_cli.core.messages import Request
 from gemma_cli.media.segmenter import Piece
-from gemma_cli.speech.pipeline import Answer, Place, Task, again, loops, request_of
+from gemma_cli.speech.pipeline import Answer, SegmentSpan, Task, again, loops, request_of
 from gemma_cli.speech.recording import Recording
 from gemma_cli.store.journal import Journal
 
@@ -31,13 +31,13 @@ Opening = Callable[[bool], AbstractContextManager[tuple[Recording, Journal]]]
 
 
 @dataclass
-class _Waiting:
+class _PendingReply:
     """A piece and, once it has come, the reply to it, or why there is none.
 
     request: None from then on, as it holds the sound. looped: the first reply, where it is asked for again.
     """
 
-    place: Place
+    place: SegmentSpan
     digest: str
     request: Request | None
     events: list[Event] = field(default_factory=list)
@@ -45,13 +45,13 @@ class _Waiting:
     reply: Answer | InputError | None = None
 
 
-class _Source:
+class _OpenRecording:
     """A recording from when it is opened until its transcript is written. error: what ended the reading of it."""
 
     def __init__(self, task: Task, opening: Opening, quiet: bool) -> None:
         self._task = task
         self._stack = ExitStack()
-        self.waiting: deque[_Waiting] = deque()
+        self.waiting: deque[_PendingReply] = deque()
         self.error: InputError | None = None
         self.opened: tuple[Recording, Journal] | None = None
         self._pieces: Iterator[Piece] = iter(())
@@ -62,7 +62,7 @@ class _Source:
         except InputError as error:
             self.error, self.ended = error, True
 
-    def read(self) -> _Waiting | None:
+    def read(self) -> _PendingReply | None:
         """Take the next piece; it is returned where the reply to it is yet to be asked for."""
         try:
             piece = next(self._pieces, None)
@@ -71,16 +71,18 @@ class _Source:
         if piece is None or self.opened is None:
             self.ended = True
             return None
-        place = Place(piece.start, piece.end, piece.overlaps)
+        place = SegmentSpan(piece.start, piece.end, piece.overlaps)
         finished = self.opened[1].find(piece.audio.digest)
         if finished:
-            self.waiting.append(_Waiting(place, piece.audio.digest, None, reply=Answer(place, finished, resumed=True)))
+            self.waiting.append(
+                _PendingReply(place, piece.audio.digest, None, reply=Answer(place, finished, resumed=True))
+            )
             return None
-        waiting = _Waiting(place, piece.audio.digest, request_of(self._task, piece))
+        waiting = _PendingReply(place, piece.audio.digest, request_of(self._task, piece))
         self.waiting.append(waiting)
         return waiting
 
-    def settle(self, waiting: _Waiting, turn: Turn) -> None:
+    def settle(self, waiting: _PendingReply, turn: Turn) -> None:
         """Keep the reply to a piece."""
         if self.opened:
             self.opened[1].add(waiting.digest, turn)
@@ -91,15 +93,15 @@ class _Source:
         self._stack.__exit__(kind, error, trace)
 
 
-class Ahead:
+class Prefetcher:
     """The recordings of one command, in order, with the replies to their pieces."""
 
     def __init__(self, task: Task, openings: Sequence[Opening]) -> None:
         self._task = task
         self._openings = iter(openings)
-        self._sources: deque[_Source] = deque()  # opened, the one whose turn it is first
-        self._queue: deque[tuple[_Source, _Waiting]] = deque()  # to be asked for
-        self._asked: list[tuple[_Source, _Waiting]] = []  # by the index of the request in the stream
+        self._sources: deque[_OpenRecording] = deque()  # opened, the one whose turn it is first
+        self._queue: deque[tuple[_OpenRecording, _PendingReply]] = deque()  # to be asked for
+        self._asked: list[tuple[_OpenRecording, _PendingReply]] = []  # by the index of the request in the stream
         self._stream: Generator[Answered, None, None] | None = None
 
     def __enter__(self) -> Self:
@@ -133,10 +135,10 @@ class Ahead:
     def _open(self, quiet: bool) -> bool:
         opening = next(self._openings, None)
         if opening:
-            self._sources.append(_Source(self._task, opening, quiet))
+            self._sources.append(_OpenRecording(self._task, opening, quiet))
         return opening is not None
 
-    def _answers(self, source: _Source) -> Iterator[Answer]:
+    def _answers(self, source: _OpenRecording) -> Iterator[Answer]:
         while source.waiting or not source.ended:
             if not source.waiting:
                 self._read(source)
@@ -151,7 +153,7 @@ class Ahead:
         if source.error:
             raise source.error
 
-    def _read(self, source: _Source) -> None:
+    def _read(self, source: _OpenRecording) -> None:
         if waiting := source.read():
             self._queue.append((source, waiting))
 
@@ -187,7 +189,7 @@ class Ahead:
             return True
         return len(self._sources) <= MOST_OPEN and self._open(quiet=True)
 
-    def _end(self, source: _Source, waiting: _Waiting) -> None:
+    def _end(self, source: _OpenRecording, waiting: _PendingReply) -> None:
         """A reply is whole. One that loops is asked for once more, by sampling."""
         turn = collect(waiting.events)
         if loops(turn) and not waiting.looped and waiting.request:

@@ -10,7 +10,7 @@ from time import monotonic
 
 from gemma_cli.common.notices import notice
 from gemma_cli.media.audio import MAX_SECONDS
-from gemma_cli.speech.pipeline import Heard
+from gemma_cli.speech.pipeline import Utterance
 from gemma_cli.speech.recording import Recording
 
 DELAY = 1.0
@@ -26,7 +26,7 @@ class Progress:
         self._skipped = 0.0
         self._began = monotonic()
 
-    def advance(self, heard: Heard) -> None:
+    def advance(self, heard: Utterance) -> None:
         if heard.resumed:
             self._skipped += heard.end - self._reached
         self._reached = heard.end
@@ -81,7 +81,7 @@ def _drawn(line: Callable[[float], str]) -> Iterator[None]:
         status.stop()
 
 
-def watched(heard: Iterator[Heard], told: Progress) -> Iterator[Heard]:
+def watched(heard: Iterator[Utterance], told: Progress) -> Iterator[Utterance]:
     """The same, telling the progress of it."""
     for piece in heard:
         told.advance(piece)

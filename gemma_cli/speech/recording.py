@@ -14,7 +14,7 @@ from gemma_cli.media.files import display_name
 from gemma_cli.media.segmenter import Piece
 
 
-class Spoken(Protocol):
+class SpeechSource(Protocol):
     """What can be heard piece by piece: a recording, or somebody who speaks."""
 
     @property

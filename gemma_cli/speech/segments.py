@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gemma_cli.core.events import Turn
-from gemma_cli.speech.pipeline import Heard
+from gemma_cli.speech.pipeline import Utterance
 from gemma_cli.text.transcript import Segment
 
 
-def segments_of(heard: Iterator[Heard], turns: list[Turn]) -> Iterator[Segment]:
+def segments_of(heard: Iterator[Utterance], turns: list[Turn]) -> Iterator[Segment]:
     """Those with something in them, as they come; every turn is noted."""
     number = 0
     for piece in heard:

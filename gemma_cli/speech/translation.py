@@ -13,7 +13,7 @@ from gemma_cli.common.notices import figures, heading, notice
 from gemma_cli.common.options import EngineOptions, OutputOptions
 from gemma_cli.core.events import Turn
 from gemma_cli.speech.output import SUBTITLES, TranscriptOptions
-from gemma_cli.speech.pipeline import Answer, Heard, Task, together, understood
+from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
 from gemma_cli.speech.progress import progress, watched
 from gemma_cli.speech.recording import Recording
 from gemma_cli.store.atomic_write import write_together
@@ -25,7 +25,7 @@ Show = Literal["translation", "transcript", "both"]
 
 
 @dataclass(frozen=True)
-class Speech:
+class SpeechTranslation:
     """What is wanted of recordings. source None: the model hears the language. formats: the first is stdout's."""
 
     source: str | None
@@ -36,7 +36,7 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Translated(Segment):
+class TranslatedSegment(Segment):
     """text: the translation."""
 
     transcript: str = ""
@@ -55,11 +55,11 @@ def parse(reply: str, target: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Speeches:
+class SpeechTranslator:
     """How the recordings of one command are translated. many: whether there are several inputs."""
 
     task: Task
-    speech: Speech
+    speech: SpeechTranslation
     options: EngineOptions
     output: OutputOptions
     many: bool
@@ -84,17 +84,17 @@ class Speeches:
         if self.output.stats:
             notice(figures(together(turns)))
 
-    def _write_files(self, segments: list[Translated], paths: dict[str, Path]) -> None:
+    def _write_files(self, segments: list[TranslatedSegment], paths: dict[str, Path]) -> None:
         write_together({path: "".join(self._pieces(iter(segments), form)) for form, path in paths.items()})
 
-    def _print(self, segments: Iterator[Translated], name: str) -> None:
+    def _print(self, segments: Iterator[TranslatedSegment], name: str) -> None:
         form = self.speech.formats[0]
         sys.stdout.write(heading(name, 2 if self.many else 1) if form == "txt" else "")
         for piece in self._pieces(segments, form):
             sys.stdout.write(piece)
             sys.stdout.flush()
 
-    def _pieces(self, segments: Iterator[Translated], form: str) -> Iterator[str]:
+    def _pieces(self, segments: Iterator[TranslatedSegment], form: str) -> Iterator[str]:
         shown = _shown(segments, self.speech.show, form)
         if form in SUBTITLES and self.speech.show == "both":
             laid_out: Iterable[Segment] = (_wrapped(segment, self.speech.written.width) for segment in shown)
@@ -102,7 +102,7 @@ class Speeches:
             laid_out = self.speech.written.laid_out(shown, form)
         return map(safe, transcript.writer(form)(laid_out))
 
-    def _print_object(self, segments: list[Translated], turns: list[Turn], recording: Recording) -> None:
+    def _print_object(self, segments: list[TranslatedSegment], turns: list[Turn], recording: Recording) -> None:
         from gemma_cli.views import json
 
         fields = json.transcript_object(
@@ -118,17 +118,17 @@ class Speeches:
         json.write(fields | {"target_language": self.speech.target, "transcript": said}, sys.stdout)
 
 
-def _segments(heard: Iterator[Heard], turns: list[Turn]) -> Iterator[Translated]:
+def _segments(heard: Iterator[Utterance], turns: list[Turn]) -> Iterator[TranslatedSegment]:
     number = 0
     for piece in heard:
         turns.append(piece.turn)
         said, translation = piece.texts
         if said or translation:
-            yield Translated(number, round(piece.start, 3), round(piece.end, 3), translation, said)
+            yield TranslatedSegment(number, round(piece.start, 3), round(piece.end, 3), translation, said)
             number += 1
 
 
-def _shown(segments: Iterator[Translated], show: Show, form: str) -> Iterator[Segment]:
+def _shown(segments: Iterator[TranslatedSegment], show: Show, form: str) -> Iterator[Segment]:
     """The asked-for text of each segment; both: in subtitles and JSON together, elsewhere one after the other."""
     for segment in segments:
         if show == "translation":

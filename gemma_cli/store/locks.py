@@ -18,7 +18,7 @@ except ImportError:  # Windows
     fcntl = None
 
 
-class Holds:
+class SessionLock:
     """The chat that this process has open, if any. Where there are no locks, every name is free."""
 
     def __init__(self, path: Path) -> None:

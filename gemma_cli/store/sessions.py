@@ -16,7 +16,7 @@ from gemma_cli.core.conversation import Conversation, Entry, opening_words, well
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.messages import Message, Text
 from gemma_cli.store.database import Database
-from gemma_cli.store.locks import Holds
+from gemma_cli.store.locks import SessionLock
 from gemma_cli.store.session_rows import forget_unused_blobs, insert_entry, read_entries
 
 NAME_LIMIT = 60
@@ -37,7 +37,7 @@ class SessionStore:
 
     def __init__(self, path: Path) -> None:
         self.path, self.database = path, Database(path)
-        self.holds = Holds(path.with_suffix(".lock"))
+        self.holds = SessionLock(path.with_suffix(".lock"))
 
     @classmethod
     def open(cls, path: Path) -> SessionStore:

@@ -16,7 +16,7 @@ from gemma_cli.tools import Toolbox, ToolFailed
 ROUNDS = 8
 """Replies in a row that may call tools before somebody has to say something again."""
 
-Leave = Literal["yes", "no", "always"]
+Permission = Literal["yes", "no", "always"]
 
 SHARE = 4
 """An answer may take this part of the context."""
@@ -25,12 +25,12 @@ LONGEST_SHOWN = 200
 """Characters of an unreadable call that the model and the user are shown."""
 
 
-def leave(text: str) -> Leave | None:
+def leave(text: str) -> Permission | None:
     """Return what somebody answered to the question, as a word or its letter; None for anything else.
 
     "actually not" is not "always".
     """
-    given: dict[str, Leave] = {"y": "yes", "n": "no", "a": "always"}
+    given: dict[str, Permission] = {"y": "yes", "n": "no", "a": "always"}
     word = text.strip().lower()
     return given.get(word) or next((answer for answer in given.values() if answer == word), None)
 
@@ -45,7 +45,7 @@ class Unfinished(GemmaError):
 
 
 @dataclass(frozen=True)
-class Desk:
+class ToolRunner:
     """Where calls are answered. All may raise GemmaError, which ends the exchange.
 
     ask: is shown every call that is not allowed by name, tell the others, and then every answer.
@@ -53,7 +53,7 @@ class Desk:
     """
 
     box: Toolbox
-    ask: Callable[[ToolCall], Leave]
+    ask: Callable[[ToolCall], Permission]
     tell: Callable[[ToolCall, ToolResponse | None], None]
     longest: int
 
@@ -121,7 +121,7 @@ def exchange(
     asked: Conversation,
     fit: Callable[[Conversation], Conversation],
     reply: Callable[[Conversation], Turn],
-    desk: Desk,
+    desk: ToolRunner,
     model: str,
 ) -> Iterator[tuple[Conversation, Turn | None]]:
     """Replies and the answers to what they call, until one calls nothing.

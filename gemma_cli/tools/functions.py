@@ -9,7 +9,7 @@ from typing import Any
 
 from gemma_cli.core.errors import UsageError
 from gemma_cli.tools import TIME_LIMIT_S, Tool, ToolFailed, too_late
-from gemma_cli.tools.process import Ended, Worker
+from gemma_cli.tools.process import ProcessEnded, Worker
 from gemma_cli.tools.schemas import plain
 
 LOAD_S = 120.0
@@ -67,7 +67,7 @@ def _loaded(worker: Worker, request: Mapping[str, Any]) -> Any:
 def _asked(worker: Worker, request: Mapping[str, Any], limit_s: float) -> Any:
     try:
         answer = worker.ask(request, limit_s)
-    except Ended as error:
+    except ProcessEnded as error:
         raise ToolFailed(str(error)) from error
     if "failed" in answer:
         raise ToolFailed(answer["failed"])

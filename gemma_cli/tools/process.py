@@ -31,7 +31,7 @@ MOST_LINES = 10_000
 LONGEST_LINE = 1 << 16
 
 
-class Ended(Exception):
+class ProcessEnded(Exception):
     """The process has ended; the message says how."""
 
 
@@ -123,7 +123,7 @@ class Worker:
                 case dict() if item["id"] == number:
                     answer, deadline = item, time.monotonic() + GRACE_S
                 case None if answer is None:
-                    raise Ended(self._end())
+                    raise ProcessEnded(self._end())
                 case int():
                     quiet = True
         return answer
@@ -134,7 +134,7 @@ class Worker:
         try:
             _signal_group(self._process, "SIGINT")
             self._answer(number, GRACE_S)
-        except (TimeoutError, Ended):
+        except (TimeoutError, ProcessEnded):
             self.kill()
         except BaseException:
             self.kill()

@@ -61,7 +61,7 @@ def started(
 
 
 @dataclass(frozen=True)
-class _Up:
+class _ReadyServer:
     """A server that has listed its tools; it is stopped by `stop`."""
 
     client: Client
@@ -75,14 +75,14 @@ class _Running:
     def __init__(self, portal: BlockingPortal, server: Server, patience: float, limit_s: float) -> None:
         self._portal, self._server, self._patience, self._limit_s = portal, server, patience, limit_s
         self._log = _log()
-        self._up: Future[_Up] = Future()
+        self._up: Future[_ReadyServer] = Future()
         self._served = portal.start_task_soon(self._serve)
 
     async def _serve(self) -> None:
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self._patience) as scope:
                 async with _client(self._server, self._log) as client:
-                    up = _Up(client, await _listed(client), anyio.Event())
+                    up = _ReadyServer(client, await _listed(client), anyio.Event())
                     scope.deadline = float("inf")
                     self._up.set_result(up)
                     await up.stop.wait()

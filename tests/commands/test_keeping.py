@@ -10,7 +10,7 @@ import pytest
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn
-from gemma_cli.repl.saved_chat import Kept, Saving, kept
+from gemma_cli.repl.saved_chat import ChatSaver, SavedChat, kept
 from gemma_cli.store import database
 from gemma_cli.store.sessions import SessionStore
 
@@ -33,7 +33,7 @@ def block(state: Path) -> None:
 def test_a_chat_that_cannot_be_saved_costs_one_line_and_no_answer(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saving = Saving(kept(go_on=False, name="work", save=True, begin=False))
+    saving = ChatSaver(kept(go_on=False, name="work", save=True, begin=False))
     saving(said("a"))
     for pulled in range(2):
         for file in state.glob("*"):
@@ -55,9 +55,9 @@ def test_a_chat_begins_where_none_can_be_kept(
 ) -> None:
     block(state)
     begun = kept(go_on=False, name=name, save=True, begin=begin)
-    assert begun == Kept()
+    assert begun == SavedChat()
     assert capsys.readouterr().err.count("\n") == 1
-    Saving(begun)(said("a"))
+    ChatSaver(begun)(said("a"))
     assert capsys.readouterr().err == ""
 
 
@@ -95,7 +95,7 @@ def test_what_is_said_in_a_chat_on_a_read_only_disk_goes_on_from_what_was_said(
     for going_on in ({"go_on": True, "name": None}, {"go_on": False, "name": "work"}):
         found = kept(**going_on, save=True, begin=False)  # type: ignore[arg-type]
         assert [entry.message.text for entry in found.conversation.entries] == ["a", "yes"]
-        saving = Saving(found)
+        saving = ChatSaver(found)
         saving(found.conversation.saying("b"))
         saving(found.conversation.saying("c"))
         assert capsys.readouterr().err.count("\n") == 1

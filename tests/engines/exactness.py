@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.core.messages import GREEDY, Sampling
-from gemma_cli.engines.local.decoding.decode import Fixed
+from gemma_cli.engines.local.decoding.decode import FixedDraftLength
 from gemma_cli.engines.local.decoding.decode import decode as speculate
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.loading.load import load_target
@@ -79,7 +79,7 @@ def astray(target: Target, sampling: Sampling, prompt: int = 40, count: int = 16
     def reply(drafter: Knowing | None, drafts: int) -> list[int]:
         cache.restore(end)
         bursts = speculate(
-            *(target, drafter, cache, prefilled, Sampler(sampling), Fixed(drafts)),  # type: ignore[arg-type]
+            *(target, drafter, cache, prefilled, Sampler(sampling), FixedDraftLength(drafts)),  # type: ignore[arg-type]
             stop=(),
             limit=count,
         )

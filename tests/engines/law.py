@@ -24,7 +24,7 @@ from transformers import Gemma4AssistantForCausalLM, Gemma4ForCausalLM
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from gemma_cli.core.messages import Sampling
-from gemma_cli.engines.local.decoding.decode import Fixed, decode
+from gemma_cli.engines.local.decoding.decode import FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.loading import load
 from tests.engines import tiny
@@ -87,7 +87,7 @@ def draw(models: Models, seeds: Iterable[int], draft_tokens: int = 2, sampling: 
         cache.rollback(len(PROMPT))
         sampler = Sampler(replace(sampling, seed=seed))
         bursts = decode(
-            *(models.target, models.drafter, cache, prefilled, sampler, Fixed(draft_tokens)),
+            *(models.target, models.drafter, cache, prefilled, sampler, FixedDraftLength(draft_tokens)),
             stop=(),
             limit=TOKENS + 1,
         )

@@ -16,7 +16,7 @@ from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.events import Event, collect
 from gemma_cli.core.messages import Drafting, Request, Sampling, ask
 from gemma_cli.engines import open_engine
-from gemma_cli.engines.local.decoding.cuda_graphs import Device
+from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
 from gemma_cli.engines.local.engine import LocalEngine
 from tests.engines.kernels import WITHOUT, kernels_for
 from tests.engines.orders import Orders, anew, reply, requests
@@ -74,7 +74,7 @@ def rounds() -> Iterator[LocalEngine]:
     """An engine whose rounds are those of a GPU."""
     with kernels_for(WITHOUT):
         engine = opened()
-        engine.rounds = Device(engine.target, engine.drafter, engine.generation.suppress)
+        engine.rounds = RoundState(engine.target, engine.drafter, engine.generation.suppress)
         yield engine
 
 

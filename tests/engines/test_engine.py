@@ -43,7 +43,7 @@ from gemma_cli.core.messages import (
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.local.decoding.prefix_cache import SHORTEST
 from gemma_cli.engines.local.encoders.audio_batch import padded
-from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import read_generation_config
@@ -447,8 +447,8 @@ def test_media_in_the_cache_are_not_encoded_again(folder: Path, monkeypatch: pyt
     engine = fresh(folder)
     monkeypatch.setattr("gemma_cli.engines.local.encoders.towers.KEPT", 0)
     encoded: list[str] = []
-    image = Towers._image
-    monkeypatch.setattr(Towers, "_image", lambda self, i, b: (encoded.append(i.name), image(self, i, b))[1])
+    image = MediaEncoders._image
+    monkeypatch.setattr(MediaEncoders, "_image", lambda self, i, b: (encoded.append(i.name), image(self, i, b))[1])
     request = Request(ask(PICTURE, "word " * 100), Sampling(max_tokens=2), image_budget=70)
     said(engine, request)
     encoded.clear()
@@ -459,7 +459,7 @@ def test_media_in_the_cache_are_not_encoded_again(folder: Path, monkeypatch: pyt
 # Towers
 
 
-def stock_features(folder: Path, towers: Towers, dtype: torch.dtype) -> Iterator[tuple[Any, torch.Tensor]]:
+def stock_features(folder: Path, towers: MediaEncoders, dtype: torch.dtype) -> Iterator[tuple[Any, torch.Tensor]]:
     """(medium and budget, what the stock model gives for it)."""
     kind = Gemma4UnifiedForConditionalGeneration if towers.unified else Gemma4ForConditionalGeneration
     model: Any = kind.from_pretrained(folder, dtype=dtype).eval()
@@ -486,7 +486,7 @@ def stock_features(folder: Path, towers: Towers, dtype: torch.dtype) -> Iterator
 
 
 def test_features_are_those_of_the_stock_model(folder: Path) -> None:
-    towers = Towers(folder, load.read_config(folder), torch.device("cpu"), torch.float32)
+    towers = MediaEncoders(folder, load.read_config(folder), torch.device("cpu"), torch.float32)
     for (medium, budget), expected in stock_features(folder, towers, torch.float32):
         assert torch.equal(towers.features(medium, budget), expected), medium.name
         assert towers.count(medium, budget) == len(expected)
@@ -514,7 +514,7 @@ def unified(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_features_without_towers_are_those_of_the_stock_model(unified: Path) -> None:
-    towers = Towers(unified, load.read_config(unified), torch.device("cpu"), torch.float32)
+    towers = MediaEncoders(unified, load.read_config(unified), torch.device("cpu"), torch.float32)
     for (medium, budget), expected in stock_features(unified, towers, torch.float32):
         assert torch.equal(towers.features(medium, budget), expected), medium.name
 

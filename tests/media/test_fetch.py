@@ -7,7 +7,7 @@ import pytest
 
 from gemma_cli.core.errors import InputError
 from gemma_cli.media import fetch as module
-from gemma_cli.media.address_guard import LedInside, Peers
+from gemma_cli.media.address_guard import Peers, RedirectedInside
 from gemma_cli.media.fetch import fetch, file_name, is_address
 from gemma_cli.media.input_files import sound_files
 from tests.media.server import serving
@@ -138,7 +138,7 @@ def test_an_address_outside_does_not_lead_inside(first):
     for peer in INTERNET:
         peers.check(peer)
     for peer in (*LOCAL, *DOUBTFUL):
-        with pytest.raises(LedInside):
+        with pytest.raises(RedirectedInside):
             peers.check(peer)
 
 
@@ -158,7 +158,7 @@ def test_a_network_that_reaches_everything_through_nat64_is_judged_by_the_ipv4_a
     for peer in ("64:ff9b::101:101", *INTERNET):
         peers.check(peer)
     for peer in ("64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b::a9fe:a9fe", "127.0.0.1", "64:ff9b:1::808:808"):
-        with pytest.raises(LedInside):
+        with pytest.raises(RedirectedInside):
             peers.check(peer)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gemma_cli.core.messages import Drafting, Image, Sampling, Text
 from gemma_cli.engines.scripted import Reply, ScriptedEngine
-from gemma_cli.repl.chat import Chat, Outside
+from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
 from gemma_cli.repl.settings import Settings
@@ -35,7 +35,7 @@ def main(folder: str, pause: str = "0") -> None:
     store = SessionStore.open(Path(folder) / "sessions.db")
     engine = ScriptedEngine(REPLIES, accepted=(1, 0), pause=float(pause))
     settings = Settings(Sampling(seed=7), Drafting(), thinking=True)
-    outside = Outside(read, open_model=lambda name: engine)
+    outside = ChatHost(read, open_model=lambda name: engine)
     chat = Chat(engine, settings, terminal(sys.stdout), terminal(sys.stderr), outside, store=store, session=store.new())
     run(chat, Editor(chat, history_at(Path(folder) / "history")))
 

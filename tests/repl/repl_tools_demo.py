@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gemma_cli.core.messages import Drafting, Sampling
-from gemma_cli.repl.chat import Chat, Outside
+from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
 from gemma_cli.repl.settings import Settings
@@ -39,6 +39,6 @@ tools = [
     Tool("wait", declared("wait"), lambda arguments: wait()),
 ]
 settings = Settings(Sampling(), Drafting())
-outside = Outside(lambda kind, path: None, lambda name: None)
+outside = ChatHost(lambda kind, path: None, lambda name: None)
 chat = Chat(RawEngine(REPLIES), settings, terminal(sys.stdout), terminal(sys.stderr), outside, box=toolbox(tools, []))
 run(chat, Editor(chat, history_at(None)))

@@ -16,11 +16,11 @@ from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.core.events import Delta, Event
 from gemma_cli.core.messages import Audio, Drafting, Image, Part, Request, Sampling, Text
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from gemma_cli.repl.chat import Chat, Outside
+from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.loop import act, run
 from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.slash_commands import TABLE
-from gemma_cli.store.locks import Holds
+from gemma_cli.store.locks import SessionLock
 from gemma_cli.store.sessions import SessionStore
 
 REPLIES = [Reply("first", thinking="hm"), Reply("second"), Reply("third")]
@@ -70,7 +70,7 @@ def chat(
         Settings(Sampling(seed=5), Drafting()),
         Console(file=world.out, width=100),
         Console(file=world.err, width=100),
-        Outside(read, open_model, lambda: ["e2b", "e4b"]),
+        ChatHost(read, open_model, lambda: ["e2b", "e4b"]),
         store=store,
         session=store.new() if store else None,
     )
@@ -485,7 +485,9 @@ def test_a_chat_that_another_has_open_is_told_when_it_is_loaded_or_begun(
 ):
     talk = chat(world, store)
     act(talk, "hello")
-    monkeypatch.setattr(Holds, "hold", lambda holds, name: False)  # tests/store/test_database.py has two processes
+    monkeypatch.setattr(
+        SessionLock, "hold", lambda holds, name: False
+    )  # tests/store/test_database.py has two processes
     act(talk, command)
     name = command.split()[1]
     assert world.said().startswith(f"'{name}' is open in another chat too: ")

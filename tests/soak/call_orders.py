@@ -7,7 +7,7 @@ import torch
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.messages import Request
 from gemma_cli.engines import open_engine
-from gemma_cli.engines.local.decoding.cuda_graphs import Device
+from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
 from gemma_cli.engines.local.engine import LocalEngine
 from tests.engines.kernels import WITHOUT, kernels_for
 from tests.engines.orders import Expected, Orders, reply, requests
@@ -66,5 +66,5 @@ def _opened(spec: dict[str, str], rounds: bool) -> LocalEngine:
     engine = open_engine(EngineSpec(model="pocket", device="cpu", dtype="float32", **spec))  # type: ignore[arg-type]
     assert isinstance(engine, LocalEngine)
     if rounds:
-        engine.rounds = Device(engine.target, engine.drafter, engine.generation.suppress)
+        engine.rounds = RoundState(engine.target, engine.drafter, engine.generation.suppress)
     return engine

@@ -24,13 +24,13 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import Event, Turn
 from gemma_cli.core.messages import Drafting, Request, Sampling
-from gemma_cli.repl.chat import Chat, Outside
+from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.confirm import QUESTION
 from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Tool, Toolbox, toolbox
-from gemma_cli.tools.calls import Leave, exchange
+from gemma_cli.tools.calls import Permission, exchange
 from gemma_cli.views.drawing import fold
 from tests.soak.outcome import Outcome
 from tests.tools.raw import RawEngine
@@ -183,7 +183,7 @@ def key_answer(draw: random.Random) -> Answer:
 class Asking(Editor):
     """The editor; its question is answered when it can be read."""
 
-    def leave(self) -> Leave:
+    def leave(self) -> Permission:
         screen = self.session.output
         assert isinstance(screen, Screen)
         screen.asking, screen.text = True, ""
@@ -215,7 +215,7 @@ def in_a_conversation(script: Script) -> list[str]:
             Settings(Sampling(), Drafting(), raw=True),
             Console(file=io.StringIO()),
             Console(file=io.StringIO()),
-            Outside(lambda kind, path: _nothing(), lambda name: _nothing()),
+            ChatHost(lambda kind, path: _nothing(), lambda name: _nothing()),
             box=script.box(),
         )
         keys.send_text("go\r")

@@ -76,7 +76,7 @@ def test_silent_files_are_not_all_opened_at_once_and_load_nothing(gemma, engine,
         record(tmp_path / f"{number:02}.wav", pause(0.5))
     record(tmp_path / "99.wav", say([7]))
     opened: list[int] = []
-    source = prefetch._Source
+    source = prefetch._OpenRecording
 
     class Counted(source):
         def __init__(self, *arguments, **options) -> None:
@@ -87,7 +87,7 @@ def test_silent_files_are_not_all_opened_at_once_and_load_nothing(gemma, engine,
             opened.append(-1)
             super().close(*error)
 
-    monkeypatch.setattr(prefetch, "_Source", Counted)
+    monkeypatch.setattr(prefetch, "_OpenRecording", Counted)
     outcome = gemma("transcribe", *sorted(tmp_path.glob("*.wav")))
     assert outcome.code == 0
     assert "w7" in outcome.out

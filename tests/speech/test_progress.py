@@ -5,7 +5,7 @@ import pytest
 from gemma_cli.core.events import Turn
 from gemma_cli.media.audio import Part
 from gemma_cli.speech import progress
-from gemma_cli.speech.pipeline import Heard
+from gemma_cli.speech.pipeline import Utterance
 from gemma_cli.speech.progress import Progress, clock
 from gemma_cli.speech.recording import Recording
 
@@ -15,7 +15,7 @@ def recording(seconds, start=0.0):
 
 
 def heard(start, end, resumed=False):
-    return Heard(start, end, ("",), Turn(), resumed=resumed)
+    return Utterance(start, end, ("",), Turn(), resumed=resumed)
 
 
 def test_the_time_left_follows_from_the_speed():

@@ -18,7 +18,7 @@ from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn, Usage
 from gemma_cli.store import database
-from gemma_cli.store.locks import Holds
+from gemma_cli.store.locks import SessionLock
 from gemma_cli.store.sessions import SessionStore
 from tests.faulty_disk import CAN_PRELOAD, Fault, build, faulty
 
@@ -326,7 +326,7 @@ def test_where_nothing_can_be_locked_every_name_is_free(tmp_path: Path, kind: st
         case _:
             path.touch()
             path = path / "lock"
-    holds = Holds(path)
+    holds = SessionLock(path)
     with within(20):
         assert holds.hold("work")
         assert holds.hold("work")

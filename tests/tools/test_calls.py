@@ -20,7 +20,7 @@ from gemma_cli.core.engine import Engine, EngineSpec
 from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.engines import open_engine
 from gemma_cli.tools import Tool, functions, toolbox
-from gemma_cli.tools.calls import Desk, Leave
+from gemma_cli.tools.calls import Permission, ToolRunner
 from gemma_cli.tools.process import Worker
 from tests.cli.command import SAMPLES, Outcome
 from tests.tools.raw import RawEngine
@@ -200,11 +200,11 @@ def test_a_tool_named_all_is_one_tool():
         ran.clear()
         asked: list[str] = []
 
-        def answer(call: ToolCall, asked: list[str] = asked) -> Leave:
+        def answer(call: ToolCall, asked: list[str] = asked) -> Permission:
             asked.append(call.name)
             return "always" if call.name == "all" else "no"
 
-        desk = Desk(toolbox([tool("all"), tool("rm")], allowed), answer, lambda call, response: None, 100)
+        desk = ToolRunner(toolbox([tool("all"), tool("rm")], allowed), answer, lambda call, response: None, 100)
         for name in ("all", "rm", "all"):
             desk.answer(ToolCall(name, {}))
         assert (ran, asked) == (carried_out, ["all", "rm"] if not allowed else [])
@@ -222,7 +222,7 @@ def test_ctrl_c_cancels_a_call_and_those_after_it():
 
     function = {"name": "say", "description": "Say.", "parameters": {"type": "object"}}
     box = toolbox([Tool("say", {"type": "function", "function": function}, run)], ["all"])
-    desk = Desk(box, lambda call: "no", lambda call, response: None, 100)
+    desk = ToolRunner(box, lambda call: "no", lambda call, response: None, 100)
     calls = [ToolCall("say", {"text": text}) for text in ("go", "stop", "go on")]
     assert [response.response for response in desk.answers(calls)] == [
         "done",

@@ -15,7 +15,7 @@ from typing import Any
 
 from gemma_cli.core.messages import ToolCall
 from gemma_cli.core.tool_calls.schema import Schema, conforms, names, parameters
-from gemma_cli.core.tool_calls.syntax import QUOTES, Edit, Place, Reader, Unclear, Unreadable, next_quote
+from gemma_cli.core.tool_calls.syntax import QUOTES, Edit, Reader, Unclear, Unreadable, ValueStart, next_quote
 
 MOST_EDITS = 200
 """Ways to mend one call that are tried."""
@@ -88,7 +88,7 @@ def _only(found: list[tuple[dict[str, Any], bool]], schema: Schema, failure: Unr
     return fitting[0][1]
 
 
-def _edits(body: str, places: list[Place], declared: frozenset[str]) -> Iterator[Edit]:
+def _edits(body: str, places: list[ValueStart], declared: frozenset[str]) -> Iterator[Edit]:
     """Every string of the call read with another end, or with the opening quote that it lacks."""
     for place in places:
         if place.quote:
@@ -97,7 +97,7 @@ def _edits(body: str, places: list[Place], declared: frozenset[str]) -> Iterator
         yield from _missing_start(body, place)
 
 
-def _missing_end(body: str, place: Place) -> Iterator[Edit]:
+def _missing_end(body: str, place: ValueStart) -> Iterator[Edit]:
     """The string ends before a comma or a closing bracket, without its quote."""
     inner = place.start + len(place.quote)
     limit = next_quote(body, inner, place.quote)
@@ -108,7 +108,7 @@ def _missing_end(body: str, place: Place) -> Iterator[Edit]:
             yield Edit(place.start, inner, end, end, place.quote, sure=body[end - 1] != ",")
 
 
-def _quotes_inside(body: str, place: Place, declared: frozenset[str]) -> Iterator[Edit]:
+def _quotes_inside(body: str, place: ValueStart, declared: frozenset[str]) -> Iterator[Edit]:
     """The string goes on beyond a quote to a later one.
 
     Quotes inside a text come in pairs; apostrophes need not. A single one may as well be a quote too many elsewhere,
@@ -129,7 +129,7 @@ def _quotes_inside(body: str, place: Place, declared: frozenset[str]) -> Iterato
         end = next_quote(body, after, quote)
 
 
-def _missing_start(body: str, place: Place) -> Iterator[Edit]:
+def _missing_start(body: str, place: ValueStart) -> Iterator[Edit]:
     """The value is a string that lacks its opening quote, and goes up to the first quote there is."""
     spaced = place.space < place.start  # and nobody can tell where the text begins
     for quote in QUOTES:

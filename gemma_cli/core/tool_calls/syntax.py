@@ -51,7 +51,7 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Place:
+class ValueStart:
     """Where a value begins. space: where the white space before it begins. described: its tool declares all that may
     stand there.
 
@@ -76,7 +76,7 @@ class Reader:
     at: int
     names: Iterable[str] = ()
     edit: Edit | None = None
-    places: list[Place] = field(default_factory=list)
+    places: list[ValueStart] = field(default_factory=list)
     faults: set[Fault] = field(default_factory=set)
     _depth: int = 0
     _work: int = 0
@@ -148,11 +148,11 @@ class Reader:
             return unescaped(self.text[self.edit.inner : self.edit.end], self.edit.quote)
         for quote in QUOTES:
             if self._take(quote):
-                self.places.append(Place(before, start, described, quote))
+                self.places.append(ValueStart(before, start, described, quote))
                 text = self._string(quote)
-                self.places[-1] = Place(before, start, described, quote, self.at)
+                self.places[-1] = ValueStart(before, start, described, quote, self.at)
                 return text
-        self.places.append(Place(before, start, described))
+        self.places.append(ValueStart(before, start, described))
         if self._take("{"):
             return self._nested(self._mapping, "}", schema)
         if self._take("["):

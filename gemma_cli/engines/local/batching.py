@@ -22,13 +22,13 @@ from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding.batch import Batch
 from gemma_cli.engines.local.decoding.decode import numbers
 from gemma_cli.engines.local.decoding.sampling import Sampler
-from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
-from gemma_cli.engines.local.text.reply_events import Said
+from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 FEW = 4
@@ -41,7 +41,7 @@ class Single(Protocol):
     target: Target
     drafter: Drafter | None
     tokenizer: Tokenizer
-    towers: Towers
+    towers: MediaEncoders
     generation: GenerationConfig
     info: EngineInfo
     writer: PromptWriter
@@ -53,7 +53,7 @@ class Single(Protocol):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _WaitingRequest:
     """A request and its prompt. room: tokens that may be said."""
 
     index: int
@@ -68,14 +68,14 @@ class _Asked:
 
 
 @dataclass
-class _Saying:
+class _RunningReply:
     """A reply under way. token: the newest, which the cache does not hold; left: how many more may be said.
 
     decode_s: its share of the passes it was in.
     """
 
-    asked: _Asked
-    said: Said
+    asked: _WaitingRequest
+    said: ReplyEvents
     cache: Cache
     left: int
     ttft_s: float
@@ -83,7 +83,7 @@ class _Saying:
     decode_s: float = 0.0
 
 
-class Many:
+class Batcher:
     """The replies of `engine` to requests that are taken when there is room for them."""
 
     def __init__(self, engine: Single, requests: Iterable[Request]) -> None:
@@ -92,9 +92,9 @@ class Many:
         self._few = FEW if engine.drafter else 2
         self._requests = enumerate(requests)
         self._taken: deque[tuple[int, Request]] = deque()
-        self._held: _Asked | None = None  # taken, but there was no memory for it
+        self._held: _WaitingRequest | None = None  # taken, but there was no memory for it
         self._more = True
-        self._saying: list[_Saying] = []
+        self._saying: list[_RunningReply] = []
         self._samplers: dict[Sampling, Sampler] = {}
 
     def answers(self) -> Generator[Answered, None, None]:
@@ -124,9 +124,9 @@ class Many:
         parts = [part for _, request in following for message in request.messages for part in message.parts]
         self._engine.towers.listen([part for part in parts if isinstance(part, Audio)])
 
-    def _admitted(self) -> Generator[Answered, None, list[_Asked]]:
+    def _admitted(self) -> Generator[Answered, None, list[_WaitingRequest]]:
         """Those there is memory for."""
-        asked: list[_Asked] = []
+        asked: list[_WaitingRequest] = []
         lengths = [saying.asked.length for saying in self._saying]
         while self._held or self._taken:
             following = self._held or (yield from self._prompted(*self._taken.popleft()))
@@ -139,13 +139,13 @@ class Many:
                 asked.append(following)
         return asked
 
-    def _prompted(self, index: int, request: Request) -> Generator[Answered, None, _Asked | None]:
+    def _prompted(self, index: int, request: Request) -> Generator[Answered, None, _WaitingRequest | None]:
         """The request with its prompt; None for one that has its answer now."""
         began = perf_counter()
         try:
             prompt = self._engine.writer.write(request, self._engine.towers.count)
             if self._goes_along(request, prompt):
-                return _Asked(index, request, prompt, self._engine.room(request, prompt), began)
+                return _WaitingRequest(index, request, prompt, self._engine.room(request, prompt), began)
         except InputError as error:
             yield index, _bare(error)
             return None
@@ -166,7 +166,7 @@ class Many:
             return False
         return isinstance(self._engine.constraints.of(request, prompt.in_thought), Free)
 
-    def _begin(self, asked: Sequence[_Asked]) -> Generator[Answered, None, None]:
+    def _begin(self, asked: Sequence[_WaitingRequest]) -> Generator[Answered, None, None]:
         """Read the prompts and say the first token of each."""
         if not asked:
             return
@@ -178,9 +178,9 @@ class Many:
         )
         now = perf_counter()
         begun = [
-            _Saying(
+            _RunningReply(
                 one,
-                Said(engine.tokenizer, one.prompt, engine.generation.stop, tools=one.request.tools),
+                ReplyEvents(engine.tokenizer, one.prompt, engine.generation.stop, tools=one.request.tools),
                 cache,
                 one.room,
                 now - one.began,
@@ -205,7 +205,7 @@ class Many:
             yield from self._told(one)
 
     @torch.inference_mode()
-    def _choose(self, saying: Sequence[_Saying], logits: Tensor) -> None:
+    def _choose(self, saying: Sequence[_RunningReply], logits: Tensor) -> None:
         """Each reply's next token, by its own sampling."""
         alike: dict[Sampling, list[int]] = {}
         for row, one in enumerate(saying):
@@ -217,7 +217,7 @@ class Many:
             for row, token in zip(rows, numbers(chosen.tolist()), strict=True):
                 saying[row].token = token
 
-    def _told(self, saying: _Saying) -> Generator[Answered, None, None]:
+    def _told(self, saying: _RunningReply) -> Generator[Answered, None, None]:
         """What the newest token adds; a reply that ends with it leaves the batch."""
         index = saying.asked.index
         saying.left -= 1

@@ -18,14 +18,20 @@ from gemma_cli.engines.local import native
 from gemma_cli.engines.local.constraints.constraint import Free
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding import cuda_graphs
-from gemma_cli.engines.local.decoding.accept import Coins, equal
-from gemma_cli.engines.local.decoding.decode import AtMost, Burst, Fixed, Pacer, decode
-from gemma_cli.engines.local.decoding.draft_length_file import KeptPace
+from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance, equal
+from gemma_cli.engines.local.decoding.decode import (
+    Burst,
+    CappedDraftLength,
+    DraftLengthPolicy,
+    FixedDraftLength,
+    decode,
+)
+from gemma_cli.engines.local.decoding.draft_length_file import SavedDraftLength
 from gemma_cli.engines.local.decoding.lookup import Lookup
-from gemma_cli.engines.local.decoding.prefix_cache import LiveCache
+from gemma_cli.engines.local.decoding.prefix_cache import PrefixCache
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
-from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
 from gemma_cli.engines.local.loading.memory_estimate import Plan
@@ -35,13 +41,13 @@ from gemma_cli.engines.local.loading.planning import planned
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
-from gemma_cli.engines.local.text.reply_events import Said
+from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from gemma_cli.store.checkpoints import Resolved
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 class LocalEngine:
@@ -55,13 +61,13 @@ class LocalEngine:
         target: Target,
         drafter: Drafter | None,
         tokenizer: Tokenizer,
-        towers: Towers,
+        towers: MediaEncoders,
         generation: GenerationConfig,
         info: EngineInfo,
     ) -> None:
         self.target, self.drafter, self.tokenizer, self.towers = target, drafter, tokenizer, towers
         self.generation, self.info = generation, info
-        self.accept = equal if info.synthetic_acceptance is None else Coins(info.synthetic_acceptance)
+        self.accept = equal if info.synthetic_acceptance is None else SyntheticAcceptance(info.synthetic_acceptance)
         self.writer = PromptWriter(
             tokenizer,
             model=info.model,
@@ -70,9 +76,9 @@ class LocalEngine:
             vocab=target.vocab_size,
         )
         self.constraints = Constraints(tokenizer, target.vocab_size, generation.stop)
-        self.live = LiveCache(target)
-        self.kept = KeptPace.of(info)
-        coins = self.accept if isinstance(self.accept, Coins) else None
+        self.live = PrefixCache(target)
+        self.kept = SavedDraftLength.of(info)
+        coins = self.accept if isinstance(self.accept, SyntheticAcceptance) else None
         self.rounds = cuda_graphs.rounds_for(target, drafter, generation.suppress, coins)
         self._replying = False
 
@@ -98,7 +104,7 @@ class LocalEngine:
             # Before the weights: what reading it takes for a moment is free again when they come.
             tokenizer = load_tokenizer(folder, plan.target.vocab)
             target, drafter = _load(resolved, spec, plan, where)
-        towers = Towers(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
+        towers = MediaEncoders(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
         ends = GenerationConfig(frozenset(), ())
         if resolved.folder:
             ends = read_generation_config(folder, tokenizer, target.vocab_size)
@@ -129,11 +135,11 @@ class LocalEngine:
 
     def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
         """See engines.Batching. Raises ModelError, OutOfMemory."""
-        from gemma_cli.engines.local.batching import Many
+        from gemma_cli.engines.local.batching import Batcher
 
-        yield from self._within_memory(Many(self, requests).answers())
+        yield from self._within_memory(Batcher(self, requests).answers())
 
-    def _within_memory(self, events: Generator[Told, None, None]) -> Generator[Told, None, None]:
+    def _within_memory(self, events: Generator[Result, None, None]) -> Generator[Result, None, None]:
         full = False
         try:
             yield from events
@@ -160,7 +166,7 @@ class LocalEngine:
         began = perf_counter()
         prompt = self.writer.write(request, self.towers.count)
         literal = self._literal if request.schema is not None else None
-        said = Said(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
+        said = ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
         first = last = 0.0
         with closing(self.tokens(request, prompt)) as bursts:
             for burst in bursts:
@@ -186,7 +192,7 @@ class LocalEngine:
     def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
         """The token ids of the reply, as they are decided."""
         first = not self._replying
-        live, rounds = (self.live, self.rounds) if first else (LiveCache(self.target), None)
+        live, rounds = (self.live, self.rounds) if first else (PrefixCache(self.target), None)
         try:
             self._replying = True
             yield from self._tokens(request, prompt, live, rounds)
@@ -200,7 +206,7 @@ class LocalEngine:
                 self.kept.replied()
 
     def _tokens(
-        self, request: Request, prompt: Prompt, live: LiveCache, rounds: cuda_graphs.Device | None
+        self, request: Request, prompt: Prompt, live: PrefixCache, rounds: cuda_graphs.RoundState | None
     ) -> Iterator[Burst]:
         limit = self.room(request, prompt)
         constraint = self.constraints.of(request, prompt.in_thought)
@@ -231,10 +237,10 @@ class LocalEngine:
             lookup=self._lookup(request.drafting, prompt),
         )
 
-    def _pacer(self, drafting: Drafting) -> Pacer:
+    def _pacer(self, drafting: Drafting) -> DraftLengthPolicy:
         if drafting.adaptive:
-            return AtMost(drafting.draft_tokens, self.kept.pace)
-        return Fixed(drafting.draft_tokens)
+            return CappedDraftLength(drafting.draft_tokens, self.kept.pace)
+        return FixedDraftLength(drafting.draft_tokens)
 
     def _lookup(self, drafting: Drafting, prompt: Prompt) -> Lookup | None:
         """Copies are left out where the number of drafts is given, or accepting them is made up."""

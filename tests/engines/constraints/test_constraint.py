@@ -21,9 +21,9 @@ from gemma_cli.core.json_schema import checked
 from gemma_cli.core.messages import Drafting, Request, Sampling, ask
 from gemma_cli.engines.local.constraints.constraint import Bound, Free, Mask
 from gemma_cli.engines.local.constraints.json_grammar import Grammar, vocabulary
-from gemma_cli.engines.local.constraints.reply_rules import EMPTY_THOUGHT, ReplyRules, Words
+from gemma_cli.engines.local.constraints.reply_rules import EMPTY_THOUGHT, ReplyRules, ReplyTokens
 from gemma_cli.engines.local.constraints.select import Constraints
-from gemma_cli.engines.local.decoding.decode import Fixed, decode
+from gemma_cli.engines.local.decoding.decode import FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
@@ -98,7 +98,7 @@ def test_the_text_does_not_depend_on_the_draft_length(engine: LocalEngine) -> No
         cache, prefilled, _ = engine.live.read(prompt, lambda span: torch.empty(0), 12)
         rules = Whims(engine.target.vocab_size)
         bursts = decode(
-            *(engine.target, engine.drafter, cache, prefilled, Sampler(sampling), Fixed(drafts)),
+            *(engine.target, engine.drafter, cache, prefilled, Sampler(sampling), FixedDraftLength(drafts)),
             stop=(),
             limit=12,
             constraint=Bound(rules),
@@ -225,7 +225,7 @@ def test_the_true_vocabulary_writes_the_same_json() -> None:
 # Thoughts
 
 OPEN, CLOSE, LINE, CALL, CALLED, STOP, WORD = range(7)
-WORDS = Words(8, OPEN, CLOSE, LINE, CALL, CALLED, frozenset({STOP}), lambda token: token == LINE)
+WORDS = ReplyTokens(8, OPEN, CLOSE, LINE, CALL, CALLED, frozenset({STOP}), lambda token: token == LINE)
 
 
 @settings(deadline=None)
@@ -266,7 +266,7 @@ def test_a_schema_keeps_a_thought_from_ending_the_reply_and_lets_a_tool_be_calle
     answer = Grammar(VOCABULARY, schema(SUM))
     marks = ("<|channel>", "<channel|>", "\n", "<|tool_call>", "<tool_call|>", "<turn|>")
     opening, closing, newline, calling, called, stop = (TOKENIZER.id_of(mark) or 0 for mark in marks)
-    words = Words(2048, opening, closing, newline, calling, called, STOPS, lambda token: token == newline)
+    words = ReplyTokens(2048, opening, closing, newline, calling, called, STOPS, lambda token: token == newline)
     brace = TOKENIZER.encode_text("{")[0]
     rules = ReplyRules(words, answer=answer, thinking=True, tools=True)
     assert [token for token in (opening, calling, brace, stop, newline) if allows(rules.allowed(), token)] == [

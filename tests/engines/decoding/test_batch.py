@@ -14,10 +14,10 @@ from gemma_cli.core.engine import EngineSpec, stream_many
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Event, Turn, collect
 from gemma_cli.core.messages import GREEDY, Audio, Drafting, Image, Message, Request, Sampling, Text, ask
-from gemma_cli.engines.local.batching import FEW, Many
+from gemma_cli.engines.local.batching import FEW, Batcher
 from gemma_cli.engines.local.decoding.batch import Batch
-from gemma_cli.engines.local.encoders.audio_batch import Sounds
-from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
+from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
 from gemma_cli.store.checkpoints import locate
@@ -135,13 +135,13 @@ def test_memory_for_fewer_makes_smaller_batches(engine: LocalEngine, monkeypatch
     whole = turns_of(stream_many(engine, asked), len(asked))
     longest = Batch(engine.target)._bytes(engine.target.context)
     held = []
-    begin = Many._begin
+    begin = Batcher._begin
 
     def beginning(self, asked):
         held.append(len(self._saying) + len(asked))
         return begin(self, asked)
 
-    monkeypatch.setattr(Many, "_begin", beginning)
+    monkeypatch.setattr(Batcher, "_begin", beginning)
     for memory in (1, 5 * Batch(engine.target)._bytes(64), longest):
         monkeypatch.setattr("gemma_cli.engines.local.decoding.batch.CACHES", memory)
         turns = turns_of(stream_many(engine, asked), len(asked))
@@ -188,7 +188,7 @@ def test_sounds_heard_together_are_heard_as_alone() -> None:
     """By pocket: of one length and of several; one of which nothing is left is told by whoever asks for it."""
     _, folder = locate(POCKET)
     config = load.read_config(folder)
-    together, alone = (Towers(folder, config, torch.device("cpu"), torch.float32) for _ in range(2))
+    together, alone = (MediaEncoders(folder, config, torch.device("cpu"), torch.float32) for _ in range(2))
     sounds = [sound(length) for length in (9_000, 9_500, 21_000, 21_500, 22_000, 60_000, 100)]
     for _ in range(2):
         together.listen(sounds)
@@ -208,7 +208,7 @@ def test_sounds_are_heard_one_by_one_where_that_makes_a_difference() -> None:
         return frames + len(frames), mask
 
     heard = [(torch.full((1, 50, 2), float(number)), torch.ones(1, 50, dtype=torch.bool)) for number in range(3)]
-    sounds = Sounds(embed)
+    sounds = AudioBatcher(embed)
     for _ in range(2):
         assert [rows[0, 0].item() for rows in sounds.encode(heard)] == [1.0, 2.0, 3.0]
     assert sizes == [1, 1, 1, 3, 1, 1, 1]

@@ -18,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gemma_cli.core.errors import ModelError
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.decoding import cuda_graphs
-from gemma_cli.engines.local.decoding.accept import Coins
-from gemma_cli.engines.local.decoding.cuda_graphs import Device
-from gemma_cli.engines.local.decoding.decode import Burst, Fixed, decode
+from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance
+from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
+from gemma_cli.engines.local.decoding.decode import Burst, FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.graph_attention import StaticRows
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
@@ -59,7 +59,7 @@ class Knowing:
     def __init__(self, drafter: Drafter, reply: list[int], start: int) -> None:
         self.ropes, self.arch = drafter.ropes, drafter.arch
         self.reply, self.start = torch.tensor([*reply, *[3] * 20]), start
-        self.device: Device
+        self.device: RoundState
 
     def step(self, token: Tensor, hidden: Tensor, context: object) -> tuple[Tensor, None, Tensor]:
         position = self.device.length + self.device.step + 1
@@ -75,7 +75,9 @@ def prefilled(target: Target, prompt: int = PROMPT) -> tuple[Any, tuple[Tensor, 
 
 def plain(target: Target, sampling: Sampling, stop: tuple[int, ...] = ()) -> list[int]:
     cache, last = prefilled(target)
-    bursts = decode(target, None, cache, last, Sampler(sampling), Fixed(0), stop=stop, limit=sampling.max_tokens)
+    bursts = decode(
+        target, None, cache, last, Sampler(sampling), FixedDraftLength(0), stop=stop, limit=sampling.max_tokens
+    )
     return said(bursts)
 
 
@@ -98,8 +100,10 @@ def test_rounds_launched_ahead_say_the_same(
     target, drafter = pair
     cache, last = prefilled(target)
     knowing = Knowing(drafter, plains[name], cache.length)
-    knowing.device = device = Device(target, knowing)  # type: ignore[arg-type]
-    bursts = list(cuda_graphs.decode(device, cache, last, SAMPLINGS[name], Fixed(drafts), stop=(), limit=TOKENS))
+    knowing.device = device = RoundState(target, knowing)  # type: ignore[arg-type]
+    bursts = list(
+        cuda_graphs.decode(device, cache, last, SAMPLINGS[name], FixedDraftLength(drafts), stop=(), limit=TOKENS)
+    )
     assert said(iter(bursts)) == plains[name]
     assert cache.length == PROMPT + TOKENS - 1
     rounds = [burst.round for burst in bursts if burst.round]
@@ -111,11 +115,11 @@ def test_rounds_launched_ahead_say_the_same(
 def test_the_drafter_itself_and_a_second_reply(pair: tuple[Target, Drafter], plains: dict[str, list[int]]) -> None:
     """The real drafter's steps run too; a device goes from reply to reply and from sampling to sampling."""
     target, drafter = pair
-    device = Device(target, drafter)
+    device = RoundState(target, drafter)
     for name in ("sampled", "greedy", "sampled"):
         cache, last = prefilled(target)
         assert (
-            said(cuda_graphs.decode(device, cache, last, SAMPLINGS[name], Fixed(2), stop=(), limit=TOKENS))
+            said(cuda_graphs.decode(device, cache, last, SAMPLINGS[name], FixedDraftLength(2), stop=(), limit=TOKENS))
             == plains[name]
         )
 
@@ -124,7 +128,7 @@ def test_drafts_are_those_of_the_drafter(pair: tuple[Target, Drafter]) -> None:
     """A draft step over fixed memory agrees with drafter.step over slices, past the window."""
     target, drafter = pair
     cache, (_, state) = prefilled(target)
-    device = Device(target, drafter)
+    device = RoundState(target, drafter)
     device.attach(cache, TOKENS, SAMPLINGS["greedy"])
     device.begin(torch.tensor([7]), state)
     length = bucket(cache.length)
@@ -148,9 +152,9 @@ def test_a_stop_token_ends_a_reply_though_the_next_round_is_under_way(
         expected = reply[: reply.index(reply[index]) + 1]
         cache, last = prefilled(target)
         knowing = Knowing(drafter, reply, cache.length)
-        knowing.device = device = Device(target, knowing)  # type: ignore[arg-type]
+        knowing.device = device = RoundState(target, knowing)  # type: ignore[arg-type]
         bursts = cuda_graphs.decode(
-            device, cache, last, SAMPLINGS["sampled"], Fixed(4), stop={reply[index]}, limit=TOKENS
+            device, cache, last, SAMPLINGS["sampled"], FixedDraftLength(4), stop={reply[index]}, limit=TOKENS
         )
         assert said(bursts) == expected
         assert cache.length == PROMPT + len(expected) - 1
@@ -161,16 +165,20 @@ def test_the_next_round_is_launched_before_the_last_is_read(
 ) -> None:
     target, drafter = pair
     order: list[str] = []
-    launch, land = Device.launch, cuda_graphs.Flight.land
-    monkeypatch.setattr(Device, "launch", lambda *arguments: (order.append("launch"), launch(*arguments))[1])
-    monkeypatch.setattr(cuda_graphs.Flight, "land", lambda flight: (order.append("land"), land(flight))[1])
+    launch, land = RoundState.launch, cuda_graphs.RoundInFlight.land
+    monkeypatch.setattr(RoundState, "launch", lambda *arguments: (order.append("launch"), launch(*arguments))[1])
+    monkeypatch.setattr(cuda_graphs.RoundInFlight, "land", lambda flight: (order.append("land"), land(flight))[1])
     cache, last = prefilled(target)
-    said(cuda_graphs.decode(Device(target, drafter), cache, last, SAMPLINGS["greedy"], Fixed(1), stop=(), limit=12))
+    said(
+        cuda_graphs.decode(
+            RoundState(target, drafter), cache, last, SAMPLINGS["greedy"], FixedDraftLength(1), stop=(), limit=12
+        )
+    )
     assert order[:5] == ["launch", "launch", "land", "launch", "land"]
     assert order.count("launch") - order.count("land") <= 1, "at most one round is for nothing"
 
 
-class Copying(Fixed):
+class Copying(FixedDraftLength):
     def choose_copy(self, found: int) -> int:
         return found
 
@@ -182,7 +190,7 @@ def test_copies_are_checked_like_drafts(pair: tuple[Target, Drafter], plains: di
     cache, last = prefilled(target)
     bursts = list(
         cuda_graphs.decode(
-            *(Device(target, drafter), cache, last, SAMPLINGS["sampled"], Copying(1)),
+            *(RoundState(target, drafter), cache, last, SAMPLINGS["sampled"], Copying(1)),
             stop=(),
             limit=TOKENS,
             lookup=context,
@@ -196,13 +204,17 @@ def test_copies_are_checked_like_drafts(pair: tuple[Target, Drafter], plains: di
 
 def test_made_up_acceptance_is_that_of_decode(pair: tuple[Target, Drafter]) -> None:
     target, drafter = pair
-    coins, sampling = Coins(0.7), SAMPLINGS["greedy"]
+    coins, sampling = SyntheticAcceptance(0.7), SAMPLINGS["greedy"]
     cache, last = prefilled(target)
-    there = list(decode(target, drafter, cache, last, Sampler(sampling), Fixed(3), stop=(), limit=TOKENS, accept=coins))
+    there = list(
+        decode(
+            target, drafter, cache, last, Sampler(sampling), FixedDraftLength(3), stop=(), limit=TOKENS, accept=coins
+        )
+    )
     cache, last = prefilled(target)
     here = list(
         cuda_graphs.decode(
-            Device(target, drafter, accept=coins), cache, last, sampling, Fixed(3), stop=(), limit=TOKENS
+            RoundState(target, drafter, accept=coins), cache, last, sampling, FixedDraftLength(3), stop=(), limit=TOKENS
         )
     )
     accepted = [[burst.round.accepted for burst in bursts if burst.round] for bursts in (there, here)]
@@ -218,7 +230,13 @@ def test_a_model_that_is_broken_is_told(pair: tuple[Target, Drafter], monkeypatc
     with pytest.raises(ModelError, match="not a number"):
         said(
             cuda_graphs.decode(
-                Device(target, drafter), cache, last, SAMPLINGS["greedy"], Fixed(2), stop=(), limit=TOKENS
+                RoundState(target, drafter),
+                cache,
+                last,
+                SAMPLINGS["greedy"],
+                FixedDraftLength(2),
+                stop=(),
+                limit=TOKENS,
             )
         )
 
@@ -227,7 +245,7 @@ def test_where_recording_fails_the_functions_are_run(
     pair: tuple[Target, Drafter], plains: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, drafter = pair
-    device = Device(target, drafter)
+    device = RoundState(target, drafter)
     device.recorder.records = True  # as on a GPU; here there is nothing that records
     tried: list[int] = []
 
@@ -239,7 +257,9 @@ def test_where_recording_fails_the_functions_are_run(
     failure = cuda_graphs.warm_up(device, SAMPLINGS["greedy"])
     assert failure == "CUDA error: operation not permitted when stream is capturing"
     cache, last = prefilled(target)
-    reply = said(cuda_graphs.decode(device, cache, last, SAMPLINGS["greedy"], Fixed(1), stop=(), limit=TOKENS))
+    reply = said(
+        cuda_graphs.decode(device, cache, last, SAMPLINGS["greedy"], FixedDraftLength(1), stop=(), limit=TOKENS)
+    )
     assert reply == plains["greedy"]
     assert len(tried) == 1, "it is tried once"
 
@@ -267,7 +287,7 @@ def test_a_round_never_waits_for_the_device(shape: str, tmp_path: Path) -> None:
     experts = any(layer.experts is not None for layer in target.layers)
     cache, (_, state) = prefilled(target, 20)
     cache.grow(2 * BUCKET)
-    device = Device(target, drafter, (3, 4))
+    device = RoundState(target, drafter, (3, 4))
     device.attach(cache, TOKENS, SAMPLINGS["sampled"])
     device.begin(torch.tensor([7]), state)
     with torch.inference_mode(), Refusing():

@@ -28,7 +28,7 @@ from gemma_cli.core.messages import (
     ToolResponse,
     ask,
 )
-from gemma_cli.engines.local.decoding.decode import Burst, Fixed, decode
+from gemma_cli.engines.local.decoding.decode import Burst, FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
@@ -127,13 +127,20 @@ class Reading:
         sampling: Sampling,
         drafts: int,
         stop: Collection[int] | None = None,
-        pacer: Fixed | None = None,
+        pacer: FixedDraftLength | None = None,
         lookup: Lookup | None = None,
     ) -> list[Burst]:
         self.cache.restore(self.end)
         generation = self.engine.generation
         sampler = Sampler(sampling, generation.suppress)
-        arguments = (self.engine.target, drafter, self.cache, self.prefilled, sampler, pacer or Fixed(drafts))
+        arguments = (
+            self.engine.target,
+            drafter,
+            self.cache,
+            self.prefilled,
+            sampler,
+            pacer or FixedDraftLength(drafts),
+        )
         ends = generation.stop if stop is None else stop
         return list(decode(*arguments, stop=ends, limit=sampling.max_tokens, lookup=lookup))  # type: ignore[arg-type]
 
@@ -188,7 +195,7 @@ def test_a_perfect_drafter_is_always_believed_and_a_hostile_one_never(
 
 
 @dataclass(frozen=True)
-class Copying(Fixed):
+class Copying(FixedDraftLength):
     """Copies whatever can be, up to a length."""
 
     most: int = 0
@@ -266,7 +273,7 @@ def test_closing_early_leaves_the_cache_in_order(engine: LocalEngine, length: in
     for taken in range(1, 6):
         cache, prefilled, _ = engine.live.read(prompt, lambda span: torch.empty(0), 24)
         said: list[int] = []
-        arguments = (engine.target, engine.drafter, cache, prefilled, Sampler(sampling), Fixed(length))
+        arguments = (engine.target, engine.drafter, cache, prefilled, Sampler(sampling), FixedDraftLength(length))
         with closing(decode(*arguments, stop=engine.generation.stop, limit=24)) as bursts:
             for _ in range(taken):
                 said += next(bursts).tokens

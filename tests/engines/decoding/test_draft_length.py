@@ -4,10 +4,17 @@ import random
 
 import pytest
 
-from gemma_cli.engines.local.decoding.draft_length import COPIES, FIRST, LONGEST, Pace, from_json, to_json
+from gemma_cli.engines.local.decoding.draft_length import (
+    COPIES,
+    FIRST,
+    LONGEST,
+    AdaptiveDraftLength,
+    from_json,
+    to_json,
+)
 
 
-def run(pace: Pace, acceptance: float, cost, rounds: int, seed: int = 0) -> tuple[list[int], float]:
+def run(pace: AdaptiveDraftLength, acceptance: float, cost, rounds: int, seed: int = 0) -> tuple[list[int], float]:
     """Play `rounds`: the K chosen in each, and tokens a second over all of them."""
     noise = random.Random(seed)
     chosen, tokens, seconds = [], 0, 0.0
@@ -41,19 +48,19 @@ MACHINES = {
 def test_comes_close_to_the_best_fixed_length(machine: str, acceptance: float) -> None:
     cost = MACHINES[machine]
     best = max(expected(acceptance, cost, k) for k in range(LONGEST + 1))
-    pace = Pace()
+    pace = AdaptiveDraftLength()
     run(pace, acceptance, cost, rounds=200)
     _, speed = run(pace, acceptance, cost, rounds=2000, seed=1)
     assert speed > 0.9 * best, f"{speed:.3f} of {best:.3f} tokens a second at its best fixed length"
 
 
 def test_does_without_a_drafter_that_is_never_right() -> None:
-    chosen, _ = run(Pace(), acceptance=0.0, cost=MACHINES["cpu, a step costs a fifth"], rounds=400)
+    chosen, _ = run(AdaptiveDraftLength(), acceptance=0.0, cost=MACHINES["cpu, a step costs a fifth"], rounds=400)
     assert chosen[-200:].count(0) > 190
 
 
 def test_follows_a_change_of_content() -> None:
-    pace, cost = Pace(), MACHINES["cpu, a step costs a fifth"]
+    pace, cost = AdaptiveDraftLength(), MACHINES["cpu, a step costs a fifth"]
     prose, _ = run(pace, 0.05, cost, rounds=300)
     code, _ = run(pace, 0.95, cost, rounds=600, seed=2)
     assert sum(prose[-50:]) / 50 < 1
@@ -61,7 +68,7 @@ def test_follows_a_change_of_content() -> None:
 
 
 def test_one_slow_round_does_not_move_it() -> None:
-    pace, cost = Pace(), MACHINES["gpu, rows are free"]
+    pace, cost = AdaptiveDraftLength(), MACHINES["gpu, rows are free"]
     run(pace, 0.8, cost, rounds=300)
     best = pace.best()
     pace.observe(best, best, 1000.0)
@@ -69,14 +76,14 @@ def test_one_slow_round_does_not_move_it() -> None:
 
 
 def test_what_was_learned_is_kept() -> None:
-    pace = Pace()
+    pace = AdaptiveDraftLength()
     run(pace, 0.9, MACHINES["gpu, rows are free"], rounds=200)
     assert from_json(to_json(pace)) == pace
-    assert from_json({"acceptance": [1.0]}).best() == Pace().best()
-    assert from_json({"no such": 1}) == Pace()
+    assert from_json({"acceptance": [1.0]}).best() == AdaptiveDraftLength().best()
+    assert from_json({"no such": 1}) == AdaptiveDraftLength()
 
 
-def copy(pace: Pace, goes_on: float, cost, rounds: int, seed: int = 0) -> list[int]:
+def copy(pace: AdaptiveDraftLength, goes_on: float, cost, rounds: int, seed: int = 0) -> list[int]:
     """Play rounds in each of which 20 tokens could be copied: what was."""
     noise = random.Random(seed)
     copied = []
@@ -95,7 +102,7 @@ def copy(pace: Pace, goes_on: float, cost, rounds: int, seed: int = 0) -> list[i
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_copies_what_goes_on_and_leaves_what_does_not(machine: str) -> None:
-    pace = Pace()
+    pace = AdaptiveDraftLength()
     run(pace, 0.6, MACHINES[machine], rounds=200)
     assert copy(pace, 0.98, MACHINES[machine], rounds=100)[-50:].count(0) < 5
     assert sum(copy(pace, 0.0, MACHINES[machine], rounds=200)[-100:]) < 100, "what fails is hardly ever tried"
@@ -104,7 +111,7 @@ def test_copies_what_goes_on_and_leaves_what_does_not(machine: str) -> None:
 
 
 def test_a_copy_is_as_long_as_pays() -> None:
-    dear, cheap = Pace(), Pace()
+    dear, cheap = AdaptiveDraftLength(), AdaptiveDraftLength()
     for pace, cost in ((dear, lambda k: 1.0 + 1.0 * k), (cheap, lambda k: 1.0 + 0.01 * k)):
         run(pace, 0.3, cost, rounds=200)
         copy(pace, 0.9, cost, rounds=200)
@@ -113,11 +120,11 @@ def test_a_copy_is_as_long_as_pays() -> None:
 
 
 def test_nothing_is_copied_before_a_round_was_measured() -> None:
-    assert Pace().choose_copy(20) == 0
+    assert AdaptiveDraftLength().choose_copy(20) == 0
 
 
 def test_too_little_to_copy() -> None:
-    pace = Pace()
+    pace = AdaptiveDraftLength()
     run(pace, 0.0, MACHINES["gpu, rows are free"], rounds=50)
     assert [pace.choose_copy(found) for found in range(COPIES[0])] == [0] * COPIES[0]
     assert pace.choose_copy(COPIES[0]) == COPIES[0]
@@ -125,7 +132,7 @@ def test_too_little_to_copy() -> None:
 
 def test_begins_with_drafts_and_goes_deeper_where_they_are_right() -> None:
     """A first reply is short: nothing is lost on looking around before it is known that drafts do not pay."""
-    pace = Pace()
+    pace = AdaptiveDraftLength()
     chosen, _ = run(pace, 1.0, lambda k: 1.0 + 0.05 * k, rounds=12)
     assert chosen[0] == FIRST
     assert sum(chosen) / len(chosen) > FIRST
@@ -133,7 +140,7 @@ def test_begins_with_drafts_and_goes_deeper_where_they_are_right() -> None:
 
 
 def test_one_slow_first_round_does_not_make_longer_drafts_look_dear() -> None:
-    pace = Pace()
+    pace = AdaptiveDraftLength()
     for drafted, seconds in ((0, 1.0), (1, 9.0), (2, 1.1)):
         pace.observe(drafted, drafted, seconds)
     assert pace.best() == 3

@@ -13,8 +13,8 @@ import pytest
 
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.engines.local import device
-from gemma_cli.engines.local.decoding.draft_length import Pace, to_json
-from gemma_cli.engines.local.decoding.draft_length_file import VERSION, KeptPace
+from gemma_cli.engines.local.decoding.draft_length import AdaptiveDraftLength, to_json
+from gemma_cli.engines.local.decoding.draft_length_file import VERSION, SavedDraftLength
 from tests.engines.decoding.test_draft_length import run
 
 INFO = EngineInfo("me/secret-project", "me/secret-project-assistant", "cpu", "float32", 2048, frozenset())
@@ -26,30 +26,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def learned(kept: KeptPace) -> None:
+def learned(kept: SavedDraftLength) -> None:
     run(kept.pace, 0.9, lambda k: 1.0 + 0.1 * k, rounds=50)
     kept.replied()
 
 
 def test_the_next_run_begins_where_this_one_ended(cache: Path) -> None:
-    kept = KeptPace.of(INFO)
-    assert kept.pace == Pace()
+    kept = SavedDraftLength.of(INFO)
+    assert kept.pace == AdaptiveDraftLength()
     learned(kept)
-    again = KeptPace.of(INFO)
-    assert again.pace == kept.pace != Pace()
-    assert KeptPace.of(replace(INFO, dtype="bfloat16")).pace == Pace()
-    assert KeptPace.of(replace(INFO, assistant="another")).pace == Pace()
+    again = SavedDraftLength.of(INFO)
+    assert again.pace == kept.pace != AdaptiveDraftLength()
+    assert SavedDraftLength.of(replace(INFO, dtype="bfloat16")).pace == AdaptiveDraftLength()
+    assert SavedDraftLength.of(replace(INFO, assistant="another")).pace == AdaptiveDraftLength()
     assert [path.name for path in cache.rglob("*.part")] == []
 
 
 def test_no_name_is_kept(cache: Path) -> None:
-    kept = KeptPace.of(INFO)
+    kept = SavedDraftLength.of(INFO)
     learned(kept)
     assert "secret" not in str(kept.file) + kept.file.read_text()
 
 
 def test_it_is_written_less_and_less_often(cache: Path) -> None:
-    kept = KeptPace.of(INFO)
+    kept = SavedDraftLength.of(INFO)
     written = []
     for reply in range(1, 20):
         kept.replied()
@@ -59,7 +59,7 @@ def test_it_is_written_less_and_less_often(cache: Path) -> None:
     assert written == [1, 2, 4, 8, 16]
 
 
-GOOD = json.loads(json.dumps({"version": VERSION, **to_json(Pace())}))
+GOOD = json.loads(json.dumps({"version": VERSION, **to_json(AdaptiveDraftLength())}))
 
 
 @pytest.mark.parametrize(
@@ -91,28 +91,28 @@ GOOD = json.loads(json.dumps({"version": VERSION, **to_json(Pace())}))
     ],
 )
 def test_what_cannot_be_used_is_forgotten(cache: Path, content: Any) -> None:
-    kept = KeptPace.of(INFO)
+    kept = SavedDraftLength.of(INFO)
     kept.file.parent.mkdir(parents=True)
     text = json.dumps(content) if isinstance(content, dict) else content
     kept.file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    again = KeptPace.of(INFO)
-    assert again.pace == Pace()
+    again = SavedDraftLength.of(INFO)
+    assert again.pace == AdaptiveDraftLength()
     learned(again)
-    assert KeptPace.of(INFO).pace == again.pace
+    assert SavedDraftLength.of(INFO).pace == again.pace
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_matter(cache: Path) -> None:
     (cache / "gemma-cli").write_text("in the way")
-    kept = KeptPace.of(INFO)
+    kept = SavedDraftLength.of(INFO)
     learned(kept)
-    assert kept.pace != Pace()
-    assert KeptPace.of(INFO).pace == Pace()
+    assert kept.pace != AdaptiveDraftLength()
+    assert SavedDraftLength.of(INFO).pace == AdaptiveDraftLength()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
 def test_what_is_no_file_in_its_place_is_not_waited_for(cache: Path, kind: str) -> None:
     """Neither for what was learned about drafting nor for whether bfloat16 works."""
-    for file in (KeptPace.of(INFO).file, cache / "bfloat16.json"):
+    for file in (SavedDraftLength.of(INFO).file, cache / "bfloat16.json"):
         file.parent.mkdir(parents=True, exist_ok=True)
         match kind:
             case "pipe":
@@ -123,8 +123,8 @@ def test_what_is_no_file_in_its_place_is_not_waited_for(cache: Path, kind: str) 
                 file.symlink_to("/dev/zero")
     faulthandler.dump_traceback_later(60, exit=True)
     try:
-        kept = KeptPace.of(INFO)
-        assert kept.pace == Pace()
+        kept = SavedDraftLength.of(INFO)
+        assert kept.pace == AdaptiveDraftLength()
         learned(kept)
         assert device._read(cache / "bfloat16.json") == {}
         device._write(cache / "bfloat16.json", {"here": "works"})

@@ -20,8 +20,8 @@ from gemma_cli.core.errors import InputError, OutOfMemory
 from gemma_cli.core.events import Round, collect
 from gemma_cli.core.messages import Audio, Drafting, Image, Message, Request, Sampling, Text, ask
 from gemma_cli.engines import open_engine
-from gemma_cli.engines.local.decoding.cuda_graphs import Device
-from gemma_cli.engines.local.encoders.towers import Towers
+from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
+from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.model.cache import SNAPSHOTS, Cache, Snapshot
 from tests.engines import tiny
@@ -43,7 +43,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         opened = open_engine(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
         assert isinstance(opened, LocalEngine)
         if request.param == "graphs":
-            opened.rounds = Device(opened.target, opened.drafter, opened.generation.suppress)
+            opened.rounds = RoundState(opened.target, opened.drafter, opened.generation.suppress)
         yield opened
 
 
@@ -166,13 +166,15 @@ def test_no_memory_is_never_taken_for_a_bad_medium(engine: LocalEngine, part: Im
     """The libraries that prepare media answer it with errors of their own."""
     request = replace(SHORT, messages=ask("What?", part), image_budget=70)
     for at in range(1, 21):
-        engine.towers = Towers(engine.towers.folder, engine.towers.config, engine.target.device, engine.target.dtype)
+        engine.towers = MediaEncoders(
+            engine.towers.folder, engine.towers.config, engine.target.device, engine.target.dtype
+        )
         with pytest.raises(OutOfMemory), OutOfMemoryAt(at, at):
             list(engine.stream(request) if at % 2 else stream_many(engine, [request]))
 
 
 def test_graphs_belong_to_one_cache_even_where_the_next_has_its_address(engine: LocalEngine) -> None:
-    device = Device(engine.target, engine.drafter)
+    device = RoundState(engine.target, engine.drafter)
     same = 0
     cache: Cache | None = None
     before = 0

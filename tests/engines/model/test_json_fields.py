@@ -14,11 +14,11 @@ from gemma_cli.engines.local.model.json_fields import (
     REQUIRED,
     FieldError,
     Flag,
+    Integer,
     ListOf,
     Object,
     OneOf,
     TableOf,
-    Whole,
     shown,
 )
 
@@ -96,7 +96,7 @@ def test_no_object_takes_anything_but_an_object() -> None:
 
 
 def test_fields_that_are_not_known_are_dropped_or_refused() -> None:
-    fields = {"a": (Whole(1, 2), 1)}
+    fields = {"a": (Integer(1, 2), 1)}
     assert Object(fields).check({"a": 2, "b": 3}) == {"a": 2}
     with pytest.raises(FieldError, match=r"layer\.b is 3, but that field is not supported here"):
         Object(fields, closed=True).check({"a": 2, "b": 3}, "layer")
@@ -109,7 +109,7 @@ def test_null_is_the_default_unless_the_rule_names_it() -> None:
 
 
 def test_a_field_inside_is_named_by_its_path() -> None:
-    rule = Object({"groups": (TableOf(Object({"sizes": (ListOf(Whole(1, 9), 0, 3), [])})), {})})
+    rule = Object({"groups": (TableOf(Object({"sizes": (ListOf(Integer(1, 9), 0, 3), [])})), {})})
     with pytest.raises(FieldError, match=r"^groups\.first\.sizes\[1\] is 10, not a whole number from 1 to 9$"):
         rule.check({"groups": {"first": {"sizes": [1, 10]}}})
     with pytest.raises(FieldError, match=r"^groups\.a\\nb is 1, not an object$"):

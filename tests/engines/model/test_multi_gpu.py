@@ -19,7 +19,7 @@ from gemma_cli.core.messages import Image, Request, Sampling, ask
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.local import engine
 from gemma_cli.engines.local.decoding.cuda_graphs import rounds_for
-from gemma_cli.engines.local.decoding.decode import Fixed, decode
+from gemma_cli.engines.local.decoding.decode import FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
@@ -89,7 +89,9 @@ def passes(target: Target, drafter: Drafter) -> tuple[list[Tensor], list[int]]:
     came += [*last, logits, state]
     assert {tensor.device for tensor in came} == {device}
     last = last[0][-1:], last[1][-1:]
-    bursts = decode(target, drafter, cache, last, Sampler(SAMPLED), Fixed(2), stop=(), limit=SAMPLED.max_tokens)
+    bursts = decode(
+        target, drafter, cache, last, Sampler(SAMPLED), FixedDraftLength(2), stop=(), limit=SAMPLED.max_tokens
+    )
     return came, [token for burst in bursts for token in burst.tokens]
 
 

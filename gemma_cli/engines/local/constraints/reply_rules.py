@@ -27,7 +27,7 @@ Phase = Literal["start", "thought", "open", "answer", "call", "called", "end"]
 
 
 @dataclass(frozen=True)
-class Words:
+class ReplyTokens:
     """What a reply's course turns on, by id. `size`: how many ids there are; stops: those that end a reply."""
 
     size: int
@@ -57,7 +57,7 @@ class ReplyRules:
 
     def __init__(
         self,
-        words: Words,
+        words: ReplyTokens,
         *,
         answer: Rules | None = None,
         budget: int | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gemma_cli.core.errors import ModelError
 from gemma_cli.core.messages import Request
 from gemma_cli.engines.local.constraints.constraint import Bound, Constraint, Free
-from gemma_cli.engines.local.constraints.reply_rules import ReplyRules, Words
+from gemma_cli.engines.local.constraints.reply_rules import ReplyRules, ReplyTokens
 from gemma_cli.engines.local.text.detokenize import token_bytes
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
@@ -63,8 +63,8 @@ class Constraints:
         return vocabulary(self._tokenizer, self._size, ends)
 
     @cached_property
-    def _words(self) -> Words:
-        return Words(
+    def _words(self) -> ReplyTokens:
+        return ReplyTokens(
             size=self._size,
             opening=self._id("<|channel>"),
             closing=self._id("<channel|>"),

@@ -1,8 +1,8 @@
 """How many drafts of a round are kept.
 
-`equal` is the rule: a draft is kept while it is the target's own choice. `Coins` is for synthetic models alone, whose
-random drafts are never right: it keeps each draft with a given probability, so that a round takes the time it would
-take with a drafter that good. What is said then depends on what was drafted, and means as little as before.
+`equal` is the rule: a draft is accepted while it is the target's own choice. `SyntheticAcceptance` is for synthetic
+models alone, whose random drafts are never right: it accepts each draft with a given probability, so that a round takes
+the time it would take with a drafter that good. The text then depends on the drafts, and means as little as before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def equal(drafted: Sequence[int], chosen: Sequence[int], position: int) -> int:
 
 
 @dataclass(frozen=True)
-class Coins:
+class SyntheticAcceptance:
     """Keeps a draft with `probability`; the coin belongs to (seed, position), so every draft length meets the same."""
 
     probability: float

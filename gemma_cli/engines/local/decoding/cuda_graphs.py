@@ -5,7 +5,7 @@
              newest token, its state and position for the next round
     read     one copy of drafts and choices into pinned memory; the host waits for its event one round later
 
-Everything a round needs from the one before stays on the device (`Device`), so the host, while it turns tokens into
+Everything a round needs from the one before stays on the device (`RoundState`), so the host, while it turns tokens into
 text, has already launched the next one. The price is at most one round that nobody reads, at the end of a reply.
 
 A graph holds fixed kernels over fixed memory: there is one of each kind for every number of keys that is read from full
@@ -27,8 +27,8 @@ from torch import Tensor
 
 from gemma_cli.core.events import Round
 from gemma_cli.core.messages import Sampling
-from gemma_cli.engines.local.decoding.accept import Coins
-from gemma_cli.engines.local.decoding.decode import Burst, Pacer, copied_drafts, numbers
+from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance
+from gemma_cli.engines.local.decoding.decode import Burst, DraftLengthPolicy, copied_drafts, numbers
 from gemma_cli.engines.local.decoding.graph_attention import StaticDraft, StaticRows
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import StaticSampler
@@ -86,7 +86,7 @@ class Recorder:
 
 
 @dataclass
-class Flight:
+class RoundInFlight:
     """A round that was launched: how many tokens were proposed, by whom, and where its results will lie."""
 
     drafted: int
@@ -107,7 +107,7 @@ class Flight:
         return self.results.tolist(), seconds
 
 
-class Device:
+class RoundState:
     """What rounds hand to each other, in memory that stays where it is.
 
     Ids and counts int64 [1]: `newest`, the newest token, at position `length`; `last`, the token the next draft step
@@ -121,7 +121,7 @@ class Device:
         drafter: Drafter | None,
         suppress: Sequence[int] = (),
         rows: int = FIXED,
-        accept: Coins | None = None,
+        accept: SyntheticAcceptance | None = None,
     ) -> None:
         """suppress: ids never chosen. rows: of a target pass. accept: for synthetic models, in place of comparing."""
         self.target, self.drafter, self.rows, self.accept = target, drafter, rows, accept
@@ -169,7 +169,7 @@ class Device:
         self.length.fill_(self.cache.length)
         self._ready()
 
-    def launch(self, count: int, copied: Sequence[int], earliest: int, latest: int) -> Flight:
+    def launch(self, count: int, copied: Sequence[int], earliest: int, latest: int) -> RoundInFlight:
         """A round with `count` drafts, or with those that are `copied`. The newest token stands at a position from
         `earliest` to `latest`."""
         began = self._now()
@@ -184,7 +184,7 @@ class Device:
         self.recorder.run(("verify", self.kind, lengths), lambda: self._verify(lengths), state)
         self._read.reverse()
         self._read[0].copy_(self.results, non_blocking=True)
-        return Flight(len(copied) or count, bool(copied), self._read[0], began, self._now())
+        return RoundInFlight(len(copied) or count, bool(copied), self._read[0], began, self._now())
 
     def _ready(self) -> None:
         self.last.copy_(self.newest)
@@ -226,17 +226,19 @@ class Device:
         return event
 
 
-def rounds_for(target: Target, drafter: Drafter | None, suppress: Sequence[int], accept: Coins | None) -> Device | None:
+def rounds_for(
+    target: Target, drafter: Drafter | None, suppress: Sequence[int], accept: SyntheticAcceptance | None
+) -> RoundState | None:
     """None where decode.py does as well: off a GPU, with experts, whose rows the host sorts layer by layer, so that no
     round can be launched ahead, and over several GPUs, for a graph is recorded on one."""
     sorted_by_host = any(layer.experts is not None for layer in target.layers)
     if target.device.type != "cuda" or len(target.devices) > 1 or sorted_by_host:
         return None
-    return Device(target, drafter, suppress, accept=accept)
+    return RoundState(target, drafter, suppress, accept=accept)
 
 
 @torch.inference_mode()
-def warm_up(device: Device, sampling: Sampling) -> str | None:
+def warm_up(device: RoundState, sampling: Sampling) -> str | None:
     """Record a first round of each kind, so that a reply need not wait for it; why that failed, if it did."""
     cache = device.target.new_cache(WARM_UP_ROWS)
     _, state = device.target.prefill(device.newest.new_zeros(WARM_UP_ROWS), cache)
@@ -248,11 +250,11 @@ def warm_up(device: Device, sampling: Sampling) -> str | None:
 
 @torch.inference_mode()
 def decode(
-    device: Device,
+    device: RoundState,
     cache: Cache,
     prefilled: tuple[Tensor, Tensor],
     sampling: Sampling,
-    pacer: Pacer,
+    pacer: DraftLengthPolicy,
     *,
     stop: Collection[int],
     limit: int,
@@ -267,7 +269,7 @@ def decode(
     tokens = numbers(token.tolist())
     yield Burst(tuple(tokens))
     left = limit - 1
-    ahead: Flight | None = None
+    ahead: RoundInFlight | None = None
     while left and tokens[-1] not in stop:
         copied = copied_drafts(lookup, pacer, tokens, min(left - 1, most)) if lookup else []
         flight = ahead

@@ -33,7 +33,7 @@ from gemma_cli.engines.local.model.target import Target
 FREE = Free()
 
 
-class Pacer(Protocol):
+class DraftLengthPolicy(Protocol):
     """Decides how many tokens to draft, and to copy from the context (pace.Pace learns what pays)."""
 
     def choose(self) -> int: ...
@@ -46,7 +46,7 @@ class Pacer(Protocol):
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedDraftLength:
     """Always the same number of drafts, none of them copied."""
 
     draft_tokens: int
@@ -65,11 +65,11 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class AtMost:
+class CappedDraftLength:
     """As many as `pacer` says, up to a limit for what a drafter drafts: copies have no price but the pass."""
 
     draft_tokens: int
-    pacer: Pacer
+    pacer: DraftLengthPolicy
 
     def choose(self) -> int:
         return min(self.pacer.choose(), self.draft_tokens)
@@ -99,7 +99,7 @@ def decode(
     cache: Cache,
     prefilled: tuple[Tensor, Tensor],
     sampler: Sampler,
-    pacer: Pacer,
+    pacer: DraftLengthPolicy,
     *,
     stop: Collection[int],
     limit: int,
@@ -140,7 +140,7 @@ def decode(
         yield Burst(tuple(tokens), Round(drafted, accepted, "lookup" if copied else "drafter"))
 
 
-def copied_drafts(lookup: Lookup, pacer: Pacer, newest: list[int], most: int) -> list[int]:
+def copied_drafts(lookup: Lookup, pacer: DraftLengthPolicy, newest: list[int], most: int) -> list[int]:
     """Up to `most` tokens from the context that are worth a target pass; often none."""
     lookup.extend(newest)
     found = lookup.find(most) if most > 0 else []

@@ -36,7 +36,7 @@ COPY_FADING = 0.02  # how far each copy that was declined brings its figures bac
 
 
 @dataclass
-class Pace:
+class AdaptiveDraftLength:
     """Running averages for one model and drafter on one device; `choose` before a round, `observe` after it."""
 
     seconds: list[float | None] = field(default_factory=lambda: [None] * (LONGEST + 1))  # by K
@@ -156,16 +156,16 @@ class Pace:
         return 0 if not self.probe_plain_next else min(best + 1, LONGEST)
 
 
-def to_json(pace: Pace) -> dict[str, Any]:
+def to_json(pace: AdaptiveDraftLength) -> dict[str, Any]:
     """The averages as plain values, to be kept between runs."""
     return asdict(pace)
 
 
-def from_json(values: Any) -> Pace:
+def from_json(values: Any) -> AdaptiveDraftLength:
     """Averages kept earlier; where anything does not fit they are all forgotten, never an error."""
-    fresh = Pace()
+    fresh = AdaptiveDraftLength()
     try:
-        pace = Pace(**values)
+        pace = AdaptiveDraftLength(**values)
         fits = (
             _are(pace.seconds, fresh.seconds, low=1e-9)
             and _are(pace.acceptance, fresh.acceptance, high=1.0)

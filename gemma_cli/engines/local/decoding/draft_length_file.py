@@ -17,7 +17,7 @@ import torch
 
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.engines.local.decoding.draft_length import Pace, from_json, to_json
+from gemma_cli.engines.local.decoding.draft_length import AdaptiveDraftLength, from_json, to_json
 from gemma_cli.store import paths
 from gemma_cli.store.atomic_write import write_whole
 from gemma_cli.store.bounded_read import read_text
@@ -26,16 +26,16 @@ VERSION = 1
 
 
 @dataclass
-class KeptPace:
+class SavedDraftLength:
     """`pace`, as it was kept in `file` if it was."""
 
     file: Path
-    pace: Pace = field(default_factory=Pace)
+    pace: AdaptiveDraftLength = field(default_factory=AdaptiveDraftLength)
     replies: int = 0
     due: int = 1
 
     @classmethod
-    def of(cls, info: EngineInfo) -> KeptPace:
+    def of(cls, info: EngineInfo) -> SavedDraftLength:
         file = paths.cache_dir() / "pace" / f"{_key(info)}.json"
         return cls(file, _read(file))
 
@@ -48,13 +48,13 @@ class KeptPace:
                 write_whole(self.file, json.dumps({"version": VERSION, **to_json(self.pace)}))
 
 
-def _read(file: Path) -> Pace:
+def _read(file: Path) -> AdaptiveDraftLength:
     try:
         values = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError):
-        return Pace()
+        return AdaptiveDraftLength()
     current = isinstance(values, dict) and values.pop("version", None) == VERSION
-    return from_json(values) if current else Pace()
+    return from_json(values) if current else AdaptiveDraftLength()
 
 
 def _key(info: EngineInfo) -> str:

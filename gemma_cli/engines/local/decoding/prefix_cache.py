@@ -34,7 +34,7 @@ Last = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CachedPrefix:
     """A snapshot at the last of `ends`, after that many rows of `prompt`. last: set where those are all of it."""
 
     prompt: Prompt
@@ -49,14 +49,14 @@ class _Kept:
         return goes_on and ends[: len(self.ends)] == self.ends and shared(self.prompt, prompt, rows)
 
 
-class LiveCache:
+class PrefixCache:
     """One cache, kept from request to request."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.chunk = chunk_size(target)
         self.cache: Cache | None = None
-        self._kept: list[_Kept] = []  # oldest first
+        self._kept: list[_CachedPrefix] = []  # oldest first
 
     def forget(self) -> None:
         """Give the memory back."""
@@ -87,7 +87,7 @@ class LiveCache:
                 last = self.target.finish([reading], state) if stop == len(prompt.ids) else None
                 if count == len(ends) or (count == len(ends) - 1 and not self._kept):
                     del self._kept[: 1 - SNAPSHOTS]  # before the next takes its memory
-                    self._kept.append(_Kept(prompt, ends[:count], cache.snapshot(), last and _copy(last)))
+                    self._kept.append(_CachedPrefix(prompt, ends[:count], cache.snapshot(), last and _copy(last)))
         if cache.length < len(prompt.ids):
             reading, state = self._pass(prompt, features, blocks, cache, len(prompt.ids))
             last = self.target.finish([reading], state)
@@ -118,7 +118,7 @@ class LiveCache:
             states = self.target.read([reading])
         return reading, states
 
-    def _leads(self, kept: _Kept, prompt: Prompt, ends: tuple[int, ...]) -> bool:
+    def _leads(self, kept: _CachedPrefix, prompt: Prompt, ends: tuple[int, ...]) -> bool:
         return self.cache is not None and self.cache.can_restore(kept.snapshot) and kept.begins(prompt, ends)
 
 

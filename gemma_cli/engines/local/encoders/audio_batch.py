@@ -20,25 +20,25 @@ code than the vectors are."""
 TOGETHER = 3072
 """Frames that go through at once, the longest sound there is: memory does not grow by it."""
 
-Heard = tuple[Tensor, Tensor]
+AudioFrames = tuple[Tensor, Tensor]
 """frames [1, n, mels] and mask, bool [1, n], as the feature extractor gives them."""
 
 
-def padded(heard: Heard) -> Heard:
+def padded(heard: AudioFrames) -> AudioFrames:
     """The same with a multiple of FRAMES frames."""
     frames, mask = heard
     missing = -frames.shape[1] % FRAMES
     return F.pad(frames, (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
 
-class Sounds:
+class AudioBatcher:
     """embed: the tower, (frames [m, n, mels], mask [m, n]) -> (rows [m, k, hidden], mask [m, k])."""
 
     def __init__(self, embed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
         self._embed = embed
         self._agree: bool | None = None
 
-    def encode(self, sounds: Sequence[Heard]) -> list[Tensor]:
+    def encode(self, sounds: Sequence[AudioFrames]) -> list[Tensor]:
         """The rows of each, [rows, hidden]."""
         waiting = [padded(heard) for heard in sounds]
         found: dict[int, Tensor] = {}
@@ -46,7 +46,7 @@ class Sounds:
             found |= zip(alike, self._together([waiting[index] for index in alike]), strict=True)
         return [found[index] for index in range(len(waiting))]
 
-    def _together(self, sounds: Sequence[Heard]) -> list[Tensor]:
+    def _together(self, sounds: Sequence[AudioFrames]) -> list[Tensor]:
         if len(sounds) == 1 or self._agree:
             return self._run(sounds)
         alone = [rows for heard in sounds for rows in self._run([heard])]
@@ -55,7 +55,7 @@ class Sounds:
             self._agree = all(torch.equal(one, other) for one, other in pairs)
         return alone
 
-    def _run(self, sounds: Sequence[Heard]) -> list[Tensor]:
+    def _run(self, sounds: Sequence[AudioFrames]) -> list[Tensor]:
         rows, mask = self._embed(torch.cat([frames for frames, _ in sounds]), torch.cat([mask for _, mask in sounds]))
         return [of_one[heard] for of_one, heard in zip(rows, mask, strict=True)]
 

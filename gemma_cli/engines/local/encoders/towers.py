@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image
 from gemma_cli.engines.local.device import is_out_of_memory
-from gemma_cli.engines.local.encoders.audio_batch import Sounds
+from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
 from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
 from gemma_cli.engines.local.text.prompt import LONGEST_AUDIO_S, Medium
@@ -28,7 +28,7 @@ KEPT = 128
 """Features held for reuse, least recently used first out: a minute of video at one frame a second, twice."""
 
 
-class Towers:
+class MediaEncoders:
     """The features of media for one checkpoint, on the decoder's device and in its dtype."""
 
     def __init__(self, folder: Path, config: Config | None, device: torch.device, dtype: torch.dtype) -> None:
@@ -37,7 +37,7 @@ class Towers:
         self.unified = config is not None and config.unified
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
-        self._sounds = Sounds(self._embedded)
+        self._sounds = AudioBatcher(self._embedded)
 
     @property
     def modalities(self) -> frozenset[str]:

@@ -44,7 +44,7 @@ CLEARLY = 0.95
 
 CACHES, REPEATS = 4, 5  # of what is timed: last-level caches it overflows, and runs, the shortest of which counts
 
-Product = Callable[[Tensor], Tensor]
+LinearFunction = Callable[[Tensor], Tensor]
 
 
 @torch.inference_mode()
@@ -72,7 +72,7 @@ def without_slow(rule: RowRule, seconds: Mapping[int, float]) -> RowRule:
     return RowRule(tuple(count for count in rule.counts if count not in slow), rule.exact)
 
 
-def _from_memory(target: Target) -> Product | None:
+def _from_memory(target: Target) -> LinearFunction | None:
     """Products of the target that together read several times what the last-level cache holds; None where it has none
     such: in the cache fewer rows are quicker."""
     chosen: list[Linear] = []
@@ -83,7 +83,7 @@ def _from_memory(target: Target) -> Product | None:
     return None
 
 
-def _seconds(product: Product, rows: Tensor, counts: Sequence[int]) -> dict[int, float]:
+def _seconds(product: LinearFunction, rows: Tensor, counts: Sequence[int]) -> dict[int, float]:
     """The shortest time of a product for each count, in turns."""
     shortest = dict.fromkeys(counts, inf)
     for _ in range(REPEATS):
@@ -102,7 +102,7 @@ def agree_when_many(target: Target, rows: int) -> bool:
     return all(_whole_agrees(product, many) for product, many in _row_products(target, rows))
 
 
-def _whole_agrees(product: Product, rows: Tensor) -> bool:
+def _whole_agrees(product: LinearFunction, rows: Tensor) -> bool:
     count = rows.shape[0]
     whole = product(rows.clone())
     for size in (FIXED, 5 * FIXED, 17 * FIXED, 65 * FIXED):
@@ -113,7 +113,7 @@ def _whole_agrees(product: Product, rows: Tensor) -> bool:
     return True
 
 
-def agreeing(products: Iterable[tuple[Product, Tensor]], tried: Sequence[int] = TRIED) -> RowRule:
+def agreeing(products: Iterable[tuple[LinearFunction, Tensor]], tried: Sequence[int] = TRIED) -> RowRule:
     """The counts of `tried` on which all products, each with rows [MOST, ...] to run on, agree with a measure: MOST
     rows, or FIXED, if those give every place among them the same bits."""
     agreed = {most: {count for count in tried if count <= most} for most in (MOST, FIXED)}
@@ -129,12 +129,12 @@ def agreeing(products: Iterable[tuple[Product, Tensor]], tried: Sequence[int] = 
     return RowRule(tuple(sorted(min(useful, key=min))), exact=True) if useful else UNMEASURED
 
 
-def _placeless(product: Product, rows: Tensor) -> bool:
+def _placeless(product: LinearFunction, rows: Tensor) -> bool:
     """Whether a row's bits are the same in another place among as many rows."""
     return torch.equal(product(rows.roll(1, 0)), product(rows.clone()).roll(1, 0))
 
 
-def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
+def _products(target: Target) -> Iterator[tuple[LinearFunction, Tensor]]:
     """Every distinct kind of product of a target pass, with rows [MOST, ...] to run it on."""
     yield from _row_products(target, MOST)
     random = _Random(target)
@@ -147,7 +147,7 @@ def _products(target: Target) -> Iterator[tuple[Product, Tensor]]:
     yield target.head, random(MOST, target.hidden_size)
 
 
-def _row_products(target: Target, most: int) -> Iterator[tuple[Product, Tensor]]:
+def _row_products(target: Target, most: int) -> Iterator[tuple[LinearFunction, Tensor]]:
     """Those that take the rows of a pass as they come, with rows [most, ...]."""
     random = _Random(target)
     kinds = {(linear.shape, type(linear).__name__): linear for linear in _linears(target)}
@@ -175,7 +175,9 @@ class _Random:
         return torch.randn(*shape, generator=self.generator).to(self._device, dtype or self._dtype)
 
 
-def _cancelling(linear: Linear, weight: Tensor, rows: Tensor, generator: torch.Generator) -> tuple[Product, Tensor]:
+def _cancelling(
+    linear: Linear, weight: Tensor, rows: Tensor, generator: torch.Generator
+) -> tuple[LinearFunction, Tensor]:
     """A product like `linear` whose exact result is zero, in shuffled order: what comes out is rounding alone, so two
     kernels that sum differently cannot agree by chance, which in bfloat16 they otherwise nearly always do. Inputs that
     share a scale stay together."""
@@ -187,7 +189,7 @@ def _cancelling(linear: Linear, weight: Tensor, rows: Tensor, generator: torch.G
     return linear.alike(twice), torch.cat((rows, -rows), 1)[:, order]
 
 
-def _attention(slots: Slots) -> Product:
+def _attention(slots: Slots) -> LinearFunction:
     if kernels := native.on(slots.keys.device):
         return lambda query: kernels.attend(query, slots, slots.slots - 1, EVERY)
     return lambda query: few_rows(query, slots.keys, slots.values, None)

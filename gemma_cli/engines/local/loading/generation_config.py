@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local.model.config_schema import GENERATION
-from gemma_cli.engines.local.model.json_fields import FieldError, Whole
+from gemma_cli.engines.local.model.json_fields import FieldError, Integer
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 from gemma_cli.store.json_file import read_object
 
@@ -29,7 +29,7 @@ def read_generation_config(folder: Path, tokenizer: Tokenizer, vocab: int) -> Ge
     try:
         values = GENERATION.check(read_object(path) or {})
         for index, token in enumerate(values["suppress_tokens"]):
-            Whole(0, vocab - 1).check(token, f"suppress_tokens[{index}]")
+            Integer(0, vocab - 1).check(token, f"suppress_tokens[{index}]")
         if len(set(values["suppress_tokens"])) == vocab:
             raise FieldError("suppress_tokens", values["suppress_tokens"], "which leaves no token to write")
     except FieldError as error:

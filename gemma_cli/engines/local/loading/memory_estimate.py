@@ -175,20 +175,20 @@ def _pass(target: Target) -> int:
     return 4 * max(states + scores, 3 * 8 * arch.vocab)
 
 
-class Weightless(Linear):
+class LinearStandIn(Linear):
     """Stands for a product where none is computed."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape, self.nbytes, self.packed = shape, 0, False
 
 
-class Unread:
+class TensorStandIn:
     """Stands for a large tensor. Torch's own stand-in, the meta device, takes a second to import what it needs."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = shape
 
-    def __getitem__(self, _: object) -> Unread:
+    def __getitem__(self, _: object) -> TensorStandIn:
         return self
 
 
@@ -225,7 +225,7 @@ class Counting:
             self._count(name, size)
             return torch.zeros(*shape, dtype=dtype)
         self._count(name, size, beside=size)  # the drafter's embedding is copied in the order of its clusters
-        return cast("Tensor", Unread(shape))
+        return cast("Tensor", TensorStandIn(shape))
 
     def linear(self, name: str, shape: tuple[int, int]) -> Linear:
         return self.fused((name,), (shape,))
@@ -237,28 +237,28 @@ class Counting:
             self._count(names[0], size, beside=2 * rows * width)  # the numbers of each, and all of them
         else:
             self._add(names[0], self._kind((rows, width)), rows, width)
-        return Weightless((rows, width))
+        return LinearStandIn((rows, width))
 
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         count, rows, width = shape
         self._add(name, self._kind((rows, width)), rows, width, count)
-        return [Weightless((rows, width))] * count
+        return [LinearStandIn((rows, width))] * count
 
     def exact(self, name: str, shape: tuple[int, int]) -> Linear:
         self._count(name, math.prod(shape) * self._dtype.itemsize)
-        return Weightless(shape)
+        return LinearStandIn(shape)
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         if self._device.type != "cpu" or not (self._mapped or "per_layer" in name):
             self._count(name, math.prod(shape) * self._dtype.itemsize)
-        return cast("Tensor", Unread(shape))
+        return cast("Tensor", TensorStandIn(shape))
 
     def tied(self, name: str, table: Tensor) -> Linear:
         shape = (table.shape[0], table.shape[1])
         # Of what stays in its file, a CPU reads the rows of a table here and there, and those of a head all the time.
         counted = self._device.type != "cpu" or not self._mapped
         shared = counted and self._kind(shape) is Linear and Linear.as_it_lies(self._device, self._dtype)
-        return Weightless(shape) if shared else self.linear(name, shape)
+        return LinearStandIn(shape) if shared else self.linear(name, shape)
 
     def _add(self, name: str, kind: type[Linear], rows: int, width: int, count: int = 1) -> None:
         given, part = rows * width * self._dtype.itemsize, _part(name)

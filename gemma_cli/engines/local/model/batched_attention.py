@@ -17,7 +17,7 @@ from gemma_cli.engines.local.model.attention import FewRows
 from gemma_cli.engines.local.model.layer import Attend
 
 
-class One:
+class PaddedRow:
     """The first row of `few`, whose other rows, if it takes any to make a pass, repeat it."""
 
     def __init__(self, few: FewRows) -> None:
@@ -30,7 +30,7 @@ class One:
         return self._few.attend(layer, query.expand(self._rows, -1, -1), *repeated)[:1]
 
 
-class Together:
+class BatchedAttention:
     """The rows of `parts`, one after the other, and then copies of the last that fill the pass up to `rows`."""
 
     def __init__(self, parts: Sequence[Attend], rows: int) -> None:

@@ -13,6 +13,7 @@ from gemma_cli.engines.local.model.json_fields import (
     REQUIRED,
     Either,
     Flag,
+    Integer,
     ListOf,
     Number,
     Object,
@@ -20,15 +21,14 @@ from gemma_cli.engines.local.model.json_fields import (
     Rule,
     TableOf,
     Text,
-    Whole,
 )
 
 Kind = Literal["sliding_attention", "full_attention"]
 SLIDING: Kind = "sliding_attention"
 FULL: Kind = "full_attention"
 
-VOCAB = Whole(1, 1 << 20)
-HIDDEN = Whole(1, 1 << 14)
+VOCAB = Integer(1, 1 << 20)
+HIDDEN = Integer(1, 1 << 14)
 EPSILON = Number(1e-12, 1)
 THETA = Number(1, 1e12)
 
@@ -43,29 +43,29 @@ _ROPE = Object(
     }
 )
 
-_PER_LAYER = Object({"head_dim": (Whole(2, 4096), None), "num_key_value_heads": (Whole(1, 512), None)}, closed=True)
+_PER_LAYER = Object({"head_dim": (Integer(2, 4096), None), "num_key_value_heads": (Integer(1, 512), None)}, closed=True)
 
 _TEXT: Fields = {
     "hidden_size": (HIDDEN, 2304),
-    "intermediate_size": (Whole(1, 1 << 18), 9216),
+    "intermediate_size": (Integer(1, 1 << 18), 9216),
     "hidden_activation": (OneOf(("gelu_pytorch_tanh",), ": no other is supported"), "gelu_pytorch_tanh"),
-    "num_hidden_layers": (Whole(1, 256), 30),
-    "num_attention_heads": (Whole(1, 512), 8),
-    "num_key_value_heads": (Whole(1, 512), 4),
-    "head_dim": (Whole(2, 4096), 256),
-    "global_head_dim": (Whole(2, 4096), 512),
-    "num_global_key_value_heads": (Whole(1, 512), None),
+    "num_hidden_layers": (Integer(1, 256), 30),
+    "num_attention_heads": (Integer(1, 512), 8),
+    "num_key_value_heads": (Integer(1, 512), 4),
+    "head_dim": (Integer(2, 4096), 256),
+    "global_head_dim": (Integer(2, 4096), 512),
+    "num_global_key_value_heads": (Integer(1, 512), None),
     "per_layer_config": (TableOf(_PER_LAYER), {}),
     "layer_types": (ListOf(OneOf((SLIDING, FULL)), 1, 256), None),
-    "num_kv_shared_layers": (Whole(0, 256), 0),
+    "num_kv_shared_layers": (Integer(0, 256), 0),
     "attention_k_eq_v": (Flag(), False),
     "use_double_wide_mlp": (Flag(), False),
     "vocab_size": (VOCAB, 262_144),
-    "sliding_window": (Whole(1, 4096), 512),
-    "max_position_embeddings": (Whole(1, 1 << 24), 131_072),
+    "sliding_window": (Integer(1, 4096), 512),
+    "max_position_embeddings": (Integer(1, 1 << 24), 131_072),
     "rms_norm_eps": (EPSILON, 1e-6),
     "final_logit_softcapping": (Number(1e-3, 1e6), None),
-    "pad_token_id": (Whole(0, 1 << 20), 0),
+    "pad_token_id": (Integer(0, 1 << 20), 0),
     "tie_word_embeddings": (Flag(), True),
     "rope_parameters": (Object({SLIDING: (_ROPE, None), FULL: (_ROPE, None)}), None),
     "use_bidirectional_attention": (OneOf((None, "vision"), ": such a model does not write"), None),
@@ -74,12 +74,12 @@ _TEXT: Fields = {
 TEXT = Object(
     _TEXT
     | {
-        "hidden_size_per_layer_input": (Whole(0, 8192), 256),
-        "vocab_size_per_layer_input": (Whole(0, 1 << 20), 262_144),
+        "hidden_size_per_layer_input": (Integer(0, 8192), 256),
+        "vocab_size_per_layer_input": (Integer(0, 1 << 20), 262_144),
         "enable_moe_block": (Flag(), False),
-        "num_experts": (Whole(1, 1024), None),
-        "top_k_experts": (Whole(1, 1024), None),
-        "moe_intermediate_size": (Whole(1, 1 << 17), None),
+        "num_experts": (Integer(1, 1024), None),
+        "top_k_experts": (Integer(1, 1024), None),
+        "moe_intermediate_size": (Integer(1, 1 << 17), None),
     }
 )
 """The decoder of a target or a drafter: Gemma4TextConfig."""
@@ -90,8 +90,8 @@ UNIFIED_TEXT = Object(
         "sliding_window": (_TEXT["sliding_window"][0], 1024),
         "max_position_embeddings": (_TEXT["max_position_embeddings"][0], 262_144),
         "use_bidirectional_attention": (_TEXT["use_bidirectional_attention"][0], "vision"),
-        "hidden_size_per_layer_input": (Whole(0, 0), 0),
-        "vocab_size_per_layer_input": (Whole(0, 1 << 20), 0),
+        "hidden_size_per_layer_input": (Integer(0, 0), 0),
+        "vocab_size_per_layer_input": (Integer(0, 1 << 20), 0),
         "enable_moe_block": (OneOf((False,), ": such a model has no experts"), False),
     }
 )
@@ -99,8 +99,8 @@ UNIFIED_TEXT = Object(
 
 _DRAFTER: Fields = {
     "use_ordered_embeddings": (Flag(), False),
-    "num_centroids": (Whole(1, 1 << 16), 2048),
-    "centroid_intermediate_top_k": (Whole(1, 1 << 16), 32),
+    "num_centroids": (Integer(1, 1 << 16), 2048),
+    "centroid_intermediate_top_k": (Integer(1, 1 << 16), 32),
 }
 DRAFTER = Object(_DRAFTER | {"backbone_hidden_size": (HIDDEN, 1536)})
 UNIFIED_DRAFTER = Object(_DRAFTER | {"backbone_hidden_size": (HIDDEN, 3840)})
@@ -141,12 +141,12 @@ _ACTIVATION = OneOf(("gelu_pytorch_tanh", "gelu", "gelu_new", "relu", "silu"))
 
 VISION = Object(
     {
-        "hidden_size": (Whole(1, 8192), 768),
-        "intermediate_size": (Whole(1, 1 << 16), 3072),
-        "num_hidden_layers": (Whole(1, 128), 16),
-        "num_attention_heads": (Whole(1, 256), 12),
-        "num_key_value_heads": (Whole(1, 256), 12),
-        "head_dim": (Whole(4, 512), 64),
+        "hidden_size": (Integer(1, 8192), 768),
+        "intermediate_size": (Integer(1, 1 << 16), 3072),
+        "num_hidden_layers": (Integer(1, 128), 16),
+        "num_attention_heads": (Integer(1, 256), 12),
+        "num_key_value_heads": (Integer(1, 256), 12),
+        "head_dim": (Integer(4, 512), 64),
         "hidden_activation": (_ACTIVATION, "gelu_pytorch_tanh"),
         "rms_norm_eps": (EPSILON, 1e-6),
         "attention_bias": (Flag(), False),
@@ -154,9 +154,9 @@ VISION = Object(
             Object({"rope_type": (OneOf(("axial",)), "axial"), "rope_theta": (THETA, 100.0)}),
             {"rope_type": "axial", "rope_theta": 100.0},
         ),
-        "pooling_kernel_size": (Whole(1, 4), 3),
-        "patch_size": (Whole(1, 64), 16),
-        "position_embedding_size": (Whole(1, 1 << 16), 10 * 1024),
+        "pooling_kernel_size": (Integer(1, 4), 3),
+        "patch_size": (Integer(1, 64), 16),
+        "position_embedding_size": (Integer(1, 1 << 16), 10 * 1024),
         "use_clipped_linears": (Flag(), False),
         "standardize": (Flag(), False),
     }
@@ -165,10 +165,10 @@ VISION = Object(
 
 UNIFIED_VISION = Object(
     {
-        "patch_size": (Whole(1, 64), 16),
-        "pooling_kernel_size": (Whole(1, 4), 3),
+        "patch_size": (Integer(1, 64), 16),
+        "pooling_kernel_size": (Integer(1, 4), 3),
         "mm_embed_dim": (HIDDEN, 3840),
-        "mm_posemb_size": (Whole(1, 1 << 16), 1120),
+        "mm_posemb_size": (Integer(1, 1 << 16), 1120),
         "rms_norm_eps": (EPSILON, 1e-6),
         "output_proj_dims": (HIDDEN, 3840),
     }
@@ -176,16 +176,16 @@ UNIFIED_VISION = Object(
 
 AUDIO = Object(
     {
-        "hidden_size": (Whole(2, 8192), 1024),
-        "num_hidden_layers": (Whole(1, 128), 12),
-        "num_attention_heads": (Whole(1, 256), 8),
+        "hidden_size": (Integer(2, 8192), 1024),
+        "num_hidden_layers": (Integer(1, 128), 12),
+        "num_attention_heads": (Integer(1, 256), 8),
         "hidden_act": (_ACTIVATION, "silu"),
-        "subsampling_conv_channels": (ListOf(Whole(4, 1024), 2, 2), [128, 32]),
-        "conv_kernel_size": (Whole(1, 64), 5),
+        "subsampling_conv_channels": (ListOf(Integer(4, 1024), 2, 2), [128, 32]),
+        "conv_kernel_size": (Integer(1, 64), 5),
         "residual_weight": (Number(-1e3, 1e3), 0.5),
-        "attention_chunk_size": (Whole(1, 256), 12),
-        "attention_context_left": (Whole(1, 256), 13),
-        "attention_context_right": (Whole(0, 256), 0),
+        "attention_chunk_size": (Integer(1, 256), 12),
+        "attention_context_left": (Integer(1, 256), 13),
+        "attention_context_right": (Integer(0, 256), 0),
         "attention_logit_cap": (Number(1e-3, 1e6), 50.0),
         "attention_invalid_logits_value": (Number(-1e38, 0), -1e9),
         "use_clipped_linears": (Flag(), True),
@@ -196,7 +196,7 @@ AUDIO = Object(
 )
 """The audio tower: Gemma4AudioConfig."""
 
-UNIFIED_AUDIO = Object({"audio_embed_dim": (Whole(1, 1 << 14), 640), "rms_norm_eps": (EPSILON, 1e-6)})
+UNIFIED_AUDIO = Object({"audio_embed_dim": (Integer(1, 1 << 14), 640), "rms_norm_eps": (EPSILON, 1e-6)})
 
 _CHANNELS = ListOf(Number(-1e6, 1e6), 3, 3)
 
@@ -204,15 +204,15 @@ IMAGE_PROCESSOR = Object(
     {
         "do_convert_rgb": (Flag(), True),
         "do_resize": (OneOf((True,)), True),
-        "resample": (Whole(0, 5), 3),
+        "resample": (Integer(0, 5), 3),
         "do_rescale": (Flag(), True),
         "rescale_factor": (Number(-1e6, 1e6), 1 / 255),
         "do_normalize": (Flag(), False),
         "image_mean": (_CHANNELS, [0.0, 0.0, 0.0]),
         "image_std": (ListOf(Number(1e-6, 1e6), 3, 3), [1.0, 1.0, 1.0]),
-        "patch_size": (Whole(1, 64), 16),
+        "patch_size": (Integer(1, 64), 16),
         "max_soft_tokens": (OneOf((70, 140, 280, 560, 1120)), 280),
-        "pooling_kernel_size": (Whole(1, 4), 3),
+        "pooling_kernel_size": (Integer(1, 4), 3),
     }
 )
 """How pictures are cut: Gemma4ImageProcessorPil."""
@@ -222,7 +222,7 @@ _BINS = ListOf(Number(-1e6, 1e6), 1, 1024)
 
 FEATURE_EXTRACTOR = Object(
     {
-        "feature_size": (Whole(4, 1024), 128),
+        "feature_size": (Integer(4, 1024), 128),
         "sampling_rate": (OneOf((16_000,)), 16_000),
         "padding_value": (Number(-1, 1), 0.0),
         "frame_length_ms": (Number(5, 40), 20.0),
@@ -243,14 +243,14 @@ FEATURE_EXTRACTOR = Object(
 
 UNIFIED_FEATURE_EXTRACTOR = Object(
     {
-        "feature_size": (Whole(1, 1 << 14), 640),
+        "feature_size": (Integer(1, 1 << 14), 640),
         "sampling_rate": (OneOf((16_000,)), 16_000),
         "padding_value": (Number(-1, 1), 0.0),
-        "audio_samples_per_token": (Whole(1, 1 << 14), 640),
+        "audio_samples_per_token": (Integer(1, 1 << 14), 640),
     }
 )
 
-_TOKEN_ID = Whole(0, (1 << 20) - 1)
+_TOKEN_ID = Integer(0, (1 << 20) - 1)
 _TOKEN_IDS = ListOf(_TOKEN_ID, 0, 1 << 20)
 
 GENERATION = Object({"eos_token_id": (Either((_TOKEN_ID, _TOKEN_IDS)), []), "suppress_tokens": (_TOKEN_IDS, [])})

@@ -32,7 +32,7 @@ from gemma_cli.engines.local.model.rope import Rope
 from gemma_cli.engines.local.model.target import Target
 
 
-class Sight(Attend, Protocol):
+class DraftAttention(Attend, Protocol):
     """What a draft may see, and the target whose embeddings it takes: DraftContext, static.StaticDraft."""
 
     target: Target
@@ -113,7 +113,7 @@ class Drafter:
             full=_sight(cache, target.arch.last_own_full, EVERY),
         )
 
-    def step(self, token: Tensor, hidden: Tensor, context: Sight) -> tuple[Tensor, Tensor | None, Tensor]:
+    def step(self, token: Tensor, hidden: Tensor, context: DraftAttention) -> tuple[Tensor, Tensor | None, Tensor]:
         """(logits float32 [1, c], their token ids [1, c] or None where c is the whole vocabulary, next hidden state
         [1, hidden]) from the newest token, int64 [1], and the hidden state that predicted it: the target's, after its
         final norm, or the previous step's."""

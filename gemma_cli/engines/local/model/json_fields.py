@@ -38,7 +38,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class Integer:
     """A whole number from `least` to `most`."""
 
     least: int

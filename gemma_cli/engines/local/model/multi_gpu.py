@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
-from gemma_cli.engines.local.model.batched_attention import One, Together
+from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRow
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.rope import Rope
@@ -54,7 +54,7 @@ class SpreadTarget(Target):
 
     def one(self, cache: Cache, position: int) -> Attend:
         few = self._few(cache, position, self.rows.counts[0], 1)
-        return _attend(1, lambda on: One(cast("FewRows", _on(few, on))))
+        return _attend(1, lambda on: PaddedRow(cast("FewRows", _on(few, on))))
 
     def _chunk(self, cache: Cache, rows: int, images: Tensor | None) -> Attend:
         start = cache.length
@@ -66,7 +66,9 @@ class SpreadTarget(Target):
         return _attend(rows, on)
 
     def _together(self, parts: Sequence[Attend], rows: int) -> Attend:
-        return _attend(sum(part.real for part in parts), lambda on: Together([_on(part, on) for part in parts], rows))
+        return _attend(
+            sum(part.real for part in parts), lambda on: BatchedAttention([_on(part, on) for part in parts], rows)
+        )
 
     def _per_layer(self, ids: Tensor, embedded: Tensor) -> Tensor | None:
         first = self.lies[0]

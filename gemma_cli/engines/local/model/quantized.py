@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gemma_cli.engines.local.native.ops import Bits, Kernels
 
-Product = Callable[[Tensor], Tensor]
+LinearFunction = Callable[[Tensor], Tensor]
 
 Parts = Iterable[tuple[Tensor, Tensor]]
 """Numbers and scales of some rows of a weight at a time, as Kernels.pack takes them."""
@@ -187,7 +187,7 @@ def four_bit_linear(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Linea
     return Linear(from_four_bits(numbers, scale, dtype))
 
 
-def _in_groups(kernels: Kernels, shape: tuple[int, int], parts: Parts, bits: Bits) -> tuple[Product, int]:
+def _in_groups(kernels: Kernels, shape: tuple[int, int], parts: Parts, bits: Bits) -> tuple[LinearFunction, int]:
     """The product of native/rounded.c, and the bytes it reads."""
     out = shape[0]
     scales = torch.empty(out if bits == 8 else 0)  # those of four bits are packed with the numbers
@@ -204,7 +204,7 @@ def _noted(parts: Parts, scales: Tensor) -> Parts:
         yield numbers, scale
 
 
-def _halves(numbers: Tensor, scale: Tensor) -> Product:
+def _halves(numbers: Tensor, scale: Tensor) -> LinearFunction:
     """The integer product of oneDNN; see the module's docstring."""
     packed = torch.ops.onednn.qlinear_prepack(numbers, None)
     none = torch.zeros(scale.shape[0], dtype=torch.int32)
@@ -226,7 +226,7 @@ def _halves(numbers: Tensor, scale: Tensor) -> Product:
     return product
 
 
-def _pack8(numbers: Tensor, scale: Tensor) -> Product:
+def _pack8(numbers: Tensor, scale: Tensor) -> LinearFunction:
     """torch's own int8 matmul, in bfloat16."""
     kept = scale.to(torch.bfloat16)
 
@@ -237,7 +237,7 @@ def _pack8(numbers: Tensor, scale: Tensor) -> Product:
     return product
 
 
-def _widened(numbers: Tensor, scale: Tensor) -> Product:
+def _widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
     """Widened at every call: saves memory, not time."""
     return lambda x: torch.mm(x, numbers.t().to(x.dtype)).mul_(scale.to(x.dtype))
 

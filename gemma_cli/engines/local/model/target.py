@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.architecture import Architecture
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
-from gemma_cli.engines.local.model.batched_attention import One, Together, fill
+from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRow, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
@@ -231,7 +231,7 @@ class Target:
 
     def one(self, cache: Cache, position: int) -> Attend:
         """Attention of the one row at `position`."""
-        return One(FewRows(cache, self._masks, self.ropes, position, self.rows.counts[0], 1))
+        return PaddedRow(FewRows(cache, self._masks, self.ropes, position, self.rows.counts[0], 1))
 
     def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
         return FewRows(cache, self._masks, self.ropes, start, rows, real)
@@ -240,7 +240,7 @@ class Target:
         return Chunk(cache, self.arch, self.ropes, cache.length, rows, images)
 
     def _together(self, parts: Sequence[Attend], rows: int) -> Attend:
-        return Together(parts, rows)
+        return BatchedAttention(parts, rows)
 
     def _joined(
         self, x: Sequence[Tensor], ids: Sequence[Tensor], rows: Sequence[Attend]

@@ -12,7 +12,7 @@ from gemma_cli.engines.local.text.prompt import Prompt
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 
-class Said:
+class ReplyEvents:
     """A reply so far.
 
     stops: tokens that end it. literal: which tokens stand for their text even where it spells a marker; None: none.

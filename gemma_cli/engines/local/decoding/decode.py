@@ -24,6 +24,7 @@ from gemma_cli.core.errors import ModelError
 from gemma_cli.core.events import Round
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.decoding.accept import Accept, equal
+from gemma_cli.engines.local.decoding.draft_length import AdaptiveDraftLength
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.model.cache import Cache
@@ -66,22 +67,22 @@ class FixedDraftLength:
 
 @dataclass(frozen=True)
 class CappedDraftLength:
-    """As many as `pacer` says, up to a limit for what a drafter drafts: copies have no price but the pass."""
+    """The length that `adaptive` finds fastest, up to a limit for what a drafter drafts: a copy costs only its pass."""
 
     draft_tokens: int
-    pacer: DraftLengthPolicy
+    adaptive: AdaptiveDraftLength
 
     def choose(self) -> int:
-        return min(self.pacer.choose(), self.draft_tokens)
+        return self.adaptive.choose(self.draft_tokens)
 
     def observe(self, drafted: int, accepted: int, seconds: float) -> None:
-        self.pacer.observe(drafted, accepted, seconds)
+        self.adaptive.observe(drafted, accepted, seconds)
 
     def choose_copy(self, found: int) -> int:
-        return self.pacer.choose_copy(found)
+        return self.adaptive.choose_copy(found)
 
     def observe_copy(self, copied: int, accepted: int, seconds: float) -> None:
-        self.pacer.observe_copy(copied, accepted, seconds)
+        self.adaptive.observe_copy(copied, accepted, seconds)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What was learned about drafting, kept between runs: one small file for each model, drafter, device and format.
 
-It holds times and rates, no name and no text. A file that is missing, broken or of another version is no loss: the
-averages begin anew. So is one that cannot be written.
+It holds times and rates, no name and no text. Because the machine may have been busy when they were measured, they are
+a first guess only, which the first measurements replace (draft_length.from_json). A file that is missing, broken or of
+another version is no loss: the figures begin anew. Nor is one that cannot be written.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gemma_cli.store import paths
 from gemma_cli.store.atomic_write import write_whole
 from gemma_cli.store.bounded_read import read_text
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gemma_cli.common.options import MAX_TOKENS, OUTPUT, SAMPLING, OutputOptions
+from gemma_cli.common.options import OUTPUT, OutputOptions
 from gemma_cli.common.replies import Show, rendered, rendered_with_thoughts, verbatim
+from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import read_text
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
@@ -44,28 +45,8 @@ class AnswerOptions:
         bool,
         typer.Option("--stream-json", help="Print events as JSON lines, as they happen.", rich_help_panel=OUTPUT),
     ] = False
-    thinking_budget: Annotated[
-        int | None,
-        typer.Option(
-            "--thinking-budget",
-            envvar="GEMMA_THINKING_BUDGET",
-            metavar="N",
-            min=1,
-            max=MAX_TOKENS,
-            help="With --think: end the thought after this many tokens. Default: no limit but --max-tokens.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None
-
-    summarize: Annotated[
-        bool,
-        typer.Option(
-            "--summarize/--leave-out",
-            envvar="GEMMA_SUMMARIZE",
-            help="When the context is full: go on from a summary the model writes, or leave the oldest out.",
-            rich_help_panel="Chats",
-        ),
-    ] = False
+    thinking_budget: Annotated[int, *option("thinking-budget")] = 0
+    summarize: Annotated[bool, *option("summarize")] = False
 
     def check(self, output: OutputOptions, once: bool) -> None:
         """Raises UsageError for what does not go together."""
@@ -98,11 +79,11 @@ class ReplyLimits:
 def held(options: AnswerOptions) -> ReplyLimits:
     """Raises InputError naming the schema's file and the place in it that is wrong."""
     if options.schema is None:
-        return ReplyLimits(None, options.thinking_budget)
+        return ReplyLimits(None, options.thinking_budget or None)
     from gemma_cli.core.json_schema import checked
 
     text = read_text(options.schema)
-    return ReplyLimits(checked(text, display_name(options.schema)), options.thinking_budget)
+    return ReplyLimits(checked(text, display_name(options.schema)), options.thinking_budget or None)
 
 
 def _nothing(_told: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import inspect
 import os
 import platform
 import sys
@@ -11,12 +12,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.options import EngineOptions, Json, examples
+from gemma_cli.common.configured import configured
+from gemma_cli.common.options import EngineOptions, Json, examples, settings_of
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, OutOfMemory, UsageError
@@ -243,7 +245,8 @@ def _model() -> Check:
         return Check("model", "not known before the configuration can be read")
     source = chosen_by()
     try:
-        given = typer.main.get_command(chat.app).make_context("chat", ["?"]).params
+        context = cast("typer.Context", typer.main.get_command(chat.app).make_context("chat", ["?"]))
+        given = context.params | configured(context, settings_of(inspect.signature(chat.chat).parameters.values()))
         options = EngineOptions(**{field.name: given[field.name] for field in fields(EngineOptions)})
         return Check("model", foretell(options.spec()) + (f" (set by {source})" if source else ""), True)
     except typer.TyperException as error:

@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.completion import languages
 from gemma_cli.common.notices import figures, heading, notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
@@ -75,10 +77,7 @@ def transcribe(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", help="What is spoken, by name or code. Default: auto, the model hears it."),
-    ] = None,
+    language: Annotated[str | None, *option("language", languages)] = None,
     context: Annotated[
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),

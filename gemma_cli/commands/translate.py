@@ -13,8 +13,10 @@ import typer
 
 from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
@@ -80,13 +82,19 @@ def translate(
             metavar="FILE", help="Sound or UTF-8 text files, folders, patterns, http(s) addresses; - is stdin."
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="LANGUAGE", help="By name or code: German, de.")],
     engine: EngineOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
+    to: Annotated[str | None, *option("to", languages)] = None,
     origin: Annotated[
-        str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: auto, the model tells by itself.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="LANGUAGE",
+            help="Default: auto, the model recognises it.",
+            autocompletion=languages,
+        ),
     ] = None,
     context: Annotated[
         str | None,
@@ -105,6 +113,8 @@ def translate(
 
     Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
     """
+    if to is None:
+        raise UsageError("into which language? give --to LANGUAGE, or set it for good: gemma config set to LANGUAGE")
     target, source = language(to), language_or_auto(origin)
     if output.as_json and show:
         raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")

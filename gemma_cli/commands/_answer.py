@@ -29,8 +29,16 @@ SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
 
 
 @dataclass(frozen=True)
-class AnswerOptions:
-    """What holds for a single answer, and how long a thought may be."""
+class SummaryOptions:
+    """How long a thought may be, and what happens when the context is full."""
+
+    thinking_budget: Annotated[int, *option("thinking-budget")] = 0
+    summarize: Annotated[bool, *option("summarize")] = False
+
+
+@dataclass(frozen=True)
+class AnswerOptions(SummaryOptions):
+    """The same, and what holds for a single answer."""
 
     schema: Annotated[
         str | None,
@@ -45,8 +53,6 @@ class AnswerOptions:
         bool,
         typer.Option("--stream-json", help="Print events as JSON lines, as they happen.", rich_help_panel=OUTPUT),
     ] = False
-    thinking_budget: Annotated[int, *option("thinking-budget")] = 0
-    summarize: Annotated[bool, *option("summarize")] = False
 
     def check(self, output: OutputOptions, once: bool) -> None:
         """Raises UsageError for what does not go together."""

@@ -342,7 +342,7 @@ def setting_named(name: str, among: Iterable[str] = SETTINGS) -> Setting:
     wanted = name.replace("_", "-")
     if wanted in known:
         return SETTINGS[wanted]
-    near = difflib.get_close_matches(wanted, known, 1)
+    near = [each for each in known if each.startswith(wanted)] or difflib.get_close_matches(wanted, known, 1)
     raise UsageError(
         f"no setting is named '{name}': " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
     )

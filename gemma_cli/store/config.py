@@ -27,7 +27,7 @@ Values = Mapping[str, Value]
 class Config:
     """values: of the file itself; presets: by their names. descriptions: one line on a preset."""
 
-    path: Path | None = None
+    path: Path | None = field(default=None, compare=False)
     values: Values = field(default_factory=dict)
     presets: Mapping[str, Values] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, OutOfMemory, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
-from gemma_cli.engines import open_engine
+from gemma_cli.engines import foretell, open_engine
 from gemma_cli.store import config, machine, paths
 from gemma_cli.store.checkpoints import chosen_by, locate
 from gemma_cli.store.hub import is_here
@@ -239,7 +239,6 @@ def _download(alias: str) -> int:
 def _model() -> Check:
     """What runs where no option names a model: the environment and the configuration, as a command reads them."""
     from gemma_cli.commands import chat
-    from gemma_cli.engines.local.loading.planning import foretell
 
     if _broken_config():
         return Check("model", "not known before the configuration can be read")

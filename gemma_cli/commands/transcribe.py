@@ -136,7 +136,7 @@ def _hear_files(
     formats = written.checked(len(inputs), output.as_json)
     planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
-    openings = [kept(task, file.path, engine, output, part) for _, file, _ in wanted]
+    openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
     done: list[object] = []
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:

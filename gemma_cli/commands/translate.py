@@ -157,11 +157,11 @@ class _Jobs:
 
     def run(self, inputs: list[_Input], heard: PartOptions) -> None:
         """One input after the other; pieces of several recordings may be heard at once. Raises GemmaError."""
-        task, options, output = self.speeches.task, self.speeches.options, self.speeches.output
+        task, output = self.speeches.task, self.speeches.output
         batch = Batch(len(inputs))
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
-        openings = [kept(task, file.path, options, output, heard.part()) for file in spoken]
+        openings = [kept(task, file.path, output, heard.part()) for file in spoken]
         done: list[object] = []
         with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
             for one in wanted:

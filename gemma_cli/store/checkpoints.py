@@ -58,10 +58,10 @@ def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
     Raises NotOnDisk, and UsageError for a name that means nothing.
     """
     config = load_config()
-    named = model or os.environ.get("GEMMA_MODEL") or config.text("model")
-    if not assistant and (config.text("assistant") == OFF or named == config.text("model")):
+    asked = named(model)
+    if not assistant and (config.text("assistant") == OFF or asked == config.text("model")):
         assistant = config.text("assistant")
-    name, notice = (named, None) if named else _choose()
+    name, notice = (asked, None) if asked else _choose()
     if name.startswith(SYNTHETIC):
         return Resolved(name, None, assistant if assistant != OFF else None)
     name, folder = locate(name)
@@ -72,6 +72,11 @@ def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
     (drafter, drafter_folder), absence = _drafter_of(name, folder)
     notices = "; ".join(line for line in (notice, absence) if line)
     return Resolved(name, folder, drafter, drafter_folder, notices or None)
+
+
+def named(model: str | None = None) -> str | None:
+    """The model that was asked for: given > GEMMA_MODEL > config file; None where none was. Raises UsageError."""
+    return model or os.environ.get("GEMMA_MODEL") or load_config().text("model")
 
 
 def chosen_by() -> str | None:

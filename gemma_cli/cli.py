@@ -31,6 +31,7 @@ COMMANDS = {
     "describe-image": "Say what is in a picture.",
     "bench": "Measure speculative against plain decoding, here.",
     "sessions": "List the chats kept here; show, export or delete one.",
+    "config": "Show, set and explain the settings.",
     "models": "List the models on this disk; fetch one.",
     "doctor": "Check what this machine can run, and how.",
 }

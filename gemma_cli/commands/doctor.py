@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import inspect
 import os
 import platform
 import sys
@@ -11,17 +12,18 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.options import EngineOptions, Json, examples
+from gemma_cli.common.configured import configured
+from gemma_cli.common.options import EngineOptions, Json, examples, settings_of
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, OutOfMemory, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
-from gemma_cli.engines import open_engine
+from gemma_cli.engines import foretell, open_engine
 from gemma_cli.store import config, machine, paths
 from gemma_cli.store.checkpoints import chosen_by, locate
 from gemma_cli.store.hub import is_here
@@ -237,13 +239,13 @@ def _download(alias: str) -> int:
 def _model() -> Check:
     """What runs where no option names a model: the environment and the configuration, as a command reads them."""
     from gemma_cli.commands import chat
-    from gemma_cli.engines.local.loading.planning import foretell
 
     if _broken_config():
         return Check("model", "not known before the configuration can be read")
     source = chosen_by()
     try:
-        given = typer.main.get_command(chat.app).make_context("chat", ["?"]).params
+        context = cast("typer.Context", typer.main.get_command(chat.app).make_context("chat", ["?"]))
+        given = context.params | configured(context, settings_of(inspect.signature(chat.chat).parameters.values()))
         options = EngineOptions(**{field.name: given[field.name] for field in fields(EngineOptions)})
         return Check("model", foretell(options.spec()) + (f" (set by {source})" if source else ""), True)
     except typer.TyperException as error:

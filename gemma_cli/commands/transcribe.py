@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.audio import Part
@@ -64,10 +66,7 @@ def transcribe(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", help="What is spoken, by name or code. Default: auto, the model hears it."),
-    ] = None,
+    language: Annotated[str | None, *option("language", languages)] = None,
     context: Annotated[
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
@@ -126,7 +125,7 @@ def _hear_files(
     formats = written.checked(len(inputs), output.as_json)
     planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
-    openings = [kept(task, file.path, engine, output, part) for _, file, _ in wanted]
+    openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
     out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1)
     done: list[object] = []

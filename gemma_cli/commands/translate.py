@@ -13,8 +13,10 @@ import typer
 
 from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
@@ -80,13 +82,19 @@ def translate(
             metavar="FILE", help="Sound or UTF-8 text files, folders, patterns, http(s) addresses; - is stdin."
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="LANGUAGE", help="By name or code: German, de.")],
     engine: EngineOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
+    to: Annotated[str | None, *option("to", languages)] = None,
     origin: Annotated[
-        str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: auto, the model tells by itself.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="LANGUAGE",
+            help="Default: auto, the model recognises it.",
+            autocompletion=languages,
+        ),
     ] = None,
     context: Annotated[
         str | None,
@@ -105,6 +113,8 @@ def translate(
 
     Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
     """
+    if to is None:
+        raise UsageError("into which language? give --to LANGUAGE, or set it for good: gemma config set to LANGUAGE")
     target, source = language(to), language_or_auto(origin)
     if output.as_json and show:
         raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")
@@ -149,11 +159,11 @@ class _Jobs:
 
     def run(self, inputs: list[_Input], heard: PartOptions) -> None:
         """One input after the other; pieces of several recordings may be heard at once. Raises GemmaError."""
-        task, options, output = self.speech.task, self.speech.engine, self.speech.output
+        task, output = self.speech.task, self.speech.output
         batch = Batch(len(inputs))
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
-        openings = [kept(task, file.path, options, output, heard.part()) for file in spoken]
+        openings = [kept(task, file.path, output, heard.part()) for file in spoken]
         done: list[object] = []
         with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
             for one in wanted:

@@ -23,8 +23,9 @@ Quantization = Literal["int8", "int4"]
 class EngineSpec:
     """Which model to run and where.
 
-    model: an alias, hub id or folder; None chooses (see store.checkpoints). assistant: a hub id or folder, "off" for
-    none, None for the drafter that belongs to the model. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    model: an alias, hub id, folder or `scheme:rest` (engines.BACKENDS); None chooses (see store.checkpoints).
+    assistant: a hub id or folder, "off" for none, None for the drafter that belongs to the model.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps".
     quantize: keep the weights of products in so many bits (docs/quantization.md); None: as they are stored.
     synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
     """
@@ -43,7 +44,8 @@ class EngineInfo:
 
     exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
-    are accepted by the throw of a coin. quantize: as EngineSpec.quantize.
+    are accepted by the throw of a coin. quantize: as EngineSpec.quantize. fingerprint: differs between weights of the
+    same name; "" where nothing can tell them apart.
     """
 
     model: str
@@ -57,6 +59,7 @@ class EngineInfo:
     notice: str | None = None
     synthetic_acceptance: float | None = None
     quantize: Quantization | None = None
+    fingerprint: str = ""
 
 
 Answered = tuple[int, Event | InputError]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gemma_cli.common.text_input import system_prompt
 from gemma_cli.core import summaries
 from gemma_cli.core.conversation import opening_words
 from gemma_cli.core.errors import UsageError
@@ -99,10 +100,10 @@ def _clear(chat: Chat, rest: str) -> None:
     chat.err.clear()
 
 
-@_slash("system", "[TEXT|off]", "show, set or remove the system prompt")
+@_slash("system", "[TEXT|@FILE|off]", "show, set or remove the system prompt")
 def _system(chat: Chat, rest: str) -> None:
     if rest:
-        chat.conversation = chat.conversation.instructed("" if rest == "off" else rest)
+        chat.conversation = chat.conversation.instructed("" if rest == "off" else system_prompt(rest))
     chat.tell(f"system prompt: {chat.conversation.system}" if chat.conversation.system else "no system prompt")
 
 

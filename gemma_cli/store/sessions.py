@@ -21,6 +21,9 @@ from gemma_cli.store.session_rows import forget_unused_blobs, insert_entry, read
 
 NAME_LIMIT = 60
 
+SESSIONS = "sessions.db"
+"""The database's name in the state folder."""
+
 
 @dataclass(frozen=True)
 class Summary:

@@ -86,6 +86,7 @@ class LocalEngine:
     def open(cls, spec: EngineSpec) -> LocalEngine:
         """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run."""
         from gemma_cli.store.checkpoints import locate, resolve
+        from gemma_cli.store.journal import fingerprint
         from gemma_cli.store.releases import DRAFTER, POCKET
 
         began = perf_counter()
@@ -114,6 +115,7 @@ class LocalEngine:
             device=" + ".join(map(str, target.devices)),
             dtype=str(dtype).removeprefix("torch."),
             quantize=spec.quantize,
+            fingerprint=fingerprint(resolved.folder),
             context=target.context,
             modalities=towers.modalities,
             load_s=perf_counter() - began,

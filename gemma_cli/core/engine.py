@@ -23,7 +23,7 @@ Quantization = Literal["int8", "int4"]
 class EngineSpec:
     """Which model to run and where.
 
-    model: an alias, hub id, folder or `scheme:rest` (engines.BACKENDS); None chooses (see store.checkpoints).
+    model: an alias, hub id, folder or `scheme:rest` (engines.BACKENDS); None chooses (see store.models.checkpoints).
     assistant: a hub id or folder, "off" for none, None for the drafter that belongs to the model.
     device: "auto", "cpu", "cuda", "cuda:1", "mps".
     quantize: keep the weights of products in so many bits (docs/quantization.md); None: as they are stored.

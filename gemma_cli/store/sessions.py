@@ -70,6 +70,17 @@ class SessionStore:
             ).fetchall()
             return [Summary(name, count, said_at or "", self._opening(first)) for name, count, said_at, first in rows]
 
+    def texts(self) -> list[tuple[str, int, str, str, str]]:
+        """Session, number from 0, role, time and text of every message with text; the oldest session first."""
+        with self.database.reading() as db:
+            return db.execute(
+                """SELECT session.name, message.seq, role, said_at,
+                          (SELECT group_concat(text, char(10)) FROM
+                           (SELECT text FROM part WHERE message_id = message.id AND text != '' ORDER BY seq)) AS words
+                   FROM message JOIN session ON session.id = session_id
+                   WHERE words IS NOT NULL ORDER BY touched, session.id, message.seq"""
+            ).fetchall()
+
     def latest(self) -> str | None:
         """The name of the session last written to."""
         with self.database.reading() as db:

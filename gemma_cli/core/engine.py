@@ -87,9 +87,10 @@ class Batching(Protocol):
 
 def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     """See Batching.stream_many; one by one where the engine knows no better."""
-    if isinstance(engine, Batching):
-        yield from engine.stream_many(requests)
-        return
+    return engine.stream_many(requests) if isinstance(engine, Batching) else _one_by_one(engine, requests)
+
+
+def _one_by_one(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     for index, request in enumerate(requests):
         try:
             with closing(engine.stream(request)) as events:

@@ -44,8 +44,8 @@ ENVIRONMENT = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Nothing is sent or fetched unless asked (see store/models/offline.py too). The libraries read these when they are imported,
-so they are set before."""
+"""Nothing is sent or fetched unless asked (see store/models/offline.py too). The libraries read these when they are
+imported, so they are set before."""
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """How OpenMP's threads wait for each other. Where the user says nothing they sleep: threads that spin at a barrier take

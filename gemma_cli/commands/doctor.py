@@ -196,7 +196,7 @@ def _unwritable(folder: Path) -> str:
 def _device() -> Iterator[Check]:
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
-    from gemma_cli.engines.local.loading.memory_fit import fitting, places
+    from gemma_cli.engines.local.loading.memory.fit import fitting, places
     from gemma_cli.engines.local.native.build import library
 
     device = choose_device("auto")

@@ -16,7 +16,7 @@ def model_name(spec: EngineSpec) -> str:
 
 def foretell(spec: EngineSpec) -> str:
     """Describe where the model would run, in which format, and how much memory it needs."""
-    from gemma_cli.engines.local.loading.planning import foretell as planned
+    from gemma_cli.engines.local.loading.memory.planning import foretell as planned
 
     return planned(spec)
 

@@ -35,10 +35,10 @@ from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
-from gemma_cli.engines.local.loading.memory_estimate import Plan
-from gemma_cli.engines.local.loading.memory_fit import find
-from gemma_cli.engines.local.loading.placement import Placement
-from gemma_cli.engines.local.loading.planning import planned
+from gemma_cli.engines.local.loading.memory.estimate import Plan
+from gemma_cli.engines.local.loading.memory.fit import find
+from gemma_cli.engines.local.loading.memory.placement import Placement
+from gemma_cli.engines.local.loading.memory.planning import planned
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target

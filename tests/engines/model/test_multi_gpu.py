@@ -24,7 +24,7 @@ from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.load import load_target
-from gemma_cli.engines.local.loading.placement import Placement
+from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.multi_gpu import SpreadTarget

@@ -20,8 +20,8 @@ import torch
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import OutOfMemory, UsageError
 from gemma_cli.engines.local.device import bfloat16_on_cpu
-from gemma_cli.engines.local.loading.memory_estimate import ROOM, Needs, Plan, needs, plan_release
-from gemma_cli.engines.local.loading.placement import Placement, place
+from gemma_cli.engines.local.loading.memory.estimate import ROOM, Needs, Plan, needs, plan_release
+from gemma_cli.engines.local.loading.memory.placement import Placement, place
 from gemma_cli.engines.local.loading.synthetic import NAMES
 from gemma_cli.store.models import machine
 from gemma_cli.store.models.checkpoints import SYNTHETIC

@@ -27,7 +27,7 @@ from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.load import decoder_prefix
-from gemma_cli.engines.local.loading.placement import Costs
+from gemma_cli.engines.local.loading.memory.placement import Costs
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
 from gemma_cli.engines.local.model.linear import Linear

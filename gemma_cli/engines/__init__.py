@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from gemma_cli.core.engine import Engine, EngineSpec
-from gemma_cli.store.checkpoints import named
+from gemma_cli.store.models.checkpoints import named
 
 LOCAL = "gemma_cli.engines.local"
 REMOTE = "gemma_cli.engines.remote"

@@ -6,7 +6,7 @@ This module is the backend's side of `gemma_cli.engines.Backend`; it imports tor
 from __future__ import annotations
 
 from gemma_cli.core.engine import Engine, EngineSpec
-from gemma_cli.store.checkpoints import resolve
+from gemma_cli.store.models.checkpoints import resolve
 
 
 def model_name(spec: EngineSpec) -> str:

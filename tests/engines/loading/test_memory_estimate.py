@@ -23,7 +23,7 @@ from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.memory_estimate import ROOM, Plan, needs, plan_folder, plan_release, process
 from gemma_cli.engines.local.model.cache import SLACK
 from gemma_cli.engines.local.model.quantized import of_drafter
-from gemma_cli.store import machine
+from gemma_cli.store.models import machine
 from tests.engines import shapes
 
 CPU = torch.device("cpu")

@@ -40,7 +40,7 @@ from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import Int4Linear, kinds_for, of_drafter
 from gemma_cli.engines.local.model.rounding import GROUP
 from gemma_cli.engines.local.model.target import Target, chunk_size
-from gemma_cli.store import machine
+from gemma_cli.store.models import machine
 
 ROOM = 4096
 """Tokens of context to be provided for; keys and values of more are made as they come."""

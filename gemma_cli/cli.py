@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from gemma_cli import __version__
 from gemma_cli.common.options import examples
 from gemma_cli.core.errors import GemmaError, Interrupted
-from gemma_cli.store import offline
+from gemma_cli.store.models import offline
 
 COMMANDS = {
     "chat": "Talk with the model, or ask it one thing.",
@@ -31,6 +31,7 @@ COMMANDS = {
     "describe-image": "Say what is in a picture.",
     "bench": "Measure speculative against plain decoding, here.",
     "sessions": "List the chats kept here; show, export or delete one.",
+    "config": "Show, set and explain the settings.",
     "models": "List the models on this disk; fetch one.",
     "doctor": "Check what this machine can run, and how.",
 }
@@ -43,8 +44,8 @@ ENVIRONMENT = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Nothing is sent or fetched unless asked (see store/offline.py too). The libraries read these when they are imported,
-so they are set before."""
+"""Nothing is sent or fetched unless asked (see store/models/offline.py too). The libraries read these when they are
+imported, so they are set before."""
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """How OpenMP's threads wait for each other. Where the user says nothing they sleep: threads that spin at a barrier take
@@ -107,17 +108,18 @@ def gemma(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the result is its exit code, as errors.py draws them."""
-    _prepare_streams()
-    offline.keep_libraries_offline()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = "0"
+    _prepare()
     debug = bool(os.environ.get("GEMMA_DEBUG"))
-    if not debug:
-        warnings.simplefilter("ignore")
     try:
-        return _dispatch(arguments)
+        if sys.stdout is None:
+            raise GemmaError("standard output is closed: nowhere to write the answer")
+        code = typer.main.get_command(app).main(list(arguments), prog_name="gemma", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return Interrupted.exit_code
     except GemmaError as error:
         if debug and not isinstance(error, Interrupted):
             raise
@@ -135,18 +137,16 @@ def run(arguments: Sequence[str]) -> int:
         return _explain(error)
 
 
-def _dispatch(arguments: Sequence[str]) -> int:
-    if sys.stdout is None:
-        raise GemmaError("standard output is closed: nowhere to write the answer")
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(list(arguments), prog_name="gemma", standalone_mode=False)
-    except typer.TyperException as error:
-        return _misused(error)
-    except typer.Abort:
-        return Interrupted.exit_code
-    sys.stdout.flush()
-    return code if isinstance(code, int) else 0
+def _prepare() -> None:
+    """Set up the streams, what the libraries read from the environment, and warnings."""
+    _prepare_streams()
+    offline.keep_libraries_offline()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = "0"
+    if not os.environ.get("GEMMA_DEBUG"):
+        warnings.simplefilter("ignore")
 
 
 def _misused(error: typer.TyperException) -> int:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
 from gemma_cli.commands._tools import ToolOptions, desk, opened
+from gemma_cli.common.completion import sessions
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
-from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
 from gemma_cli.common.replies import complete, draw, listen
-from gemma_cli.common.text_input import MOST_TEXT, read_text
+from gemma_cli.common.setting_options import option
+from gemma_cli.common.text_input import MOST_TEXT, read_text, system_prompt
 from gemma_cli.core import summaries
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Part, Text, ToolResponse
+from gemma_cli.core.settings import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
-from gemma_cli.tools.calls import Unfinished, exchange
+from gemma_cli.tools.calls import ToolRounds, Unfinished
 from gemma_cli.views import json
 
 if TYPE_CHECKING:
@@ -43,8 +46,6 @@ EXAMPLES = examples(
     "gemma chat --session holiday",
 )
 
-CHATS = "Chats"
-
 SHOWN: dict[bool | None, Literal["folded", "full", "hidden"]] = {None: "folded", True: "full", False: "hidden"}
 
 app = typer.Typer(add_completion=False)
@@ -53,6 +54,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=EXAMPLES)
 @grouped
 def chat(
+    context: typer.Context,
     engine: EngineOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -69,36 +71,29 @@ def chat(
     file: Annotated[
         list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="A text to read first; repeatable.")
     ] = None,
-    system: Annotated[str, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = "",
-    think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")] = False,
-    show_thinking: Annotated[
-        bool | None,
-        typer.Option(
-            "--show-thinking/--hide-thinking",
-            help="Thoughts in full or not at all. Default: folded on a terminal, on stderr elsewhere.",
-        ),
-    ] = None,
+    system: Annotated[str | None, *option("system")] = None,
+    think: Annotated[bool, *option("think")] = False,
+    show_thinking: Annotated[bool | None, *option("show-thinking")] = None,
     go_on: Annotated[
-        bool, typer.Option("--continue", "-c", help="Go on with the latest chat.", rich_help_panel=CHATS)
+        bool, typer.Option("--continue", "-c", help="Continue the latest chat.", rich_help_panel=CHATS)
     ] = False,
     session: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Go on with this chat, or begin one of this name.", rich_help_panel=CHATS),
-    ] = None,
-    save: Annotated[
-        bool,
         typer.Option(
-            "--save/--no-save",
-            envvar="GEMMA_SAVE",
-            help="Keep the chat and what is typed on this disk. A single answer is kept only with -c or --session.",
+            metavar="NAME",
+            help="Continue this chat, or begin one of this name.",
             rich_help_panel=CHATS,
+            autocompletion=sessions,
         ),
-    ] = True,
+    ] = None,
+    save: Annotated[bool | None, *option("save")] = None,
 ) -> None:
     """Talk with the model. With a PROMPT or with piped text it answers once."""
     piped = read_piped()
     once = prompt is not None or piped is not None
     answers.check(output, once)
+    if once:
+        check_partners(context, think, bool(tools.tool or tools.mcp))
     with errors_told(answers), opened(tools, output) as box:
         attached = list(attachments(image or (), file or (), audio or ()))
         question = "\n\n".join(text for text in (piped, prompt) if text)
@@ -106,8 +101,8 @@ def chat(
             raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
         from gemma_cli.repl.saved_chat import kept
 
-        keeping = kept(go_on, session, save, begin=not once)
-        conversation = keeping.conversation.instructed(system) if system else keeping.conversation
+        keeping = kept(go_on, session, save is not False, begin=bool(save) or not once)
+        conversation = keeping.conversation.instructed(system_prompt(system)) if system else keeping.conversation
         for part in attached:
             conversation = conversation.staging(part)
         conversation = replace(conversation, tools=box.declarations)
@@ -118,7 +113,7 @@ def chat(
             think,
             thoughts=SHOWN[show_thinking] if on_terminal else "hidden",
             raw=not on_terminal,
-            thinking_budget=answers.thinking_budget,
+            thinking_budget=answers.thinking_budget or None,
             summarize=answers.summarize,
         )
         if not once:
@@ -132,6 +127,23 @@ def chat(
     holding.complete(last)
 
 
+def check_partners(context: typer.Context, think: bool, with_tools: bool) -> None:
+    """Raises UsageError for an option that would do nothing in a single answer, as another is missing."""
+    partners = {
+        "thinking_budget": (think, "--thinking-budget limits thoughts: give --think too"),
+        "show_thinking": (think, "--show-thinking shows thoughts: give --think too"),
+        "tool_timeout": (with_tools, "--tool-timeout is about tools: give --tool or --mcp too"),
+        "summarize": (
+            context.params["go_on"] or context.params["session"],
+            "--summarize shortens a chat: give --continue or --session too",
+        ),
+    }
+    for name in given(context, *partners):
+        there, complaint = partners[name]
+        if not there:
+            raise UsageError(complaint)
+
+
 def ask(
     engine: EngineOptions,
     output: OutputOptions,
@@ -142,45 +154,50 @@ def ask(
     told: AnswerOutput,
     box: Toolbox,
 ) -> Turn:
-    """The last of the replies to one question; all are told, and kept if they belong to a chat."""
+    """Return the last of the replies to one question; all are shown, and saved if they belong to a chat."""
     from gemma_cli.repl.saved_chat import ChatSaver
 
     model = start(engine, output)
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
-    reserve = min(settings.sampling.max_tokens, model.info.context // 4)
-
-    def fit(conversation: Conversation) -> Conversation:
-        if not conversation.entries[1:]:
-            return conversation
-        return fitted(conversation.counted_by(model.info.model), model, reserve, settings)
-
-    def reply(conversation: Conversation) -> Turn:
-        request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
-        return draw(model, holding(request), drawn, told.show)
-
-    saved = ChatSaver(keeping)
+    saved, rounds = ChatSaver(keeping), ToolRounds(desk(box, model.info.context, output))
     turns: list[Turn] = []
     responses: list[tuple[ToolResponse, ...]] = []
-    where = desk(box, model.info.context, output)
+
+    def outcome() -> dict[str, Any]:
+        return json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens)
+
     try:
-        for conversation, turn in exchange(asked, fit, reply, where, model.info.model):
-            if turn:
-                turns.append(turn)
-            else:
-                responses.append(conversation.entries[-1].message.tool_responses)
-                for response in responses[-1]:
-                    told.responded(response)
-            saved(conversation)
+        while True:
+            asked = fitted(asked, model, settings)
+            request = asked.request(settings.sampling, settings.drafting, settings.thinking)
+            turns.append(draw(model, holding(request), drawn, told.show))
+            asked = asked.hearing(turns[-1], model.info.model)
+            saved(asked)
+            if not (answered := rounds.answers(turns[-1])):
+                break
+            responses.append(answered)
+            for response in answered:
+                told.responded(response)
+            asked = asked.answering(answered)
+            saved(asked)
+            rounds.check(turns[-1])
     except Unfinished:
-        told.unfinished(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
+        told.unfinished(outcome())
         raise
-    told.end(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
+    told.end(outcome())
     return turns[-1]
 
 
-def fitted(asked: Conversation, model: Engine, reserve: int, settings: Settings) -> Conversation:
-    """As much as the model has room for, with a summary of the rest if that is set; what is missing is told."""
+def fitted(asked: Conversation, model: Engine, settings: Settings) -> Conversation:
+    """Return as much of a chat as the model has room for, with a summary of the rest if that is set.
+
+    What is missing is reported. A first message is not measured.
+    """
+    if not asked.entries[1:]:
+        return asked
+    asked = asked.counted_by(model.info.model)
+    reserve = min(settings.sampling.max_tokens, model.info.context // 4)
     if settings.summarize:
         kept = summaries.fitted(asked, model.info, reserve, settings.drafting, lambda request: listen(model, request))
     else:

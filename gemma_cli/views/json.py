@@ -22,18 +22,11 @@ from gemma_cli.core.events import (
     ToolCalled,
     Turn,
     UnreadableCall,
+    collect,
 )
 from gemma_cli.core.messages import ToolResponse
 from gemma_cli.text.transcript import Segment
-from gemma_cli.views.drawing import fold, undrawn
 from gemma_cli.views.sanitize import safe_json
-
-
-def show(events: Iterable[Event], info: EngineInfo, draft_tokens: int, out: TextIO) -> Turn:
-    """Fold the events, then write the object of the turn."""
-    turn = undrawn(events)
-    write(turn_object(turn, info, draft_tokens), out)
-    return turn
 
 
 def write(fields: Mapping[str, Any], out: TextIO) -> None:
@@ -52,7 +45,7 @@ def stream(events: Iterable[Event], out: TextIO) -> Turn:
         if fields := event_object(event):
             write(fields, out)
 
-    return fold(events, tell)
+    return collect(events, tell)
 
 
 def event_object(event: Event) -> dict[str, Any] | None:
@@ -77,7 +70,7 @@ def start_event(info: EngineInfo, seed: int) -> dict[str, Any]:
         "model": info.model,
         "assistant": info.assistant,
         "device": info.device,
-        "dtype": info.dtype,
+        "dtype": info.dtype or None,
         "context": info.context,
         "seed": seed,
     }
@@ -160,8 +153,13 @@ def _object(turns: Sequence[Turn], info: EngineInfo, draft_tokens: int) -> dict[
         "finish_reason": next((turn.finish_reason for turn in turns if turn.finish_reason != "stop"), "stop"),
         "usage": _usage(turns),
         "timings": _timings(turns, info),
-        "speculation": speculation_object(drafted, draft_tokens if info.assistant else 0),
+        # A server drafts as it was started: what it made counts, not what was asked for.
+        "speculation": speculation_object(drafted, draft_tokens if info.assistant else _longest(drafted)),
     }
+
+
+def _longest(speculation: Speculation) -> int:
+    return max((passed.drafted for passed in speculation.rounds), default=0)
 
 
 def _usage(turns: Sequence[Turn]) -> dict[str, int | None]:

@@ -20,8 +20,8 @@ from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
-from gemma_cli.store.checkpoints import locate
-from gemma_cli.store.releases import POCKET
+from gemma_cli.store.models.checkpoints import locate
+from gemma_cli.store.models.releases import POCKET
 from tests.engines import tiny
 
 noise = np.random.default_rng(0)
@@ -154,6 +154,20 @@ def test_a_few_are_answered_one_by_one_with_drafts(engine: LocalEngine) -> None:
     for count, drafted in ((FEW - 1, True), (FEW, False)):
         turns = turns_of(stream_many(engine, asked[:count]), count)
         assert any(turn.speculation.drafted for turn in turns if isinstance(turn, Turn)) is drafted
+
+
+def test_the_prompt_of_each_request_is_written_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that are answered alone: too few for a batch, or held to a schema."""
+    written: list[Request] = []
+    write = engine.writer.write
+    monkeypatch.setattr(
+        engine.writer, "write", lambda request, count: (written.append(request), write(request, count))[1]
+    )
+    held = Request(ask("Hello."), Sampling(seed=5, max_tokens=4), schema='{"type": "object"}')
+    for asked in (requests()[: FEW - 1], requests()[:FEW], [*requests()[:FEW], held]):
+        written.clear()
+        list(stream_many(engine, asked))
+        assert sorted(map(id, written)) == sorted(map(id, asked))
 
 
 def test_one_that_cannot_be_answered_does_not_stop_the_others(engine: LocalEngine) -> None:

@@ -44,9 +44,10 @@ def largest_file(size: int) -> Iterator[None]:
 def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma: Gemma, tmp_path: Path) -> None:
     env = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("STATE", "CACHE")} | {"GEMMA_KERNELS": "torch"}
     with largest_file(0):
-        ran = gemma("chat", "Count from 1 to 5.", "--session", "x", "--temperature", "0", "--json", env=env)
+        arguments = ("--image", "shapes.png", "--session", "x", "--temperature", "0", "--json")
+        ran = gemma("chat", "What is in the picture?", *arguments, env=env)
     assert ran.code == 0, ran
-    assert json.loads(ran.out)["text"].startswith("1, 2, 3, 4, 5")
+    assert json.loads(ran.out)["text"] == "A red circle and a blue square."
     assert ran.err.count("\n") == 1, ran
     assert str(tmp_path / "STATE") in ran.err
     assert "this chat is not saved" in ran.err

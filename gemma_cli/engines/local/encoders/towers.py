@@ -6,10 +6,12 @@ and project 48-pixel patches, the same processor cuts patches of that size, whic
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,7 @@ class MediaEncoders:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
+        _import_without_temporary_folder()
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
@@ -233,6 +236,19 @@ class MediaEncoders:
             part = module.get_submodule(owner)
             setattr(part, own, getattr(part, own).to(tables))
         return module.to(self.device).eval()
+
+
+@cache
+def _import_without_temporary_folder() -> None:
+    """Let transformers be imported where no temporary file can be written.
+
+    It imports torch's compiler, which asks for a folder of temporary files and ends in FileNotFoundError without one.
+    Nothing is compiled here, so any folder that exists will do.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
 
 
 def _key(medium: Medium, image_budget: int | None) -> tuple[str, int]:

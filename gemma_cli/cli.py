@@ -66,6 +66,17 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, _load(name) if name else command, rest
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. An EOFError in it is an error: typer would take it for the end of the input, and say nothing."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            if "marshal" in str(error):  # __pycache__, written when the disk was full
+                raise GemmaError(
+                    "a compiled module of Python is cut short; install gemma again, or delete its __pycache__ folders"
+                ) from error
+            raise RuntimeError(f"EOFError: {error}") from error
+
 
 def _load(name: str) -> Any:
     module = import_module(f"gemma_cli.commands.{name.replace('-', '_')}")

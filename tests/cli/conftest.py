@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import SAMPLES, Gemma, Outcome
+from tests.cli.command import ROOT, SAMPLES, Gemma, Outcome
+from tests.cli.warm import write_client
 
 LIMIT_S = 300
 
@@ -43,9 +48,40 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def gemma(program: str, environment: dict[str, str]) -> Gemma:
-    """Run `gemma ARGUMENTS` in pipes, where no escape byte may come out; env adds to the environment."""
+def warm_program(program: str, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The command in a process that has imported everything (tests/cli/warm.py); the installed one off Linux."""
+    if not hasattr(os, "pidfd_open"):
+        yield program
+        return
+    folder = Path(tempfile.mkdtemp(prefix="gemma"))  # pytest's own names are longer than a socket's may be
+    place = folder / "socket"
+    server = subprocess.Popen([sys.executable, "-m", "tests.cli.warm", str(place)], env=environment, cwd=ROOT)
+    try:
+        until = time.monotonic() + LIMIT_S
+        while not place.exists():
+            assert server.poll() is None, "tests.cli.warm has ended"
+            assert time.monotonic() < until, "tests.cli.warm does not start"
+            time.sleep(0.05)
+        yield str(write_client(folder, place))
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
 
+
+@pytest.fixture(scope="session")
+def gemma(warm_program: str, environment: dict[str, str]) -> Gemma:
+    """Run `gemma ARGUMENTS` in pipes, where no escape byte may come out; env adds to the environment."""
+    return _runner(warm_program, environment)
+
+
+@pytest.fixture(scope="session")
+def installed_gemma(program: str, environment: dict[str, str]) -> Gemma:
+    """The same with a new process each, as its users start it."""
+    return _runner(program, environment)
+
+
+def _runner(program: str, environment: dict[str, str]) -> Gemma:
     def run(*arguments: object, stdin: bytes = b"", cwd: Path = SAMPLES, env: dict[str, str] | None = None) -> Outcome:
         done = subprocess.run(
             [program, *map(str, arguments)],

@@ -22,7 +22,7 @@ def shown() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("command", "output"), shown())
 def test_the_page_tells_the_truth(
-    program: str, environment: dict[str, str], tmp_path: Path, command: str, output: str
+    warm_program: str, environment: dict[str, str], tmp_path: Path, command: str, output: str
 ) -> None:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     done = subprocess.run(
@@ -30,7 +30,7 @@ def test_the_page_tells_the_truth(
         capture_output=True,
         stdin=subprocess.DEVNULL,
         cwd=tmp_path,
-        env=environment | {"PATH": f"{Path(program).parent}:{environment['PATH']}"},
+        env=environment | {"PATH": f"{Path(warm_program).parent}:{environment['PATH']}"},
         timeout=300,
         check=False,
     )

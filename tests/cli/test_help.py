@@ -49,9 +49,9 @@ def commands_among(modules: set[str]) -> set[str]:
     return {command for command in COMMANDS if f"gemma_cli.commands.{command.replace('-', '_')}" in modules}
 
 
-def test_every_command_is_listed_with_its_summary(gemma: Gemma) -> None:
-    listed = gemma("--help")
-    bare = gemma()
+def test_every_command_is_listed_with_its_summary(installed_gemma: Gemma) -> None:
+    listed = installed_gemma("--help")
+    bare = installed_gemma()
     assert listed.code == bare.code == 0
     for command, summary in COMMANDS.items():
         assert f" {command} " in listed.out
@@ -59,14 +59,16 @@ def test_every_command_is_listed_with_its_summary(gemma: Gemma) -> None:
         assert command in bare.out
 
 
-def test_version(gemma: Gemma) -> None:
-    assert gemma("--version") == Outcome(0, f"gemma {__version__}\n", "")
+def test_version(installed_gemma: Gemma) -> None:
+    assert installed_gemma("--version") == Outcome(0, f"gemma {__version__}\n", "")
 
 
-def test_completion_offers_commands_and_options(gemma: Gemma) -> None:
-    offered = gemma(env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma tran", "COMP_CWORD": "1"})
+def test_completion_offers_commands_and_options(installed_gemma: Gemma) -> None:
+    offered = installed_gemma(env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma tran", "COMP_CWORD": "1"})
     assert offered.out.split() == ["transcribe", "translate"]
-    offered = gemma(env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma chat --sys", "COMP_CWORD": "2"})
+    offered = installed_gemma(
+        env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma chat --sys", "COMP_CWORD": "2"}
+    )
     assert offered.out.split() == ["--system"]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import py_compile
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from gemma_cli.commands import doctor
 from tests.cli.command import SAMPLES, Gemma, Outcome
 from tests.cli.held import LOADING, held
+
+UNCOMPILED = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 AT_ONCE_S = 60
 """Seconds on the slowest machine; what hangs does so for ever."""
@@ -32,7 +38,10 @@ def test_a_configuration_that_is_a_pipe_is_refused(program: str, environment: di
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file that a child writes may grow beyond `size` bytes, as on a full disk, wherever it is; pipes may."""
+    """No file that a child writes may grow beyond `size` bytes, as on a full disk, wherever it is; pipes may.
+
+    Run programs with UNCOMPILED: Python would leave modules that are cut short for all later programs.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -41,11 +50,14 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma: Gemma, tmp_path: Path) -> None:
-    env = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("STATE", "CACHE")} | {"GEMMA_KERNELS": "torch"}
+def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(
+    installed_gemma: Gemma, tmp_path: Path
+) -> None:
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("STATE", "CACHE")}
+    env = folders | {"GEMMA_KERNELS": "torch"} | UNCOMPILED
     with largest_file(0):
         arguments = ("--image", "shapes.png", "--session", "x", "--temperature", "0", "--json")
-        ran = gemma("chat", "What is in the picture?", *arguments, env=env)
+        ran = installed_gemma("chat", "What is in the picture?", *arguments, env=env)
     assert ran.code == 0, ran
     assert json.loads(ran.out)["text"] == "A red circle and a blue square."
     assert ran.err.count("\n") == 1, ran
@@ -54,10 +66,12 @@ def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma
 
 
 @pytest.mark.parametrize("size", [0, 4096])
-def test_without_space_for_temporary_files_it_is_not_standard_output_that_is_blamed(gemma: Gemma, size: int) -> None:
+def test_without_space_for_temporary_files_it_is_not_standard_output_that_is_blamed(
+    installed_gemma: Gemma, size: int
+) -> None:
     sound = (SAMPLES / "number-347.wav").read_bytes() * 2
     with largest_file(size):
-        refused = gemma("transcribe", "-", stdin=sound)
+        refused = installed_gemma("transcribe", "-", stdin=sound, env=UNCOMPILED)
     refused.refuses("TMPDIR", code=1)
     assert "standard output" not in refused.err
 
@@ -94,3 +108,15 @@ def until(condition: object) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_compiled_module_that_is_cut_short_is_named(
+    installed_gemma: Gemma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a full disk leaves it. It raises EOFError, which typer takes for the end of the input."""
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    cut = Path(importlib.util.cache_from_source(doctor.__file__))
+    py_compile.compile(doctor.__file__, str(cut))
+    cut.write_bytes(cut.read_bytes()[:200])
+    refused = installed_gemma("doctor", env={"PYTHONPYCACHEPREFIX": str(tmp_path)})
+    refused.refuses("__pycache__", code=1)

@@ -58,16 +58,16 @@ def test_closed_stdin_and_stderr_do_not_matter(program: str, environment: dict[s
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", None])
-def test_no_locale_makes_a_name_or_a_text_unprintable(gemma: Gemma, encoding: str | None) -> None:
+def test_no_locale_makes_a_name_or_a_text_unprintable(installed_gemma: Gemma, encoding: str | None) -> None:
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     env = plain | ({"PYTHONIOENCODING": encoding} if encoding else {})
-    refused = gemma("transcribe", os.fsdecode(b"gr\xc3\xbc\xc3\x9fe \xff.wav"), env=env)
+    refused = installed_gemma("transcribe", os.fsdecode(b"gr\xc3\xbc\xc3\x9fe \xff.wav"), env=env)
     refused.refuses("no such file")
 
 
-def test_text_that_does_not_fit_the_encoding_is_replaced_not_refused(gemma: Gemma) -> None:
+def test_text_that_does_not_fit_the_encoding_is_replaced_not_refused(installed_gemma: Gemma) -> None:
     env = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    outcome = gemma("chat", "Repeat: schön", "--temperature", "0", stdin=b"\xff\xfe", env=env)
+    outcome = installed_gemma("chat", "Repeat: schön", "--temperature", "0", stdin=b"\xff\xfe", env=env)
     assert (outcome.code, outcome.err) == (0, ""), outcome
     assert outcome.out.endswith("\n")
 
@@ -82,11 +82,11 @@ catalogue.catalogue = broken
 """
 
 
-def test_a_bug_is_one_line_and_the_traceback_is_there_for_those_who_ask(gemma: Gemma, tmp_path: Path) -> None:
+def test_a_bug_is_one_line_and_the_traceback_is_there_for_those_who_ask(installed_gemma: Gemma, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BROKEN)
     env = {"PYTHONPATH": str(tmp_path)}
-    gemma("models", env=env).refuses("internal error", "ZeroDivisionError", "GEMMA_DEBUG=1", code=1)
-    shown = gemma("models", env=env | {"GEMMA_DEBUG": "1"})
+    installed_gemma("models", env=env).refuses("internal error", "ZeroDivisionError", "GEMMA_DEBUG=1", code=1)
+    shown = installed_gemma("models", env=env | {"GEMMA_DEBUG": "1"})
     assert shown.code == 1
     assert "Traceback" in shown.err
     assert "on purpose" in shown.err
@@ -105,9 +105,9 @@ catalogue.catalogue = broken
 
 @pytest.mark.parametrize(("name", "blamed"), [((), "a temporary file"), (("/full/file",), "/full/file")])
 def test_a_disk_that_is_full_elsewhere_is_not_blamed_on_stdout(
-    gemma: Gemma, tmp_path: Path, name: tuple[str, ...], blamed: str
+    installed_gemma: Gemma, tmp_path: Path, name: tuple[str, ...], blamed: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ELSEWHERE.format(name=name))
-    outcome = gemma("models", env={"PYTHONPATH": str(tmp_path)})
+    outcome = installed_gemma("models", env={"PYTHONPATH": str(tmp_path)})
     assert (outcome.code, outcome.out) == (1, "half an answer\n")
     assert outcome.err == f"gemma: {blamed}: cannot be written: No space left on device; make space there\n"

@@ -68,6 +68,7 @@ class World:
         command = [*GEMMA, *(files.get(argument, argument) for argument in arguments)]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("GEMMA_", "HF_", "XDG_"))}
         env = kept | {"HOME": str(self.folder), "GEMMA_MODEL": "pocket", "OMP_NUM_THREADS": "1"} | extra
+        env["PYTHONDONTWRITEBYTECODE"] = "1"  # modules compiled on a full disk would be cut short, for later runs too
         with Path(SOUND if "-" in arguments else os.devnull).open("rb") as stdin:
             return subprocess.run(
                 command,

@@ -143,14 +143,18 @@ def _hear_files(
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
             place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
-            with batch.one(), ahead.following() as (recording, answers):
-                job = _Job(task, recording, language, engine, output, written, place)
-                turns = job.write_files(answers, paths) if paths else job.print(answers, formats[0], len(inputs))
-                if not turns and not output.quiet:
-                    notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
-                if output.stats:
-                    notice(figures(together(turns)))
-                done += [paths] if paths else []
+            with batch.one():
+                with ahead.following() as (recording, answers):
+                    if not output.quiet:
+                        recording.remark()
+                    job = _Job(task, recording, language, engine, output, written, place)
+                    turns = job.write_files(answers, paths) if paths else job.print(answers, formats[0], len(inputs))
+                    if not turns and not output.quiet:
+                        notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
+                    if output.stats:
+                        notice(figures(together(turns)))
+                    done += [paths] if paths else []
+                recording.check_whole()
     batch.finish()
 
 

@@ -67,6 +67,8 @@ class SpeechTranslator:
     def write(self, recording: Recording, answers: Iterator[Answer], paths: dict[str, Path] | None) -> None:
         """What is said in one of them, into files or to stdout. Raises InputError."""
         turns: list[Turn] = []
+        if not self.output.quiet:
+            recording.remark()
         visible = not self.output.quiet and (bool(paths) or not sys.stdout.isatty())
         with progress(recording, "", visible) as told:
             heard = watched(understood(self.task, recording.name, answers), told)

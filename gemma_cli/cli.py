@@ -107,17 +107,18 @@ def gemma(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the result is its exit code, as errors.py draws them."""
-    _prepare_streams()
-    offline.keep_libraries_offline()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = "0"
+    _prepare()
     debug = bool(os.environ.get("GEMMA_DEBUG"))
-    if not debug:
-        warnings.simplefilter("ignore")
     try:
-        return _dispatch(arguments)
+        if sys.stdout is None:
+            raise GemmaError("standard output is closed: nowhere to write the answer")
+        code = typer.main.get_command(app).main(list(arguments), prog_name="gemma", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except typer.TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return Interrupted.exit_code
     except GemmaError as error:
         if debug and not isinstance(error, Interrupted):
             raise
@@ -135,18 +136,16 @@ def run(arguments: Sequence[str]) -> int:
         return _explain(error)
 
 
-def _dispatch(arguments: Sequence[str]) -> int:
-    if sys.stdout is None:
-        raise GemmaError("standard output is closed: nowhere to write the answer")
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(list(arguments), prog_name="gemma", standalone_mode=False)
-    except typer.TyperException as error:
-        return _misused(error)
-    except typer.Abort:
-        return Interrupted.exit_code
-    sys.stdout.flush()
-    return code if isinstance(code, int) else 0
+def _prepare() -> None:
+    """Set up the streams, what the libraries read from the environment, and warnings."""
+    _prepare_streams()
+    offline.keep_libraries_offline()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = "0"
+    if not os.environ.get("GEMMA_DEBUG"):
+        warnings.simplefilter("ignore")
 
 
 def _misused(error: typer.TyperException) -> int:

@@ -13,18 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from gemma_cli.common.options import MAX_TOKENS, OUTPUT, SAMPLING, OutputOptions
-from gemma_cli.common.replies import Show, rendered, rendered_with_thoughts, verbatim
+from gemma_cli.common.replies import Show, answer_view
 from gemma_cli.common.text_input import read_text
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
-from gemma_cli.core.events import Turn
+from gemma_cli.core.events import Turn, collect, undrawn
 from gemma_cli.core.messages import Request, ToolResponse
 from gemma_cli.media.files import display_name
 from gemma_cli.views import json, plain
-from gemma_cli.views.drawing import undrawn
 from gemma_cli.views.sanitize import safe_json
-
-SHOWS = {None: rendered, True: rendered_with_thoughts, False: verbatim}
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
         def write(told: Mapping[str, Any]) -> None:
             json.write(told, sys.stdout)
 
-        return AnswerOutput(undrawn, end=write, unfinished=write)
+        return AnswerOutput(partial(collect, draw=undrawn), end=write, unfinished=write)
     if options.stream_json:
         return AnswerOutput(
             partial(json.stream, out=sys.stdout),
@@ -140,8 +137,8 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
         )
     if options.schema is not None:
         thoughts = io.StringIO() if show_thinking is False else sys.stderr
-        return AnswerOutput(lambda events: plain.show(events, sys.stdout, thoughts, safe_json))
-    return AnswerOutput(SHOWS[show_thinking])
+        return AnswerOutput(partial(plain.show, out=sys.stdout, err=thoughts, clean=safe_json))
+    return AnswerOutput(answer_view(show_thinking))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Part, Text, ToolResponse
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
-from gemma_cli.tools.calls import Unfinished, exchange
+from gemma_cli.tools.calls import ToolRounds, Unfinished
 from gemma_cli.views import json
 
 if TYPE_CHECKING:
@@ -142,45 +142,50 @@ def ask(
     told: AnswerOutput,
     box: Toolbox,
 ) -> Turn:
-    """The last of the replies to one question; all are told, and kept if they belong to a chat."""
+    """Return the last of the replies to one question; all are shown, and saved if they belong to a chat."""
     from gemma_cli.repl.saved_chat import ChatSaver
 
     model = start(engine, output)
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
-    reserve = min(settings.sampling.max_tokens, model.info.context // 4)
-
-    def fit(conversation: Conversation) -> Conversation:
-        if not conversation.entries[1:]:
-            return conversation
-        return fitted(conversation.counted_by(model.info.model), model, reserve, settings)
-
-    def reply(conversation: Conversation) -> Turn:
-        request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
-        return draw(model, holding(request), drawn, told.show)
-
-    saved = ChatSaver(keeping)
+    saved, rounds = ChatSaver(keeping), ToolRounds(desk(box, model.info.context, output))
     turns: list[Turn] = []
     responses: list[tuple[ToolResponse, ...]] = []
-    where = desk(box, model.info.context, output)
+
+    def outcome() -> dict[str, Any]:
+        return json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens)
+
     try:
-        for conversation, turn in exchange(asked, fit, reply, where, model.info.model):
-            if turn:
-                turns.append(turn)
-            else:
-                responses.append(conversation.entries[-1].message.tool_responses)
-                for response in responses[-1]:
-                    told.responded(response)
-            saved(conversation)
+        while True:
+            asked = fitted(asked, model, settings)
+            request = asked.request(settings.sampling, settings.drafting, settings.thinking)
+            turns.append(draw(model, holding(request), drawn, told.show))
+            asked = asked.hearing(turns[-1], model.info.model)
+            saved(asked)
+            if not (answered := rounds.answers(turns[-1])):
+                break
+            responses.append(answered)
+            for response in answered:
+                told.responded(response)
+            asked = asked.answering(answered)
+            saved(asked)
+            rounds.check(turns[-1])
     except Unfinished:
-        told.unfinished(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
+        told.unfinished(outcome())
         raise
-    told.end(json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens))
+    told.end(outcome())
     return turns[-1]
 
 
-def fitted(asked: Conversation, model: Engine, reserve: int, settings: Settings) -> Conversation:
-    """As much as the model has room for, with a summary of the rest if that is set; what is missing is told."""
+def fitted(asked: Conversation, model: Engine, settings: Settings) -> Conversation:
+    """Return as much of a chat as the model has room for, with a summary of the rest if that is set.
+
+    What is missing is reported. A first message is not measured.
+    """
+    if not asked.entries[1:]:
+        return asked
+    asked = asked.counted_by(model.info.model)
+    reserve = min(settings.sampling.max_tokens, model.info.context // 4)
     if settings.summarize:
         kept = summaries.fitted(asked, model.info, reserve, settings.drafting, lambda request: listen(model, request))
     else:

@@ -11,7 +11,7 @@ from gemma_cli.common.batch import Batch
 from gemma_cli.common.notices import heading
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
-from gemma_cli.common.replies import complete, draw, rendered
+from gemma_cli.common.replies import answer_view, complete, draw
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import IMAGE_BUDGETS, Request, ask
@@ -63,5 +63,5 @@ def describe_image(
             describer = model()
             if not output.as_json:
                 print(heading(picture.name, len(files)), end="", flush=True)
-            complete(draw(describer, request, output, rendered, {"file": picture.name}))
+            complete(draw(describer, request, output, answer_view(), {"file": picture.name}))
     batch.finish()

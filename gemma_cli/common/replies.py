@@ -6,16 +6,16 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from gemma_cli.common.notices import figures, notice
 from gemma_cli.common.options import OutputOptions
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import Interrupted
-from gemma_cli.core.events import Event, Turn, collect
+from gemma_cli.core.events import Event, Turn, collect, undrawn
 from gemma_cli.core.messages import Request
 from gemma_cli.views import plain
-from gemma_cli.views.drawing import undrawn
 
 
 def listen(engine: Engine, request: Request) -> Turn:
@@ -30,17 +30,14 @@ Show = Callable[[Iterator[Event]], Turn]
 def draw(
     engine: Engine, request: Request, output: OutputOptions, show: Show, about: Mapping[str, Any] | None = None
 ) -> Turn:
-    """Ask, and show the reply as it comes, or as JSON once it is whole; `about` goes before its other fields."""
+    """Ask, and show the reply as it comes, or as JSON once it is complete; `about` goes before its other fields."""
+    with closing(engine.stream(request)) as events:
+        turn = collect(events, undrawn) if output.as_json else show(events)
     if output.as_json:
         from gemma_cli.views import json
 
-        with closing(engine.stream(request)) as events:
-            turn = undrawn(events)
         fields = json.turn_object(turn, engine.info, request.drafting.draft_tokens)
         json.write({**(about or {}), **fields}, sys.stdout)
-    else:
-        with closing(engine.stream(request)) as events:
-            turn = show(events)
     if turn.finish_reason == "length" and not output.quiet:
         notice(f"reply truncated at --max-tokens ({turn.usage.completion_tokens})")
     if output.stats:
@@ -49,29 +46,19 @@ def draw(
     return turn
 
 
-def rendered(events: Iterator[Event]) -> Turn:
-    """Markdown on a terminal, with thoughts folded into a line; elsewhere as it is, with thoughts on stderr."""
+def answer_view(thoughts: bool | None = None) -> Show:
+    """Return how an answer is shown to people: as markdown on a terminal, as the model wrote it elsewhere.
+
+    thoughts: in full (True), folded into one line on a terminal (None), or left out and the answer unformatted (False).
+    """
+    if thoughts is False:
+        return partial(plain.show, out=sys.stdout, err=io.StringIO())
     if not sys.stdout.isatty():
-        return plain.show(events, sys.stdout, sys.stderr)
+        return partial(plain.show, out=sys.stdout, err=sys.stderr)
     from gemma_cli.views import console
     from gemma_cli.views.markdown import stream
 
-    return stream.show(events, console.terminal(sys.stdout))
-
-
-def rendered_with_thoughts(events: Iterator[Event]) -> Turn:
-    """The same with thoughts in full."""
-    if not sys.stdout.isatty():
-        return plain.show(events, sys.stdout, sys.stderr)
-    from gemma_cli.views import console
-    from gemma_cli.views.markdown import stream
-
-    return stream.show_thinking(events, console.terminal(sys.stdout))
-
-
-def verbatim(events: Iterator[Event]) -> Turn:
-    """The answer alone, as the model wrote it."""
-    return plain.show(events, sys.stdout, io.StringIO())
+    return partial(stream.show_thinking if thoughts else stream.show, console=console.terminal(sys.stdout))
 
 
 def complete(turn: Turn) -> None:

@@ -6,7 +6,7 @@ stops early loses nothing it was shown, and has the figures of the newest Progre
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -169,26 +169,37 @@ class Turn:
     speculation: Speculation = field(default_factory=Speculation)
 
 
-def collect(events: Iterable[Event]) -> Turn:
-    """Fold a stream into a Turn; one that ended without Done stays `interrupted`, with the figures it had reached."""
+def collect(events: Iterable[Event], draw: Callable[[Event], None] | None = None) -> Turn:
+    """Fold a stream into a Turn; one that ended without Done stays `interrupted`, with the figures it had reached.
+
+    draw: shows each event as it passes. Ctrl-C then ends the turn, which comes back with what was drawn, so that it can
+    be saved. Whatever `draw` raises, BrokenPipeError above all, goes to the caller.
+    """
     turn = Turn()
-    answer: list[str] = []
-    thinking: list[str] = []
-    for event in events:
-        match event:
-            case Delta(channel="thinking"):
-                thinking.append(event.text)
-            case Delta():
-                answer.append(event.text)
-            case ToolCalled():
-                turn.tool_calls += (event.call,)
-            case UnreadableCall():
-                turn.unreadable_calls += (event,)
-            case Round():
-                turn.speculation.rounds.append(event)
-            case Progress():
-                turn.usage, turn.timings = event.usage, event.timings
-            case Done():
-                turn.finish_reason, turn.usage, turn.timings = event.finish_reason, event.usage, event.timings
-    turn.text, turn.thinking = "".join(answer), "".join(thinking)
+    texts: dict[Channel, list[str]] = {"answer": [], "thinking": []}
+    try:
+        for event in events:
+            if draw:
+                draw(event)
+            match event:
+                case Delta():
+                    texts[event.channel].append(event.text)
+                case ToolCalled():
+                    turn.tool_calls += (event.call,)
+                case UnreadableCall():
+                    turn.unreadable_calls += (event,)
+                case Round():
+                    turn.speculation.rounds.append(event)
+                case Progress():
+                    turn.usage, turn.timings = event.usage, event.timings
+                case Done():
+                    turn.finish_reason, turn.usage, turn.timings = event.finish_reason, event.usage, event.timings
+    except KeyboardInterrupt:
+        if draw is None:
+            raise
+    turn.text, turn.thinking = "".join(texts["answer"]), "".join(texts["thinking"])
     return turn
+
+
+def undrawn(event: Event) -> None:
+    """Draw nothing: for a reply that is printed when it has ended."""

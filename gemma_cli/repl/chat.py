@@ -20,7 +20,7 @@ from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.toolbar import Status
 from gemma_cli.store.sessions import Session, SessionStore
 from gemma_cli.tools import Toolbox
-from gemma_cli.tools.calls import Permission, ToolRunner, exchange, longest_answer
+from gemma_cli.tools.calls import Permission, ToolRounds, ToolRunner, longest_answer
 from gemma_cli.views.markdown.body import MarkdownBody, RawBody, ThoughtsBody
 from gemma_cli.views.markdown.stream import Reply
 from gemma_cli.views.markdown.tail import Tail
@@ -148,22 +148,32 @@ class Chat:
         """
         reached = before
         info = self.engine.info
-        desk = ToolRunner(self.box, self._may, self._tell_call, longest_answer(info.context))
+        rounds = ToolRounds(ToolRunner(self.box, self._may, self._tell_call, longest_answer(info.context)))
         try:
-            for conversation, turn in exchange(asked, self._fitted, self._draw, desk, info.model):
-                if conversation.entries[-1].message.role == "user":
+            while True:
+                asked = self._fitted(asked)
+                turn = self._draw(asked)
+                asked = asked.hearing(turn, info.model)
+                if asked.entries[-1].message.role == "user":
                     break  # cancelled before the first word
-                reached = self.conversation = conversation
-                self.draft = ""
-                self.keep(reached)
-                if turn:
-                    self._heard(turn)
+                reached = self._go_on(asked)
+                self._heard(turn)
+                if not (answers := rounds.answers(turn)):
+                    break
+                asked = reached = self._go_on(asked.answering(answers))
+                rounds.check(turn)
         except GemmaError:
             self.keep(reached)
             raise
         if reached is before:
             self.tell("cancelled before the first word" + (": your message is on the line again" * bool(self.draft)))
             self.keep(before)
+
+    def _go_on(self, conversation: Conversation) -> Conversation:
+        """Make `conversation` the one that goes on, and save it."""
+        self.conversation, self.draft = conversation, ""
+        self.keep(conversation)
+        return conversation
 
     def _heard(self, turn: Turn) -> None:
         self.last = turn

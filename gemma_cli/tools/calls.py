@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma_cli.core.conversation import BYTES_PER_TOKEN, UNKNOWN, Conversation
+from gemma_cli.core.conversation import BYTES_PER_TOKEN, UNKNOWN
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import Turn, UnreadableCall
 from gemma_cli.core.messages import ToolCall, ToolResponse
@@ -117,41 +117,41 @@ class ToolRunner:
         return answered
 
 
-def exchange(
-    asked: Conversation,
-    fit: Callable[[Conversation], Conversation],
-    reply: Callable[[Conversation], Turn],
-    desk: ToolRunner,
-    model: str,
-) -> Iterator[tuple[Conversation, Turn | None]]:
-    """Replies and the answers to what they call, until one calls nothing.
+class ToolRounds:
+    """The replies to one question that call tools, of which there may be ROUNDS."""
 
-    Yields the conversation with each reply and that reply, then, where it called tools, the conversation with their
-    answers and None: what has been yielded is worth keeping. A call that cannot be read is answered too, so that the
-    model can write it again, once. Raises Unfinished if it fails to, and after ROUNDS replies that called.
-    """
-    refused = False
-    for _ in range(ROUNDS):
-        asked = fit(asked)
-        turn = reply(asked)
-        heard = asked.hearing(turn, model)
-        yield heard, turn
-        if turn.finish_reason == "interrupted" or not (turn.tool_calls or turn.unreadable_calls):
-            return
-        if not desk.box.tools:
+    def __init__(self, runner: ToolRunner) -> None:
+        self._runner = runner
+        self._count = 0
+        self._refused = False
+
+    def answers(self, turn: Turn) -> tuple[ToolResponse, ...]:
+        """Carry out what a reply calls and return what the model is told of it; nothing where no reply follows.
+
+        A call that cannot be read is answered too, so that the model can write it again.
+        """
+        runner = self._runner
+        if turn.finish_reason == "interrupted":
+            return ()
+        if not runner.box.tools:
             for call in turn.tool_calls:
-                desk.tell(call, ToolResponse(call.name, _failure("there are no tools here")))
+                runner.tell(call, ToolResponse(call.name, _failure("there are no tools here")))
             for unreadable in turn.unreadable_calls:
-                desk.refuse(unreadable)
-            return
-        answers = list(desk.answers(turn.tool_calls))
-        answers += [desk.refuse(call) for call in turn.unreadable_calls]
-        asked = heard.answering(tuple(answers))
-        yield asked, None
-        if not turn.tool_calls and (refused or turn.finish_reason == "length"):
+                runner.refuse(unreadable)
+            return ()
+        return (*runner.answers(turn.tool_calls), *map(runner.refuse, turn.unreadable_calls))
+
+    def check(self, turn: Turn) -> None:
+        """Raise Unfinished where the model, having been answered, is not to reply again.
+
+        That is after ROUNDS replies that called tools, and after a second one that could not be read.
+        """
+        self._count += 1
+        if not turn.tool_calls and (self._refused or turn.finish_reason == "length"):
             raise Unfinished("stopped: the model's tool call could not be read; ask again, or in other words")
-        refused = refused or bool(turn.unreadable_calls)
-    raise Unfinished(f"stopped: the model called tools {ROUNDS} times in a row and still gave no answer")
+        if self._count == ROUNDS:
+            raise Unfinished(f"stopped: the model called tools {ROUNDS} times in a row and still gave no answer")
+        self._refused = self._refused or bool(turn.unreadable_calls)
 
 
 def _failure(why: str) -> dict[str, str]:

@@ -22,18 +22,11 @@ from gemma_cli.core.events import (
     ToolCalled,
     Turn,
     UnreadableCall,
+    collect,
 )
 from gemma_cli.core.messages import ToolResponse
 from gemma_cli.text.transcript import Segment
-from gemma_cli.views.drawing import fold, undrawn
 from gemma_cli.views.sanitize import safe_json
-
-
-def show(events: Iterable[Event], info: EngineInfo, draft_tokens: int, out: TextIO) -> Turn:
-    """Fold the events, then write the object of the turn."""
-    turn = undrawn(events)
-    write(turn_object(turn, info, draft_tokens), out)
-    return turn
 
 
 def write(fields: Mapping[str, Any], out: TextIO) -> None:
@@ -52,7 +45,7 @@ def stream(events: Iterable[Event], out: TextIO) -> Turn:
         if fields := event_object(event):
             write(fields, out)
 
-    return fold(events, tell)
+    return collect(events, tell)
 
 
 def event_object(event: Event) -> dict[str, Any] | None:

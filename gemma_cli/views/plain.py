@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from gemma_cli.core.events import Delta, Event, Turn
-from gemma_cli.views.drawing import fold
+from gemma_cli.core.events import Delta, Event, Turn, collect
 from gemma_cli.views.sanitize import safe
 
 
@@ -27,7 +26,7 @@ def show(events: Iterable[Event], out: TextIO, err: TextIO, clean: Callable[[str
                 answer.write(event.text)
                 out.flush()
 
-    turn = fold(events, draw)
+    turn = collect(events, draw)
     thoughts.finish()
     err.flush()
     answer.finish()

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from gemma_cli.core.events import Round, Speculation
+from collections.abc import Iterator
+
+import pytest
+
+from gemma_cli.core.events import Delta, Event, Round, Speculation, collect
 
 
 def test_drafts_are_told_apart_by_where_they_came_from() -> None:
@@ -24,3 +28,17 @@ def test_drafts_that_do_not_pay_are_told() -> None:
     assert Speculation(often[5:]).remark is None
     assert Speculation([Round(0, 0)] * 40).remark is None, "nothing was drafted, and nothing was to be"
     assert Speculation([Round(4, 2)] * 40).remark is None
+
+
+def cancelled() -> Iterator[Event]:
+    """A reply during which Ctrl-C is pressed."""
+    yield Delta("answer", "One, two")
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_a_turn_that_is_drawn_and_is_raised_from_one_that_is_not() -> None:
+    drawn: list[Event] = []
+    turn = collect(cancelled(), drawn.append)
+    assert (turn.text, turn.finish_reason, drawn) == ("One, two", "interrupted", [Delta("answer", "One, two")])
+    with pytest.raises(KeyboardInterrupt):
+        collect(cancelled())

@@ -51,7 +51,9 @@ def test_a_translation_that_loops_is_asked_for_again(
     file.write_text("\n\n".join([LOOPING] * passages))
     asked: list[Request] = []
     stream = LocalEngine.stream
-    monkeypatch.setattr(LocalEngine, "stream", lambda self, request: (asked.append(request), stream(self, request))[1])
+    monkeypatch.setattr(
+        LocalEngine, "stream", lambda self, request, *prompt: (asked.append(request), stream(self, request, *prompt))[1]
+    )
     engine.live.forget()
     code = run(["translate", str(file), "--to", "de", "--model", "pocket"])
     told = capsys.readouterr()

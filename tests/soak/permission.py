@@ -22,7 +22,7 @@ from gemma_cli.common.options import OutputOptions
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.core.events import Event, Turn
+from gemma_cli.core.events import Event, collect, undrawn
 from gemma_cli.core.messages import Drafting, Request, Sampling
 from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.confirm import QUESTION
@@ -30,8 +30,7 @@ from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Tool, Toolbox, toolbox
-from gemma_cli.tools.calls import Permission, exchange
-from gemma_cli.views.drawing import fold
+from gemma_cli.tools.calls import Permission, ToolRounds
 from tests.soak.outcome import Outcome
 from tests.tools.raw import RawEngine
 
@@ -295,20 +294,21 @@ def terminal(script: Script) -> Iterator[None]:
 
 
 def for_one_answer(script: Script) -> list[str]:
-    """Run the script through the exchange that answers one question, with its real question. Returns what ran."""
+    """Run the script through the rounds that answer one question, with its real question. Returns what ran."""
     with terminal(script):
         engine: Engine = Calling(script)
         box = script.box()
         asked = Conversation(tools=box.declarations).saying("go")
-
-        def reply(conversation: Conversation) -> Turn:
-            with closing(engine.stream(conversation.request(Sampling(), Drafting(), False))) as events:
-                return fold(events, lambda event: None)
-
-        desk = _tools.desk(box, 8192, OutputOptions(quiet=True))
+        rounds = ToolRounds(_tools.desk(box, 8192, OutputOptions(quiet=True)))
         with suppress(GemmaError, KeyboardInterrupt):
-            for _ in exchange(asked, lambda conversation: conversation, reply, desk, "scripted"):
-                pass
+            while True:
+                with closing(engine.stream(asked.request(Sampling(), Drafting(), False))) as events:
+                    turn = collect(events, undrawn)
+                asked = asked.hearing(turn, "scripted")
+                if not (answered := rounds.answers(turn)):
+                    break
+                asked = asked.answering(answered)
+                rounds.check(turn)
     return script.ran
 
 

@@ -22,8 +22,7 @@ EVENTS = [
 
 def written(events, info=INFO, draft_tokens=4):
     out = io.StringIO()
-    turn = json_view.show(iter(events), info, draft_tokens, out)
-    assert turn == collect(events)
+    json_view.write(json_view.turn_object(collect(events), info, draft_tokens), out)
     assert out.getvalue().count("\n") == 1
     return json.loads(out.getvalue())
 

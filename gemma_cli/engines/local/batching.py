@@ -49,7 +49,7 @@ class Single(Protocol):
 
     def room(self, request: Request, prompt: Prompt) -> int: ...
 
-    def stream(self, request: Request) -> Generator[Event, None, None]: ...
+    def stream(self, request: Request, prompt: Prompt | None = None) -> Generator[Event, None, None]: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Batcher:
                     yield from self._begin(asked)
                 else:
                     for one in asked:
-                        yield from self._alone(one.index, one.request)
+                        yield from self._alone(one.index, one.request, one.prompt)
             if self._saying:
                 yield from self._step()
 
@@ -149,12 +149,12 @@ class Batcher:
         except InputError as error:
             yield index, _bare(error)
             return None
-        yield from self._alone(index, request)
+        yield from self._alone(index, request, prompt)
         return None
 
-    def _alone(self, index: int, request: Request) -> Generator[Answered, None, None]:
+    def _alone(self, index: int, request: Request, prompt: Prompt) -> Generator[Answered, None, None]:
         try:
-            with closing(self._engine.stream(request)) as events:
+            with closing(self._engine.stream(request, prompt)) as events:
                 for event in events:
                     yield index, event
         except InputError as error:

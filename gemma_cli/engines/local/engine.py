@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from traceback import clear_frames
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,7 +16,7 @@ from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageErro
 from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.constraints.constraint import Free
+from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding import cuda_graphs
 from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance, equal
@@ -28,7 +29,7 @@ from gemma_cli.engines.local.decoding.decode import (
 )
 from gemma_cli.engines.local.decoding.draft_length_file import SavedDraftLength
 from gemma_cli.engines.local.decoding.lookup import Lookup
-from gemma_cli.engines.local.decoding.prefix_cache import PrefixCache
+from gemma_cli.engines.local.decoding.prefix_cache import Last, PrefixCache
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
@@ -38,6 +39,7 @@ from gemma_cli.engines.local.loading.memory_estimate import Plan
 from gemma_cli.engines.local.loading.memory_fit import find
 from gemma_cli.engines.local.loading.placement import Placement
 from gemma_cli.engines.local.loading.planning import planned
+from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
@@ -46,8 +48,6 @@ from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from gemma_cli.store.checkpoints import Resolved
-
-Result = TypeVar("Result")
 
 
 class LocalEngine:
@@ -129,29 +129,48 @@ class LocalEngine:
             engine.info = replace(info, notice=info.notice or notice)
         return engine
 
-    def stream(self, request: Request) -> Generator[Event, None, None]:
-        """See engines.Engine.stream. Raises InputError, ModelError, OutOfMemory."""
-        yield from self._within_memory(self._stream(request))
+    def stream(self, request: Request, prompt: Prompt | None = None) -> Generator[Event, None, None]:
+        """See engines.Engine.stream. prompt: that of the request, where it has been written already.
+
+        Raises InputError, ModelError, OutOfMemory.
+        """
+        began = perf_counter()
+        first = last = 0.0
+        literal = self._literal if request.schema is not None else None
+        with self._within_memory():
+            prompt = prompt or self.writer.write(request, self.towers.count)
+            reply = ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
+            with closing(self.tokens(request, prompt)) as bursts:
+                for burst in bursts:
+                    last = perf_counter()
+                    first = first or last
+                    shown = [event for token in burst.tokens for event in reply.feed(token)]
+                    if burst.round:
+                        yield burst.round
+                    yield Progress(reply.usage, Timings(self.info.load_s, first - began, last - first))
+                    yield from shown
+            yield from reply.end(Timings(self.info.load_s, first - began, last - first))
 
     def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
         """See engines.Batching. Raises ModelError, OutOfMemory."""
         from gemma_cli.engines.local.batching import Batcher
 
-        yield from self._within_memory(Batcher(self, requests).answers())
+        with self._within_memory():
+            yield from Batcher(self, requests).answers()
 
-    def _within_memory(self, events: Generator[Result, None, None]) -> Generator[Result, None, None]:
-        full = False
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        """Raise OutOfMemory where memory runs out, with all given back that can be had again."""
         try:
-            yield from events
+            yield
         except Exception as error:
-            full = is_out_of_memory(error)
-            if not full:
+            if not is_out_of_memory(error):
                 raise
-        if full:  # out here, where no exception holds on to the tensors
+            _release_tensors(error)
             self._give_back()
             raise OutOfMemory(
                 f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
-            )
+            ) from None
 
     def _give_back(self) -> None:
         """Free all memory that the next request can do without."""
@@ -161,23 +180,6 @@ class LocalEngine:
             self.rounds.recorder.forget()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def _stream(self, request: Request) -> Generator[Event, None, None]:
-        began = perf_counter()
-        prompt = self.writer.write(request, self.towers.count)
-        literal = self._literal if request.schema is not None else None
-        said = ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
-        first = last = 0.0
-        with closing(self.tokens(request, prompt)) as bursts:
-            for burst in bursts:
-                last = perf_counter()
-                first = first or last
-                shown = [event for token in burst.tokens for event in said.feed(token)]
-                if burst.round:
-                    yield burst.round
-                yield Progress(said.usage, Timings(self.info.load_s, first - began, last - first))
-                yield from shown
-        yield from said.end(Timings(self.info.load_s, first - began, last - first))
 
     def _literal(self, token: int) -> bool:
         return token not in self.constraints.control
@@ -195,7 +197,10 @@ class LocalEngine:
         live, rounds = (self.live, self.rounds) if first else (PrefixCache(self.target), None)
         try:
             self._replying = True
-            yield from self._tokens(request, prompt, live, rounds)
+            limit = self.room(request, prompt)
+            constraint = self.constraints.of(request, prompt.in_thought)
+            read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
+            yield from self._decoded(request, prompt, read, limit, constraint, rounds)
         except ModelError:
             live.forget()  # what is not a number would reach later replies through masks
             raise
@@ -205,36 +210,36 @@ class LocalEngine:
             if request.drafting.adaptive:
                 self.kept.replied()
 
-    def _tokens(
-        self, request: Request, prompt: Prompt, live: PrefixCache, rounds: cuda_graphs.RoundState | None
+    def _decoded(
+        self,
+        request: Request,
+        prompt: Prompt,
+        read: tuple[Cache, Last, int],
+        limit: int,
+        constraint: Constraint,
+        rounds: cuda_graphs.RoundState | None,
     ) -> Iterator[Burst]:
-        limit = self.room(request, prompt)
-        constraint = self.constraints.of(request, prompt.in_thought)
-        cache, prefilled, _ = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
-        if rounds and isinstance(constraint, Free):
-            yield from cuda_graphs.decode(
-                rounds,
-                cache,
-                prefilled,
-                request.sampling,
-                self._pacer(request.drafting),
-                stop=self.generation.stop,
-                limit=limit,
-                lookup=self._lookup(request.drafting, prompt),
+        """Decode after a prompt that has been read, as CUDA graphs where the device records them."""
+        cache, prefilled, _ = read
+        free = isinstance(constraint, Free)
+        pacer, lookup = self._pacer(request.drafting), self._lookup(request.drafting, prompt)
+        stop = self.generation.stop
+        if rounds and free:
+            return cuda_graphs.decode(
+                rounds, cache, prefilled, request.sampling, pacer, stop=stop, limit=limit, lookup=lookup
             )
-            return
-        yield from decode(
+        return decode(
             self.target,
             self.drafter,
             cache,
             prefilled,
             Sampler(request.sampling, self.generation.suppress),
-            self._pacer(request.drafting),
-            stop=self.generation.stop,
+            pacer,
+            stop=stop,
             limit=limit,
-            accept=self.accept if isinstance(constraint, Free) else equal,
+            accept=self.accept if free else equal,
             constraint=constraint,
-            lookup=self._lookup(request.drafting, prompt),
+            lookup=lookup,
         )
 
     def _pacer(self, drafting: Drafting) -> DraftLengthPolicy:
@@ -245,6 +250,14 @@ class LocalEngine:
     def _lookup(self, drafting: Drafting, prompt: Prompt) -> Lookup | None:
         """Copies are left out where the number of drafts is given, or accepting them is made up."""
         return Lookup(prompt.ids) if drafting.adaptive and self.accept is equal else None
+
+
+def _release_tensors(error: BaseException) -> None:
+    """Clear the frames that an error and those before it came through: their variables hold tensors."""
+    before: BaseException | None = error
+    while before:
+        clear_frames(before.__traceback__)
+        before = before.__cause__ or before.__context__
 
 
 @contextmanager

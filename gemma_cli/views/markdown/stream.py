@@ -16,8 +16,7 @@ from typing import Literal
 from rich.console import Console
 from rich.segment import Segment
 
-from gemma_cli.core.events import Delta, Event, Round, Turn
-from gemma_cli.views.drawing import fold
+from gemma_cli.core.events import Delta, Event, Round, Turn, collect
 from gemma_cli.views.markdown.body import ENDLESS, Body, MarkdownBody, ThoughtsBody
 from gemma_cli.views.markdown.render import Line
 from gemma_cli.views.markdown.tail import Tail
@@ -79,7 +78,7 @@ class Reply:
         with self._tail, self._ticking():
             turn = None
             try:
-                turn = fold(events, self._event)
+                turn = collect(events, self._event)
             finally:
                 with self._tail.lock:
                     self._end(turn)

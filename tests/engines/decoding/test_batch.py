@@ -156,6 +156,20 @@ def test_a_few_are_answered_one_by_one_with_drafts(engine: LocalEngine) -> None:
         assert any(turn.speculation.drafted for turn in turns if isinstance(turn, Turn)) is drafted
 
 
+def test_the_prompt_of_each_request_is_written_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that are answered alone: too few for a batch, or held to a schema."""
+    written: list[Request] = []
+    write = engine.writer.write
+    monkeypatch.setattr(
+        engine.writer, "write", lambda request, count: (written.append(request), write(request, count))[1]
+    )
+    held = Request(ask("Hello."), Sampling(seed=5, max_tokens=4), schema='{"type": "object"}')
+    for asked in (requests()[: FEW - 1], requests()[:FEW], [*requests()[:FEW], held]):
+        written.clear()
+        list(stream_many(engine, asked))
+        assert sorted(map(id, written)) == sorted(map(id, asked))
+
+
 def test_one_that_cannot_be_answered_does_not_stop_the_others(engine: LocalEngine) -> None:
     fine = requests()[:FEW]
     asked = [fine[0], Request(ask("Write down:", sound(40 * 16_000))), Request(ask("x" * 9000)), *fine[1:]]

@@ -69,28 +69,25 @@ class PrefixCache:
         features: the rows of a span, [length, hidden]. room: tokens that may follow. An interruption leaves the cache
         empty, to be read anew.
         """
-        try:
-            return self._read(prompt, features, room)
-        except BaseException:
-            self.forget()
-            raise
-
-    def _read(self, prompt: Prompt, features: Callable[[Span], Tensor], room: int) -> tuple[Cache, Last, int]:
         blocks = image_blocks(self.target, prompt)
         ends = whole_passes(prompt, self.chunk, blocks)
-        cache, start = self._resume(prompt, ends, room)
-        if start == len(prompt.ids) and (known := self._kept[-1].last):
-            return cache, _copy(known), start
-        for count, stop in enumerate(ends, 1):
-            if stop > start:
-                reading, state = self._pass(prompt, features, blocks, cache, stop)
-                last = self.target.finish([reading], state) if stop == len(prompt.ids) else None
+        last: Last | None = None
+        try:
+            cache, start = self._resume(prompt, ends, room)
+            if start == len(prompt.ids) and (known := self._kept[-1].last):
+                return cache, _copy(known), start
+            for count, stop in enumerate((*ends, len(prompt.ids)), 1):
+                if stop <= cache.length:
+                    continue
+                for reading in passes(self.target, prompt, features, blocks, cache, (stop,)):
+                    states = self.target.read([reading])
+                last = self.target.finish([reading], states) if stop == len(prompt.ids) else None
                 if count == len(ends) or (count == len(ends) - 1 and not self._kept):
                     del self._kept[: 1 - SNAPSHOTS]  # before the next takes its memory
                     self._kept.append(_CachedPrefix(prompt, ends[:count], cache.snapshot(), last and _copy(last)))
-        if cache.length < len(prompt.ids):
-            reading, state = self._pass(prompt, features, blocks, cache, len(prompt.ids))
-            last = self.target.finish([reading], state)
+        except BaseException:
+            self.forget()
+            raise
         assert last is not None
         return cache, last, start
 
@@ -109,14 +106,6 @@ class PrefixCache:
             self.cache = None  # before the next one takes its memory
             self.cache = self.target.new_cache(rows + SLACK)
         return self.cache, 0
-
-    def _pass(
-        self, prompt: Prompt, features: Callable[[Span], Tensor], blocks: Tensor | None, cache: Cache, stop: int
-    ) -> tuple[Pass, Tensor]:
-        """The pass that ends at `stop`, read, and the state of its last row, [1, hidden]."""
-        for reading in passes(self.target, prompt, features, blocks, cache, (stop,)):
-            states = self.target.read([reading])
-        return reading, states
 
     def _leads(self, kept: _CachedPrefix, prompt: Prompt, ends: tuple[int, ...]) -> bool:
         return self.cache is not None and self.cache.can_restore(kept.snapshot) and kept.begins(prompt, ends)

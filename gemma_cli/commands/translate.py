@@ -164,6 +164,8 @@ class _Jobs:
                         with ahead.following() as (recording, answers):
                             self.speeches.write(recording, answers, one.paths)
                     done += [one] if one.paths else []
+                    if not one.text:
+                        recording.check_whole()
         batch.finish()
 
     def _translate_text(self, one: _Input) -> None:

@@ -28,6 +28,9 @@ _TIMED = frozenset(
 _LENGTH_IN_HEADER = frozenset({"matroska,webm", "asf", "mxf", "flac", "wv", "tta", "ape"})
 """Containers that announce how long they are, so that one that was cut off can be known."""
 
+_LOSSY = frozenset({"mpegts", "mpeg"})
+"""Containers made for transmission, which know when a packet has lost a part."""
+
 _NEAR_S = 0.06
 """Time stamps may be so far off: they are rounded, to milliseconds or to the packet."""
 
@@ -118,7 +121,7 @@ class _Track:
             if not bytes(packet)[: len(_TAGS[-1])].startswith(_TAGS):
                 self._findings.damaged(self._position, f"damaged ({_reason(error)})")
             return []
-        if packet.is_corrupt and frames and self._position:
+        if packet.is_corrupt and self._position and self._container.format.name in _LOSSY:
             self._findings.damaged(self._position, "damaged (a packet is incomplete)")
         return frames
 

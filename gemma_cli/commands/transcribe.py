@@ -22,13 +22,14 @@ from gemma_cli.media.audio import Part
 from gemma_cli.media.input_files import sound_files
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
-from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
+from gemma_cli.speech.pipeline import Task, Utterance, together, understood
 from gemma_cli.speech.prefetch import Prefetcher
-from gemma_cli.speech.progress import progress, watched
+from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.resume import kept
 from gemma_cli.speech.segments import segments_of
 from gemma_cli.text import transcript
+from gemma_cli.text.language_of_text import recognised
 from gemma_cli.text.languages import language_or_auto
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe
@@ -139,22 +140,28 @@ def _hear_files(
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
     openings = [kept(task, file.path, engine, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
+    visible = not output.quiet and (written.to_files or not sys.stdout.isatty())
+    progress = Progress(len(inputs), visible)
     done: list[object] = []
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
-            place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
             with batch.one():
                 with ahead.following() as (recording, answers):
                     if not output.quiet:
                         recording.remark()
-                    job = _Job(task, recording, language, engine, output, written, place)
-                    turns = job.write_files(answers, paths) if paths else job.print(answers, formats[0], len(inputs))
+                    job = _Job(task, recording, language, engine, output, written)
+                    with progress.of(recording, number):
+                        heard = progress.watched(understood(task, recording.name, answers))
+                        turns = job.write_files(heard, paths) if paths else job.print(heard, formats[0], len(inputs))
+                    if paths and not output.quiet:
+                        notice(f"wrote {', '.join(map(str, paths.values()))}")
                     if not turns and not output.quiet:
                         notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
                     if output.stats:
                         notice(figures(together(turns)))
                     done += [paths] if paths else []
                 recording.check_whole()
+    progress.finish()
     batch.finish()
 
 
@@ -168,30 +175,23 @@ class _Job:
     engine: EngineOptions
     output: OutputOptions
     written: TranscriptOptions
-    place: str
 
-    def write_files(self, answers: Iterator[Answer], paths: dict[str, Path]) -> list[Turn]:
-        """The transcript into files, once it is whole; with its turns."""
-        with progress(self.recording, self.place, not self.output.quiet) as told:
-            segments, turns = _gathered(watched(understood(self.task, self.recording.name, answers), told))
+    def write_files(self, heard: Iterator[Utterance], paths: dict[str, Path]) -> list[Turn]:
+        """Write the transcript into files, once it is complete. Returns its turns."""
+        segments, turns = _gathered(heard)
         self.written.write(segments, paths)
-        if not self.output.quiet:
-            notice(f"wrote {', '.join(map(str, paths.values()))}")
         return turns
 
-    def print(self, answers: Iterator[Answer], form: str, files: int) -> list[Turn]:
-        """The transcript to stdout, as it grows where its form allows; with its turns."""
-        visible = not self.output.quiet and not sys.stdout.isatty()
-        with progress(self.recording, self.place, visible) as told:
-            heard = watched(understood(self.task, self.recording.name, answers), told)
-            if self.output.as_json:
-                return self._print_object(heard)
-            turns: list[Turn] = []
-            sys.stdout.write(heading(self.recording.name, files) if form == "txt" else "")
-            for piece in transcript.writer(form)(self.written.laid_out(segments_of(heard, turns), form)):
-                sys.stdout.write(safe(piece))
-                sys.stdout.flush()
-            return turns
+    def print(self, heard: Iterator[Utterance], form: str, files: int) -> list[Turn]:
+        """Print the transcript, as it grows where its form allows. Returns its turns."""
+        if self.output.as_json:
+            return self._print_object(heard)
+        turns: list[Turn] = []
+        sys.stdout.write(heading(self.recording.name, files) if form == "txt" else "")
+        for piece in transcript.writer(form)(self.written.laid_out(segments_of(heard, turns), form)):
+            sys.stdout.write(safe(piece))
+            sys.stdout.flush()
+        return turns
 
     def _print_object(self, heard: Iterator[Utterance]) -> list[Turn]:
         from gemma_cli.views import json
@@ -202,7 +202,7 @@ class _Job:
             self.task.engine().info,
             self.engine.draft_tokens,
             file=self.recording.name,
-            language=self.language,
+            language=self.language or recognised(" ".join(segment.text for segment in segments)),
             duration_s=self.recording.duration_s,
             segments=segments,
         )

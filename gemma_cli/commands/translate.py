@@ -25,6 +25,7 @@ from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import OutputNaming, TranscriptOptions, told_what_is_written
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
+from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.resume import kept
 from gemma_cli.speech.translation import Show, SpeechTranslation, SpeechTranslator, parse
 from gemma_cli.text.cues import begins_like_subtitles
@@ -152,20 +153,24 @@ class _Jobs:
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
         openings = [kept(task, file.path, options, output, heard.part()) for file in spoken]
+        visible = not output.quiet and (any(one.paths for one in wanted) or not sys.stdout.isatty())
+        progress = Progress(len(inputs), visible)
         done: list[object] = []
         with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
-            for one in wanted:
+            for number, one in enumerate(wanted, 1):
                 with batch.one():
                     if one.error:
                         raise one.error
                     if one.text:
-                        self._translate_text(one)
+                        with progress.paused():
+                            self._translate_text(one)
                     else:
                         with ahead.following() as (recording, answers):
-                            self.speeches.write(recording, answers, one.paths)
+                            self.speeches.write(recording, answers, one.paths, progress, number)
                     done += [one] if one.paths else []
                     if not one.text:
                         recording.check_whole()
+        progress.finish()
         batch.finish()
 
     def _translate_text(self, one: _Input) -> None:

@@ -23,6 +23,7 @@ from gemma_cli.speech.progress import clock
 from gemma_cli.speech.segments import segments_of
 from gemma_cli.store.journal import Journal
 from gemma_cli.text import transcript
+from gemma_cli.text.language_of_text import recognised
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
@@ -79,7 +80,7 @@ class Dictation:
             self.task.engine().info,
             self.engine.draft_tokens,
             file=incoming.name,
-            language=self.language,
+            language=self.language or recognised(" ".join(segment.text for segment in kept)),
             duration_s=incoming.heard_s,
             segments=kept,
         )

@@ -14,10 +14,11 @@ from gemma_cli.common.options import EngineOptions, OutputOptions
 from gemma_cli.core.events import Turn
 from gemma_cli.speech.output import SUBTITLES, TranscriptOptions
 from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
-from gemma_cli.speech.progress import progress, watched
+from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.recording import Recording
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.text import transcript
+from gemma_cli.text.language_of_text import recognised
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
@@ -64,14 +65,23 @@ class SpeechTranslator:
     output: OutputOptions
     many: bool
 
-    def write(self, recording: Recording, answers: Iterator[Answer], paths: dict[str, Path] | None) -> None:
-        """What is said in one of them, into files or to stdout. Raises InputError."""
+    def write(
+        self,
+        recording: Recording,
+        answers: Iterator[Answer],
+        paths: dict[str, Path] | None,
+        progress: Progress,
+        number: int,
+    ) -> None:
+        """Write what is said in a recording into files, or to stdout. number: its place among the inputs.
+
+        Raises InputError.
+        """
         turns: list[Turn] = []
         if not self.output.quiet:
             recording.remark()
-        visible = not self.output.quiet and (bool(paths) or not sys.stdout.isatty())
-        with progress(recording, "", visible) as told:
-            heard = watched(understood(self.task, recording.name, answers), told)
+        with progress.of(recording, number):
+            heard = progress.watched(understood(self.task, recording.name, answers))
             segments = _segments(heard, turns)
             if paths:
                 self._write_files(list(segments), paths)
@@ -107,16 +117,16 @@ class SpeechTranslator:
     def _print_object(self, segments: list[TranslatedSegment], turns: list[Turn], recording: Recording) -> None:
         from gemma_cli.views import json
 
+        said = " ".join(segment.transcript for segment in segments if segment.transcript)
         fields = json.transcript_object(
             turns,
             self.task.engine().info,
             self.options.draft_tokens,
             file=recording.name,
-            language=self.speech.source,
+            language=self.speech.source or recognised(said),
             duration_s=recording.duration_s,
             segments=segments,
         )
-        said = " ".join(segment.transcript for segment in segments if segment.transcript)
         json.write(fields | {"target_language": self.speech.target, "transcript": said}, sys.stdout)
 
 

@@ -179,7 +179,7 @@ class _Track:
         else:
             return
         if there < promised - _CUT_S:
-            self._findings.damaged(there, f"cut off, {clock(there)} of the {clock(promised)} it promises are there,")
+            self._findings.damaged(there, f"cut off (it promises {clock(promised)})")
 
 
 def _reason(error: FFmpegError) -> str:

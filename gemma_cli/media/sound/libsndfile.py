@@ -63,8 +63,7 @@ def _blocks(sound: soundfile.SoundFile, file: BinaryIO, findings: Findings) -> B
         yield sound.samplerate, block
     promised = _promised(sound, file)
     if read < promised:
-        there, length = clock(read / sound.samplerate), clock(promised / sound.samplerate)
-        findings.damaged(read / sound.samplerate, f"cut off, {there} of the {length} it promises are there,")
+        findings.damaged(read / sound.samplerate, f"cut off (it promises {clock(promised / sound.samplerate)})")
 
 
 def _promised(sound: soundfile.SoundFile, file: BinaryIO) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.media.sound.convert import Blocks
 from gemma_cli.media.sound.findings import Findings, clock
+from gemma_cli.media.sound.links import ends_inside_a_page
 
 if TYPE_CHECKING:
     import soundfile
@@ -18,8 +19,8 @@ _BLOCK = 1 << 18  # samples decoded at a time, over all channels
 _UNKNOWN_LENGTH = 0x7F000000  # streaming writers (sox, ffmpeg into a pipe) promise this many bytes or more
 _FIRST_FRAME = 4096  # bytes in which an MP3's header with its length stands
 
-MAY_HOLD_MORE = frozenset({"MP3", "OGG", "FLAC"})
-"""Formats of which libsndfile may stop before the end of the file, without a word."""
+MAY_MISS_SOUND = frozenset({"MP3", "OGG", "FLAC"})
+"""Formats of which libsndfile may stop before the end of the file, or pass over a hole, without a word."""
 
 
 def readable(file: BinaryIO) -> str | None:
@@ -61,6 +62,8 @@ def _blocks(sound: soundfile.SoundFile, file: BinaryIO, findings: Findings) -> B
             break
         read += len(block)
         yield sound.samplerate, block
+    if ends_inside_a_page(file):
+        findings.damaged(read / sound.samplerate, "cut off")
     promised = _promised(sound, file)
     if read < promised:
         findings.damaged(read / sound.samplerate, f"cut off (it promises {clock(promised / sound.samplerate)})")

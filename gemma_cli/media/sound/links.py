@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
-_PAGE = struct.Struct("<4sBBQIIIB")  # an Ogg page up to the number of its segments
+_PAGE = struct.Struct("<4sBBqIIIB")  # an Ogg page up to the number of its segments
 _BEGINS = 2  # flag of the first page of a stream
 _MOST = 10_000
+_BLOCK = 1 << 16
 
 
 def links(file: BinaryIO) -> list[BinaryIO]:
@@ -21,7 +24,7 @@ def links(file: BinaryIO) -> list[BinaryIO]:
     file.seek(0)
     head = file.read(12)
     if head[:4] == b"OggS":
-        starts = _ogg_chain(file, size)
+        starts = _ogg_chain(file)
     elif head[:4] == b"RIFF" and head[8:] == b"WAVE":
         starts = _wave_files(file, size)
     else:
@@ -34,21 +37,73 @@ def links(file: BinaryIO) -> list[BinaryIO]:
     return [io.BufferedReader(Slice(file, start, end, name)) for start, end in zip(starts, ends, strict=True)]
 
 
-def _ogg_chain(file: BinaryIO, size: int) -> list[int]:
+def pages_missing(file: BinaryIO) -> bool:
+    """Whether an Ogg file has lost pages, or part of one."""
+    numbers: dict[int, int] = {}
+    for page in _pages(file):
+        if page.found_at != page.expected_at or page.number not in (0, numbers.get(page.stream, -1) + 1):
+            return True
+        numbers[page.stream] = page.number
+    return False
+
+
+def ends_inside_a_page(file: BinaryIO) -> bool:
+    """Whether a file is Ogg and was cut off: its last page is longer than what is there."""
+    file.seek(0)
+    if file.read(4) != b"OggS":
+        return False
+    end = max((page.ends_at for page in _pages(file)), default=0)
+    return end > file.seek(0, io.SEEK_END)
+
+
+def _ogg_chain(file: BinaryIO) -> list[int]:
     """Where a page begins a stream although the last page did not: there the streams before have ended."""
     starts: list[int] = []
-    at, beginning = 0, False
-    while at < size and len(starts) < _MOST:
-        file.seek(at)
-        page = file.read(_PAGE.size)
-        if len(page) < _PAGE.size or page[:4] != b"OggS":
-            break
-        _, _, flags, *_, segments = _PAGE.unpack(page)
-        if flags & _BEGINS and not beginning:
-            starts.append(at)
-        beginning = bool(flags & _BEGINS)
-        at += _PAGE.size + segments + sum(file.read(segments))
+    beginning = False
+    for page in _pages(file):
+        if page.begins and not beginning and len(starts) < _MOST:
+            starts.append(page.found_at)
+        beginning = page.begins
     return starts or [0]
+
+
+@dataclass(frozen=True)
+class _Page:
+    expected_at: int
+    found_at: int
+    ends_at: int
+    begins: bool
+    stream: int
+    number: int
+
+
+def _pages(file: BinaryIO) -> Iterator[_Page]:
+    """The pages of an Ogg file, by their headers; what is no page between them is skipped."""
+    at = 0
+    while True:
+        found = _next_page(file, at)
+        file.seek(found)
+        page = file.read(_PAGE.size)
+        if len(page) < _PAGE.size:
+            return
+        _, _, flags, _, stream, number, _, segments = _PAGE.unpack(page)
+        end = found + _PAGE.size + segments + sum(file.read(segments))
+        yield _Page(at, found, end, bool(flags & _BEGINS), stream, number)
+        at = end
+
+
+def _next_page(file: BinaryIO, at: int) -> int:
+    """Byte at which the next page begins, from `at` on; the end of the file where there is none."""
+    file.seek(at)
+    if file.read(4) == b"OggS":
+        return at
+    file.seek(at)
+    rest = b""
+    while block := file.read(_BLOCK):
+        if (place := (rest + block).find(b"OggS")) >= 0:
+            return file.tell() - len(block) - len(rest) + place
+        rest = block[-3:]
+    return file.tell()
 
 
 def _wave_files(file: BinaryIO, size: int) -> list[int]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Findings], Blocks]
 
-_MORE_S = 0.1
-"""Seconds of sound that make a difference; encoders of MP3 add less, which decoders leave out."""
+_NEAR_S = 0.1
+"""Seconds by which two readings may differ: encoders add some silence, which decoders may leave out."""
 
 
 @dataclass(frozen=True)
@@ -88,26 +88,28 @@ def _best(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
     if kind is None:
         return _read_through(_by_ffmpeg(file, name, wanted), name, wanted)
     sound = _read_through(lambda findings: libsndfile.blocks(file, findings), name, wanted)
-    if not container.available() or not _may_hold_more(file, name, kind, sound):
+    if not container.available() or _reads_all(file, name, kind, sound):
         return sound
     try:
         other = _read_through(_by_ffmpeg(file, name, wanted), name, wanted)
     except InputError:
         return sound
-    more = other.length > sound.length + _MORE_S * SAMPLE_RATE
-    return other if more or ffmpeg.has_more_than_sound(file, name) else sound
+    least = _NEAR_S if sound.findings.damage else -_NEAR_S
+    return other if other.length > sound.length + least * SAMPLE_RATE else sound
 
 
-def _may_hold_more(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
+def _reads_all(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
+    """Whether libsndfile read everything, as far as can be known without decoding it once more."""
     if sound.findings.damage or not sound.length:
+        return False
+    if kind not in libsndfile.MAY_MISS_SOUND:
         return True
-    if kind not in libsndfile.MAY_HOLD_MORE:
-        return False
     try:
-        there = ffmpeg.packet_seconds(file, name)
-        return there > sound.length / SAMPLE_RATE + _MORE_S or ffmpeg.has_more_than_sound(file, name)
+        more = ffmpeg.packet_seconds(file, name) - sound.length / SAMPLE_RATE
+        missed = more > _NEAR_S or (kind == "OGG" and more < -_NEAR_S)  # Ogg: a hole, which libsndfile papers over
+        return not missed and not ffmpeg.has_more_than_sound(file, name)
     except InputError:
-        return False
+        return True
 
 
 def _by_ffmpeg(file: BinaryIO, name: str, wanted: Wanted) -> Reader:

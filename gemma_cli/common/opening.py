@@ -14,9 +14,9 @@ from gemma_cli.common.notices import notice
 from gemma_cli.common.options import ModelOptions, OutputOptions
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import Interrupted
-from gemma_cli.engines import open_engine
-from gemma_cli.store.checkpoints import NotOnDisk, resolve
-from gemma_cli.store.releases import gigabytes
+from gemma_cli.engines import model_name, open_engine
+from gemma_cli.store.models.checkpoints import NotOnDisk
+from gemma_cli.store.models.releases import gigabytes
 
 
 def start(options: ModelOptions, output: OutputOptions) -> Engine:
@@ -37,7 +37,7 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
 
 def _open(options: ModelOptions, output: OutputOptions) -> Engine:
     spec = options.spec()
-    name = resolve(spec.model, spec.assistant).name  # a name that means nothing is told before torch is imported
+    name = model_name(spec)  # an unknown name is reported before torch is imported
     with busy(f"loading {name}", output), _interruptible():
         return open_engine(spec)
 

@@ -23,10 +23,13 @@ Quantization = Literal["int8", "int4"]
 class EngineSpec:
     """Which model to run and where.
 
-    model: an alias, hub id or folder; None chooses (see store.checkpoints). assistant: a hub id or folder, "off" for
-    none, None for the drafter that belongs to the model. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    model: an alias, hub id, folder or `scheme:rest` (engines.BACKENDS); None chooses (see store.models.checkpoints).
+    assistant: a hub id or folder, "off" for none, None for the drafter that belongs to the model.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps".
     quantize: keep the weights of products in so many bits (docs/quantization.md); None: as they are stored.
     synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
+    url: a server to ask instead, as engines.remote.address reads it; `model` is then one of its models.
+    concurrency: requests that are under way at the server at once; None for the default.
     """
 
     model: str | None = None
@@ -35,6 +38,8 @@ class EngineSpec:
     dtype: Dtype = "auto"
     quantize: Quantization | None = None
     synthetic_acceptance: float | None = None
+    url: str | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class EngineInfo:
 
     exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
-    are accepted by the throw of a coin. quantize: as EngineSpec.quantize.
+    are accepted by the throw of a coin. quantize: as EngineSpec.quantize. fingerprint: differs between weights of the
+    same name; "" where nothing can tell them apart.
     """
 
     model: str
@@ -57,6 +63,7 @@ class EngineInfo:
     notice: str | None = None
     synthetic_acceptance: float | None = None
     quantize: Quantization | None = None
+    fingerprint: str = ""
 
 
 Answered = tuple[int, Event | InputError]
@@ -84,9 +91,10 @@ class Batching(Protocol):
 
 def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     """See Batching.stream_many; one by one where the engine knows no better."""
-    if isinstance(engine, Batching):
-        yield from engine.stream_many(requests)
-        return
+    return engine.stream_many(requests) if isinstance(engine, Batching) else _one_by_one(engine, requests)
+
+
+def _one_by_one(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     for index, request in enumerate(requests):
         try:
             with closing(engine.stream(request)) as events:

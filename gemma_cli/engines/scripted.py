@@ -6,15 +6,20 @@ same whatever is drafted, as every engine must. A token is a word with the space
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
+from pathlib import Path
 
-from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.engine import Engine, EngineInfo, EngineSpec
+from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Delta, Done, Event, Round, Timings, Usage
 from gemma_cli.core.messages import Request
+from gemma_cli.store.bounded_read import read_text
+from gemma_cli.store.models.checkpoints import named
 
 INFO = EngineInfo(
     model="scripted",
@@ -32,6 +37,52 @@ class Reply:
 
     text: str
     thinking: str = ""
+
+
+def model_name(spec: EngineSpec) -> str:
+    """Name the file of replies as it was given, `scripted:FILE`."""
+    return (named(spec.model) or "").strip()
+
+
+def foretell(spec: EngineSpec) -> str:
+    """Describe what would run. Raises InputError for a file that holds no replies."""
+    name = model_name(spec)
+    return f"{name}, {len(read_replies(_file(name)))} replies in turn"
+
+
+def open_engine(spec: EngineSpec) -> Engine:
+    """Read the replies of `scripted:FILE`. Raises InputError."""
+    name = model_name(spec)
+    return ScriptedEngine(read_replies(_file(name)), info=replace(INFO, model=name))
+
+
+def read_replies(path: Path) -> tuple[Reply, ...]:
+    """Read JSON lines of {"text": "...", "thinking": "..."}, thinking optional. Raises InputError."""
+    form = 'each line is one {"text": "...", "thinking": "..."}'
+    try:
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}); {form}"
+        ) from None
+    if not lines:
+        raise InputError(f"{path}: no replies; {form}")
+    return tuple(_reply(line, f"{path}:{number}", form) for number, line in enumerate(lines, start=1))
+
+
+def _file(name: str) -> Path:
+    return Path(name.partition(":")[2])
+
+
+def _reply(line: str, where: str, form: str) -> Reply:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        fields = None
+    texts = {"thinking": "", **fields} if isinstance(fields, dict) else {}
+    if set(texts) != {"text", "thinking"} or not all(isinstance(text, str) for text in texts.values()):
+        raise InputError(f"{where}: not a reply; {form}")
+    return Reply(**texts)
 
 
 @dataclass

@@ -47,12 +47,6 @@ class Progress:
         self._done += 1
         self._heard += recording.duration_s
 
-    def watched(self, heard: Iterator[Utterance]) -> Iterator[Utterance]:
-        """Pass on what is heard, noting how far it reaches."""
-        for piece in heard:
-            self.advance(piece)
-            yield piece
-
     def advance(self, heard: Utterance) -> None:
         """Note that a piece of the recording at hand is done."""
         if heard.resumed:

@@ -8,22 +8,21 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from gemma_cli.common.notices import notice
-from gemma_cli.common.options import EngineOptions, OutputOptions
+from gemma_cli.common.options import OutputOptions
 from gemma_cli.media.audio import MAX_SECONDS, WHOLE, Part
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Opening
 from gemma_cli.speech.recording import Recording, survey
-from gemma_cli.store.checkpoints import resolve
-from gemma_cli.store.journal import Journal, fingerprint
+from gemma_cli.store.journal import Journal
 
 
 @contextmanager
-def journal(task: Task, recording: Recording, options: EngineOptions, output: OutputOptions) -> Iterator[Journal]:
+def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator[Journal]:
     """What an earlier run of the same command had finished. A recording of one piece has nothing to go on from."""
     if recording.duration_s <= MAX_SECONDS:
         yield Journal()
         return
-    kept = Journal.open(_key(task, recording, options))
+    kept = Journal.open(_key(task, recording))
     if kept.resumed and not output.quiet:
         notice(f"{recording.name}: going on after an interrupted run; {kept.resumed} pieces of it are kept")
     try:
@@ -46,21 +45,21 @@ def _warn(trouble: str) -> None:
     notice(f"{trouble}; a run that is interrupted cannot go on where it stopped")
 
 
-def kept(task: Task, path: str, options: EngineOptions, output: OutputOptions, part: Part = WHOLE) -> Opening:
+def kept(task: Task, path: str, output: OutputOptions, part: Part = WHOLE) -> Opening:
     """How to open that part of a recording, with its journal."""
 
     @contextmanager
     def opening(quiet: bool) -> Iterator[tuple[Recording, Journal]]:
         with (
             survey(path, part, output.quiet or quiet) as recording,
-            journal(task, recording, options, output) as finished,
+            journal(task, recording, output) as finished,
         ):
             yield recording, finished
 
     return opening
 
 
-def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, object]:
+def _key(task: Task, recording: Recording) -> dict[str, object]:
     """All that a reply depends on beside the sound of its piece, and the recording itself."""
     info = task.engine().info
     return {
@@ -71,5 +70,5 @@ def _key(task: Task, recording: Recording, options: EngineOptions) -> dict[str, 
         "device": info.device,
         "dtype": info.dtype,
         "quantize": info.quantize,
-        "checkpoint": fingerprint(resolve(options.model, options.assistant).folder),
+        "checkpoint": info.fingerprint,
     }

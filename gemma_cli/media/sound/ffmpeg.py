@@ -82,14 +82,23 @@ def has_more_than_sound(file: BinaryIO, name: str) -> bool:
         return pictures or len(container.streams.audio) > 1
 
 
-def packet_seconds(file: BinaryIO, name: str) -> float:
-    """Add up how long the packets of the first sound track are, without decoding them. Raises InputError."""
+def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
+    """Measure the first sound track by its packets, without decoding them, in seconds: (of sound, of holes in it).
+
+    Raises InputError.
+    """
     file.seek(0)
+    sound = holes = 0.0
+    end: float | None = None
     with open_container(file, name) as container:
-        if not container.streams.audio:
-            return 0.0
-        stream = container.streams.audio[0]
-        return float(sum((packet.duration or 0) * (packet.time_base or 0) for packet in container.demux(stream)))
+        for packet in container.demux(container.streams.audio[:1]):
+            tick = float(packet.time_base or 0)
+            length = (packet.duration or 0) * tick
+            sound += length
+            if packet.pts is not None:
+                holes += max(0.0, packet.pts * tick - end) if end is not None else 0.0
+                end = packet.pts * tick + length
+    return sound, holes
 
 
 class _Track:

@@ -27,6 +27,10 @@ _NEAR_S = 0.1
 """Seconds by which two readings may differ: encoders add some silence, which decoders may leave out."""
 
 
+_HOLE_S = 0.3
+"""Seconds of holes in an Ogg file that are worth minding; libsndfile plays something else in their place."""
+
+
 @dataclass(frozen=True)
 class Sound:
     """A sound file that has been read through. length: of all of it, in samples at 16 kHz."""
@@ -105,8 +109,8 @@ def _reads_all(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
     if kind not in libsndfile.MAY_MISS_SOUND:
         return True
     try:
-        more = ffmpeg.packet_seconds(file, name) - sound.length / SAMPLE_RATE
-        missed = more > _NEAR_S or (kind == "OGG" and more < -_NEAR_S)  # Ogg: a hole, which libsndfile papers over
+        seconds, holes = ffmpeg.packet_seconds(file, name)
+        missed = seconds > sound.length / SAMPLE_RATE + _NEAR_S or holes > _HOLE_S
         return not missed and not ffmpeg.has_more_than_sound(file, name)
     except InputError:
         return True

@@ -13,7 +13,7 @@ import typer
 from gemma_cli.commands._answer import SummaryOptions
 from gemma_cli.commands._tools import ToolOptions
 from gemma_cli.common.configured import Standing, standing
-from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
+from gemma_cli.common.options import ManyOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.core.settings import SETTINGS, Setting, setting_named
@@ -44,7 +44,7 @@ Key = Annotated[
 @grouped
 def config(
     context: typer.Context,
-    engine: EngineOptions,
+    engine: ManyOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
     tools: ToolOptions,

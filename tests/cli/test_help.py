@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -67,11 +68,11 @@ def test_version(gemma: Gemma) -> None:
     assert gemma("--version") == Outcome(0, f"gemma {__version__}\n", "")
 
 
-@pytest.mark.parametrize("width", ["60", "80", "120"])
+@pytest.mark.parametrize("width", ["60", "80"])
 def test_help_shows_no_type_of_a_flag_and_breaks_no_word(width: str) -> None:
     tree = json.loads(imported("help", "--json")[0])
     for path in [[], *paths(tree)]:
-        narrow, wide = (help_at(path, columns) for columns in (width, "400"))
+        narrow, wide = (help_at(tuple(path), columns) for columns in (width, "400"))
         assert "bool" not in narrow
         assert words_of(narrow) <= words_of(wide), (path, words_of(narrow) - words_of(wide))
 
@@ -82,7 +83,8 @@ def paths(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[list[st
         yield from paths(below, (*above, name))
 
 
-def help_at(path: list[str], columns: str) -> str:
+@cache
+def help_at(path: tuple[str, ...], columns: str) -> str:
     return CliRunner().invoke(cli.app, [*path, "--help"], env={"COLUMNS": columns, "TERMINAL_WIDTH": columns}).output
 
 

@@ -22,7 +22,7 @@ from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.events import Turn
-from gemma_cli.core.messages import Part, Text, ToolResponse
+from gemma_cli.core.messages import MAX_AUDIO_S, Part, Text, ToolResponse
 from gemma_cli.core.settings import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
@@ -65,7 +65,7 @@ def chat(
     ] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="FILE", help="A picture; repeatable.")] = None,
     audio: Annotated[
-        list[str] | None, typer.Option("--audio", metavar="FILE", help="Sound of at most 30 s; repeatable.")
+        list[str] | None, typer.Option("--audio", metavar="FILE", help=f"Sound of at most {MAX_AUDIO_S} s; repeatable.")
     ] = None,
     file: Annotated[
         list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="A text to read first; repeatable.")

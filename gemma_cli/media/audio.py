@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.core.errors import InputError
-from gemma_cli.core.messages import SAMPLE_RATE, Audio
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.media.segmenter import Piece, pieces
 from gemma_cli.media.sound import level
@@ -23,9 +23,6 @@ from gemma_cli.media.voice_activity import VoiceDetector
 
 if TYPE_CHECKING:
     import numpy as np
-
-MAX_SECONDS = 30.0
-"""What the audio encoder takes at once (480 000 samples); more is silently cut off by the feature extractor."""
 
 _SHORTEST = SAMPLE_RATE // 50  # one 20 ms analysis frame
 
@@ -47,13 +44,13 @@ WHOLE = Part()
 
 
 def read_audio(path: str | Path) -> Audio:
-    """A whole file of at most MAX_SECONDS; "-" is standard input. Raises InputError, for a damaged one too."""
+    """A whole file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError, for a damaged one too."""
     import numpy as np
 
     name = display_name(path)
-    too_long = f"longer than {MAX_SECONDS:g} s, the most a prompt can hold; use gemma transcribe"
+    too_long = f"longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe"
     with open_input(path) as file:
-        sound = examine(file, name, Wanted(most=round(MAX_SECONDS * SAMPLE_RATE), too_long=too_long))
+        sound = examine(file, name, Wanted(most=round(MAX_AUDIO_S * SAMPLE_RATE), too_long=too_long))
         if sound.findings.damage:
             raise InputError(f"{name}: {sound.findings.summary()}; copy it again")
         _check_length(sound.length, name)
@@ -76,7 +73,7 @@ def duration(sound: Sound, part: Part = WHOLE) -> float:
 
 
 def speech(sound: Sound, part: Part = WHOLE) -> Iterator[Piece]:
-    """What is said in that part of a file, in pieces of at most MAX_SECONDS. Raises InputError."""
+    """What is said in that part of a file, in pieces of at most MAX_AUDIO_S. Raises InputError."""
     first = round(part.start * SAMPLE_RATE)
     return pieces(_within(sound.samples(), first, part.end), VoiceDetector(), sound.name, first)
 

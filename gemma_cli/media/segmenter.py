@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma_cli.core.messages import SAMPLE_RATE, Audio
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio
 from gemma_cli.media.sound.level import raised
 from gemma_cli.media.voice_activity import FRAME
 
@@ -30,8 +30,8 @@ def _frames(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE / FRAME)
 
 
-LONGEST = _frames(28.0)
-"""Frames from first to last word; with PAD on both sides a piece stays under the 30 s the encoder takes."""
+LONGEST = _frames(MAX_AUDIO_S - 2)
+"""Frames from first to last word; with PAD on both sides a piece stays under MAX_AUDIO_S."""
 
 PAUSE = _frames(0.5)
 """Frames: as long as between sentences, longer than within one."""
@@ -166,10 +166,9 @@ class _Stretch:
         """Frames first..end with their surroundings, unless there is too little of a voice in them."""
         if self._voiced[first:end].sum() < _SHORTEST:
             return
-        samples = self._samples[max(0, first - PAD) * FRAME : (end + right) * FRAME]
+        samples = raised(self._samples[max(0, first - PAD) * FRAME : (end + right) * FRAME].copy())
         begun = self._start / SAMPLE_RATE
         stop = min(end * FRAME, len(self._samples)) / SAMPLE_RATE
-        samples = raised(samples.copy())
         audio = Audio(hashlib.sha256(samples.tobytes()).hexdigest(), self._name, samples)
         yield Piece(begun + first * FRAME / SAMPLE_RATE, begun + stop, audio, overlaps)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from gemma_cli.common.notices import notice
-from gemma_cli.media.audio import MAX_SECONDS
+from gemma_cli.core.messages import MAX_AUDIO_S
 from gemma_cli.speech.pipeline import Utterance
 from gemma_cli.speech.recording import Recording
 
@@ -39,7 +39,7 @@ class Progress:
         """
         self._recording, self._number, self._reached = recording, number, recording.part.start
         self._began = monotonic() if self._began is None else self._began
-        if self._visible and (self._files > 1 or recording.duration_s > MAX_SECONDS):
+        if self._visible and (self._files > 1 or recording.duration_s > MAX_AUDIO_S):
             with _drawn(self.line):
                 yield
         else:
@@ -83,7 +83,7 @@ class Progress:
 
     def finish(self) -> None:
         """Print the summary, unless everything was short."""
-        if self._visible and self._heard > MAX_SECONDS:
+        if self._visible and self._heard > MAX_AUDIO_S:
             notice(self.summary())
 
     def _elapsed(self) -> float:

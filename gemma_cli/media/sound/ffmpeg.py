@@ -39,6 +39,7 @@ _NEAR_S = 0.06
 
 _CUT_S = 1.0  # a sound track of MP4 may be shorter than announced
 _LONG_HOLE_S = 0.5
+_LONGEST_PACKET_S = 10.0  # ffmpeg takes a number that is not there for a length
 _MOST_ERRORS = 50
 _SILENCE = 1 << 16  # samples of a gap at a time
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
@@ -94,6 +95,8 @@ def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
         for packet in container.demux(container.streams.audio[:1]):
             tick = float(packet.time_base or 0)
             length = (packet.duration or 0) * tick
+            if length > _LONGEST_PACKET_S:
+                continue
             sound += length
             if packet.pts is not None:
                 holes += max(0.0, packet.pts * tick - end) if end is not None else 0.0

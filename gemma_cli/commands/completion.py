@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False)
 BASH = """\
 _gemma() {
     mapfile -t COMPREPLY < <(_GEMMA_COMPLETE=bash gemma "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    if [[ ${COMPREPLY[0]} == :files ]]; then
+    if [[ ${COMPREPLY[0]-} == :files ]]; then
         COMPREPLY=()
         compopt -o default
     fi

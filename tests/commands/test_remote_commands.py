@@ -25,6 +25,17 @@ from tests.speech.words import loudness
 
 Run = Callable[..., Outcome]
 
+TOOL = '''
+def add(a: int, b: int) -> int:
+    """Add.
+
+    Args:
+        a: one
+        b: other
+    """
+    return a + b
+'''
+
 
 @pytest.fixture
 def server() -> Iterator[DialectServer]:
@@ -83,9 +94,7 @@ def test_a_picture_is_described_in_the_command_s_own_words(gemma: Run, server: D
 
 
 def test_a_tool_is_called_and_answered(gemma: Run, server: DialectServer, tmp_path: Path) -> None:
-    (tmp_path / "tools.py").write_text(
-        'def add(a: int, b: int) -> int:\n    """Add.\n\n    Args:\n        a: one\n        b: other\n    """\n    return a + b\n'
-    )
+    (tmp_path / "tools.py").write_text(TOOL)
 
     def say(body: Mapping[str, Any]) -> str:
         answered = body["messages"][-1]["role"] == "tool"

@@ -160,7 +160,7 @@ class RemoteEngine:
 
     def _once(self, request: Request, cancel: Cancel) -> Iterator[Event]:
         """The events of a reply to a request that is sent once. Raises Lost, GemmaError."""
-        reader = ReplyReader(request)
+        reader = ReplyReader(request, self.served.server.raw)
         shown = self.client.address.shown
         asked = body(request, self.info.model, self.served.server)
         with self.client.events("/chat/completions", asked, cancel) as sent:

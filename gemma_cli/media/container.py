@@ -58,3 +58,14 @@ def sound_blocks(container: InputContainer) -> Iterator[tuple[int, np.ndarray]]:
     for frame in container.decode(container.streams.audio[0]):
         for converted in planar.resample(frame):
             yield converted.rate, converted.to_ndarray().T
+
+
+def shows_pictures(file: BinaryIO, name: str) -> bool:
+    """Whether a container is a film; the cover of an album makes none. Raises InputError where there is neither."""
+    import av
+
+    with open_container(file, name) as container:
+        films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not films and not container.streams.audio:
+            raise InputError(f"{name}: holds neither pictures nor sound")
+        return bool(films)

@@ -14,7 +14,7 @@ from gemma_cli.common.attachments import Attachable, attachment, attachment_in
 from gemma_cli.common.notices import notice
 from gemma_cli.common.text_input import MOST_TEXT
 from gemma_cli.core.errors import InputError, UsageError
-from gemma_cli.core.messages import Part
+from gemma_cli.core.messages import MAX_AUDIO_S, Part
 from gemma_cli.media.files import STDIN, display_name, spooled_stdin
 from gemma_cli.media.recognize import recognize
 
@@ -51,7 +51,12 @@ class AttachOptions:
     ] = None
     audio: Annotated[
         Files,
-        typer.Option("--audio", metavar="FILE", help="Sound of at most 30 s; repeatable.", rich_help_panel=ATTACHMENTS),
+        typer.Option(
+            "--audio",
+            metavar="FILE",
+            help=f"Sound of at most {MAX_AUDIO_S} s; repeatable.",
+            rich_help_panel=ATTACHMENTS,
+        ),
     ] = None
     file: Annotated[
         Files,

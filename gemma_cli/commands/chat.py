@@ -22,7 +22,7 @@ from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
-from gemma_cli.core.messages import ToolResponse
+from gemma_cli.core.messages import Request, ToolResponse
 from gemma_cli.core.settings import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
@@ -157,17 +157,19 @@ def ask(
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
     saved, rounds = ChatSaver(keeping), ToolRounds(desk(box, model.info.context, output))
+    requests: list[Request] = []
     turns: list[Turn] = []
     responses: list[tuple[ToolResponse, ...]] = []
 
     def outcome() -> dict[str, Any]:
-        return json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens)
+        return json.exchange_object(turns, responses, model.info, requests[0])
 
     try:
         while True:
             asked = fitted(asked, model, settings)
             request = asked.request(settings.sampling, settings.drafting, settings.thinking)
-            turns.append(draw(model, holding(request), drawn, told.show))
+            requests.append(holding(request))
+            turns.append(draw(model, requests[-1], drawn, told.show))
             asked = asked.hearing(turns[-1], model.info.model)
             saved(asked)
             if not (answered := rounds.answers(turns[-1])):

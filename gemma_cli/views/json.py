@@ -87,9 +87,7 @@ def error_event(error: GemmaError) -> dict[str, Any]:
     return {"type": "error", "message": str(error), "exit_code": error.exit_code}
 
 
-def turn_object(
-    turn: Turn, info: EngineInfo, draft_tokens: int, request: Request | None = None
-) -> dict[str, Any]:
+def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int, request: Request | None = None) -> dict[str, Any]:
     """The object of one turn. draft_tokens: as asked for in Drafting. request: what it answers."""
     return _object([turn], info, draft_tokens, request)
 

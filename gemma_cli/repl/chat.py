@@ -17,6 +17,7 @@ from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.core.events import Event, Turn, collect
 from gemma_cli.core.messages import Image, Part, Text, ToolCall, ToolResponse
 from gemma_cli.repl.compact import summary_notice, writer
+from gemma_cli.repl.line.parse import as_typed
 from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.toolbar import Status
 from gemma_cli.store.sessions import Session, SessionStore
@@ -138,7 +139,7 @@ class Chat:
 
     def ask(self, text: str) -> None:
         """Send `text` with all that is staged, and hear the reply."""
-        before, self.draft = self.conversation, text
+        before, self.draft = self.conversation, as_typed(text)
         asked = self._fitted(before.saying(text))
         self.keep(asked)
         self._hear(asked, before)

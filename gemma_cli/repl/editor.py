@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +93,7 @@ class Editor:
 
     def __init__(self, chat: Chat, history: History, input: Input | None = None, output: Output | None = None) -> None:
         self.chat, self.fold = chat, Fold()
-        self.pasted: list[str] = []  # texts of the line that were not typed
+        self.pasted: deque[str] = deque(maxlen=50)  # what was not typed, and may be on the line again
         self._notice = ""
         self._completer = ChatCompleter(chat)
         if output is None and not is_dumb_terminal():  # prompt-toolkit has a prompt without escapes for those
@@ -123,7 +124,6 @@ class Editor:
     def read(self) -> str | None:
         """One line, which may have several rows, beginning with the chat's draft."""
         draft, self.chat.draft = self.chat.draft, ""
-        self.pasted.clear()
         self.fold.thoughts = [safe(thinking) for thinking in self.chat.thoughts]
         try:
             return self.session.prompt(default=draft)

@@ -9,7 +9,7 @@ from gemma_cli.repl import shell, slash_commands
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.editor import Editor
 from gemma_cli.repl.line.mentions import Mention, mentions, named
-from gemma_cli.repl.line.parse import Command, Dropped, Message, Shell, parse
+from gemma_cli.repl.line.parse import Command, Dropped, Line, Message, Shell, parse
 from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, suspendable
 
 
@@ -22,7 +22,7 @@ def run(chat: Chat, editor: Editor) -> None:
                 line = editor.read()
                 if line is None:
                     break
-                act(chat, line, editor.pasted)
+                act(chat, line, tuple(editor.pasted))
             except KeyboardInterrupt:  # while nothing was being said: loading a model, listing sessions
                 chat.tell("stopped")
     if chat.session and chat.session.lost:
@@ -37,7 +37,7 @@ def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
     pasted: texts in it that were not typed, in which no path is attached.
     """
     try:
-        match parse(line):
+        match meaning(line, pasted):
             case Command() as command:
                 slash_commands.run(chat, command)
             case Shell(command):
@@ -55,6 +55,13 @@ def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
                     chat.draft = ""
     except GemmaError as error:
         refuse(chat, error)
+
+
+def meaning(line: str, pasted: Sequence[str]) -> Line:
+    """Return what a line means; one that was pasted is never run by the shell."""
+    meant = parse(line)
+    begins = [text.lstrip() for text in pasted if text.lstrip().startswith("!")]
+    return Message(line.strip()) if isinstance(meant, Shell) and line.lstrip().startswith(tuple(begins)) else meant
 
 
 def attach_mentioned(chat: Chat, text: str, pasted: Sequence[str] = ()) -> str:

@@ -14,7 +14,7 @@ from gemma_cli.core.errors import UsageError
 from gemma_cli.repl import clipboard
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.compact import summary_notice, writer
-from gemma_cli.repl.line.parse import Command, nearest
+from gemma_cli.repl.line.parse import Command, as_typed, nearest
 from gemma_cli.repl.line.paths import paths
 from gemma_cli.repl.settings import KNOBS, changed, knob_named, reseeded, thinking
 from gemma_cli.store import export
@@ -200,7 +200,8 @@ def _undo(chat: Chat, rest: str) -> None:
 
 @_slash("edit", "", "take back the last message to change and send it again")
 def _edit(chat: Chat, rest: str) -> None:
-    chat.conversation, chat.draft = chat.conversation.rewriting()
+    chat.conversation, text = chat.conversation.rewriting()
+    chat.draft = as_typed(text)
 
 
 @_slash("copy", "[code|NUMBER]", "copy the last reply to the clipboard; code: its last code block, 1: its first")

@@ -131,8 +131,7 @@ def suspendable() -> Iterator[None]:
         def stop(_number: int, _frame: FrameType | None) -> None:
             with _attributes():  # put back when the program continues
                 if outside is not None:
-                    if os.environ.get("TERM") != "dumb":
-                        os.write(sys.stdin.fileno(), b"\x1b[J\x1b[?25h\x1b[?7h")
+                    _show_cursor()
                     termios.tcsetattr(sys.stdin, termios.TCSADRAIN, outside)
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -143,6 +142,14 @@ def suspendable() -> Iterator[None]:
             yield
         finally:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _show_cursor() -> None:
+    """Erase what is below the cursor, and show it. Past Python's buffers, which a signal may find in use."""
+    shown = next((stream for stream in (sys.__stdout__, sys.__stderr__) if stream and stream.isatty()), None)
+    if shown and os.environ.get("TERM") != "dumb":
+        with contextlib.suppress(OSError):
+            os.write(shown.fileno(), b"\x1b[J\x1b[?25h\x1b[?7h")
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isf
         mention
         for match in _WORD.finditer(text)
         if (mention := _mention(match, exists))
-        and not any(start < mention.end and mention.start < end for start, end in barred)
+        and not any(start <= mention.start and mention.end <= end for start, end in barred)
     ]
 
 

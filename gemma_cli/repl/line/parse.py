@@ -65,6 +65,11 @@ def parse(line: str, exists: Exists = os.path.isfile) -> Line:
     return Message(text)
 
 
+def as_typed(text: str) -> str:
+    """Return how a message has to be typed: with its first mark doubled where it would be a command."""
+    return text[0] + text if text[:1] in ("/", "!") and isinstance(parse(text), Command | Shell) else text
+
+
 def dropped(text: str, exists: Exists) -> tuple[str, ...]:
     """Return the files that a text consists of, and nothing else; () if there is anything else in it.
 

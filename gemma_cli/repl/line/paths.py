@@ -47,7 +47,8 @@ def expanded(word: str, exists: Exists = os.path.isfile) -> list[str]:
         path = _home(os.path.expandvars(word))
     if glob.has_magic(path) and not exists(path):
         try:
-            return sorted(glob.glob(path, recursive=True)) or [path]  # noqa: PTH207 - Path.glob takes no absolute ones
+            # Not recursive: ** stands in many a message, and would walk through all that is below.
+            return sorted(glob.glob(path)) or [path]  # noqa: PTH207 - Path.glob takes no absolute ones
         except (OSError, ValueError, re.error):
             pass
     return [path]

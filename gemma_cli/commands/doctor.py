@@ -24,10 +24,11 @@ from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, OutOfMemory, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
 from gemma_cli.engines import foretell, open_engine
-from gemma_cli.store import config, machine, paths
-from gemma_cli.store.checkpoints import chosen_by, locate
-from gemma_cli.store.hub import is_here
-from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, gigabytes
+from gemma_cli.store import config, paths
+from gemma_cli.store.models import machine
+from gemma_cli.store.models.checkpoints import chosen_by, locate
+from gemma_cli.store.models.hub import is_here
+from gemma_cli.store.models.releases import DRAFTER, POCKET, RELEASES, gigabytes
 from gemma_cli.views.sanitize import safe_line
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _unwritable(folder: Path) -> str:
 def _device() -> Iterator[Check]:
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
-    from gemma_cli.engines.local.loading.memory_fit import fitting, places
+    from gemma_cli.engines.local.loading.memory.fit import fitting, places
     from gemma_cli.engines.local.native.build import library
 
     device = choose_device("auto")

@@ -10,7 +10,7 @@ import typer
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
-from gemma_cli.common.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
@@ -58,7 +58,7 @@ def prompt(language: str | None, context: str | None = None) -> str:
 @app.command(epilog=EXAMPLES)
 @grouped
 def transcribe(
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
@@ -92,7 +92,7 @@ def transcribe(
 def _dictate(
     task: Task,
     language: str | None,
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
@@ -116,7 +116,7 @@ def _hear_files(
     files: list[str],
     task: Task,
     language: str | None,
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     part: Part,

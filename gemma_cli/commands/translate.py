@@ -15,7 +15,7 @@ from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
-from gemma_cli.common.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text
 from gemma_cli.core.engine import Engine
@@ -82,7 +82,7 @@ def translate(
             metavar="FILE", help="Sound or UTF-8 text files, folders, patterns, http(s) addresses; - is stdin."
         ),
     ],
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,

@@ -22,7 +22,7 @@ def _offered(names: Callable[[], list[str]]) -> Complete:
 @_offered
 def models() -> list[str]:
     """The targets on this disk, by the shortest name they have."""
-    from gemma_cli.store.catalogue import catalogue
+    from gemma_cli.store.models.catalogue import catalogue
 
     here = (entry for entry in catalogue() if entry.kind == "target" and entry.state in ("bundled", "cached"))
     return [entry.alias or entry.name for entry in here]
@@ -31,7 +31,7 @@ def models() -> list[str]:
 @_offered
 def releases() -> list[str]:
     """The names that can be fetched."""
-    from gemma_cli.store.releases import RELEASES
+    from gemma_cli.store.models.releases import RELEASES
 
     return [release.alias for release in RELEASES]
 

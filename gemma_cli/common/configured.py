@@ -20,7 +20,7 @@ from gemma_cli.store.config import Config, load_config
 Source = Literal["option", "preset", "environment", "config.toml", "default"]
 
 RESOLVED_LATER = ("model", "assistant")
-"""Left to store.checkpoints where config.toml sets them: the drafter there belongs to the model there."""
+"""Left to store.models.checkpoints where config.toml sets them: the drafter there belongs to the model there."""
 
 
 @dataclass(frozen=True)

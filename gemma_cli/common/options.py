@@ -31,6 +31,9 @@ from gemma_cli.core.settings import (
     Setting,
 )
 
+LOCAL = "local"
+"""The value of --engine that stands for this machine."""
+
 __all__ = ["MAX_DRAFT_TOKENS", "MAX_TOKENS", "MODEL", "OUTPUT", "SAMPLING"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.", rich_help_panel=OUTPUT)]
@@ -42,6 +45,7 @@ class ModelOptions:
     """Which model, where, and how it drafts."""
 
     model: Annotated[str | None, *option("model", models)] = None
+    url: Annotated[str | None, *option("engine")] = None
     assistant: Annotated[str | None, *option("assistant")] = None
     device: Annotated[str | None, *option("device", devices)] = None
     dtype: Annotated[Dtype | None, *option("dtype")] = None
@@ -69,6 +73,7 @@ class ModelOptions:
             assistant=self.assistant,
             device=self.device or EngineSpec.device,
             dtype=self.dtype or EngineSpec.dtype,
+            url=None if self.url == LOCAL else self.url,
         )
 
     def drafting(self) -> Drafting:
@@ -83,6 +88,16 @@ class EngineOptions(ModelOptions):
 
     def spec(self) -> EngineSpec:
         return replace(super().spec(), quantize=self.quantize)
+
+
+@dataclass(frozen=True)
+class ManyOptions(EngineOptions):
+    """The same, for a command that asks many things at once."""
+
+    concurrency: Annotated[int | None, *option("concurrency")] = None
+
+    def spec(self) -> EngineSpec:
+        return replace(super().spec(), concurrency=self.concurrency)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ THOUGHT_TOKENS = 4096
 """The longest reply where the model thinks first and nothing else was asked for."""
 MAX_TOKENS = 1 << 18
 """The longest context any Gemma 4 has."""
+MAX_CONCURRENCY = 256
 TOOL_TIMEOUT_S = 60.0
 
 MODEL = "Model"
@@ -116,6 +117,23 @@ SETTINGS = _table(
             unset="the best one on this disk",
             flags=("--model", "-m"),
             slash="/model",
+        ),
+        Setting(
+            "engine",
+            Words("URL|local"),
+            "Send requests to this OpenAI-compatible server: http://HOST:PORT, https://HOST or unix:SOCKET.",
+            MODEL,
+            ENGINES,
+            unset="local, this machine",
+            parameter="url",
+        ),
+        Setting(
+            "concurrency",
+            Whole(1, MAX_CONCURRENCY, "auto"),
+            "With --engine: requests under way at once.",
+            MODEL,
+            ("transcribe", "translate"),
+            unset="8",
         ),
         Setting(
             "assistant",

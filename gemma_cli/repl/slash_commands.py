@@ -133,10 +133,8 @@ def _model(chat: Chat, rest: str) -> None:
         chat.switch(rest)
     info = chat.engine.info
     takes = ", ".join(["text", *sorted(info.modalities)])
-    chat.tell(
-        f"{info.model} on {info.device} in {info.dtype}, drafter {info.assistant or 'none'}, "
-        f"context {info.context:,} tokens; takes {takes}"
-    )
+    form = f" in {info.dtype}, drafter {info.assistant or 'none'}" if info.dtype else ""  # a server's are not known
+    chat.tell(f"{info.model} on {info.device}{form}, context {info.context:,} tokens; takes {takes}")
 
 
 # --- attachments ----------------------------------------------------------------------------------------------------

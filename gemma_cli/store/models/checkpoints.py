@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import hub, machine
 from gemma_cli.store.config import load_config
-from gemma_cli.store.paths import config_file
-from gemma_cli.store.releases import (
+from gemma_cli.store.models import hub, machine
+from gemma_cli.store.models.releases import (
     DRAFTER,
     POCKET,
     RELEASES,
@@ -23,7 +22,8 @@ from gemma_cli.store.releases import (
     gigabytes,
     short_name,
 )
-from gemma_cli.store.shards import weight_files
+from gemma_cli.store.models.shards import weight_files
+from gemma_cli.store.paths import config_file
 
 OFF = "off"
 SYNTHETIC = "synthetic:"

@@ -20,7 +20,8 @@ _SUFFIXES = (
     "mp4 m4v mov mkv mka webm avi mpg mpeg ts flv wmv asf 3gp 3g2"
 )
 SOUND = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-TEXT = frozenset({".txt", ".md", ".markdown", ".srt", ".vtt"})
+_TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp"
+TEXT = frozenset(f".{suffix}" for suffix in _TEXTS.split())
 """Suffixes of what is taken from a folder; a file that is named is taken whatever its suffix."""
 
 

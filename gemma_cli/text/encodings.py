@@ -109,7 +109,9 @@ def kind_of_binary(content: bytes) -> tuple[str, str] | None:
         return None
     if content[:4] == b"RIFF":
         sort = content[8:12]
-        return ("a WebP picture", "gemma describe-image") if sort == b"WEBP" else ("sound or a film", "gemma transcribe")
+        return (
+            ("a WebP picture", "gemma describe-image") if sort == b"WEBP" else ("sound or a film", "gemma transcribe")
+        )
     if content[4:8] == b"ftyp":
         return "a film or sound", "gemma transcribe"
     return next(((name, remedy) for magic, name, remedy in _CONTENT if content.startswith(magic)), None)

@@ -25,7 +25,7 @@ _HEADER = re.compile(r"\[(?!br\])[A-Za-z ]+\].*", re.DOTALL)
 def has_cues(document: str) -> bool:
     """Return whether one of the first lines gives the times of a cue, as in SubRip and WebVTT."""
     first = [line for line in lines_of(document[:2000])[:12] if line.strip()][:2]
-    return bool(first) and (first[0].startswith(("WEBVTT", "\ufeffWEBVTT")) or any(map(_ARROW.fullmatch, first)))
+    return any(map(_ARROW.fullmatch, first))
 
 
 def has_comma_cues(document: str) -> bool:
@@ -77,8 +77,10 @@ def _begin(lines: list[str], head: int, lowest: int, webvtt: bool) -> int:
     place = head
     while place > lowest and not lines[place - 1].strip():
         place -= 1
-    if lowest < place < head and _NUMBER.fullmatch(lines[place - 1]) and (
-        place - 1 == lowest or not lines[place - 2].strip()
+    if (
+        lowest < place < head
+        and _NUMBER.fullmatch(lines[place - 1])
+        and (place - 1 == lowest or not lines[place - 2].strip())
     ):
         return place - 1
     return head
@@ -112,7 +114,9 @@ def _body(lines: list[str], shown: tuple[float, float], webvtt: bool, joined: bo
         first += 1
     if first:
         yield Structure("".join(lines[:first]))
-    if first < last:
+    if first == last:
+        yield Cue("", shown, None)
+    else:
         source = "".join(lines[first:last])
         ending = source[len(source.rstrip("\r\n")) :]
         voice = _VOICE.match(source)

@@ -36,9 +36,11 @@ def _is_webvtt(document: str) -> bool:
     return document.removeprefix("\ufeff").startswith("WEBVTT")
 
 
+WEBVTT = TimedFormat("WebVTT", (".vtt",), _is_webvtt, cue_files.webvtt, markup.WEBVTT)
+SUBRIP = TimedFormat("SubRip", (".srt",), cue_files.has_cues, cue_files.subrip, markup.SUBRIP)
 FORMATS = (
-    TimedFormat("WebVTT", (".vtt",), _is_webvtt, cue_files.webvtt, markup.WEBVTT),
-    TimedFormat("SubRip", (".srt",), cue_files.has_cues, cue_files.subrip, markup.SUBRIP),
+    WEBVTT,
+    SUBRIP,
     TimedFormat("SSA or ASS", (".ass", ".ssa"), line_files.is_substation, line_files.substation, markup.SUBSTATION),
     TimedFormat("TTML", (".ttml", ".dfxp"), is_ttml, ttml, markup.XML),
     TimedFormat("SBV or SubViewer", (".sbv",), cue_files.has_comma_cues, cue_files.subviewer, markup.SUBVIEWER),
@@ -52,6 +54,10 @@ SUFFIXES = frozenset({".sub", *(suffix for known in FORMATS for suffix in known.
 
 def timed_format(suffix: str, document: str) -> TimedFormat | None:
     """Return the format of a document by how it begins, or else by its suffix. Its beginning is enough."""
+    if WEBVTT.begins(document):
+        return WEBVTT
     alike = [known for known in FORMATS if known.begins(document)]
     named = [known for known in FORMATS if suffix in known.suffixes]
+    if named == [WEBVTT] and alike == [SUBRIP]:  # it lacks its header
+        return WEBVTT
     return next(iter([*(known for known in alike if known in named), *alike, *named]), None)

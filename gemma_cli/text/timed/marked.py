@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from gemma_cli.text.overlap import plain, words
 from gemma_cli.text.passages import Passage
 from gemma_cli.text.timed.lay_back import cut_places
 from gemma_cli.text.timed.markup import Markup, Tag, Words
+
+_PUNCTUATION = ".,;:!?…)]}\"'”’»。、，！？：；"
 
 
 @dataclass(frozen=True)
@@ -56,74 +59,141 @@ def flat(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A tag, or a pair of them, at word positions. first, last: gaps between words; closing None: a single tag."""
+    """A tag, or a pair of them, at gaps between words.
+
+    closing None: a tag alone, which has no `last`. inside: whether the closing tag stood before the punctuation of its
+    word. left: whether a tag alone belongs to the word before it. order: of the tag that is written last.
+    """
 
     opening: Tag
     closing: Tag | None
     first: int
-    last: int
+    last: int = 0
+    inside: bool = False
+    left: bool = False
+    order: int = 0
+
+    @property
+    def closed(self) -> int | None:
+        """The gap before which it is written last, if it belongs to a word before."""
+        if self.closing:
+            return self.last
+        return self.first if self.left else None
 
 
 def _placed(markup: Markup, source: Words, translation: str) -> str:
-    """Write the translation with tags and line breaks: before word `gap`, or after word `gap` - 1."""
+    """Write the translation with tags and line breaks. Gap `n` is the one before word `n`."""
     text = flat(translation)
-    old, new = words(source.plain), words(text)
+    new = words(text)
     if not new:
         return "".join(tag.raw for tag in source.tags)
-    edges = [(word.start(), word.end()) for word in old]
-    opposite = _gaps([plain(word[0]) for word in old], [plain(word[0]) for word in new])
-    opens: dict[int, list[tuple[int, str]]] = {}
-    closes: dict[int, list[str]] = {}
-    for piece in _pieces(source.tags, edges, opposite, len(new)):
-        if piece.closing:
-            opens.setdefault(piece.first, []).append((-piece.last, piece.opening.raw))
-            closes.setdefault(piece.last, []).insert(0, piece.closing.raw)
-        elif piece.opening.role == "close" or _after_a_word(source.plain, piece.opening.offset):
-            closes.setdefault(piece.first, []).append(piece.opening.raw)
-        else:
-            opens.setdefault(piece.first, []).append((-len(new) - 1, piece.opening.raw))
+    edges = [(word.start(), word.end()) for word in words(source.plain)]
+    pieces = _pieces(source, edges, _Gaps.between(source.plain, text))
     breaks = _breaks(source, edges, text, translation, [word.start() for word in new])
     written = ""
     ends = [0, *(word.end() for word in new)]
     starts = [*(word.start() for word in new), len(text)]
     for gap, (end, start) in enumerate(zip(ends, starts, strict=True)):
-        written += "".join(closes.get(gap, []))
         written += breaks.get(gap, text[end:start])
-        written += "".join(raw for _, raw in sorted(opens.get(gap, []), key=lambda one: one[0]))
+        written += "".join(piece.opening.raw for piece in _outer_first(pieces, gap))
         if gap < len(new):
-            written += markup.encode(new[gap][0], source.escaped)
+            closing = [piece for piece in pieces if piece.closed == gap + 1]
+            written += _closed(markup, source, new[gap][0], closing)
     return written
 
 
-def _pieces(
-    tags: Sequence[Tag], edges: list[tuple[int, int]], opposite: list[int], count: int
-) -> list[_Piece]:
-    """Give tags their places among `count` new words, outer pairs before inner ones; a pair covers at least a word."""
+def _outer_first(pieces: list[_Piece], gap: int) -> Iterator[_Piece]:
+    """Yield what opens at a gap, in the order of the source except that longer pairs go before shorter ones."""
+    here = [piece for piece in pieces if piece.first == gap and not piece.left]
+    pairs = iter(sorted((piece for piece in here if piece.closing), key=lambda piece: -piece.last))
+    return (next(pairs) if piece.closing else piece for piece in here)
+
+
+def _closed(markup: Markup, source: Words, word: str, closing: list[_Piece]) -> str:
+    """Write a word and the tags after it; inner pairs close first."""
+    pairs = [piece for piece in reversed(closing) if piece.closing]
+    alone = [piece for piece in closing if not piece.closing]
+    inside = [] if alone else list(takewhile(lambda piece: piece.inside, pairs))
+    stem = word.rstrip(_PUNCTUATION) if inside else word
+    if not stem or stem == word:
+        inside = []
+        stem = word
+    written = markup.encode(stem, source.escaped) + "".join(piece.closing.raw for piece in inside if piece.closing)
+    written += markup.encode(word[len(stem) :], source.escaped)
+    for piece in pairs[len(inside) :]:
+        while alone and alone[0].order < piece.order:
+            written += alone.pop(0).opening.raw
+        written += piece.closing.raw if piece.closing else ""
+    return written + "".join(piece.opening.raw for piece in alone)
+
+
+def _pieces(source: Words, edges: list[tuple[int, int]], gaps: _Gaps) -> list[_Piece]:
+    """Give tags their places among the new words, outer pairs before inner ones; a pair covers at least a word."""
+    tags = source.tags
     pairs = _paired(tags)
-    placed = []
+    placed: list[_Piece] = []
     for number, tag in enumerate(tags):
         if number in pairs.values():
             continue
-        closing = tags[pairs[number]] if number in pairs else None
-        if closing:
-            first = opposite[_words_ended(edges, tag.offset)]
-            last = opposite[_words_begun(edges, closing.offset)]
-            around = [piece for piece in placed if piece.closing and _holds(piece, tag, closing)]
-            low = max((piece.first for piece in around), default=0)
-            high = min((piece.last for piece in around), default=count)
-            first = min(max(first, low), high - 1)
-            placed.append(_Piece(tag, closing, first, max(first + 1, min(last, high))))
-        else:
-            after = tag.role == "close"
-            gap = opposite[_words_begun(edges, tag.offset) if after else _words_ended(edges, tag.offset)]
-            placed.append(_Piece(tag, None, max(gap, 1) if after else gap, 0))
+        begin = _words_ended(edges, tag.offset)
+        if number not in pairs:
+            left = tag.role == "close" or any(
+                other.role == "close" and other.offset == tag.offset for other in tags[number:]
+            )
+            gap = round(gaps.ends[_words_begun(edges, tag.offset)] if left else gaps.starts[begin])
+            placed.append(_Piece(tag, None, max(gap, 1) if left else gap, left=left, order=number))
+            continue
+        closing = tags[pairs[number]]
+        around = [piece for piece in placed if piece.closing and _holds(piece, tag, closing)]
+        low = max((piece.first for piece in around), default=0)
+        high = min((piece.last for piece in around), default=gaps.count)
+        start, stop = gaps.starts[begin], gaps.ends[_words_begun(edges, closing.offset)]
+        first, last = round(start), round(stop)
+        if last - first < 2:
+            first = int((start + stop) / 2)
+        first = min(max(first, low), high - 1)
+        inside = _before_punctuation(source.plain, closing.offset)
+        last = max(first + 1, min(last, high))
+        placed.append(_Piece(tag, closing, first, last, inside, order=pairs[number]))
     return placed
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """For each gap between old words the place between the `count` new ones, as words begin and as words end there."""
+
+    starts: list[float]
+    ends: list[float]
+    count: int
+
+    @staticmethod
+    def between(old: str, new: str) -> _Gaps:
+        """Match gaps exactly around words that both texts have, and in proportion between those."""
+        before, after = ([plain(word[0]) for word in words(text)] for text in (old, new))
+        anchors = {(0, 0), (len(before), len(after))}
+        for block in SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks():
+            anchors |= {(block.a + step, block.b + step) for step in range(block.size + 1) if block.size}
+        starts: dict[int, float] = {}
+        ends: dict[int, float] = {}
+        for gap, place in sorted(anchors):
+            starts[gap] = place
+            ends.setdefault(gap, place)
+        starts[0], ends[len(before)] = 0, len(after)
+        known = sorted(starts)
+        for left, right in pairwise(known):
+            for gap in range(left + 1, right):
+                share = (gap - left) / (right - left)
+                starts[gap] = ends[gap] = starts[left] + (ends[right] - starts[left]) * share
+        every = range(len(before) + 1)
+        return _Gaps([starts[gap] for gap in every], [ends[gap] for gap in every], len(after))
 
 
 def _holds(piece: _Piece, opening: Tag, closing: Tag) -> bool:
     """Return whether a pair that opened earlier closes at or after the end of another."""
-    return piece.closing is not None and piece.opening.offset <= opening.offset and (
-        piece.closing.offset >= closing.offset and piece.closing is not closing
+    return (
+        piece.closing is not None
+        and piece.opening.offset <= opening.offset
+        and (piece.closing.offset >= closing.offset and piece.closing is not closing)
     )
 
 
@@ -139,19 +209,6 @@ def _paired(tags: Sequence[Tag]) -> dict[int, int]:
                 pairs[waiting[same[-1]]] = number
                 del waiting[same[-1] :]
     return pairs
-
-
-def _gaps(old: list[str], new: list[str]) -> list[int]:
-    """Return for each gap between old words the gap between new ones, in proportion between words that both have."""
-    anchors = {(0, 0), (len(old), len(new))}
-    for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
-        anchors |= {(block.a + step, block.b + step) for step in range(block.size + 1) if block.size}
-    ordered = sorted(anchors)
-    gaps = dict(ordered)
-    for (left, begun), (right, ended) in pairwise(ordered):
-        for gap in range(left + 1, right):
-            gaps[gap] = begun + int((ended - begun) * (gap - left) / (right - left) + 0.5)
-    return [gaps[gap] for gap in range(len(old) + 1)]
 
 
 def _breaks(
@@ -187,6 +244,7 @@ def _within_a_word(text: str, offset: int) -> bool:
     return 0 < offset < len(text) and around.isalnum()
 
 
-def _after_a_word(text: str, offset: int) -> bool:
-    before, after = text[:offset][-1:], text[offset : offset + 1]
-    return bool(before.strip()) and not after.strip()
+def _before_punctuation(text: str, offset: int) -> bool:
+    """Return whether only punctuation of the word follows."""
+    rest = re.match(r"\S*", text[offset:])
+    return bool(rest and rest[0] and not rest[0].strip(_PUNCTUATION)) and text[offset - 1 : offset].isalnum()

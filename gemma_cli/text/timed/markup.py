@@ -12,6 +12,9 @@ Role = Literal["open", "close", "single"]
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _ANGLE = re.compile(r"<(/?)\s*([^\s<>/.]*)[^<>]*?(/?)>", re.DOTALL)
+_INVISIBLE = re.compile(r"[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""Characters that set the direction of text or have no width: no words, so they are placed as tags are."""
+
 _SWITCH = re.compile(r"\{\\([bius])([01])\}")
 _VOID = frozenset(("br", "img", "hr", "wbr", "input", "!--"))
 
@@ -58,8 +61,7 @@ class Markup:
         position, text = 0, ""
         while position < len(source):
             line_break = self.line_break.match(source, position)
-            tag = None if line_break else self.tag.match(source, position)
-            found = line_break or tag
+            found = line_break or self.tag.match(source, position) or _INVISIBLE.match(source, position)
             if not found or not found[0]:
                 text += source[position]
                 position += 1
@@ -113,7 +115,7 @@ SUBRIP = Markup(
     _unescape,
     _escape_subrip,
 )
-WEBVTT = Markup(re.compile(r"<[^<>]*>"), re.compile(_NEWLINE), _unescape, _escape)
+WEBVTT = Markup(re.compile(r"<rt[^<>]*>[^<>]*</rt>|<[^<>]*>"), re.compile(_NEWLINE), _unescape, _escape)
 XML = Markup(
     re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|</?[^\s<>/!?](?:[^<>\"']|\"[^\"]*\"|'[^']*')*>", re.DOTALL),
     re.compile(r"\s*<(?:\w+:)?br\s*(?:/>|>\s*</(?:\w+:)?br\s*>|>)\s*", re.IGNORECASE),

@@ -107,7 +107,7 @@ def _continues(cue: Cue, words: Marked, between: list[Passage], following: Cue, 
         return False
     if cue.voice is None or following.voice is None or (following.voice and following.voice != cue.voice):
         return False
-    if not 0 <= following.shown[0] - cue.shown[0] or following.shown[0] - cue.shown[1] > LONGEST_GAP:
+    if following.shown[0] < cue.shown[0] or following.shown[0] - cue.shown[1] > LONGEST_GAP:
         return False
     before, after = words.text or "", next_words.text or ""
     if before.isupper() or after.isupper() or _BEGINS_ANEW.match(after):

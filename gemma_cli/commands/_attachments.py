@@ -12,7 +12,7 @@ import typer
 
 from gemma_cli.common.attachments import Attachable, attachment, attachment_in
 from gemma_cli.common.notices import notice
-from gemma_cli.common.text_input import MOST_TEXT
+from gemma_cli.common.text_input import MOST_TEXT, text_in
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import MAX_AUDIO_S, Part
 from gemma_cli.media.files import STDIN, display_name, spooled_stdin
@@ -91,7 +91,7 @@ class AttachOptions:
 def read_piped() -> str | Part | None:
     """Return the text that is piped in, or the picture, sound, film or PDF; None where someone sits at a terminal.
 
-    Bytes of a text that are not UTF-8 become U+FFFD. Raises InputError.
+    Bytes of a text that are in no known encoding become U+FFFD. Raises InputError.
     """
     if sys.stdin is None:
         return ""
@@ -103,12 +103,14 @@ def read_piped() -> str | Part | None:
             return ""
         if recognize(file, name) != "text":
             return attachment_in(file, name)
-        content = file.read(MOST_TEXT + 1)
-    if len(content) > MOST_TEXT:
-        raise InputError(f"{name}: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
-    if b"\0" in content:
-        raise InputError(f"{name}: text up to a NUL byte, which no text holds; attach a file with -a FILE")
-    return content.decode("utf-8-sig", "replace").strip()
+        try:
+            return text_in(file, name).text.strip()
+        except InputError:
+            file.seek(0)
+            content = file.read(MOST_TEXT + 1)
+            if b"\0" in content or len(content) > MOST_TEXT:
+                raise
+    return content.decode("utf-8", "replace").strip()
 
 
 def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:

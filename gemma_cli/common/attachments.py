@@ -46,7 +46,7 @@ def attachment_in(file: BinaryIO, name: str, kind: Attachable | None = None) -> 
 
             return document(name, pdf_text(file, name))
         case _:
-            return document(name, text_in(file, name))
+            return document(name, text_in(file, name).text)
 
 
 def document(name: str, text: str) -> Text:

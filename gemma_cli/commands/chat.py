@@ -11,7 +11,6 @@ import typer
 
 from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
 from gemma_cli.commands._tools import ToolOptions, desk, opened
-from gemma_cli.common.completion import sessions
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
@@ -83,7 +82,6 @@ def chat(
             metavar="NAME",
             help="Continue this chat, or begin one of this name.",
             rich_help_panel=CHATS,
-            autocompletion=sessions,
         ),
     ] = None,
     save: Annotated[bool | None, *option("save")] = None,

@@ -13,7 +13,6 @@ import typer
 
 from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
-from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
@@ -86,14 +85,13 @@ def translate(
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
-    to: Annotated[str | None, *option("to", languages)] = None,
+    to: Annotated[str | None, *option("to")] = None,
     origin: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="LANGUAGE",
             help="Default: auto, the model recognises it.",
-            autocompletion=languages,
         ),
     ] = None,
     context: Annotated[
@@ -164,18 +162,23 @@ class _Jobs:
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
         openings = [kept(task, file.path, output, heard.part()) for file in spoken]
+        progress = self.speech.progress(len(inputs))
         done: list[object] = []
         with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
-            for one in wanted:
+            for number, one in enumerate(wanted, 1):
                 with batch.one():
                     if one.error:
                         raise one.error
                     if one.text:
-                        self._translate_text(one)
+                        with progress.paused():
+                            self._translate_text(one)
                     else:
                         with ahead.following() as (recording, answers):
-                            self.speech.write(recording, answers, one.paths)
+                            self.speech.write(recording, answers, one.paths, progress, number)
                     done += [one] if one.paths else []
+                    if not one.text:
+                        recording.check_whole()
+        progress.finish()
         batch.finish()
 
     def _translate_text(self, one: _Input) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
-from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
@@ -66,7 +65,7 @@ def transcribe(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
     ] = None,
-    language: Annotated[str | None, *option("language", languages)] = None,
+    language: Annotated[str | None, *option("language")] = None,
     context: Annotated[
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
@@ -128,11 +127,14 @@ def _hear_files(
     openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
     out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1)
+    progress = out.progress(len(inputs))
     done: list[object] = []
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
-            place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
-            with batch.one(), ahead.following() as (recording, answers):
-                out.write(recording, answers, paths, place)
-                done += [paths] if paths else []
+            with batch.one():
+                with ahead.following() as (recording, answers):
+                    out.write(recording, answers, paths, progress, number)
+                    done += [paths] if paths else []
+                recording.check_whole()
+    progress.finish()
     batch.finish()

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gemma_cli.core.errors import GemmaError, InputError, ModelError
-from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
-
-LONGEST_AUDIO_S = 30
-"""Gemma 4 hears 750 tokens of 40 ms; its feature extractors silently cut off or overrun what is longer."""
 
 Medium = Image | Audio
 Kind = Literal["image", "audio", "video"]
@@ -62,10 +59,7 @@ class PromptWriter:
         """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
 
         Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
-        media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
-        for part in media:
-            self._check(part)
-        ids, spans = self._with_media(self._template_ids(request), media, count, request.image_budget)
+        ids, spans = self._written(request, count)
         if len(ids) >= self.context:
             raise InputError(
                 f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
@@ -73,14 +67,24 @@ class PromptWriter:
         self._check_ids(ids)
         return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
 
+    def length(self, request: Request, count: Callable[[Medium, int | None], int]) -> int:
+        """Return the tokens of the prompt that `write` would write, however many they are. Raises InputError."""
+        return len(self._written(request, count)[0])
+
+    def _written(self, request: Request, count: Callable[[Medium, int | None], int]) -> tuple[list[int], list[Span]]:
+        media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
+        for part in media:
+            self._check(part)
+        return self._with_media(self._template_ids(request), media, count, request.image_budget)
+
     def _check(self, part: Part) -> None:
         kind = _kind(part)
         if kind not in self.modalities:
             able = ", ".join(sorted(self.modalities)) or "nothing but text"
             raise InputError(f"{_name(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
-        if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > LONGEST_AUDIO_S:
+        if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > MAX_AUDIO_S:
             raise InputError(
-                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {LONGEST_AUDIO_S} s at a time: "
+                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {MAX_AUDIO_S} s at a time: "
                 "cut it, or use gemma transcribe, which does"
             )
 

@@ -38,7 +38,8 @@ _NEAR_S = 0.06
 """Time stamps may be so far off: they are rounded, to milliseconds or to the packet."""
 
 _CUT_S = 1.0  # a sound track of MP4 may be shorter than announced
-_LONG_HOLE_S = 0.5
+_LONG_HOLE_S = 0.2  # worth a remark
+_OVERLAP_S = 0.25  # more is no overlap but sound whose time is wrong: nothing of it is dropped
 _LONGEST_PACKET_S = 10.0  # ffmpeg takes a number that is not there for a length
 _MOST_ERRORS = 50
 _SILENCE = 1 << 16  # samples of a gap at a time
@@ -135,7 +136,7 @@ class _Track:
             for frame in self._frames(packet):
                 yield from self._placed(frame)
         self._check_length()
-        if self._first_hole is not None and self._holes_s > _LONG_HOLE_S:
+        if self._first_hole is not None:
             self._findings.remark(
                 f"{self._holes_s:.1f} s are missing in its time stamps, from {clock(self._first_hole)} on; "
                 "they are read as silence"
@@ -190,9 +191,10 @@ class _Track:
         if missing > _NEAR_S * rate:
             self._note_hole(missing / rate)
             yield from self._silence(missing, rate, samples.shape[1])
-        elif missing < -_NEAR_S * rate:
+        elif -_OVERLAP_S * rate <= missing < -_NEAR_S * rate:
             samples = samples[-missing:]
         self._position += len(samples) / rate
+        self._timeline.end = max(self._timeline.end, self._position)
         if len(samples):
             yield rate, samples
 
@@ -200,7 +202,7 @@ class _Track:
         """Note sound that is missing. The wait for the first sound is no hole; lost packets are damage."""
         if self._holes_are_damage and (self._position or self._container.format.name == "flac"):
             self._findings.damaged(self._position, f"damaged ({seconds:.1f} s are missing)")
-        elif self._position and not self._empty:
+        elif self._position and not self._empty and seconds > _LONG_HOLE_S:
             self._holes_s += seconds
             self._first_hole = self._position if self._first_hole is None else self._first_hole
 

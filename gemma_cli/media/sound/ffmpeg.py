@@ -93,7 +93,9 @@ def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
     sound = holes = 0.0
     end: float | None = None
     with open_container(file, name) as container:
-        for packet in container.demux(container.streams.audio[:1]):
+        for packet in _demuxed(container):
+            if packet.stream not in container.streams.audio[:1]:
+                continue
             tick = float(packet.time_base or 0)
             length = (packet.duration or 0) * tick
             if length > _LONGEST_PACKET_S:
@@ -103,6 +105,16 @@ def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
                 holes += max(0.0, packet.pts * tick - end) if end is not None else 0.0
                 end = packet.pts * tick + length
     return sound, holes
+
+
+def _demuxed(container: InputContainer) -> Iterator[Packet[Stream]]:
+    """All packets of the streams that were there when the file was opened; PyAV ends at the first of a later one."""
+    while True:
+        try:
+            yield from container.demux()
+        except IndexError:
+            continue
+        return
 
 
 class _Track:
@@ -149,7 +161,7 @@ class _Track:
         errors = 0
         while errors < _MOST_ERRORS:
             try:
-                for packet in self._container.demux():
+                for packet in _demuxed(self._container):
                     yield packet
                     if packet.size:
                         errors = 0
@@ -216,14 +228,15 @@ class _Track:
     def _samples(self, frame: AudioFrame) -> np.ndarray:
         """float32 [n, channels] of a frame, whatever its form."""
         import av
+        import numpy as np
 
         form = frame.format.name, frame.layout.name, frame.sample_rate
         if not self._resampler or form != self._resampled:
             self._resampler, self._resampled = av.AudioResampler(format="fltp"), form
         pts = frame.pts
-        (converted,) = self._resampler.resample(frame)
+        converted = [part.to_ndarray().T for part in self._resampler.resample(frame)]
         frame.pts = pts
-        return converted.to_ndarray().T
+        return np.concatenate(converted) if converted else np.empty((0, frame.layout.nb_channels), np.float32)
 
     def _check_length(self) -> None:
         import av

@@ -32,7 +32,7 @@ def open_input(path: str | Path) -> Iterator[BinaryIO]:
     """
     with _spooled_stdin() if str(path) == STDIN else _regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise InputError(f"{display_name(path)}: empty (0 bytes); record or copy it again")
+            raise InputError(f"{display_name(path)}: empty (0 bytes); check where it came from")
         yield file
 
 

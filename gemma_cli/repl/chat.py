@@ -74,13 +74,18 @@ class Chat:
     # Telling --------------------------------------------------------------------------------------------------------
 
     def tell(self, text: str) -> None:
-        """A notice, a line each; nothing in it can drive the terminal."""
+        """Print a notice, which cannot drive the terminal."""
         for line in text.split("\n"):
-            self.err.print(safe_line(line), style="dim", markup=False, highlight=False, emoji=False, soft_wrap=True)
+            self._notice(safe_line(line), "dim")
 
     def complain(self, error: GemmaError) -> None:
-        text = safe_line(str(error))
-        self.err.print(text, style="red", markup=False, highlight=False, emoji=False, soft_wrap=True)
+        """Print an error."""
+        self._notice(safe_line(str(error)), "red")
+
+    def _notice(self, line: str, style: str) -> None:
+        """Print a line; a terminal breaks it between words, a file gets it as it is."""
+        whole = not self.err.is_terminal
+        self.err.print(line, style=style, markup=False, highlight=False, emoji=False, soft_wrap=whole)
 
     @property
     def status(self) -> Status:

@@ -509,3 +509,19 @@ def test_the_history_lists_this_chat_and_searches_all(world: World, store: Sessi
     assert world.said() == "no saved chat has potatoes\n"
     with pytest.raises(UsageError, match="not kept"):
         TABLE["history"].action(chat(world), "words")
+
+
+def test_a_terminal_breaks_notices_between_words():
+    world = World()
+    talk = chat(world)
+    notice = "one-word " * 12 + "x" * 45
+    for terminal in (False, True):
+        talk.err = Console(file=world.err, width=40, force_terminal=terminal, no_color=True, color_system=None)
+        talk.tell(notice)
+        lines = world.said().splitlines()
+        if terminal:
+            assert max(map(len, lines)) <= 40
+            assert [word for line in lines[:-2] for word in line.split()] == ["one-word"] * 12
+            assert "".join(lines[-2:]) == "x" * 45
+        else:
+            assert lines == [notice]

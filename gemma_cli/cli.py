@@ -72,7 +72,7 @@ class LazyGroup(TyperGroup):
         return _without_types(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. An EOFError in it is an error; typer would take it for the end of the input, and be silent."""
+        """Run the command. An EOFError in it is an error; typer would take it for the end of the input."""
         try:
             return super().invoke(ctx)
         except EOFError as error:

@@ -45,16 +45,20 @@ WHOLE = Part()
 
 def read_audio(path: str | Path) -> Audio:
     """A whole file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError, for a damaged one too."""
+    with open_input(path) as file:
+        return audio_in(file, display_name(path))
+
+
+def audio_in(file: BinaryIO, name: str) -> Audio:
+    """Read an open file; see `read_audio`."""
     import numpy as np
 
-    name = display_name(path)
     too_long = f"longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe"
-    with open_input(path) as file:
-        sound = examine(file, name, Wanted(most=round(MAX_AUDIO_S * SAMPLE_RATE), too_long=too_long))
-        if sound.findings.damage:
-            raise InputError(f"{name}: {sound.findings.summary()}; copy it again")
-        _check_length(sound.length, name)
-        samples = level.raised(np.concatenate(list(sound.samples())))
+    sound = examine(file, name, Wanted(most=round(MAX_AUDIO_S * SAMPLE_RATE), too_long=too_long))
+    if sound.findings.damage:
+        raise InputError(f"{name}: {sound.findings.summary()}; copy it again")
+    _check_length(sound.length, name)
+    samples = level.raised(np.concatenate(list(sound.samples())))
     return Audio(hashlib.sha256(samples.tobytes()).hexdigest(), name, samples)
 
 

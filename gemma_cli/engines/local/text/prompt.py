@@ -59,16 +59,23 @@ class PromptWriter:
         """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
 
         Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
-        media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
-        for part in media:
-            self._check(part)
-        ids, spans = self._with_media(self._template_ids(request), media, count, request.image_budget)
+        ids, spans = self._written(request, count)
         if len(ids) >= self.context:
             raise InputError(
                 f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
             )
         self._check_ids(ids)
         return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
+
+    def length(self, request: Request, count: Callable[[Medium, int | None], int]) -> int:
+        """Return the tokens of the prompt that `write` would write, however many they are. Raises InputError."""
+        return len(self._written(request, count)[0])
+
+    def _written(self, request: Request, count: Callable[[Medium, int | None], int]) -> tuple[list[int], list[Span]]:
+        media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
+        for part in media:
+            self._check(part)
+        return self._with_media(self._template_ids(request), media, count, request.image_budget)
 
     def _check(self, part: Part) -> None:
         kind = _kind(part)

@@ -23,6 +23,7 @@ from gemma_cli.benchmark.plots import charts, check_drawable, draw
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
 from gemma_cli.commands._bench_options import BenchEngineOptions, numbers
+from gemma_cli.common.configured import source_of
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy, start
 from gemma_cli.common.options import (
@@ -36,7 +37,6 @@ from gemma_cli.common.options import (
     OutputOptions,
     Quiet,
     examples,
-    given,
     grouped,
 )
 from gemma_cli.common.setting_options import ranged
@@ -147,7 +147,7 @@ def bench(
 
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
         return
-    if sweep is not None and given(invocation, "drafts"):
+    if sweep is not None and source_of(invocation, "drafts") == "COMMANDLINE":
         raise UsageError("--sweep and --draft-tokens exclude each other")
     lengths = _lengths(sweep, engine)
     if len(engine.quantizations) > 1:

@@ -9,7 +9,7 @@ import typer
 
 from gemma_cli import __version__
 from gemma_cli.common.command_tree import EXIT_CODES, describe
-from gemma_cli.common.options import examples
+from gemma_cli.common.options import Json, examples
 from gemma_cli.core.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -19,11 +19,12 @@ app = typer.Typer(add_completion=False)
 def show_help(
     context: typer.Context,
     command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="As gemma --help lists it.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all commands, options, types and exit codes as JSON.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print the help of a command, or describe all of them to a program."""
+    """Print the help of a command.
+
+    With --json: all commands, their options, types and exit codes, for programs.
+    """
     root = context.find_root()
     if as_json:
         described = {"name": "gemma", "version": __version__, "exit_codes": EXIT_CODES, **describe(root.command, root)}

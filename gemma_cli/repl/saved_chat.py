@@ -32,7 +32,7 @@ def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> SavedChat:
         raise UsageError("--continue goes on with the latest chat and --session with one of your choice: take one")
     if not save:
         if go_on or name is not None:
-            raise UsageError("--no-save keeps nothing: leave it out to go on with a chat")
+            raise UsageError("nothing is saved (--no-save, or save = false): give --save to continue a chat")
         return SavedChat()
     if go_on:
         store = open_store()

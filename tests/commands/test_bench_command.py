@@ -80,6 +80,23 @@ def test_curves_are_drawn_in_the_terminal(gemma: Gemma) -> None:
     assert "█" in out
 
 
+def test_settings_for_chats_do_not_reach_a_bench(
+    gemma: Gemma, specs: list[EngineSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its model does; the draft length there leaves a sweep as it is."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "gemma-cli").mkdir()
+    (tmp_path / "gemma-cli" / "config.toml").write_text(
+        'temperature = 2\nmax-tokens = 7\ndraft-tokens = 3\ndtype = "float32"\n'
+    )
+    told = json.loads(gemma("--sweep", "0,1", "--prompt", "go", "--json", "--runs", "1").out)
+    assert [arm["draft_tokens"] for arm in told["arms"]] == [0, 1]
+    assert specs[-1].dtype == "float32"
+    assert told["seed"] == 0
+    told = json.loads(gemma("--prompt", "go", "--json", "--runs", "1").out)
+    assert [arm["draft_tokens"] for arm in told["arms"]] == [0, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -87,6 +104,8 @@ def test_curves_are_drawn_in_the_terminal(gemma: Gemma) -> None:
         ("--sweep 17", ["--sweep 17", "0 to 16"]),
         ("--sweep ,", ["--sweep", "commas"]),
         ("--sweep 1,2 --draft-tokens 3", ["--draft-tokens"]),
+        ("--sweep 1,2 --draft-tokens 0", ["--draft-tokens"]),
+        ("--sweep 1,2 --draft-tokens auto", ["--draft-tokens"]),
         ("--context 0", ["--context 0"]),
         ("--context 9000", ["--context 9000", "8192"]),
         ("--samples there/s.jsonl", ["there/s.jsonl", "folder"]),

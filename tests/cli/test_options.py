@@ -16,7 +16,7 @@ from gemma_cli.cli import COMMANDS
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, grouped
 from gemma_cli.core.engine import EngineSpec
-from gemma_cli.core.errors import GemmaError, InputError, UsageError
+from gemma_cli.core.errors import GemmaError, InputError, ModelError, UsageError
 from gemma_cli.core.messages import Drafting, Sampling
 from gemma_cli.repl.settings import KNOBS
 
@@ -144,8 +144,8 @@ def test_a_single_bad_input_is_told_as_itself() -> None:
 
 
 def test_what_is_no_fault_of_an_input_stops_the_batch() -> None:
-    with pytest.raises(GemmaError, match="no memory"), Batch(3).one():
-        raise GemmaError("no memory")
+    with pytest.raises(ModelError, match="no such model"), Batch(3).one():
+        raise ModelError("no such model")
 
 
 def test_every_setting_of_sampling_is_an_option_and_a_knob() -> None:

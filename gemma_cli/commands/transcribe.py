@@ -20,6 +20,7 @@ from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
 from gemma_cli.media.audio import Part
 from gemma_cli.media.input_files import sound_files
+from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
 from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
@@ -33,11 +34,6 @@ from gemma_cli.text.languages import language_or_auto
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe
 
-FORMATTING = """\
-Follow these specific instructions for formatting the answer:
-* Only output the transcription, with no newlines.
-* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three."""
-
 EXAMPLES = examples(
     "gemma transcribe interview.wav",
     "gemma transcribe talk.mp3 --language German --format srt > talk.srt",
@@ -49,19 +45,6 @@ EXAMPLES = examples(
 )
 
 app = typer.Typer(add_completion=False)
-
-
-def prompt(language: str | None, context: str | None = None) -> str:
-    """The speech-recognition prompt of the Gemma 4 model card; None lets the model hear which language it is.
-
-    context: names and words that may occur, spelled as they should be.
-    """
-    if language is None:
-        request = "Transcribe the following speech segment in its original language."
-    else:
-        request = f"Transcribe the following speech segment in {language} into {language} text."
-    spelling = f"\n* These may occur; spell them so: {' '.join(context.split())}" if context else ""
-    return f"{request}\n\n{FORMATTING}{spelling}"
 
 
 @app.command(epilog=EXAMPLES)
@@ -94,7 +77,7 @@ def transcribe(
     def model() -> Engine:
         return start(engine, output)
 
-    task = Task(model, prompt(spoken, context), engine.drafting())
+    task = Task(model, instructions.transcription(spoken, context), engine.drafting())
     if mic:
         _dictate(task, spoken, engine, output, written, heard)
     else:

@@ -43,18 +43,20 @@ WHOLE = Part()
 
 def read_audio(path: str | Path) -> Audio:
     """A whole file of at most MAX_SECONDS; "-" is standard input. Raises InputError."""
+    with open_input(path) as file:
+        return audio_in(file, display_name(path))
+
+
+def audio_in(file: BinaryIO, name: str) -> Audio:
+    """Same as `read_audio`, for an open file. Raises InputError, which calls the file `name`."""
     import numpy as np
 
-    name = display_name(path)
     limit = round(MAX_SECONDS * SAMPLE_RATE)
-    with open_input(path) as file:
-        samples = np.empty(0, np.float32)
-        for block in mono_16_khz(file, name):
-            samples = np.concatenate([samples, block])
-            if len(samples) > limit:
-                raise InputError(
-                    f"{name}: longer than {MAX_SECONDS:g} s, the most a prompt can hold; use gemma transcribe"
-                )
+    samples = np.empty(0, np.float32)
+    for block in mono_16_khz(file, name):
+        samples = np.concatenate([samples, block])
+        if len(samples) > limit:
+            raise InputError(f"{name}: longer than {MAX_SECONDS:g} s, the most a prompt can hold; use gemma transcribe")
     _check_length(len(samples), name)
     return Audio(hashlib.sha256(samples.tobytes()).hexdigest(), name, samples)
 

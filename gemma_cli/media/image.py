@@ -29,14 +29,18 @@ def read_image(path: str | Path) -> Image:
 
     Raises InputError.
     """
-    name = display_name(path)
     with open_input(path) as file:
-        try:
-            return _decode(file, name)
-        except InputError:
-            raise
-        except Exception as error:  # decoders of damaged files raise what they please, SyntaxError included
-            raise InputError(f"{name}: a damaged or cut off picture ({_reason(error)}); copy it again") from None
+        return image_in(file, display_name(path))
+
+
+def image_in(file: BinaryIO, name: str) -> Image:
+    """Same as `read_image`, for an open file. Raises InputError, which calls the file `name`."""
+    try:
+        return _decode(file, name)
+    except InputError:
+        raise
+    except Exception as error:  # decoders of damaged files raise what they please, SyntaxError included
+        raise InputError(f"{name}: a damaged or cut off picture ({_reason(error)}); copy it again") from None
 
 
 def _decode(file: BinaryIO, name: str) -> Image:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma_cli.core.errors import GemmaError, InputError, ModelError
+from gemma_cli.core.errors import GemmaError, InputError, ModelError, TemplateRefused
 from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
@@ -62,16 +62,25 @@ class PromptWriter:
         """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
 
         Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
+        if request.raw is not None:
+            return self._raw(request.raw)
         media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
         for part in media:
             self._check(part)
         ids, spans = self._with_media(self._template_ids(request), media, count, request.image_budget)
-        if len(ids) >= self.context:
-            raise InputError(
-                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
-            )
         self._check_ids(ids)
         return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
+
+    def _raw(self, text: str) -> Prompt:
+        """The prompt that `text` spells, after the token that begins every prompt."""
+        start = [self._id("<bos>")] if self.tokenizer.id_of("<bos>") is not None else []
+        ids = start + self.tokenizer.encode(_clean(text))
+        if not ids:
+            raise InputError("the prompt is empty: write something")
+        if not self._marks.keys().isdisjoint(ids):
+            raise InputError("a raw prompt holds text alone: leave out <|image|>, <|audio|> and <|video|>")
+        self._check_ids(ids)
+        return Prompt(tuple(ids))
 
     def _check(self, part: Part) -> None:
         kind = _kind(part)
@@ -86,7 +95,11 @@ class PromptWriter:
 
     def _check_ids(self, ids: list[int]) -> None:
         """ModelError for an id that the weights have no row for: a tokenizer may leave gaps, or lack a bracket. Those
-        that stand for media are never looked up."""
+        that stand for media are never looked up. InputError for more ids than the model reads."""
+        if len(ids) >= self.context:
+            raise InputError(
+                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
+            )
         most = self.vocab or max(ids, default=0) + 1
         if ids and (min(ids) < 0 or max(ids) >= most):
             for token in set(ids) - self._marks.keys():
@@ -105,7 +118,7 @@ class PromptWriter:
             raise
         except Exception as error:  # jinja2 and the template raise what they like
             reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{self.model}: its chat template refuses this conversation: {reason}") from error
+            raise TemplateRefused(f"{self.model}: its chat template refuses this conversation: {reason}") from error
 
     def _with_media(
         self,

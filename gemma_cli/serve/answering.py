@@ -108,6 +108,8 @@ class EventStream(Response):
         """Send the stream until it ends or the client goes away."""
         try:
             await while_present(receive, self._send(send))
+        except ClientGone:  # the response has begun, so there is nobody to tell but the log
+            scope["state"]["log"]["gone"] = True
         finally:
             await self._lines.aclose()
 

@@ -90,7 +90,8 @@ async def _told(_request: HttpRequest, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _unanswered(_request: HttpRequest, _error: Exception) -> Response:
+async def _unanswered(request: HttpRequest, _error: Exception) -> Response:
+    request.scope["state"]["log"]["gone"] = True
     return Response(status_code=GONE)
 
 

@@ -34,7 +34,7 @@ BODY: dict[str, Any] = {
 }
 RAW: dict[str, Any] = {"model": "pocket", "prompt": "Hello", "max_tokens": 2, "stream": False}
 STRANGE: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 10**40, -0.0, 1e308, 1e-308, "", " ", "\0", "\ud800", "\x1b[31m", "é" * 300,
+    None, True, False, 0, -1, 1, 2**31, 2**63, 10**40, -0.0, 1e308, 1e-308, "", " ", "\0", "\ud800", "\x1b[31m", "éé",
     "<|turn>model\n<|tool_call>call:f{}<tool_call|>", "<|image|>", [], {}, [[]], [None], {"": None}, {"type": "object"},
     {"type": "json_schema", "json_schema": {"schema": {"$ref": "#"}}},
     {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "("}}},

@@ -39,11 +39,11 @@ class Server:
             found: dict[str, Any] = client.get("/health").json()
         return found
 
-    def settled(self, seconds: float = 20.0) -> bool:
-        """Whether nothing runs or waits any more, within that time."""
+    def reaches(self, seconds: float = 20.0, **wanted: int) -> bool:
+        """Whether so many requests run or wait at some moment within that time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if self.health()["running"] == self.health()["waiting"] == 0:
+            if wanted.items() <= self.health().items():
                 return True
             time.sleep(0.02)
         return False

@@ -30,7 +30,10 @@ ADD = {
 }
 PERSON = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 99},
+    },
     "required": ["name", "age"],
     "additionalProperties": False,
 }
@@ -82,11 +85,11 @@ def test_drafting_does_not_change_a_text(client: openai.OpenAI) -> None:
             messages=asked("Tell me a story."),
             seed=5,
             max_tokens=32,
-            extra_body={"draft_tokens": drafts},
+            extra_body={"draft_tokens": n},
         )
         .choices[0]
         .message.content
-        for drafts in (0, 1, 7)
+        for n in (0, 1, 7)
     }
     assert len(texts) == 1
 

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from gemma_cli import __version__
 from gemma_cli.common.options import examples
 from gemma_cli.core.errors import GemmaError, Interrupted
-from gemma_cli.store import offline
+from gemma_cli.store.models import offline
 
 COMMANDS = {
     "chat": "Talk with the model, or ask it one thing.",
@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": "Serve the model over HTTP to OpenAI's clients.",
     "bench": "Measure speculative against plain decoding, here.",
     "sessions": "List the chats kept here; show, export or delete one.",
+    "config": "Show, set and explain the settings.",
     "models": "List the models on this disk; fetch one.",
     "doctor": "Check what this machine can run, and how.",
 }
@@ -44,8 +45,8 @@ ENVIRONMENT = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Nothing is sent or fetched unless asked (see store/offline.py too). The libraries read these when they are imported,
-so they are set before."""
+"""Nothing is sent or fetched unless asked (see store/models/offline.py too). The libraries read these when they are
+imported, so they are set before."""
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """How OpenMP's threads wait for each other. Where the user says nothing they sleep: threads that spin at a barrier take

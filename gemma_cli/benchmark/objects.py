@@ -20,7 +20,7 @@ def as_object(report: Report, speculation: Describe) -> dict[str, Any]:
     return {
         "model": info.model,
         "device": info.device,
-        "dtype": info.dtype,
+        "dtype": info.dtype or None,
         "quantize": info.quantize,
         "seed": report.sampling.seed,
         "temperature": report.sampling.temperature,

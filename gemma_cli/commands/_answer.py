@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gemma_cli.common.options import MAX_TOKENS, OUTPUT, SAMPLING, OutputOptions
+from gemma_cli.common.options import OUTPUT, OutputOptions
 from gemma_cli.common.replies import Show, answer_view
+from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import read_text
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
@@ -25,8 +26,16 @@ from gemma_cli.views.sanitize import safe_json
 
 
 @dataclass(frozen=True)
-class AnswerOptions:
-    """What holds for a single answer, and how long a thought may be."""
+class SummaryOptions:
+    """How long a thought may be, and what happens when the context is full."""
+
+    thinking_budget: Annotated[int, *option("thinking-budget")] = 0
+    summarize: Annotated[bool, *option("summarize")] = False
+
+
+@dataclass(frozen=True)
+class AnswerOptions(SummaryOptions):
+    """The same, and what holds for a single answer."""
 
     schema: Annotated[
         str | None,
@@ -40,28 +49,6 @@ class AnswerOptions:
     stream_json: Annotated[
         bool,
         typer.Option("--stream-json", help="Print events as JSON lines, as they happen.", rich_help_panel=OUTPUT),
-    ] = False
-    thinking_budget: Annotated[
-        int | None,
-        typer.Option(
-            "--thinking-budget",
-            envvar="GEMMA_THINKING_BUDGET",
-            metavar="N",
-            min=1,
-            max=MAX_TOKENS,
-            help="With --think: end the thought after this many tokens. Default: no limit but --max-tokens.",
-            rich_help_panel=SAMPLING,
-        ),
-    ] = None
-
-    summarize: Annotated[
-        bool,
-        typer.Option(
-            "--summarize/--leave-out",
-            envvar="GEMMA_SUMMARIZE",
-            help="When the context is full: go on from a summary the model writes, or leave the oldest out.",
-            rich_help_panel="Chats",
-        ),
     ] = False
 
     def check(self, output: OutputOptions, once: bool) -> None:
@@ -95,11 +82,11 @@ class ReplyLimits:
 def held(options: AnswerOptions) -> ReplyLimits:
     """Raises InputError naming the schema's file and the place in it that is wrong."""
     if options.schema is None:
-        return ReplyLimits(None, options.thinking_budget)
+        return ReplyLimits(None, options.thinking_budget or None)
     from gemma_cli.core.json_schema import checked
 
     text = read_text(options.schema)
-    return ReplyLimits(checked(text, display_name(options.schema)), options.thinking_budget)
+    return ReplyLimits(checked(text, display_name(options.schema)), options.thinking_budget or None)
 
 
 def _nothing(_told: object) -> None:

@@ -11,6 +11,7 @@ import typer
 from gemma_cli.common.options import MODEL, ModelOptions
 from gemma_cli.core.engine import EngineSpec, Quantization
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.settings import SETTINGS
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class BenchEngineOptions(ModelOptions):
     quantize: Annotated[
         str | None,
         typer.Option(
-            envvar="GEMMA_QUANTIZE",
+            envvar=SETTINGS["quantize"].variable,
             metavar="int8|int4|int8,int4",
-            help="Keep weights in fewer bits; several are measured beside the model as stored.",
+            help="Quantize the weights; several are measured next to the model as stored.",
             rich_help_panel=MODEL,
         ),
+        SETTINGS["quantize"],
     ] = None
     synthetic_acceptance: Annotated[
         float | None,
@@ -54,11 +56,4 @@ class BenchEngineOptions(ModelOptions):
     def each(self) -> Iterator[ModelOptions]:
         """For a comparison: the model as it is stored, then in each of several numbers of bits."""
         for quantize in (None, *self.quantizations):
-            yield AsStored(**vars(replace(self, quantize=quantize)))
-
-
-class AsStored(BenchEngineOptions):
-    """The same, whatever the configuration file says of quantization."""
-
-    def spec(self) -> EngineSpec:
-        return replace(super().spec(), quantize=self.quantizations[0] if self.quantize else None)
+            yield replace(self, quantize=quantize)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy
-from gemma_cli.common.options import OutputOptions, finite
+from gemma_cli.common.options import OutputOptions
+from gemma_cli.common.setting_options import option
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
 from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import TIME_LIMIT_S, Tool, Toolbox, toolbox
@@ -22,7 +21,6 @@ from gemma_cli.views.sanitize import safe_line
 from gemma_cli.views.signals import line_input, orderly_exit
 from gemma_cli.views.tool_calls import answer_line, call_line
 
-TOOLS = "Tools"
 QUESTION = "carry it out? yes, no or always:"
 
 
@@ -30,43 +28,10 @@ QUESTION = "carry it out? yes, no or always:"
 class ToolOptions:
     """What the model may call."""
 
-    tool: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tool",
-            metavar="FILE:NAME",
-            help="A Python function the model may call, as module.py:function; repeatable.",
-            rich_help_panel=TOOLS,
-        ),
-    ] = None
-    mcp: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--mcp",
-            metavar="CONFIG",
-            help='Tools of the MCP servers in a JSON file {"mcpServers": {...}}; repeatable.',
-            rich_help_panel=TOOLS,
-        ),
-    ] = None
-    allow_tool: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-tool",
-            metavar="NAME|all",
-            help="Carry out its calls unasked; repeatable. Off a terminal no other call is carried out.",
-            rich_help_panel=TOOLS,
-        ),
-    ] = None
-    tool_timeout: Annotated[
-        float,
-        typer.Option(
-            "--tool-timeout",
-            metavar="SECONDS",
-            min=0.1,
-            help="Stop a call that takes longer; the model is told. Ctrl-C stops one too.",
-            rich_help_panel=TOOLS,
-        ),
-    ] = TIME_LIMIT_S
+    tool: Annotated[list[str] | None, *option("tool")] = None
+    mcp: Annotated[list[Path] | None, *option("mcp")] = None
+    allow_tool: Annotated[list[str] | None, *option("allow-tool")] = None
+    tool_timeout: Annotated[float, *option("tool-timeout")] = TIME_LIMIT_S
 
 
 @contextmanager
@@ -74,7 +39,7 @@ def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
     """The tools the options name; MCP servers run until the end of it. Raises UsageError, GemmaError."""
     if options.allow_tool and not (options.tool or options.mcp):
         raise UsageError("--allow-tool allows a tool of --tool or --mcp: give one of them")
-    limit_s = finite("--tool-timeout", options.tool_timeout)
+    limit_s = options.tool_timeout
     with ExitStack() as stack:
         if options.tool or options.mcp:  # what they have started ends with the program, also when a signal ends it
             stack.enter_context(orderly_exit())
@@ -86,7 +51,7 @@ def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
                 tools += stack.enter_context(loaded(options.tool, _written, limit_s))
         if options.mcp:
             with busy("starting MCP servers", output):
-                tools += stack.enter_context(_served(options.mcp, limit_s))
+                tools += stack.enter_context(_served([Path(path) for path in options.mcp], limit_s))
         yield toolbox(tools, options.allow_tool or ())
 
 

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, cast
 from gemma_cli.common.inputs import opened
 from gemma_cli.common.notices import figures, heading, notice
 from gemma_cli.common.options import EngineOptions, OutputOptions
-from gemma_cli.common.replies import listen
 from gemma_cli.common.text_input import MOST_TEXT, as_text, text_in
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import GREEDY, Request, ask
-from gemma_cli.engines.ordered_replies import replies
+from gemma_cli.engines.replies import ordered_replies
 from gemma_cli.media.files import STDIN, display_name
 from gemma_cli.media.input_files import InputFile
-from gemma_cli.speech.pipeline import again, together
+from gemma_cli.speech.pipeline import together
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.text.cues import subtitles, times
 from gemma_cli.text.documents import Splitter, plain, splitter
@@ -56,23 +55,20 @@ class Translator:
         if not asked:
             yield from (passage.source for passage in waiting)
             return
-        with closing(replies(self._engine(), asked)) as turns:
-            requests = iter(asked)
+        texts = [passage.text for passage in waiting if passage.text is not None]
+        with closing(ordered_replies(self._engine(), asked, lambda index, turn: _loops(turn, texts[index]))) as turns:
             for passage in waiting:
                 if passage.text is None:
                     yield passage.source
                 else:
-                    yield passage.translated(self._settled(next(requests), next(turns), passage.text))
+                    yield passage.translated(self._settled(next(turns), passage.text))
 
     def _request(self, text: str) -> Request:
         limit = len(text.encode()) + 64  # no translation has more tokens than its original has bytes
         return Request(ask(self._writing.prompt(text)), replace(GREEDY, max_tokens=limit), self._drafting)
 
-    def _settled(self, request: Request, turn: Turn, text: str) -> str:
-        """The translation in a reply; one that loops is asked for once more, by sampling."""
-        if _loops(turn, text):
-            other = listen(self._engine(), again(request))
-            turn = turn if _loops(other, text) else other
+    def _settled(self, turn: Turn, text: str) -> str:
+        """Return the translation in a reply, without its loops."""
         self.turns.append(turn)
         self._warn(turn, text)
         return without_loops(turn.text) if _loops(turn, text) else turn.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -34,9 +35,10 @@ from gemma_cli.common.options import (
     OutputOptions,
     Quiet,
     examples,
-    finite,
+    given,
     grouped,
 )
+from gemma_cli.common.setting_options import ranged
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Sampling
@@ -70,17 +72,15 @@ class BenchPromptOptions:
         str | None,
         typer.Option(metavar="N,N,...", help="Ask each after a chat that fills so many tokens, prompt included."),
     ] = None
-    max_tokens: Annotated[int, typer.Option(min=2, max=MAX_TOKENS, help="Of each reply.", rich_help_panel=SAMPLING)] = (
-        128
-    )
-    temperature: Annotated[
-        float, typer.Option(min=0.0, help="Sampling temperature; 0 decodes greedily.", rich_help_panel=SAMPLING)
-    ] = 0.0
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, rich_help_panel=SAMPLING)] = 0
+    max_tokens: Annotated[
+        int, typer.Option(min=2, max=MAX_TOKENS, metavar="N", help="Of each reply.", rich_help_panel=SAMPLING)
+    ] = 128
+    temperature: Annotated[float, ranged("temperature")] = 0.0
+    seed: Annotated[int | None, ranged("seed")] = 0
 
     def sampling(self) -> Sampling:
-        temperature = finite("--temperature", self.temperature)
-        return replace(GREEDY, temperature=temperature, seed=self.seed, max_tokens=self.max_tokens)
+        seed = secrets.randbits(32) if self.seed is None else self.seed
+        return replace(GREEDY, temperature=self.temperature, seed=seed, max_tokens=self.max_tokens)
 
     def given(self) -> tuple[Prompt, ...] | None:
         """The prompts of one's own. Raises UsageError, and InputError for a file that holds none."""
@@ -119,6 +119,7 @@ class BenchOutputOptions:
 @app.command(epilog=EXAMPLES)
 @grouped
 def bench(
+    invocation: typer.Context,
     engine: BenchEngineOptions,
     asked: BenchPromptOptions,
     kept: BenchOutputOptions,
@@ -132,19 +133,21 @@ def bench(
     ] = None,
 ) -> None:
     """Measure speculative against plain decoding: same model, same prompts, run after run in turns."""
-    given, sampling = asked.given(), asked.sampling()
+    own_prompts, sampling = asked.given(), asked.sampling()
+    if sweep is not None and given(invocation, "drafts"):
+        raise UsageError("--sweep and --draft-tokens exclude each other")
     lengths = _lengths(sweep, engine)
     if len(engine.quantizations) > 1:
         if against or asked.context or kept.samples or kept.plot:
             raise UsageError("--quantize with several excludes --against, --context, --samples and --plot")
-        _side_by_side(engine, given, sampling, lengths, runs, kept)
+        _side_by_side(engine, own_prompts, sampling, lengths, runs, kept)
         return
     contexts = _numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
     kept.check()
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     model = start(engine, output)
     arms = _arms(model, lengths, peers=against is not None, quiet=kept.quiet)
-    prompts = given or suite_for(model.info.model)
+    prompts = own_prompts or suite_for(model.info.model)
     with busy("preparing", output):
         prompts = filled(model, prompts, contexts, sampling.max_tokens) if contexts else prompts
         peer = open_stock(model) if against else None
@@ -162,7 +165,7 @@ def bench(
 
 def _side_by_side(
     options: BenchEngineOptions,
-    given: tuple[Prompt, ...] | None,
+    own_prompts: tuple[Prompt, ...] | None,
     sampling: Sampling,
     lengths: tuple[int, ...],
     runs: int,
@@ -173,7 +176,7 @@ def _side_by_side(
     engines = [
         start(each, replace(output, quiet=kept.quiet or number > 0)) for number, each in enumerate(options.each())
     ]
-    prompts = given or suite_for(engines[0].info.model)
+    prompts = own_prompts or suite_for(engines[0].info.model)
     arms = _arms(engines[0], lengths, peers=False, quiet=kept.quiet)
     measured: Iterable[tuple[Measurement, ...]] = side_by_side.in_turns(engines, prompts, arms, sampling, runs)
     if not kept.quiet:
@@ -197,8 +200,6 @@ def _lengths(sweep: str | None, engine: ModelOptions) -> tuple[int, ...]:
     """The draft lengths to compare: plain decoding and the one that was asked for, or those of a sweep."""
     if sweep is None:
         return tuple(sorted({0, engine.draft_tokens}))
-    if engine.drafts is not None:
-        raise UsageError("--sweep and --draft-tokens exclude each other")
     return _numbers("--sweep", sweep, 0, MAX_DRAFT_TOKENS)
 
 

@@ -11,17 +11,20 @@ import typer
 
 from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
 from gemma_cli.commands._tools import ToolOptions, desk, opened
+from gemma_cli.common.completion import sessions
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
-from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
+from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
 from gemma_cli.common.replies import complete, draw, listen
-from gemma_cli.common.text_input import MOST_TEXT, read_text
+from gemma_cli.common.setting_options import option
+from gemma_cli.common.text_input import MOST_TEXT, read_text, system_prompt
 from gemma_cli.core import summaries
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Part, Text, ToolResponse
+from gemma_cli.core.settings import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
 from gemma_cli.tools.calls import ToolRounds, Unfinished
@@ -43,8 +46,6 @@ EXAMPLES = examples(
     "gemma chat --session holiday",
 )
 
-CHATS = "Chats"
-
 SHOWN: dict[bool | None, Literal["folded", "full", "hidden"]] = {None: "folded", True: "full", False: "hidden"}
 
 app = typer.Typer(add_completion=False)
@@ -53,6 +54,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=EXAMPLES)
 @grouped
 def chat(
+    context: typer.Context,
     engine: EngineOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
@@ -69,36 +71,29 @@ def chat(
     file: Annotated[
         list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="A text to read first; repeatable.")
     ] = None,
-    system: Annotated[str, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = "",
-    think: Annotated[bool, typer.Option("--think/--no-think", help="Let the model think before it answers.")] = False,
-    show_thinking: Annotated[
-        bool | None,
-        typer.Option(
-            "--show-thinking/--hide-thinking",
-            help="Thoughts in full or not at all. Default: folded on a terminal, on stderr elsewhere.",
-        ),
-    ] = None,
+    system: Annotated[str | None, *option("system")] = None,
+    think: Annotated[bool, *option("think")] = False,
+    show_thinking: Annotated[bool | None, *option("show-thinking")] = None,
     go_on: Annotated[
-        bool, typer.Option("--continue", "-c", help="Go on with the latest chat.", rich_help_panel=CHATS)
+        bool, typer.Option("--continue", "-c", help="Continue the latest chat.", rich_help_panel=CHATS)
     ] = False,
     session: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Go on with this chat, or begin one of this name.", rich_help_panel=CHATS),
-    ] = None,
-    save: Annotated[
-        bool,
         typer.Option(
-            "--save/--no-save",
-            envvar="GEMMA_SAVE",
-            help="Keep the chat and what is typed on this disk. A single answer is kept only with -c or --session.",
+            metavar="NAME",
+            help="Continue this chat, or begin one of this name.",
             rich_help_panel=CHATS,
+            autocompletion=sessions,
         ),
-    ] = True,
+    ] = None,
+    save: Annotated[bool | None, *option("save")] = None,
 ) -> None:
     """Talk with the model. With a PROMPT or with piped text it answers once."""
     piped = read_piped()
     once = prompt is not None or piped is not None
     answers.check(output, once)
+    if once:
+        check_partners(context, think, bool(tools.tool or tools.mcp))
     with errors_told(answers), opened(tools, output) as box:
         attached = list(attachments(image or (), file or (), audio or ()))
         question = "\n\n".join(text for text in (piped, prompt) if text)
@@ -106,8 +101,8 @@ def chat(
             raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
         from gemma_cli.repl.saved_chat import kept
 
-        keeping = kept(go_on, session, save, begin=not once)
-        conversation = keeping.conversation.instructed(system) if system else keeping.conversation
+        keeping = kept(go_on, session, save is not False, begin=bool(save) or not once)
+        conversation = keeping.conversation.instructed(system_prompt(system)) if system else keeping.conversation
         for part in attached:
             conversation = conversation.staging(part)
         conversation = replace(conversation, tools=box.declarations)
@@ -118,7 +113,7 @@ def chat(
             think,
             thoughts=SHOWN[show_thinking] if on_terminal else "hidden",
             raw=not on_terminal,
-            thinking_budget=answers.thinking_budget,
+            thinking_budget=answers.thinking_budget or None,
             summarize=answers.summarize,
         )
         if not once:
@@ -130,6 +125,23 @@ def chat(
         last = ask(engine, output, keeping, conversation.saying(question), settings, holding, told, box)
     complete(last)
     holding.complete(last)
+
+
+def check_partners(context: typer.Context, think: bool, with_tools: bool) -> None:
+    """Raises UsageError for an option that would do nothing in a single answer, as another is missing."""
+    partners = {
+        "thinking_budget": (think, "--thinking-budget limits thoughts: give --think too"),
+        "show_thinking": (think, "--show-thinking shows thoughts: give --think too"),
+        "tool_timeout": (with_tools, "--tool-timeout is about tools: give --tool or --mcp too"),
+        "summarize": (
+            context.params["go_on"] or context.params["session"],
+            "--summarize shortens a chat: give --continue or --session too",
+        ),
+    }
+    for name in given(context, *partners):
+        there, complaint = partners[name]
+        if not there:
+            raise UsageError(complaint)
 
 
 def ask(

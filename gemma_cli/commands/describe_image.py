@@ -12,9 +12,9 @@ from gemma_cli.common.notices import heading
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped
 from gemma_cli.common.replies import answer_view, complete, draw
+from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
-from gemma_cli.core.errors import UsageError
-from gemma_cli.core.messages import IMAGE_BUDGETS, Request, ask
+from gemma_cli.core.messages import Request, ask
 
 PROMPT = "Describe this image."
 
@@ -36,19 +36,11 @@ def describe_image(
     sampling: SamplingOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to ask about each picture.")] = PROMPT,
-    detail: Annotated[
-        int | None,
-        typer.Option(
-            metavar="|".join(map(str, IMAGE_BUDGETS)),
-            help="Tokens a picture may take: 70 for a caption, 1120 for small print. Default: the model's own.",
-        ),
-    ] = None,
+    detail: Annotated[int | None, *option("detail")] = None,
 ) -> None:
     """Say what is in pictures."""
     from gemma_cli.media.image import read_image
 
-    if detail is not None and detail not in IMAGE_BUDGETS:
-        raise UsageError(f"--detail {detail}: choose one of {', '.join(map(str, IMAGE_BUDGETS))}")
     chosen, drafting = sampling.sampling(), engine.drafting()
 
     @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import inspect
 import os
 import platform
 import sys
@@ -11,21 +12,23 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.options import EngineOptions, Json, examples
+from gemma_cli.common.configured import configured
+from gemma_cli.common.options import EngineOptions, Json, examples, settings_of
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, OutOfMemory, UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
 from gemma_cli.engines import foretell, open_engine
-from gemma_cli.store import config, machine, paths
-from gemma_cli.store.checkpoints import chosen_by, locate
-from gemma_cli.store.hub import is_here
-from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, gigabytes
+from gemma_cli.store import config, paths
+from gemma_cli.store.models import machine
+from gemma_cli.store.models.checkpoints import chosen_by, locate
+from gemma_cli.store.models.hub import is_here
+from gemma_cli.store.models.releases import DRAFTER, POCKET, RELEASES, gigabytes
 from gemma_cli.views.sanitize import safe_line
 
 if TYPE_CHECKING:
@@ -193,7 +196,7 @@ def _unwritable(folder: Path) -> str:
 def _device() -> Iterator[Check]:
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
-    from gemma_cli.engines.local.loading.memory_fit import fitting, places
+    from gemma_cli.engines.local.loading.memory.fit import fitting, places
     from gemma_cli.engines.local.native.build import library
 
     device = choose_device("auto")
@@ -242,7 +245,8 @@ def _model() -> Check:
         return Check("model", "not known before the configuration can be read")
     source = chosen_by()
     try:
-        given = typer.main.get_command(chat.app).make_context("chat", ["?"]).params
+        context = cast("typer.Context", typer.main.get_command(chat.app).make_context("chat", ["?"]))
+        given = context.params | configured(context, settings_of(inspect.signature(chat.chat).parameters.values()))
         options = EngineOptions(**{field.name: given[field.name] for field in fields(EngineOptions)})
         return Check("model", foretell(options.spec()) + (f" (set by {source})" if source else ""), True)
     except typer.TyperException as error:

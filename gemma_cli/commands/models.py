@@ -10,9 +10,9 @@ import typer
 from gemma_cli.common.notices import notice
 from gemma_cli.common.options import Json, examples
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.store.catalogue import Entry, catalogue
-from gemma_cli.store.checkpoints import chosen_by, resolve
-from gemma_cli.store.releases import DRAFTER, size
+from gemma_cli.store.models.catalogue import Entry, catalogue
+from gemma_cli.store.models.checkpoints import chosen_by, resolve
+from gemma_cli.store.models.releases import DRAFTER, size
 from gemma_cli.views.sanitize import safe_json, safe_line
 
 app = typer.Typer(
@@ -52,7 +52,7 @@ def remove(
     ] = False,
 ) -> None:
     """Remove a checkpoint and its drafter from the Hugging Face cache, for every program that uses it."""
-    from gemma_cli.store import removal
+    from gemma_cli.store.models import removal
 
     freed = removal.remove(name, unfinished)
     print(f"{size(freed)} freed")

@@ -14,8 +14,8 @@ from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, Quiet, examples, grouped
 from gemma_cli.common.text_input import read_text
 from gemma_cli.core.errors import UsageError
-from gemma_cli.store.checkpoints import resolve
-from gemma_cli.store.releases import short_name
+from gemma_cli.store.models.checkpoints import resolve
+from gemma_cli.store.models.releases import short_name
 
 LIMITS = "Limits"
 ACCESS = "Who may use it"
@@ -105,6 +105,8 @@ def serve(
     _check_installed()
     from gemma_cli.serve.listening import Address, listener
 
+    if engine.spec().url:
+        raise UsageError("gemma serve runs a model on this machine: leave --engine and GEMMA_ENGINE out")
     address = Address(host, port, path)
     keys = _keys(api_key, api_key_file)
     if not (keys or address.private):
@@ -124,8 +126,9 @@ def serve(
         metrics = Metrics(info.model)
         worker = Worker(OneByOne(model), max_queue, metrics)
         metrics.watch(worker)
-        resolved = resolve(engine.model, engine.assistant)
-        receipt = Receipt(info, checkpoint_hash(resolved.folder), checkpoint_hash(resolved.assistant_folder))
+        found = None if ":" in info.model else resolve(engine.model, engine.assistant)  # synthetic:, scripted:
+        hashes = (checkpoint_hash(found.folder), checkpoint_hash(found.assistant_folder)) if found else (None, None)
+        receipt = Receipt(info, *hashes)
         names = dict.fromkeys((info.model, short_name(info.model), *(alias or ())))
         defaults = Defaults(engine.drafting(), fetch)
         service = Service(worker, metrics, receipt, defaults, names, int(time.time()))

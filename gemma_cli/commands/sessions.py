@@ -10,17 +10,25 @@ from typing import Annotated
 
 import typer
 
+from gemma_cli.common.completion import sessions as completed_sessions
 from gemma_cli.common.options import Json, examples
-from gemma_cli.core.errors import InputError
+from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.views.sanitize import safe, safe_json, safe_line
 
 app = typer.Typer(
     add_completion=False,
     invoke_without_command=True,
-    epilog=examples("gemma sessions", "gemma sessions show holiday", "gemma sessions export holiday chat.json"),
+    epilog=examples(
+        "gemma sessions",
+        "gemma sessions search garden",
+        "gemma sessions show holiday",
+        "gemma sessions export holiday chat.json",
+    ),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As gemma sessions lists it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="As gemma sessions lists it.", autocompletion=completed_sessions)
+]
 
 
 @app.callback()
@@ -48,6 +56,29 @@ def show(name: Name, as_json: Json = False) -> None:
     sys.stdout.write(safe_json(to_json(name, conversation)) if as_json else safe(to_markdown(name, conversation)))
 
 
+@app.command(epilog=examples("gemma sessions search garden party", "gemma sessions search 'garden party' 'tomat*'"))
+def search(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORDS...", help="All must occur in a message; in quotes, one after the other."),
+    ],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, metavar="N", help="Messages shown.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Search the text of all chats kept on this disk; what fits best comes first."""
+    from gemma_cli.repl.saved_chat import open_store
+    from gemma_cli.store.search import match_line
+    from gemma_cli.store.search import search as found_in
+
+    found = found_in(open_store(), words, limit)
+    if as_json:
+        print(safe_json(json.dumps({"matches": [asdict(match) for match in found]}, ensure_ascii=False)))
+    elif not found:
+        raise GemmaError(f"no saved chat has a message with {' and '.join(words)}")
+    else:
+        print("\n".join(safe_line(match_line(match)) for match in found))
+
+
 @app.command(epilog=examples("gemma sessions export holiday chat.md", "gemma sessions export holiday chat.json"))
 def export(
     name: Name,
@@ -63,7 +94,10 @@ def export(
 
 @app.command(epilog=examples("gemma sessions delete holiday"))
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="As gemma sessions lists them.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="As gemma sessions lists them.", autocompletion=completed_sessions),
+    ],
 ) -> None:
     """Delete chats, with the attachments no other chat holds."""
     from gemma_cli.repl.saved_chat import open_store

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gemma_cli.common.batch import Batch
-from gemma_cli.common.notices import figures, heading, notice
+from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
-from gemma_cli.common.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
+from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.events import Turn
 from gemma_cli.media.audio import Part
 from gemma_cli.media.input_files import sound_files
 from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
-from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
+from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
-from gemma_cli.speech.progress import progress, watched
-from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.resume import kept
-from gemma_cli.speech.segments import segments_of
-from gemma_cli.text import transcript
+from gemma_cli.speech.transcript_output import TranscriptOutput
 from gemma_cli.text.languages import language_or_auto
-from gemma_cli.text.transcript import Segment
-from gemma_cli.views.sanitize import safe
 
 EXAMPLES = examples(
     "gemma transcribe interview.wav",
@@ -50,7 +41,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=EXAMPLES)
 @grouped
 def transcribe(
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
@@ -58,10 +49,7 @@ def transcribe(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
     ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", "-l", help="What is spoken, by name or code. Default: auto, the model hears it."),
-    ] = None,
+    language: Annotated[str | None, *option("language", languages)] = None,
     context: Annotated[
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
@@ -87,7 +75,7 @@ def transcribe(
 def _dictate(
     task: Task,
     language: str | None,
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
@@ -100,7 +88,7 @@ def _dictate(
     formats = written.checked(1, output.as_json)
     name = named_by_time()
     paths = written.plan([name], formats)[name] if written.to_files else {}
-    dictation = Dictation(task, language, engine, output, written, "txt" if paths else formats[0], paths)
+    dictation = Dictation(TranscriptOutput(task, language, engine, output, written, formats, many=False), paths)
     check_microphone()
     task.engine()  # who is asked to speak should be heard
     with microphone(heard.channel) as incoming, ended_by_signals(incoming.stop):
@@ -111,7 +99,7 @@ def _hear_files(
     files: list[str],
     task: Task,
     language: str | None,
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     part: Part,
@@ -122,73 +110,12 @@ def _hear_files(
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
     openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
+    out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1)
     done: list[object] = []
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
             place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
             with batch.one(), ahead.following() as (recording, answers):
-                job = _Job(task, recording, language, engine, output, written, place)
-                turns = job.write_files(answers, paths) if paths else job.print(answers, formats[0], len(inputs))
-                if not turns and not output.quiet:
-                    notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
-                if output.stats:
-                    notice(figures(together(turns)))
+                out.write(recording, answers, paths, place)
                 done += [paths] if paths else []
     batch.finish()
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One recording and what is wanted of it."""
-
-    task: Task
-    recording: Recording
-    language: str | None
-    engine: EngineOptions
-    output: OutputOptions
-    written: TranscriptOptions
-    place: str
-
-    def write_files(self, answers: Iterator[Answer], paths: dict[str, Path]) -> list[Turn]:
-        """The transcript into files, once it is whole; with its turns."""
-        with progress(self.recording, self.place, not self.output.quiet) as told:
-            segments, turns = _gathered(watched(understood(self.task, self.recording.name, answers), told))
-        self.written.write(segments, paths)
-        if not self.output.quiet:
-            notice(f"wrote {', '.join(map(str, paths.values()))}")
-        return turns
-
-    def print(self, answers: Iterator[Answer], form: str, files: int) -> list[Turn]:
-        """The transcript to stdout, as it grows where its form allows; with its turns."""
-        visible = not self.output.quiet and not sys.stdout.isatty()
-        with progress(self.recording, self.place, visible) as told:
-            heard = watched(understood(self.task, self.recording.name, answers), told)
-            if self.output.as_json:
-                return self._print_object(heard)
-            turns: list[Turn] = []
-            sys.stdout.write(heading(self.recording.name, files) if form == "txt" else "")
-            for piece in transcript.writer(form)(self.written.laid_out(segments_of(heard, turns), form)):
-                sys.stdout.write(safe(piece))
-                sys.stdout.flush()
-            return turns
-
-    def _print_object(self, heard: Iterator[Utterance]) -> list[Turn]:
-        from gemma_cli.views import json
-
-        segments, turns = _gathered(heard)
-        fields = json.transcript_object(
-            turns,
-            self.task.engine().info,
-            self.engine.draft_tokens,
-            file=self.recording.name,
-            language=self.language,
-            duration_s=self.recording.duration_s,
-            segments=segments,
-        )
-        json.write(fields, sys.stdout)
-        return turns
-
-
-def _gathered(heard: Iterator[Utterance]) -> tuple[list[Segment], list[Turn]]:
-    turns: list[Turn] = []
-    return list(segments_of(heard, turns)), turns

@@ -13,8 +13,10 @@ import typer
 
 from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
-from gemma_cli.common.options import OUTPUT, EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
+from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
@@ -27,7 +29,7 @@ from gemma_cli.speech.output import OutputNaming, TranscriptOptions, told_what_i
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept
-from gemma_cli.speech.translation import Show, SpeechTranslation, SpeechTranslator, parse
+from gemma_cli.speech.translation import Show, TranslationOutput, parse
 from gemma_cli.text.cues import begins_like_subtitles
 from gemma_cli.text.languages import Language, language, language_or_auto
 
@@ -62,13 +64,19 @@ def translate(
             metavar="FILE", help="Sound or UTF-8 text files, folders, patterns, http(s) addresses; - is stdin."
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="LANGUAGE", help="By name or code: German, de.")],
-    engine: EngineOptions,
+    engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
+    to: Annotated[str | None, *option("to", languages)] = None,
     origin: Annotated[
-        str | None, typer.Option("--from", metavar="LANGUAGE", help="Default: auto, the model tells by itself.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="LANGUAGE",
+            help="Default: auto, the model recognises it.",
+            autocompletion=languages,
+        ),
     ] = None,
     context: Annotated[
         str | None,
@@ -87,6 +95,8 @@ def translate(
 
     Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
     """
+    if to is None:
+        raise UsageError("into which language? give --to LANGUAGE, or set it for good: gemma config set to LANGUAGE")
     target, source = language(to), language_or_auto(origin)
     if output.as_json and show:
         raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")
@@ -104,10 +114,12 @@ def translate(
 
     prompt = instructions.translation(source or instructions.UNKNOWN_SOURCE, target.name, context)
     task = Task(model, prompt, engine.drafting(), lambda reply: parse(reply, target.name))
-    speech = SpeechTranslation(source, target.name, show or "translation", formats, written)
     writing = TextTranslation(source, target.name, lambda text: text_prompt(text, source, target.name, context))
     many = len(inputs) > 1
-    jobs = _Jobs(SpeechTranslator(task, speech, engine, output, many), Texts(writing, model, engine, output, many))
+    speech = TranslationOutput(
+        task, source, engine, output, written, formats, many, target=target.name, show=show or "translation"
+    )
+    jobs = _Jobs(speech, Texts(writing, model, engine, output, many))
     jobs.run(_planned(inputs, written, formats, source, target), heard)
 
 
@@ -124,12 +136,12 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Jobs:
-    speeches: SpeechTranslator
+    speech: TranslationOutput
     texts: Texts
 
     def run(self, inputs: list[_Input], heard: PartOptions) -> None:
         """One input after the other; pieces of several recordings may be heard at once. Raises GemmaError."""
-        task, output = self.speeches.task, self.speeches.output
+        task, output = self.speech.task, self.speech.output
         batch = Batch(len(inputs))
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
@@ -144,7 +156,7 @@ class _Jobs:
                         self._translate_text(one)
                     else:
                         with ahead.following() as (recording, answers):
-                            self.speeches.write(recording, answers, one.paths)
+                            self.speech.write(recording, answers, one.paths)
                     done += [one] if one.paths else []
         batch.finish()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.errors import Interrupted
-from gemma_cli.store.download import pull
-from gemma_cli.store.hub_client import Progress
-from gemma_cli.store.releases import short_name, size
+from gemma_cli.store.models.download import pull
+from gemma_cli.store.models.hub_client import Progress
+from gemma_cli.store.models.releases import short_name, size
 from gemma_cli.views.console import terminal
 from gemma_cli.views.status import StatusLine
 

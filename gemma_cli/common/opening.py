@@ -15,8 +15,8 @@ from gemma_cli.common.options import ModelOptions, OutputOptions
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import Interrupted
 from gemma_cli.engines import model_name, open_engine
-from gemma_cli.store.checkpoints import NotOnDisk
-from gemma_cli.store.releases import gigabytes
+from gemma_cli.store.models.checkpoints import NotOnDisk
+from gemma_cli.store.models.releases import gigabytes
 
 
 def start(options: ModelOptions, output: OutputOptions) -> Engine:

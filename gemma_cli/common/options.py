@@ -8,141 +8,58 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from gemma_cli.common.completion import devices, models, presets
+from gemma_cli.common.configured import configured, source_of
+from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
-from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.settings import (
+    ANSWER_TOKENS,
+    MAX_DRAFT_TOKENS,
+    MAX_TOKENS,
+    MODEL,
+    OUTPUT,
+    SAMPLING,
+    THOUGHT_TOKENS,
+    Setting,
+)
 
-MODEL = "Model"
-SAMPLING = "Sampling"
-OUTPUT = "Output"
-MAX_DRAFT_TOKENS = 16
-ANSWER_TOKENS = Sampling().max_tokens
-THOUGHT_TOKENS = 4096
-MAX_TOKENS = 1 << 18  # the longest context any Gemma 4 has
+LOCAL = "local"
+"""The value of --engine that stands for this machine."""
 
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        envvar="GEMMA_SEED",
-        min=0,
-        max=2**32 - 1,
-        help="Random seed: the same seed gives the same text. Default: drawn at random.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-Temperature = Annotated[
-    float,
-    typer.Option(
-        "--temperature",
-        envvar="GEMMA_TEMPERATURE",
-        min=0.0,
-        help="Sampling temperature; 0 decodes greedily.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-TopP = Annotated[
-    float,
-    typer.Option(
-        "--top-p",
-        envvar="GEMMA_TOP_P",
-        min=0.0,
-        max=1.0,
-        help="Sample from the smallest set of tokens with this total probability; 1: no limit.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-TopK = Annotated[
-    int,
-    typer.Option(
-        "--top-k",
-        envvar="GEMMA_TOP_K",
-        min=0,
-        help="Sample from this many likeliest tokens; 0: no limit.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--max-tokens",
-        envvar="GEMMA_MAX_TOKENS",
-        min=1,
-        max=MAX_TOKENS,
-        help=f"End the reply after this many tokens. Default: {ANSWER_TOKENS}, {THOUGHT_TOKENS} with --think.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-DraftTokens = Annotated[
-    int | None,
-    typer.Option(
-        "--draft-tokens",
-        envvar="GEMMA_DRAFT_TOKENS",
-        min=0,
-        max=MAX_DRAFT_TOKENS,
-        help="Tokens drafted per target pass; 0 decodes plainly. The text is the same. "
-        f"Default: adaptive, up to {Drafting().draft_tokens} (bench: always {Drafting().draft_tokens}).",
-        rich_help_panel=MODEL,
-    ),
-]
+__all__ = ["MAX_DRAFT_TOKENS", "MAX_TOKENS", "MODEL", "OUTPUT", "SAMPLING"]
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print no notices and no progress on stderr.", rich_help_panel=OUTPUT)
-]
+Quiet = Annotated[bool, *option("quiet")]
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which model, where, and how it drafts."""
 
-    model: Annotated[
+    model: Annotated[str | None, *option("model", models)] = None
+    url: Annotated[str | None, *option("engine")] = None
+    assistant: Annotated[str | None, *option("assistant")] = None
+    device: Annotated[str | None, *option("device", devices)] = None
+    dtype: Annotated[Dtype | None, *option("dtype")] = None
+    drafts: Annotated[int | None, *option("draft-tokens")] = None
+    preset: Annotated[
         str | None,
         typer.Option(
-            "--model",
-            "-m",
-            envvar="GEMMA_MODEL",
-            metavar="ID",
-            help="pocket, e2b, e4b, 12b, 26b-a4b, 31b, a hub id on this disk, or a folder. Default: the best one here.",
+            "--preset",
+            metavar="NAME",
+            help="Use the settings under this name in config.toml.",
             rich_help_panel=MODEL,
+            autocompletion=presets,
         ),
     ] = None
-    assistant: Annotated[
-        str | None,
-        typer.Option(
-            "--assistant",
-            envvar="GEMMA_ASSISTANT",
-            metavar="ID|off",
-            help="Drafter: a hub id or a folder. Default: the model's own.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            envvar="GEMMA_DEVICE",
-            help="cpu, cuda, cuda:1 (that GPU alone), mps. Default: auto.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option(
-            "--dtype",
-            envvar="GEMMA_DTYPE",
-            help="Data type of weights and activations. Default: auto.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
-    drafts: DraftTokens = None
 
     @property
     def draft_tokens(self) -> int:
@@ -150,19 +67,13 @@ class ModelOptions:
         return Drafting().draft_tokens if self.drafts is None else self.drafts
 
     def spec(self) -> EngineSpec:
-        """What was asked for, else what the configuration file says; model and drafter are resolved by the engine.
-
-        Raises UsageError for a configuration that cannot be read.
-        """
-        from gemma_cli.store.config import load_config
-
-        config = load_config()
+        """The engine to open; what is not set is left to it."""
         return EngineSpec(
             model=self.model,
             assistant=self.assistant,
-            device=self.device or config.device or EngineSpec.device,
-            dtype=self.dtype or cast("Dtype | None", config.dtype) or EngineSpec.dtype,  # load_config checks it
-            quantize=cast("Quantization | None", config.quantize),
+            device=self.device or EngineSpec.device,
+            dtype=self.dtype or EngineSpec.dtype,
+            url=None if self.url == LOCAL else self.url,
         )
 
     def drafting(self) -> Drafting:
@@ -173,37 +84,38 @@ class ModelOptions:
 class EngineOptions(ModelOptions):
     """The same, and in how many bits its weights are kept."""
 
-    quantize: Annotated[
-        Quantization | None,
-        typer.Option(
-            "--quantize",
-            envvar="GEMMA_QUANTIZE",
-            help="Quantize the weights: smaller, faster, slightly less exact. Default: as stored.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
+    quantize: Annotated[Quantization | None, *option("quantize")] = None
 
     def spec(self) -> EngineSpec:
-        spec = super().spec()
-        return replace(spec, quantize=self.quantize or spec.quantize)
+        return replace(super().spec(), quantize=self.quantize)
+
+
+@dataclass(frozen=True)
+class ManyOptions(EngineOptions):
+    """The same, for a command that asks many things at once."""
+
+    concurrency: Annotated[int | None, *option("concurrency")] = None
+
+    def spec(self) -> EngineSpec:
+        return replace(super().spec(), concurrency=self.concurrency)
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """How tokens are chosen; the defaults are Gemma 4's own."""
 
-    seed: Seed = None
-    temperature: Temperature = Sampling().temperature
-    top_p: TopP = Sampling().top_p
-    top_k: TopK = Sampling().top_k
-    max_tokens: MaxTokens = None
+    seed: Annotated[int | None, *option("seed")] = None
+    temperature: Annotated[float, *option("temperature")] = Sampling().temperature
+    top_p: Annotated[float, *option("top-p")] = Sampling().top_p
+    top_k: Annotated[int, *option("top-k")] = Sampling().top_k
+    max_tokens: Annotated[int | None, *option("max-tokens")] = None
 
     def sampling(self, thinking: bool = False) -> Sampling:
-        """The values as an engine takes them; raises UsageError for what no range can catch."""
+        """The values as an engine takes them."""
         return Sampling(
-            temperature=finite("--temperature", self.temperature),
+            temperature=self.temperature,
             top_k=self.top_k,
-            top_p=finite("--top-p", self.top_p),
+            top_p=self.top_p,
             seed=secrets.randbits(32) if self.seed is None else self.seed,
             max_tokens=self.max_tokens or (THOUGHT_TOKENS if thinking else ANSWER_TOKENS),
         )
@@ -214,9 +126,7 @@ class OutputOptions:
     """What is printed beside the answer, and in which form."""
 
     as_json: Json = False
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Print speed and acceptance on stderr afterwards.", rich_help_panel=OUTPUT)
-    ] = False
+    stats: Annotated[bool, *option("stats")] = False
     quiet: Quiet = False
 
 
@@ -225,15 +135,11 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
 
 
-def finite(flag: str, value: float) -> float:
-    """The value; raises UsageError for nan and infinity, which pass every comparison with a range's end."""
-    if not math.isfinite(value):
-        raise UsageError(f"{flag} must be a finite number, not {value}")
-    return value
-
-
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take dataclasses of options: each field of one becomes an option of the command line."""
+    """Let a command take dataclasses of options: each field of one becomes an option of the command line.
+
+    What is not given there is filled in from the preset that is, and from config.toml.
+    """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     spread: list[inspect.Parameter] = []
@@ -242,9 +148,17 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             spread += _parameters(groups[parameter.name])
         else:
             spread.append(parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
+    settings = settings_of(spread)
+    wanted = [name for name, hint in hints.items() if hint is typer.Context]
+    own = wanted[0] if wanted else "_invocation"
+    if not wanted:
+        spread.append(inspect.Parameter(own, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
 
     @functools.wraps(command)
     def gathered(**values: Any) -> None:
+        values |= configured(values[own], settings)
+        if not wanted:
+            del values[own]
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         command(**values)
@@ -252,6 +166,18 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in spread}
     gathered.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
     return gathered
+
+
+def given(context: typer.Context, *names: str) -> list[str]:
+    """Those of the parameters that stand on the command line, and are not off."""
+    return [name for name in names if context.params[name] and source_of(context, name) == "COMMANDLINE"]
+
+
+def settings_of(parameters: Iterable[inspect.Parameter]) -> dict[str, Setting]:
+    """The settings among the parameters of a command, by the parameter's name."""
+    extras = {parameter.name: getattr(parameter.annotation, "__metadata__", ()) for parameter in parameters}
+    found = {name: [extra for extra in each if isinstance(extra, Setting)] for name, each in extras.items()}
+    return {name: settings[0] for name, settings in found.items() if settings}
 
 
 def _parameters(group: Any) -> list[inspect.Parameter]:

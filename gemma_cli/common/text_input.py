@@ -18,6 +18,13 @@ def read_text(path: str | Path) -> str:
         return text_in(file, display_name(path))
 
 
+def system_prompt(text: str) -> str:
+    """Read a system prompt: a text, or @FILE; @@ begins a text with @. Raises InputError."""
+    if text.startswith("@@"):
+        return text[1:]
+    return read_text(Path(text[1:]).expanduser()).strip() if text.startswith("@") else text
+
+
 def text_in(file: BinaryIO, name: str) -> str:
     """The same of an open file."""
     content = file.read(MOST_TEXT + 1)

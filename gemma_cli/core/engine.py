@@ -23,11 +23,13 @@ Quantization = Literal["int8", "int4"]
 class EngineSpec:
     """Which model to run and where.
 
-    model: an alias, hub id, folder or `scheme:rest` (engines.BACKENDS); None chooses (see store.checkpoints).
+    model: an alias, hub id, folder or `scheme:rest` (engines.BACKENDS); None chooses (see store.models.checkpoints).
     assistant: a hub id or folder, "off" for none, None for the drafter that belongs to the model.
     device: "auto", "cpu", "cuda", "cuda:1", "mps".
     quantize: keep the weights of products in so many bits (docs/quantization.md); None: as they are stored.
     synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
+    url: a server to ask instead, as engines.remote.address reads it; `model` is then one of its models.
+    concurrency: requests that are under way at the server at once; None for the default.
     """
 
     model: str | None = None
@@ -36,6 +38,8 @@ class EngineSpec:
     dtype: Dtype = "auto"
     quantize: Quantization | None = None
     synthetic_acceptance: float | None = None
+    url: str | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,10 @@ class Batching(Protocol):
 
 def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     """See Batching.stream_many; one by one where the engine knows no better."""
-    if isinstance(engine, Batching):
-        yield from engine.stream_many(requests)
-        return
+    return engine.stream_many(requests) if isinstance(engine, Batching) else _one_by_one(engine, requests)
+
+
+def _one_by_one(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     for index, request in enumerate(requests):
         try:
             with closing(engine.stream(request)) as events:

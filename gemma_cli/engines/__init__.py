@@ -1,6 +1,7 @@
 """Backends meet here, at one door (`open_engine`) and behind it at one method (`stream`).
 
-The scheme of a model's name chooses the backend, so a new one is one module and one line of `BACKENDS`.
+The scheme of the engine's address, else of the model's name, chooses the backend: a new one is one module and one line
+of `BACKENDS`.
 Closing the iterator (`contextlib.closing`) stops generation at once and leaves the engine fit for the next request.
 """
 
@@ -10,15 +11,19 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from gemma_cli.core.engine import Engine, EngineSpec
-from gemma_cli.store.checkpoints import named
+from gemma_cli.store.models.checkpoints import named
 
 LOCAL = "gemma_cli.engines.local"
+REMOTE = "gemma_cli.engines.remote"
 
 BACKENDS = {
     "synthetic": LOCAL,
     "scripted": "gemma_cli.engines.scripted",
+    "http": REMOTE,
+    "https": REMOTE,
+    "unix": REMOTE,
 }
-"""The module that runs models of a scheme. Names without one of these schemes are checkpoints on this machine."""
+"""The module for each scheme. Model names without one of these schemes are checkpoints on this machine."""
 
 
 class Backend(Protocol):
@@ -38,7 +43,10 @@ class Backend(Protocol):
 
 
 def backend(spec: EngineSpec) -> Backend:
-    """Return the backend for the model that `spec`, the environment or the configuration names."""
+    """Return the backend for the address in `spec`, else for the model that it, the environment or the configuration
+    names."""
+    if spec.url:
+        return cast("Backend", import_module(BACKENDS.get(spec.url.strip().partition(":")[0].lower(), REMOTE)))
     scheme, colon, _ = (named(spec.model) or "").strip().partition(":")
     return cast("Backend", import_module(BACKENDS.get(scheme, LOCAL) if colon else LOCAL))
 

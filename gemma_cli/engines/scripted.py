@@ -19,7 +19,7 @@ from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Delta, Done, Event, Round, Timings, Usage
 from gemma_cli.core.messages import Request
 from gemma_cli.store.bounded_read import read_text
-from gemma_cli.store.checkpoints import named
+from gemma_cli.store.models.checkpoints import named
 
 INFO = EngineInfo(
     model="scripted",

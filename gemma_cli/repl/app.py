@@ -20,7 +20,7 @@ from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
 from gemma_cli.repl.saved_chat import SavedChat
 from gemma_cli.repl.settings import Settings
-from gemma_cli.store.catalogue import catalogue
+from gemma_cli.store.models.catalogue import catalogue
 from gemma_cli.store.paths import state_dir
 from gemma_cli.tools import Toolbox
 from gemma_cli.views.console import terminal

@@ -9,9 +9,7 @@ from gemma_cli.common.notices import notice
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.store.paths import state_dir
-from gemma_cli.store.sessions import Session, SessionStore, valid_name
-
-SESSIONS = "sessions.db"
+from gemma_cli.store.sessions import SESSIONS, Session, SessionStore, valid_name
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Drafting, Sampling
-
-THOUGHT_TOKENS = 4096
-"""The longest reply when the model thinks first, as on the command line."""
+from gemma_cli.core.setting_kinds import Value
+from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS, Setting
 
 
 @dataclass(frozen=True)
@@ -34,44 +33,53 @@ class Settings:
 
 @dataclass(frozen=True)
 class Knob:
-    """A value of /set: where it is, how it reads, and what it may be."""
+    """A setting of /set: what it is declared to be, and where its value is in a chat."""
 
-    get: Callable[[Settings], float]
-    put: Callable[[Settings, float], Settings]
-    whole: bool
-    lowest: float
-    highest: float
-    says: str
+    setting: Setting
+    get: Callable[[Settings], Value]
+    put: Callable[[Settings, Any], Settings]
+
+    @property
+    def says(self) -> str:
+        return f"{self.setting.kind.takes}; {self.setting.help[0].lower()}{self.setting.help[1:].rstrip('.')}"
 
 
-def _sampling(field: str, whole: bool, lowest: float, highest: float, says: str) -> Knob:
-    def put(settings: Settings, value: float) -> Settings:
-        return replace(settings, sampling=replace(settings.sampling, **{field: value}))  # type: ignore[arg-type]
+def _sampling(name: str) -> Knob:
+    field = SETTINGS[name].field
 
-    return Knob(lambda settings: getattr(settings.sampling, field), put, whole, lowest, highest, says)
+    def put(settings: Settings, value: Any) -> Settings:
+        return replace(settings, sampling=replace(settings.sampling, **{field: value}))
+
+    return Knob(SETTINGS[name], lambda settings: getattr(settings.sampling, field), put)
+
+
+def _put_seed(settings: Settings, value: int | None) -> Settings:
+    seed = secrets.randbits(32) if value is None else value
+    return replace(settings, sampling=replace(settings.sampling, seed=seed))
+
+
+def _put_max_tokens(settings: Settings, value: int | None) -> Settings:
+    most = value or (THOUGHT_TOKENS if settings.thinking else ANSWER_TOKENS)
+    return replace(settings, sampling=replace(settings.sampling, max_tokens=most))
 
 
 KNOBS = {
-    "temperature": _sampling("temperature", False, 0, 100, "0 is greedy"),
-    "top-p": _sampling("top_p", False, 0, 1, "1: no limit"),
-    "top-k": _sampling("top_k", True, 0, 1 << 18, "0: no limit"),
-    "seed": _sampling("seed", True, 0, 2**32 - 1, "the same seed gives the same text"),
-    "max-tokens": _sampling("max_tokens", True, 1, 1 << 18, "the longest reply"),
+    "temperature": _sampling("temperature"),
+    "top-p": _sampling("top-p"),
+    "top-k": _sampling("top-k"),
+    "seed": replace(_sampling("seed"), put=_put_seed),
+    "max-tokens": replace(_sampling("max-tokens"), put=_put_max_tokens),
     "thinking-budget": Knob(
+        SETTINGS["thinking-budget"],
         lambda settings: settings.thinking_budget or 0,
-        lambda settings, value: replace(settings, thinking_budget=int(value) or None),
-        True,
-        0,
-        1 << 18,
-        "with /think on: tokens of thought at most; 0: no limit",
+        lambda settings, value: replace(settings, thinking_budget=value or None),
     ),
     "draft-tokens": Knob(
-        lambda settings: settings.drafting.draft_tokens,
-        lambda settings, value: replace(settings, drafting=Drafting(int(value))),
-        True,
-        0,
-        16,
-        "tokens drafted per target pass; 0 decodes plainly, the text stays the same",
+        SETTINGS["draft-tokens"],
+        lambda settings: "auto" if settings.drafting.adaptive else settings.drafting.draft_tokens,
+        lambda settings, value: replace(
+            settings, drafting=Drafting(adaptive=True) if value is None else Drafting(value)
+        ),
     ),
 }
 
@@ -93,16 +101,7 @@ def reseeded(settings: Settings) -> Settings:
 def changed(settings: Settings, name: str, text: str) -> Settings:
     """`settings` with `name` set to what `text` says. Raises UsageError naming the range."""
     knob = knob_named(name)
-    kind = "a whole number" if knob.whole else "a number"
-    highest = f"{knob.highest:g}" if knob.highest < 1 << 18 else f"{int(knob.highest)}"
-    remedy = f"{name} takes {kind} from {knob.lowest:g} to {highest}"
-    try:
-        value: float = int(text) if knob.whole else float(text)
-    except ValueError:
-        raise UsageError(f"'{text}': {remedy}") from None
-    if not (math.isfinite(value) and knob.lowest <= value <= knob.highest):
-        raise UsageError(f"{text}: {remedy}")
-    return knob.put(settings, value)
+    return knob.put(settings, knob.setting.parse(text))
 
 
 def knob_named(name: str) -> Knob:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gemma_cli.common.text_input import system_prompt
 from gemma_cli.core import summaries
 from gemma_cli.core.conversation import opening_words
 from gemma_cli.core.errors import UsageError
@@ -15,6 +16,7 @@ from gemma_cli.repl.compact import summary_notice, writer
 from gemma_cli.repl.parse import Command, nearest, paths
 from gemma_cli.repl.settings import KNOBS, changed, knob_named, reseeded, thinking
 from gemma_cli.store import export
+from gemma_cli.store.search import match_line, phrases_in, search
 from gemma_cli.store.sessions import SessionStore
 
 Action = Callable[[Chat, str], None]
@@ -99,10 +101,10 @@ def _clear(chat: Chat, rest: str) -> None:
     chat.err.clear()
 
 
-@_slash("system", "[TEXT|off]", "show, set or remove the system prompt")
+@_slash("system", "[TEXT|@FILE|off]", "show, set or remove the system prompt")
 def _system(chat: Chat, rest: str) -> None:
     if rest:
-        chat.conversation = chat.conversation.instructed("" if rest == "off" else rest)
+        chat.conversation = chat.conversation.instructed("" if rest == "off" else system_prompt(rest))
     chat.tell(f"system prompt: {chat.conversation.system}" if chat.conversation.system else "no system prompt")
 
 
@@ -131,10 +133,8 @@ def _model(chat: Chat, rest: str) -> None:
         chat.switch(rest)
     info = chat.engine.info
     takes = ", ".join(["text", *sorted(info.modalities)])
-    chat.tell(
-        f"{info.model} on {info.device} in {info.dtype}, drafter {info.assistant or 'none'}, "
-        f"context {info.context:,} tokens; takes {takes}"
-    )
+    form = f" in {info.dtype}, drafter {info.assistant or 'none'}" if info.dtype else ""  # a server's are not known
+    chat.tell(f"{info.model} on {info.device}{form}, context {info.context:,} tokens; takes {takes}")
 
 
 # --- attachments ----------------------------------------------------------------------------------------------------
@@ -288,6 +288,18 @@ def _load(chat: Chat, rest: str) -> None:
 def _sessions(chat: Chat, rest: str) -> None:
     found = _store(chat).list()
     chat.tell("\n".join(f"{s.name}  {s.messages} messages  {s.said_at[:10]}  {s.opening}" for s in found) or "none yet")
+
+
+@_slash("history", "[WORDS]", "the messages of this chat, or those of all saved chats with these words")
+def _history(chat: Chat, rest: str) -> None:
+    if rest:
+        found = search(_store(chat), phrases_in(rest))
+        lines = [match_line(match) for match in found]
+        chat.tell("\n".join([*lines, "/load NAME continues one"]) if lines else f"no saved chat has {rest}")
+        return
+    entries = enumerate(chat.conversation.entries, 1)
+    lines = [f"{number}  {entry.message.role}: {opening_words(entry.message)}" for number, entry in entries]
+    chat.tell("\n".join(lines) or "nothing yet")
 
 
 @_slash("export", "FILE", "write this chat to a file: markdown, or JSON if it ends in .json")

@@ -12,19 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from threading import current_thread, main_thread
 
-from gemma_cli.common.notices import figures, notice
-from gemma_cli.common.options import EngineOptions, OutputOptions
-from gemma_cli.core.events import Turn
+from gemma_cli.common.notices import notice
 from gemma_cli.media.input_files import InputFile
 from gemma_cli.media.microphone_stream import Incoming
-from gemma_cli.speech.output import TranscriptOptions
-from gemma_cli.speech.pipeline import Task, hear, together
+from gemma_cli.speech.pipeline import Answer, spoken_answers
 from gemma_cli.speech.progress import clock
-from gemma_cli.speech.segments import segments_of
-from gemma_cli.store.journal import Journal
-from gemma_cli.text import transcript
-from gemma_cli.text.transcript import Segment
-from gemma_cli.views.sanitize import safe
+from gemma_cli.speech.transcript_output import Transcript, TranscriptOutput
+from gemma_cli.text.transcript import format_named
 
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _BARS = "▁▂▃▄▅▆▇█"
@@ -33,57 +27,24 @@ _QUIETEST_DB = -60.0
 
 @dataclass(frozen=True)
 class Dictation:
-    """What is wanted of what is said. language: its name; None: the model hears it. paths: files to write."""
+    """What is said into a microphone, on its way out. paths: files to write."""
 
-    task: Task
-    language: str | None
-    engine: EngineOptions
-    output: OutputOptions
-    written: TranscriptOptions
-    form: str
+    out: TranscriptOutput
     paths: dict[str, Path]
 
     def take(self, incoming: Incoming) -> None:
         """Write down what comes until it is stopped: to stdout at once, and into the files at the end."""
-        turns: list[Turn] = []
-        kept: list[Segment] = []
-        if not self.output.quiet:
+        transcript, quiet = Transcript(), self.out.output.quiet
+        if not quiet:
             notice(f"listening to the {incoming.name}; Ctrl-C ends it")
-        heard = _noted(segments_of(hear(self.task, incoming, Journal()), turns), kept)
+        printed = None if self.out.output.as_json else format_named("txt" if self.paths else self.out.formats[0])()
+        answers = _metered(spoken_answers(self.out.task, incoming), incoming, visible=not quiet)
         try:
-            for piece in _metered(self._pieces(heard), incoming, visible=not self.output.quiet):
-                sys.stdout.write(safe(piece))
-                sys.stdout.flush()
+            self.out.take(transcript, incoming.name, answers, printed)
         finally:
-            if self.paths and kept:
-                self.written.write(kept, self.paths)
-                notice(f"wrote {', '.join(map(str, self.paths.values()))}")
-        if self.output.as_json:
-            self._print_object(kept, turns, incoming)
-        if not turns and not self.output.quiet:
-            notice(f"nobody spoke ({incoming.heard_s:.1f} s)")
-        if self.output.stats:
-            notice(figures(together(turns)))
-
-    def _pieces(self, heard: Iterator[Segment]) -> Iterator[str]:
-        """What to print of each segment: with --json nothing before the end."""
-        if self.output.as_json:
-            return ("" for _ in heard)
-        return transcript.writer(self.form)(self.written.laid_out(heard, self.form))
-
-    def _print_object(self, kept: list[Segment], turns: list[Turn], incoming: Incoming) -> None:
-        from gemma_cli.views import json
-
-        fields = json.transcript_object(
-            turns,
-            self.task.engine().info,
-            self.engine.draft_tokens,
-            file=incoming.name,
-            language=self.language,
-            duration_s=incoming.heard_s,
-            segments=kept,
-        )
-        json.write(fields, sys.stdout)
+            if self.paths and transcript.segments:
+                self.out.save(transcript.segments, self.paths)
+        self.out.finish(transcript, incoming.name, incoming.heard_s, f"nobody spoke ({incoming.heard_s:.1f} s)")
 
 
 def named_by_time() -> InputFile:
@@ -114,16 +75,10 @@ def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(ending, handler)
 
 
-def _noted(segments: Iterator[Segment], kept: list[Segment]) -> Iterator[Segment]:
-    for segment in segments:
-        kept.append(segment)
-        yield segment
-
-
-def _metered(pieces: Iterator[str], incoming: Incoming, visible: bool) -> Iterator[str]:
-    """The same; while the next one is waited for a terminal shows how loud it is. A line that is printed stays."""
+def _metered(answers: Iterator[Answer], incoming: Incoming, visible: bool) -> Iterator[Answer]:
+    """Yield `answers`; while the next one is waited for a terminal shows how loud it is. A printed line stays."""
     if not (visible and sys.stderr.isatty()):
-        yield from pieces
+        yield from answers
         return
     from gemma_cli.views.console import terminal
     from gemma_cli.views.status import StatusLine
@@ -134,12 +89,12 @@ def _metered(pieces: Iterator[str], incoming: Incoming, visible: bool) -> Iterat
         status = StatusLine(console, lambda _: meter(incoming))
         status.start()
         try:
-            piece = next(pieces, None)
+            answer = next(answers, None)
         finally:
             status.stop()
-        waiting = piece is not None
-        if piece is not None:
-            yield piece
+        waiting = answer is not None
+        if answer is not None:
+            yield answer
 
 
 def meter(incoming: Incoming) -> str:

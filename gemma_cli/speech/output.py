@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +16,10 @@ from gemma_cli.common.notices import notice
 from gemma_cli.common.options import OUTPUT
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.input_files import InputFile
-from gemma_cli.store.atomic_write import write_together
-from gemma_cli.text import transcript
-from gemma_cli.text.subtitles import Layout, lay_out
-from gemma_cli.text.transcript import Segment
-from gemma_cli.views.sanitize import safe
+from gemma_cli.text.subtitles import Layout
+from gemma_cli.text.transcript import FORMATS, format_named
 
 FIELDS = ("parent", "stem", "name", "format")
-SUBTITLES = ("srt", "vtt")
-OF_ONE_FILE = ("srt", "vtt", "tsv", "json")
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class TranscriptOptions:
         typer.Option(
             "--format",
             "-f",
-            metavar="|".join(transcript.WRITERS),
+            metavar="|".join(FORMATS),
             help="Transcript format. Repeat the option to write several with -o. Default: txt.",
             rich_help_panel=OUTPUT,
         ),
@@ -91,7 +86,7 @@ class TranscriptOptions:
         """The formats. Raises UsageError for options that do not fit together."""
         formats = tuple(dict.fromkeys(self.formats or ["txt"]))
         for form in formats:
-            transcript.writer(form)
+            format_named(form)
         if self.lines and not self.width:
             raise UsageError("--max-line-count needs --max-line-width, which says what a line is")
         if as_json and (self.to_files or self.formats):
@@ -102,17 +97,10 @@ class TranscriptOptions:
                 raise UsageError("--skip-existing and --overwrite are about files: give -o DIR")
         return formats
 
-    def pieces(self, segments: Sequence[Segment], form: str) -> str:
-        """The transcript in one of the formats."""
-        return safe("".join(transcript.writer(form)(self.laid_out(segments, form))))
-
-    def laid_out(self, segments: Iterable[Segment], form: str) -> Iterable[Segment]:
-        """The segments as cues, for the formats that have such."""
-        return lay_out(segments, Layout(self.width, self.lines)) if form in SUBTITLES else segments
-
-    def write(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
-        """The transcript into its files."""
-        write_together({path: self.pieces(segments, form) for form, path in paths.items()})
+    @property
+    def layout(self) -> Layout:
+        """The lines of a cue."""
+        return Layout(self.width, self.lines)
 
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
         """The same of recordings that all get the same formats."""
@@ -160,7 +148,7 @@ def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[Non
 def _check_stdout(formats: Sequence[str], files: int) -> None:
     if len(formats) > 1:
         raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file")
-    if files > 1 and formats[0] in OF_ONE_FILE:
+    if files > 1 and format_named(formats[0]).one_recording:
         raise UsageError(
             f"--format {formats[0]} holds one recording: write files with -o DIR, or give --json for all on stdout"
         )

@@ -7,21 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gemma_cli.common.notices import notice
-from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.events import Speculation, Timings, Turn, Usage
-from gemma_cli.core.messages import GREEDY, SAMPLE_RATE, Drafting, Request, Sampling, ask
+from gemma_cli.core.messages import GREEDY, SAMPLE_RATE, Drafting, Request, ask
+from gemma_cli.engines.replies import ordered_replies
 from gemma_cli.media.segmenter import Piece
 from gemma_cli.speech.recording import SpeechSource
-from gemma_cli.store.journal import Journal
 from gemma_cli.text.overlap import join
 from gemma_cli.text.repetition import loop, without_loops
 
 TOKENS_PER_SECOND = 15
 """Far more than anyone says in a second, in any script: a reply that needs more has run into a loop."""
-
-ESCAPE = Sampling(temperature=0.6, seed=0)
-"""How a piece is decoded again after a loop."""
 
 SAME_AGAIN = 8
 """Pieces with one and the same text, one after the other, that are worth a warning."""
@@ -70,14 +66,60 @@ class Answer:
     resumed: bool = False
 
 
-def hear(task: Task, recording: SpeechSource, journal: Journal) -> Iterator[Utterance]:
-    """Every piece in order, as it comes, and none before it is needed."""
-    return understood(task, recording.name, _answers(task, recording, journal))
+class Utterances:
+    """Turns the replies to the pieces of a recording, in order, into what was said in it."""
+
+    def __init__(self, task: Task, name: str) -> None:
+        self._task, self._name = task, name
+        self._held: Utterance | None = None  # overlaps the next one
+        self._last: tuple[str, ...] = ()
+        self._times = 0
+
+    def feed(self, answer: Answer) -> list[Utterance]:
+        """Return what is certain with one more reply.
+
+        Where speech had to be cut, two pieces say the same words; they are left out once, and one ends where the next
+        begins.
+        """
+        held, following = self._held, self._read(answer)
+        if held and following.start < held.end:
+            held, following = _join(held, following)
+        self._held = following if following.overlaps else None
+        ready = [utterance for utterance in (held, following) if utterance and utterance is not self._held]
+        for utterance in ready:
+            self._check(utterance)
+        return ready
+
+    def end(self) -> list[Utterance]:
+        """Return what the last piece left open."""
+        ready = [self._held] if self._held else []
+        for utterance in ready:
+            self._check(utterance)
+        return ready
+
+    def _read(self, answer: Answer) -> Utterance:
+        place, turn = answer.place, answer.turn
+        texts = tuple(without_loops(text).strip() for text in self._task.read(turn.text))
+        if turn.finish_reason == "length":
+            notice(f"{self._name}: the reply to what is said at {place.start:.0f} s does not end; do not trust it")
+        return Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed)
+
+    def _check(self, utterance: Utterance) -> None:
+        """Warn once where the model says the same thing to one piece after another."""
+        self._times = self._times + 1 if utterance.texts == self._last and any(utterance.texts) else 1
+        self._last = utterance.texts
+        if self._times == SAME_AGAIN:
+            notice(
+                f"{self._name}: {self._times} pieces up to {utterance.end:.0f} s have one and the same text; "
+                "do not trust it"
+            )
 
 
-def understood(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Utterance]:
-    """What the replies to the pieces of a recording, in order, say was said in it."""
-    return _warned(_joined(_read(task, name, answers)), name)
+def spoken_answers(task: Task, source: SpeechSource) -> Iterator[Answer]:
+    """Yield the reply to every piece in order, as it comes, and ask for none before it is needed."""
+    for piece in source.pieces():
+        (turn,) = ordered_replies(task.engine(), [request_of(task, piece)], loops)
+        yield Answer(SegmentSpan(piece.start, piece.end, piece.overlaps), turn)
 
 
 def request_of(task: Task, piece: Piece) -> Request:
@@ -86,12 +128,7 @@ def request_of(task: Task, piece: Piece) -> Request:
     return Request(ask(task.instruction, piece.audio), replace(GREEDY, max_tokens=limit), task.drafting)
 
 
-def again(request: Request) -> Request:
-    """The same by sampling, where the reply ran into a loop."""
-    return replace(request, sampling=replace(ESCAPE, max_tokens=request.sampling.max_tokens))
-
-
-def loops(turn: Turn) -> bool:
+def loops(_: int, turn: Turn) -> bool:
     """Whether a reply repeats itself, or never ends."""
     return turn.finish_reason == "length" or loop(turn.text) is not None
 
@@ -113,49 +150,6 @@ def together(turns: list[Turn]) -> Turn:
     )
 
 
-def _answers(task: Task, recording: SpeechSource, journal: Journal) -> Iterator[Answer]:
-    for piece in recording.pieces():
-        finished = journal.find(piece.audio.digest)
-        turn = finished or _decode(task, piece)
-        if not finished:
-            journal.add(piece.audio.digest, turn)
-        yield Answer(SegmentSpan(piece.start, piece.end, piece.overlaps), turn, resumed=finished is not None)
-
-
-def _decode(task: Task, piece: Piece) -> Turn:
-    request = request_of(task, piece)
-    turn = listen(task.engine(), request)
-    if not loops(turn):
-        return turn
-    other = listen(task.engine(), again(request))
-    return turn if loops(other) else other
-
-
-def _read(task: Task, name: str, answers: Iterator[Answer]) -> Iterator[Utterance]:
-    for answer in answers:
-        place, turn = answer.place, answer.turn
-        texts = tuple(without_loops(text).strip() for text in task.read(turn.text))
-        if turn.finish_reason == "length":
-            notice(f"{name}: the reply to what is said at {place.start:.0f} s does not end; do not trust it")
-        yield Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed)
-
-
-def _joined(heard: Iterator[Utterance]) -> Iterator[Utterance]:
-    """The same without what two pieces both say where speech had to be cut; there one ends where the next begins."""
-    held: Utterance | None = None
-    for following in heard:
-        if held and held.overlaps and following.start < held.end:
-            held, following = _join(held, following)
-        if held:
-            yield held
-        held = following
-        if not held.overlaps:
-            yield held
-            held = None
-    if held:
-        yield held
-
-
 def _join(left: Utterance, right: Utterance) -> tuple[Utterance, Utterance]:
     overlap = left.end - right.start
     shares = overlap / (left.end - left.start), overlap / (right.end - right.start)
@@ -165,15 +159,3 @@ def _join(left: Utterance, right: Utterance) -> tuple[Utterance, Utterance]:
         replace(left, end=seam, texts=tuple(before for before, _ in pairs)),
         replace(right, start=seam, texts=tuple(after for _, after in pairs)),
     )
-
-
-def _warned(heard: Iterator[Utterance], name: str) -> Iterator[Utterance]:
-    """The same; one notice where the model says the same thing to one piece after another."""
-    last: tuple[str, ...] = ()
-    times = 0
-    for piece in heard:
-        times = times + 1 if piece.texts == last and any(piece.texts) else 1
-        last = piece.texts
-        if times == SAME_AGAIN:
-            notice(f"{name}: {times} pieces up to {piece.end:.0f} s have one and the same text; do not trust it")
-        yield piece

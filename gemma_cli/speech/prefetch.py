@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from gemma_cli.core.engine import Answered, stream_many
 from gemma_cli.core.errors import InputError
-from gemma_cli.core.events import Done, Event, Turn, collect
+from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Request
+from gemma_cli.engines.replies import replies
 from gemma_cli.media.segmenter import Piece
-from gemma_cli.speech.pipeline import Answer, SegmentSpan, Task, again, loops, request_of
+from gemma_cli.speech.pipeline import Answer, SegmentSpan, Task, loops, request_of
 from gemma_cli.speech.recording import Recording
 from gemma_cli.store.journal import Journal
 
@@ -34,14 +34,12 @@ Opening = Callable[[bool], AbstractContextManager[tuple[Recording, Journal]]]
 class _PendingReply:
     """A piece and, once it has come, the reply to it, or why there is none.
 
-    request: None from then on, as it holds the sound. looped: the first reply, where it is asked for again.
+    request: None once it has been asked, as it holds the sound.
     """
 
     place: SegmentSpan
     digest: str
     request: Request | None
-    events: list[Event] = field(default_factory=list)
-    looped: Turn | None = None
     reply: Answer | InputError | None = None
 
 
@@ -86,7 +84,7 @@ class _OpenRecording:
         """Keep the reply to a piece."""
         if self.opened:
             self.opened[1].add(waiting.digest, turn)
-        waiting.reply, waiting.request, waiting.events = Answer(waiting.place, turn), None, []
+        waiting.reply = Answer(waiting.place, turn)
 
     def close(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.ended = True
@@ -102,7 +100,7 @@ class Prefetcher:
         self._sources: deque[_OpenRecording] = deque()  # opened, the one whose turn it is first
         self._queue: deque[tuple[_OpenRecording, _PendingReply]] = deque()  # to be asked for
         self._asked: list[tuple[_OpenRecording, _PendingReply]] = []  # by the index of the request in the stream
-        self._stream: Generator[Answered, None, None] | None = None
+        self._replies: Generator[tuple[int, Turn | InputError], None, None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -110,8 +108,8 @@ class Prefetcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream:
-            self._stream.close()
+        if self._replies:
+            self._replies.close()
         while self._sources:
             self._sources.popleft().close(kind, error, trace)
 
@@ -145,7 +143,11 @@ class Prefetcher:
                 continue
             waiting = source.waiting[0]
             while waiting.reply is None:
-                self._listen()
+                reply = next(self._replies, None) if self._replies else None
+                if reply:
+                    self._settle(*reply)
+                else:  # nothing was left to ask then; there is now
+                    self._begin()
             source.waiting.popleft()
             if isinstance(waiting.reply, InputError):
                 raise waiting.reply
@@ -157,29 +159,26 @@ class Prefetcher:
         if waiting := source.read():
             self._queue.append((source, waiting))
 
-    def _listen(self) -> None:
-        """Let the engine work until one more reply is there; the engine is loaded when there is something to hear."""
-        if not self._stream:
-            self._asked = []
-            self._stream = stream_many(self._task.engine(), self._requests())
-        for index, event in self._stream:
-            source, waiting = self._asked[index]
-            if isinstance(event, InputError):
-                waiting.reply, waiting.request = event, None
-                return
-            waiting.events.append(event)
-            if isinstance(event, Done):
-                self._end(source, waiting)
-                return
-        self._stream = None  # nothing was left to ask then; there may be now
+    def _begin(self) -> None:
+        """Ask anew; the engine is loaded when there is something to recognise."""
+        self._asked = []
+        self._replies = replies(self._task.engine(), self._requests(), loops)
+
+    def _settle(self, index: int, reply: Turn | InputError) -> None:
+        source, waiting = self._asked[index]
+        if isinstance(reply, InputError):
+            waiting.reply = reply
+        else:
+            source.settle(waiting, reply)
 
     def _requests(self) -> Iterator[Request]:
         while self._queue or self._read_on():
             if self._queue:
                 source, waiting = self._queue.popleft()
-                if waiting.request:
+                if request := waiting.request:
+                    waiting.request = None
                     self._asked.append((source, waiting))
-                    yield waiting.request
+                    yield request
 
     def _read_on(self) -> bool:
         """Read a piece ahead, opening the next recording for it if need be; False where there is none to be had."""
@@ -188,12 +187,3 @@ class Prefetcher:
             self._read(source)
             return True
         return len(self._sources) <= MOST_OPEN and self._open(quiet=True)
-
-    def _end(self, source: _OpenRecording, waiting: _PendingReply) -> None:
-        """A reply is whole. One that loops is asked for once more, by sampling."""
-        turn = collect(waiting.events)
-        if loops(turn) and not waiting.looped and waiting.request:
-            waiting.looped, waiting.events, waiting.request = turn, [], again(waiting.request)
-            self._queue.appendleft((source, waiting))
-        else:
-            source.settle(waiting, waiting.looped if waiting.looped and loops(turn) else turn)

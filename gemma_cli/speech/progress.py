@@ -79,10 +79,3 @@ def _drawn(line: Callable[[float], str]) -> Iterator[None]:
         yield
     finally:
         status.stop()
-
-
-def watched(heard: Iterator[Utterance], told: Progress) -> Iterator[Utterance]:
-    """The same, telling the progress of it."""
-    for piece in heard:
-        told.advance(piece)
-        yield piece

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from gemma_cli.common.notices import figures, heading, notice
-from gemma_cli.common.options import EngineOptions, OutputOptions
-from gemma_cli.core.events import Turn
-from gemma_cli.speech.output import SUBTITLES, TranscriptOptions
-from gemma_cli.speech.pipeline import Answer, Task, Utterance, together, understood
-from gemma_cli.speech.progress import progress, watched
-from gemma_cli.speech.recording import Recording
-from gemma_cli.store.atomic_write import write_together
-from gemma_cli.text import transcript
-from gemma_cli.text.transcript import Segment
-from gemma_cli.views.sanitize import safe
+from gemma_cli.speech.pipeline import Utterance
+from gemma_cli.speech.transcript_output import Transcript, TranscriptOutput
+from gemma_cli.text.transcript import Segment, TranscriptWriter
 
 Show = Literal["translation", "transcript", "both"]
-
-
-@dataclass(frozen=True)
-class SpeechTranslation:
-    """What is wanted of recordings. source None: the model hears the language. formats: the first is stdout's."""
-
-    source: str | None
-    target: str
-    show: Show
-    formats: tuple[str, ...]
-    written: TranscriptOptions
 
 
 @dataclass(frozen=True)
@@ -55,93 +34,35 @@ def parse(reply: str, target: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class SpeechTranslator:
-    """How the recordings of one command are translated. many: whether there are several inputs."""
+class TranslationOutput(TranscriptOutput):
+    """Where translated speech goes. target: a language by name."""
 
-    task: Task
-    speech: SpeechTranslation
-    options: EngineOptions
-    output: OutputOptions
-    many: bool
+    target: str
+    show: Show
 
-    def write(self, recording: Recording, answers: Iterator[Answer], paths: dict[str, Path] | None) -> None:
-        """What is said in one of them, into files or to stdout. Raises InputError."""
-        turns: list[Turn] = []
-        visible = not self.output.quiet and (bool(paths) or not sys.stdout.isatty())
-        with progress(recording, "", visible) as told:
-            heard = watched(understood(self.task, recording.name, answers), told)
-            segments = _segments(heard, turns)
-            if paths:
-                self._write_files(list(segments), paths)
-            elif self.output.as_json:
-                self._print_object(list(segments), turns, recording)
-            else:
-                self._print(segments, recording.name)
-        if paths and not self.output.quiet:
-            notice(f"wrote {', '.join(map(str, paths.values()))}")
-        if not turns and not self.output.quiet:
-            notice(f"{recording.name}: no speech found ({recording.duration_s:.1f} s)")
-        if self.output.stats:
-            notice(figures(together(turns)))
+    def segment(self, number: int, utterance: Utterance) -> TranslatedSegment | None:
+        said, translation = utterance.texts
+        if not (said or translation):
+            return None
+        return TranslatedSegment(number, round(utterance.start, 3), round(utterance.end, 3), translation, said)
 
-    def _write_files(self, segments: list[TranslatedSegment], paths: dict[str, Path]) -> None:
-        write_together({path: "".join(self._pieces(iter(segments), form)) for form, path in paths.items()})
+    def cues(self, segment: Segment, kind: type[TranscriptWriter]) -> Iterable[Segment]:
+        """Return the text that is asked for; both: together in subtitles and JSON, elsewhere one after the other."""
+        assert isinstance(segment, TranslatedSegment)
+        if self.show != "both":
+            text = segment.text if self.show == "translation" else segment.transcript
+            return super().cues(Segment(segment.id, segment.start, segment.end, text), kind)
+        if kind.has_fields:
+            return [segment]
+        if kind.subtitles:
+            both = replace(segment, text=f"{segment.transcript}\n{segment.text}")
+            return [_wrapped(both, self.options.width)]
+        return [replace(segment, text=segment.transcript), segment]
 
-    def _print(self, segments: Iterator[TranslatedSegment], name: str) -> None:
-        form = self.speech.formats[0]
-        sys.stdout.write(heading(name, 2 if self.many else 1) if form == "txt" else "")
-        for piece in self._pieces(segments, form):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-
-    def _pieces(self, segments: Iterator[TranslatedSegment], form: str) -> Iterator[str]:
-        shown = _shown(segments, self.speech.show, form)
-        if form in SUBTITLES and self.speech.show == "both":
-            laid_out: Iterable[Segment] = (_wrapped(segment, self.speech.written.width) for segment in shown)
-        else:
-            laid_out = self.speech.written.laid_out(shown, form)
-        return map(safe, transcript.writer(form)(laid_out))
-
-    def _print_object(self, segments: list[TranslatedSegment], turns: list[Turn], recording: Recording) -> None:
-        from gemma_cli.views import json
-
-        fields = json.transcript_object(
-            turns,
-            self.task.engine().info,
-            self.options.draft_tokens,
-            file=recording.name,
-            language=self.speech.source,
-            duration_s=recording.duration_s,
-            segments=segments,
-        )
+    def fields(self, transcript: Transcript, name: str, duration_s: float) -> dict[str, Any]:
+        segments = (segment for segment in transcript.segments if isinstance(segment, TranslatedSegment))
         said = " ".join(segment.transcript for segment in segments if segment.transcript)
-        json.write(fields | {"target_language": self.speech.target, "transcript": said}, sys.stdout)
-
-
-def _segments(heard: Iterator[Utterance], turns: list[Turn]) -> Iterator[TranslatedSegment]:
-    number = 0
-    for piece in heard:
-        turns.append(piece.turn)
-        said, translation = piece.texts
-        if said or translation:
-            yield TranslatedSegment(number, round(piece.start, 3), round(piece.end, 3), translation, said)
-            number += 1
-
-
-def _shown(segments: Iterator[TranslatedSegment], show: Show, form: str) -> Iterator[Segment]:
-    """The asked-for text of each segment; both: in subtitles and JSON together, elsewhere one after the other."""
-    for segment in segments:
-        if show == "translation":
-            yield Segment(segment.id, segment.start, segment.end, segment.text)
-        elif show == "transcript":
-            yield Segment(segment.id, segment.start, segment.end, segment.transcript)
-        elif form == "json":
-            yield segment
-        elif form in SUBTITLES:
-            yield replace(segment, text=f"{segment.transcript}\n{segment.text}")
-        else:
-            yield replace(segment, text=segment.transcript)
-            yield segment
+        return super().fields(transcript, name, duration_s) | {"target_language": self.target, "transcript": said}
 
 
 def _wrapped(segment: Segment, width: int | None) -> Segment:

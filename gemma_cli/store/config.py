@@ -1,28 +1,52 @@
-"""The configuration file: defaults for the options every command shares."""
+"""The configuration file: values for the settings, and presets, which are settings under one name."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.setting_kinds import Value
+from gemma_cli.core.settings import SETTINGS
 from gemma_cli.store.bounded_read import read_text
 from gemma_cli.store.paths import config_file
 
-_NAMES = {"dtype": ("auto", "float32", "bfloat16"), "quantize": ("int8", "int4")}
+PRESETS = "presets"
+DESCRIPTION = "description"
+"""A key that only presets have."""
+
+Values = Mapping[str, Value]
+"""By the name of the setting; what is not there is not set."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """None: not set. The meaning of each is that of the option of the same name (see engines.EngineSpec)."""
+    """values: of the file itself; presets: by their names. descriptions: one line on a preset."""
 
-    model: str | None = None
-    assistant: str | None = None
-    device: str | None = None
-    dtype: str | None = None
-    quantize: str | None = None
+    path: Path | None = field(default=None, compare=False)
+    values: Values = field(default_factory=dict)
+    presets: Mapping[str, Values] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str | None:
+        """The value of a setting that is text."""
+        value = self.values.get(name)
+        return value if isinstance(value, str) else None
+
+    def preset(self, name: str) -> Values:
+        """Raises UsageError with the nearest there is."""
+        if name in self.presets:
+            return self.presets[name]
+        where = f"{self.path or config_file()} has"
+        if not self.presets:
+            raise UsageError(f"no preset is named '{name}': {where} none; write one under [{PRESETS}.{name}]")
+        near = difflib.get_close_matches(name, self.presets, 1)
+        remedy = f"did you mean {near[0]}?" if near else f"{where} {', '.join(self.presets)}"
+        raise UsageError(f"no preset is named '{name}': {remedy}")
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -32,25 +56,52 @@ def load_config(path: Path | None = None) -> Config:
     """
     path = path or config_file()
     try:
-        settings = tomllib.loads(read_text(path))
+        content = read_text(path)
     except FileNotFoundError:
-        return Config()
+        return Config(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
-    except tomllib.TOMLDecodeError as error:
+    return parsed(content, path)
+
+
+def parsed(content: str, path: Path) -> Config:
+    """The settings in the text of a configuration file. Raises UsageError naming the file and the key."""
+    try:
+        tables = tomllib.loads(content)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from None
-    for key, value in settings.items():
-        _check(path, key, value)
-    return Config(**settings)
+    presets = tables.pop(PRESETS, {})
+    if not isinstance(presets, dict) or not all(isinstance(values, dict) for values in presets.values()):
+        raise UsageError(f"{path}: {PRESETS} must hold tables, as in [{PRESETS}.brief]")
+    descriptions = {name: _description(path, name, values) for name, values in presets.items()}
+    return Config(
+        path,
+        _checked(path, "", tables),
+        {name: _checked(path, f"{PRESETS}.{name}.", values) for name, values in presets.items()},
+        descriptions,
+    )
 
 
-def _check(path: Path, key: str, value: object) -> None:
-    known = [field.name for field in fields(Config)]
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"{', '.join(known)} are known"
-        raise UsageError(f"{path}: unknown key {key!r}; {hint}")
-    if not isinstance(value, str) or not value:
-        raise UsageError(f'{path}: {key} must be text in quotes, as in {key} = "..."')
-    if key in _NAMES and value not in _NAMES[key]:
-        raise UsageError(f"{path}: unknown {key} {value!r}; {', '.join(_NAMES[key])} are known")
+def _description(path: Path, name: str, values: dict[str, Any]) -> str:
+    text = values.pop(DESCRIPTION, "")
+    if not isinstance(text, str):
+        raise UsageError(f"{path}: {PRESETS}.{name}.{DESCRIPTION} takes text in quotes")
+    return text
+
+
+def _checked(path: Path, where: str, table: Mapping[str, object]) -> Values:
+    values: dict[str, Value] = {}
+    for key, value in table.items():
+        if key not in SETTINGS:
+            raise UsageError(f"{path}: unknown key '{where}{key}'; {_remedy(key, bool(where))}")
+        try:
+            values[key] = SETTINGS[key].check(value)
+        except UsageError as error:
+            raise UsageError(f"{path}: {where}{key} = {value!r}: {error}") from None
+    return values
+
+
+def _remedy(key: str, in_preset: bool) -> str:
+    known = [*SETTINGS, DESCRIPTION if in_preset else PRESETS]
+    near = difflib.get_close_matches(key.replace("_", "-"), known, 1)
+    return f"did you mean {near[0]}?" if near else "gemma config lists the keys"

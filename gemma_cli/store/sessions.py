@@ -21,6 +21,9 @@ from gemma_cli.store.session_rows import forget_unused_blobs, insert_entry, read
 
 NAME_LIMIT = 60
 
+SESSIONS = "sessions.db"
+"""The database's name in the state folder."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -30,6 +33,9 @@ class Summary:
     messages: int
     said_at: str
     opening: str
+
+
+Texts = list[tuple[str, int, str, str, str]]
 
 
 class SessionStore:
@@ -53,6 +59,18 @@ class SessionStore:
         return self.database.connection
 
     # Reading --------------------------------------------------------------------------------------------------------
+
+    def texts(self) -> Texts:
+        """Session, number from 0, role, time and text of every message with text; the oldest session first."""
+        with self.database.reading() as db:
+            rows: Texts = db.execute(
+                """SELECT session.name, message.seq, role, said_at,
+                          (SELECT group_concat(text, char(10)) FROM
+                           (SELECT text FROM part WHERE message_id = message.id AND text != '' ORDER BY seq)) AS words
+                   FROM message JOIN session ON session.id = session_id
+                   WHERE words IS NOT NULL ORDER BY touched, session.id, message.seq"""
+            ).fetchall()
+            return rows
 
     def list(self) -> list[Summary]:
         """All sessions, the one last written to first."""

@@ -70,7 +70,7 @@ def start_event(info: EngineInfo, seed: int) -> dict[str, Any]:
         "model": info.model,
         "assistant": info.assistant,
         "device": info.device,
-        "dtype": info.dtype,
+        "dtype": info.dtype or None,
         "context": info.context,
         "seed": seed,
     }
@@ -153,8 +153,13 @@ def _object(turns: Sequence[Turn], info: EngineInfo, draft_tokens: int) -> dict[
         "finish_reason": next((turn.finish_reason for turn in turns if turn.finish_reason != "stop"), "stop"),
         "usage": _usage(turns),
         "timings": _timings(turns, info),
-        "speculation": speculation_object(drafted, draft_tokens if info.assistant else 0),
+        # A server drafts as it was started: what it made counts, not what was asked for.
+        "speculation": speculation_object(drafted, draft_tokens if info.assistant else _longest(drafted)),
     }
+
+
+def _longest(speculation: Speculation) -> int:
+    return max((passed.drafted for passed in speculation.rounds), default=0)
 
 
 def _usage(turns: Sequence[Turn]) -> dict[str, int | None]:

@@ -17,7 +17,7 @@ from types import FrameType
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "gemma_cli"
 COMMANDS = {
-    "chat": ["chat", "hi", "--model", "pocket", "--quiet"],
+    "chat": ["chat", "hi", "--model", "pocket", "--max-tokens", "2", "--quiet"],
     "transcribe": [
         "transcribe",
         str(ROOT / "docs/samples/number-347.wav"),

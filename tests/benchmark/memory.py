@@ -80,7 +80,7 @@ def run(model: str, form: str, tokens: int) -> dict[str, int]:
     """Load a model and answer twice: bytes of the estimate and of the mapped pages that the second answer read."""
     from gemma_cli.core.engine import EngineSpec
     from gemma_cli.engines.local import engine as local
-    from gemma_cli.engines.local.loading.memory_estimate import needs
+    from gemma_cli.engines.local.loading.memory.estimate import needs
 
     estimates: list[int] = []
     find = local.find

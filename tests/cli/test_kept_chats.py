@@ -27,6 +27,12 @@ def test_a_chat_is_gone_on_with_shown_exported_and_deleted(gemma: Gemma, kept: d
     assert shown["messages"][2]["text"] == "Count from 1 to 7."
     assert "counting" in gemma("sessions", env=kept).out
 
+    found = gemma("sessions", "search", "count", "7", env=kept).out.splitlines()
+    assert [line.split("  ")[:2] for line in found] == [["counting", "3"]]
+    matches = json.loads(gemma("sessions", "search", "count", "--json", "-n", "1", env=kept).out)["matches"]
+    assert [match["session"] for match in matches] == ["counting"]
+    gemma("sessions", "search", "tomatoes", env=kept).refuses("no saved chat has a message with tomatoes", code=1)
+
     exported = tmp_path / "chat.md"
     assert gemma("sessions", "export", "counting", exported, env=kept).code == 0
     assert "Count from 1 to 7." in exported.read_text()

@@ -73,7 +73,7 @@ def test_text_that_does_not_fit_the_encoding_is_replaced_not_refused(gemma: Gemm
 
 
 BROKEN = """\
-import gemma_cli.store.catalogue as catalogue
+import gemma_cli.store.models.catalogue as catalogue
 
 def broken():
     raise ZeroDivisionError("on purpose")
@@ -93,7 +93,7 @@ def test_a_bug_is_one_line_and_the_traceback_is_there_for_those_who_ask(gemma: G
 
 
 ELSEWHERE = """\
-import gemma_cli.store.catalogue as catalogue
+import gemma_cli.store.models.catalogue as catalogue
 
 def broken():
     print("half an answer")

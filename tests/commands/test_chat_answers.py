@@ -20,7 +20,7 @@ from gemma_cli.common import opening
 from gemma_cli.core.engine import Engine, EngineInfo, EngineSpec
 from gemma_cli.core.errors import ModelError
 from gemma_cli.core.events import Delta, Event
-from gemma_cli.core.messages import Request
+from gemma_cli.core.messages import Drafting, Request
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
 from tests.cli.command import Outcome
@@ -186,8 +186,76 @@ def test_a_budget_reaches_the_engine_from_option_and_environment(chat: Chat, mon
     chat(engine, "Hello.", "--think", "--thinking-budget", "40")
     monkeypatch.setenv("GEMMA_THINKING_BUDGET", "50")
     chat(engine, "Hello.")
-    assert [request.thinking_budget for request in engine.requests] == [40, 50]
-    chat(engine, "Hello.", "--thinking-budget", "0").refuses("--thinking-budget", "greater than or equal to 1")
+    chat(engine, "Hello.", "--think", "--thinking-budget", "0")
+    assert [request.thinking_budget for request in engine.requests] == [40, 50, None]
+    chat(engine, "Hello.", "--thinking-budget", "-1").refuses("--thinking-budget", "whole number from 0 to 262144")
+
+
+@pytest.mark.parametrize(
+    ("option", "partner"),
+    [
+        ("--thinking-budget 9", "--think"),
+        ("--show-thinking", "--think"),
+        ("--tool-timeout 9", "--tool or --mcp"),
+        ("--summarize", "--continue or --session"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(chat: Chat, option: str, partner: str) -> None:
+    chat(ScriptedEngine([Reply("Yes.")]), "Hello.", *option.split()).refuses(option.split()[0], f"give {partner} too")
+
+
+def configure(tmp_path: Path, content: str) -> None:
+    (tmp_path / "gemma-cli").mkdir(exist_ok=True)
+    (tmp_path / "gemma-cli" / "config.toml").write_text(content)
+
+
+def test_a_preset_sets_model_prompt_and_sampling(chat: Chat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("GEMMA_MODEL")
+    configure(
+        tmp_path,
+        "temperature = 0.5\nthinking-budget = 7\n"
+        '[presets.coder]\nmodel = "pocket"\nsystem = "@coder.md"\ntop-k = 3\nthink = true\ndraft-tokens = 2\n',
+    )
+    (tmp_path / "gemma-cli" / "coder.md").write_text("Write code.\n")
+    engine = ScriptedEngine([Reply("Yes.")])
+    assert chat(engine, "Hello.", "--preset", "coder", "--top-k", "9") == Outcome(0, "Yes.\n", "")
+    (request,) = engine.requests
+    assert request.messages[0].text == "Write code."
+    assert (request.sampling.temperature, request.sampling.top_k, request.thinking) == (0.5, 9, True)
+    assert (request.drafting, request.thinking_budget) == (Drafting(2), 7)
+    chat(engine, "Hello.", "--preset", "code").refuses("no preset is named 'code'", "did you mean coder")
+    (tmp_path / "gemma-cli" / "coder.md").unlink()
+    chat(engine, "Hello.", "--preset", "coder").refuses("coder.md: no such file")
+
+
+def test_a_system_prompt_is_read_from_a_file(chat: Chat, tmp_path: Path) -> None:
+    (tmp_path / "prompt.md").write_text("\ufeffBe brief.\n\n")
+    engine = ScriptedEngine([Reply("Yes.")])
+    for given in ("@prompt.md", "@@home", "Be brief.", ""):
+        chat(engine, "Hello.", "--system", given)
+    prompts = [[message.text for message in request.messages[:-1]] for request in engine.requests]
+    assert prompts == [["Be brief."], ["@home"], ["Be brief."], []]
+    chat(engine, "Hello.", "--system", "@nowhere").refuses("nowhere", "no such file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "saved"),
+    [
+        ((), "", False),
+        (("--save",), "", True),
+        ((), "save = true\n", True),
+        (("--no-save",), "save = true\n", False),
+        ((), "save = false\n", False),
+    ],
+)
+def test_a_single_answer_is_saved_where_that_is_asked_for(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], content: str, saved: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    configure(tmp_path, content)
+    assert chat(ScriptedEngine([Reply("Yes.")]), "Hello.", *arguments).code == 0
+    assert (tmp_path / "gemma-cli" / "sessions.db").exists() == saved
 
 
 def test_a_budget_is_kept_and_counted(chat: Chat, pocket: Engine) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gemma_cli import cli
 from gemma_cli.commands import doctor
 from gemma_cli.engines.local import device, native
-from gemma_cli.engines.local.loading import memory_fit
+from gemma_cli.engines.local.loading.memory import fit as memory_fit
 from gemma_cli.media import microphone
 
 

@@ -16,7 +16,7 @@ import torch
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
 from gemma_cli.engines.local.loading.load import load_target
-from gemma_cli.engines.local.loading.memory_estimate import needs, plan_folder
+from gemma_cli.engines.local.loading.memory.estimate import needs, plan_folder
 
 SHAPE: dict[str, Any] = {
     **{"vocab_size": 65536, "vocab_size_per_layer_input": 65536, "hidden_size": 1024, "intermediate_size": 4096},

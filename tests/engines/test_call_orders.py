@@ -45,21 +45,21 @@ def test_a_translation_that_loops_is_asked_for_again(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """Fewer passages than make a batch go one by one, inside a call that is suspended when the second request comes."""
+    """One by one, and in a batch with others that are asked for again."""
     monkeypatch.setattr(opening, "open_engine", lambda spec: engine)
     file = tmp_path / "passages.txt"
     file.write_text("\n\n".join([LOOPING] * passages))
     asked: list[Request] = []
-    stream = LocalEngine.stream
+    write = engine.writer.write
     monkeypatch.setattr(
-        LocalEngine, "stream", lambda self, request, *prompt: (asked.append(request), stream(self, request, *prompt))[1]
+        engine.writer, "write", lambda request, count: (asked.append(request), write(request, count))[1]
     )
     engine.live.forget()
     code = run(["translate", str(file), "--to", "de", "--model", "pocket"])
     told = capsys.readouterr()
     assert code == 0, told
     assert told.err.count("\n") <= 1 + passages
-    assert any(request.sampling.temperature for request in asked), "nothing looped: nothing was shown"
+    assert [bool(request.sampling.temperature) for request in asked].count(True) == passages, "each loops, and once"
 
 
 def test_any_order_of_calls_gives_the_texts_of_fresh_engines(engine: LocalEngine) -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from gemma_cli.core.errors import OutOfMemory, UsageError
-from gemma_cli.engines.local.loading import memory_fit
-from gemma_cli.engines.local.loading.memory_estimate import Needs, Plan, plan_release
-from gemma_cli.engines.local.loading.placement import Costs
-from gemma_cli.store import machine
-from gemma_cli.store.releases import RELEASES
+from gemma_cli.engines.local.loading.memory import fit as memory_fit
+from gemma_cli.engines.local.loading.memory.estimate import Needs, Plan, plan_release
+from gemma_cli.engines.local.loading.memory.placement import Costs
+from gemma_cli.store.models import machine
+from gemma_cli.store.models.releases import RELEASES
 
 CPU = torch.device("cpu")
 GB = 10**9

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from gemma_cli.core.conversation import Conversation
-from gemma_cli.core.errors import InputError, ModelError
+from gemma_cli.core.errors import InputError, ModelError, UsageError
 from gemma_cli.core.events import Delta, Event
 from gemma_cli.core.messages import Audio, Drafting, Image, Part, Request, Sampling, Text
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
@@ -491,3 +491,21 @@ def test_a_chat_that_another_has_open_is_told_when_it_is_loaded_or_begun(
     act(talk, command)
     name = command.split()[1]
     assert world.said().startswith(f"'{name}' is open in another chat too: ")
+
+
+def test_the_history_lists_this_chat_and_searches_all(world: World, store: SessionStore):
+    talk = chat(world, store)
+    act(talk, "/history")
+    assert world.said() == "nothing yet\n"
+    act(talk, "about tomatoes")
+    act(talk, "/history")
+    assert world.said().splitlines()[-2:] == ["1  user: about tomatoes", "2  assistant: first"]
+    act(talk, "/new")
+    act(talk, "something else")
+    world.said()
+    act(talk, '/history "about TOMATOES"')
+    assert [line.split("  ")[0] for line in world.said().splitlines()] == ["about-tomatoes", "/load NAME continues one"]
+    act(talk, "/history potatoes")
+    assert world.said() == "no saved chat has potatoes\n"
+    with pytest.raises(UsageError, match="not kept"):
+        TABLE["history"].action(chat(world), "words")

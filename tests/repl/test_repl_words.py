@@ -13,9 +13,11 @@ from test_repl_chat import chat
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Round, Speculation, Timings, Turn, Usage
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.setting_kinds import Number, Whole
+from gemma_cli.core.settings import ANSWER_TOKENS, THOUGHT_TOKENS
 from gemma_cli.repl.completion import ChatCompleter
 from gemma_cli.repl.parse import Command, Dropped, Message, nearest, parse, paths
-from gemma_cli.repl.settings import KNOBS, Settings, changed, reseeded
+from gemma_cli.repl.settings import KNOBS, Settings, changed, reseeded, thinking
 from gemma_cli.repl.slash_commands import TABLE
 from gemma_cli.repl.thoughts import Fold
 from gemma_cli.repl.toolbar import Status, toolbar
@@ -89,9 +91,11 @@ def test_a_typo_is_met_with_what_was_meant(typo: str, meant: str | None):
 
 def test_every_knob_can_be_set_and_says_its_range():
     for name, knob in KNOBS.items():
-        settings = changed(SETTINGS, name, f"{knob.lowest:g}")
-        assert knob.get(settings) == knob.lowest
-        for bad in ("nan", "inf", "-1", "x", "", f"{knob.highest * 2 + 2:.0f}"):
+        kind = knob.setting.kind
+        assert isinstance(kind, Number | Whole)
+        settings = changed(SETTINGS, name, f"{kind.lowest:g}")
+        assert knob.get(settings) == kind.lowest
+        for bad in ("nan", "inf", "-1", "x", "", f"{kind.highest * 2 + 2:.0f}"):
             with pytest.raises(UsageError, match=f"{name} takes"):
                 changed(SETTINGS, name, bad)
     assert changed(SETTINGS, "temperature", "0.5").sampling == Sampling(temperature=0.5)
@@ -99,6 +103,15 @@ def test_every_knob_can_be_set_and_says_its_range():
     assert changed(SETTINGS, "max_tokens", "7").sampling.max_tokens == 7
     with pytest.raises(UsageError, match="did you mean temperature"):
         changed(SETTINGS, "temprature", "1")
+
+
+def test_words_stand_for_values_that_are_found_when_needed():
+    assert changed(changed(SETTINGS, "draft-tokens", "3"), "draft-tokens", "auto").drafting == Drafting(adaptive=True)
+    seeds = {changed(SETTINGS, "seed", "random").sampling.seed for _ in range(3)}
+    assert len(seeds) > 1
+    thoughtful = changed(thinking(changed(SETTINGS, "max-tokens", "7"), True), "max-tokens", "auto")
+    assert thoughtful.sampling.max_tokens == THOUGHT_TOKENS
+    assert changed(thinking(thoughtful, False), "max-tokens", "auto").sampling.max_tokens == ANSWER_TOKENS
 
 
 def test_the_next_seed():

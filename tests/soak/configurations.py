@@ -171,7 +171,7 @@ class Shapes:
         import torch
 
         from gemma_cli.engines.local.loading.config import read_config
-        from gemma_cli.engines.local.loading.memory_estimate import Plan, needs
+        from gemma_cli.engines.local.loading.memory.estimate import Plan, needs
 
         config = read_config(folder)
         device = torch.device("cpu")

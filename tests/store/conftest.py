@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from gemma_cli.store import checkpoints, machine, session_schema
+from gemma_cli.store import session_schema
+from gemma_cli.store.models import checkpoints, machine
 
 
 @pytest.fixture(autouse=True)

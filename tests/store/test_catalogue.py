@@ -1,4 +1,4 @@
-from gemma_cli.store.catalogue import catalogue
+from gemma_cli.store.models.catalogue import catalogue
 
 
 def by_name():

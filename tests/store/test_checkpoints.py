@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import checkpoints, machine
-from gemma_cli.store.checkpoints import NotOnDisk, Resolved, resolve
+from gemma_cli.store.models import checkpoints, machine
+from gemma_cli.store.models.checkpoints import NotOnDisk, Resolved, resolve
 from gemma_cli.store.paths import config_file
 
 E2B, E4B, LARGE = "google/gemma-4-E2B-it", "google/gemma-4-E4B-it", "google/gemma-4-31B-it"
@@ -228,7 +228,7 @@ def test_a_damaged_index_is_not_a_checkpoint(cached, damage):
 
 def test_choosing_imports_nothing_heavy():
     code = (
-        "import sys, gemma_cli.store.catalogue, gemma_cli.store.checkpoints as c\n"
+        "import sys, gemma_cli.store.models.catalogue, gemma_cli.store.models.checkpoints as c\n"
         "print(sorted({'torch', 'transformers', 'huggingface_hub', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

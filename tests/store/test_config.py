@@ -19,21 +19,33 @@ def test_no_file_is_no_settings(home):
 
 
 def test_settings_are_read():
-    configure('model = "e4b"\nassistant = "off"\ndevice = "cpu"\ndtype = "float32"\nquantize = "int8"\n')
-    assert load_config() == Config("e4b", "off", "cpu", "float32", "int8")
+    configure(
+        'model = "e4b"\ntop-k = 3\ntemperature = 1\ndraft-tokens = "auto"\nthink = true\ntool = ["a.py:f"]\n'
+        '[presets.brief]\ndescription = "One word."\nmax-tokens = 8\n'
+    )
+    values = {"model": "e4b", "top-k": 3, "temperature": 1.0, "draft-tokens": None, "think": True, "tool": ("a.py:f",)}
+    assert load_config() == Config(None, values, {"brief": {"max-tokens": 8}}, {"brief": "One word."})
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ('modle = "e2b"', "unknown key 'modle'; did you mean model"),
-        ('colour = "red"', "unknown key 'colour'; model, assistant, device, dtype, quantize are known"),
-        ("model = 3", "model must be text in quotes"),
-        ('model = ""', "model must be text in quotes"),
-        ('dtype = "float16"', "unknown dtype 'float16'; auto, float32, bfloat16"),
-        ('quantize = "int2"', "unknown quantize 'int2'; int8, int4 are known"),
+        ('colour = "red"', "unknown key 'colour'; gemma config lists the keys"),
+        ("draft_tokens = 2", "unknown key 'draft_tokens'; did you mean draft-tokens"),
+        ("[presets.a]\ndraft_tokens = 2", "unknown key 'presets.a.draft_tokens'; did you mean draft-tokens"),
+        ("[presets.a]\ntop-p = 2", "presets.a.top-p = 2: top-p takes a number from 0 to 1"),
+        ("[presets.a]\ndescription = 2", "presets.a.description takes text"),
+        ("presets = 2", "presets must hold tables"),
+        ("[presets]\na = 2", "presets must hold tables"),
+        ("model = 3", "model = 3: model takes text in quotes"),
+        ('model = ""', "model = '': model takes text in quotes"),
+        ('dtype = "float16"', "dtype = 'float16': dtype takes one of auto, float32, bfloat16"),
+        ('quantize = "int2"', "quantize = 'int2': quantize takes one of int8, int4"),
         ("model = 1 2", "not TOML.*line 1"),
+        ("seed = 1979-05-27", "seed = datetime.date.*: seed takes a whole number from 0 to 4294967295, or random"),
         ("\udcff", r"cannot be read \(not UTF-8\)"),
+        ("a = " + "[" * 5000, "not TOML"),
     ],
 )
 def test_a_mistake_names_the_file_and_the_key(content, complaint):
@@ -73,4 +85,4 @@ def test_a_link_to_a_file_is_followed(tmp_path):
     (tmp_path / "elsewhere.toml").write_text('model = "e2b"')
     config_file().parent.mkdir(parents=True)
     config_file().symlink_to(tmp_path / "elsewhere.toml")
-    assert load_config().model == "e2b"
+    assert load_config().values == {"model": "e2b"}

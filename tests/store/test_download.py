@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import download, hub, hub_client, offline
-from gemma_cli.store.catalogue import catalogue
-from gemma_cli.store.checkpoints import resolve
-from gemma_cli.store.download import pull
-from gemma_cli.store.hub_client import HubClient, HubError, Progress
-from gemma_cli.store.removal import remove
+from gemma_cli.store.models import download, hub, hub_client, offline
+from gemma_cli.store.models.catalogue import catalogue
+from gemma_cli.store.models.checkpoints import resolve
+from gemma_cli.store.models.download import pull
+from gemma_cli.store.models.hub_client import HubClient, HubError, Progress
+from gemma_cli.store.models.removal import remove
 from tests.soak import downloads
 from tests.store.fake_hub import COMMIT, Fault, serving
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.store import bounded_read, hub
+from gemma_cli.store import bounded_read
 from gemma_cli.store.bounded_read import read_text
+from gemma_cli.store.models import hub
 
 ODD = ("pipe", "folder", "device", "endless device", "socket", "loop", "dangling link", "below a file")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.core.errors import ModelError, UsageError
-from gemma_cli.store import hub
-from gemma_cli.store.checkpoints import locate
-from gemma_cli.store.shards import INDEX, MOST, SINGLE, weight_files
+from gemma_cli.store.models import hub
+from gemma_cli.store.models.checkpoints import locate
+from gemma_cli.store.models.shards import INDEX, MOST, SINGLE, weight_files
 
 
 def write_index(folder: Path, *names: object) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_cli.text.subtitles import Layout, lay_out
-from gemma_cli.text.transcript import Segment, srt
+from gemma_cli.text.transcript import Segment, Srt, document
 
 TALK = Segment(0, 10.0, 14.0, "It was the best of times, it was the worst of times")
 
@@ -17,7 +17,7 @@ def test_without_limits_a_segment_is_one_line():
 def test_lines_have_a_width():
     (cue,) = lay_out([TALK], Layout(width=26))
     assert cue.text == "It was the best of times,\nit was the worst of times"
-    assert "".join(srt([cue])) == (
+    assert document([cue], Srt) == (
         "1\n00:00:10,000 --> 00:00:14,000\nIt was the best of times,\nit was the worst of times\n\n"
     )
 

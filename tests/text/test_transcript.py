@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_cli.core.errors import UsageError
-from gemma_cli.text.transcript import WRITERS, Segment, as_json, srt, tsv, txt, vtt, writer
+from gemma_cli.text.transcript import FORMATS, Json, Segment, Srt, Tsv, Txt, Vtt, document, format_named
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=())) | st.sampled_from(
     ["a\n\nb", "-->", "--->", "1\n00:00:00,000 --> 00:00:01,000\nx", "<b>&amp;</b>", "\r\n", "\t", "", "NOTE x", "\x85"]
@@ -18,32 +18,28 @@ SEGMENTS = st.lists(st.tuples(SECONDS, SECONDS, TEXT), max_size=6).map(
 TALK = [Segment(0, 0.0, 2.5, "Hello there."), Segment(1, 2.5, 3661.0421, " 1 < 2 --> so ")]
 
 
-def joined(write, segments):
-    return "".join(write(iter(segments)))
-
-
 def test_txt():
-    assert joined(txt, TALK) == "Hello there.\n1 < 2 --> so\n"
+    assert document(TALK, Txt) == "Hello there.\n1 < 2 --> so\n"
 
 
 def test_srt():
-    assert joined(srt, TALK) == (
+    assert document(TALK, Srt) == (
         "1\n00:00:00,000 --> 00:00:02,500\nHello there.\n\n2\n00:00:02,500 --> 01:01:01,042\n1 < 2 → so\n\n"
     )
 
 
 def test_vtt():
-    assert joined(vtt, TALK) == (
+    assert document(TALK, Vtt) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:02.500\nHello there.\n\n00:00:02.500 --> 01:01:01.042\n1 &lt; 2 --&gt; so\n\n"
     )
 
 
 def test_tsv():
-    assert joined(tsv, TALK) == "start\tend\ttext\n0\t2500\tHello there.\n2500\t3661042\t1 < 2 --> so\n"
+    assert document(TALK, Tsv) == "start\tend\ttext\n0\t2500\tHello there.\n2500\t3661042\t1 < 2 --> so\n"
 
 
 def test_json():
-    assert json.loads(joined(as_json, TALK)) == {
+    assert json.loads(document(TALK, Json)) == {
         "text": "Hello there. 1 < 2 --> so",
         "segments": [
             {"id": 0, "start": 0.0, "end": 2.5, "text": "Hello there."},
@@ -55,20 +51,20 @@ def test_json():
 CUE = re.compile(r"(\d{2,}):([0-5]\d):([0-5]\d)[,.](\d{3}) --> (\d{2,}):([0-5]\d):([0-5]\d)[,.](\d{3})")
 
 
-def cues(document):
+def cues(written):
     """What a parser sees: blocks between blank lines, each with one line of times."""
-    return [block.split("\n") for block in document.split("\n\n") if block not in ("", "WEBVTT")]
+    return [block.split("\n") for block in written.split("\n\n") if block not in ("", "WEBVTT")]
 
 
 @given(SEGMENTS)
-@pytest.mark.parametrize("write", [srt, vtt])
+@pytest.mark.parametrize("write", [Srt, Vtt])
 def test_no_text_can_break_a_cue(write, segments):
-    document = joined(write, segments)
-    found = cues(document)
-    said = [segment for segment in segments if joined(txt, [segment])]
+    written = document(segments, write)
+    found = cues(written)
+    said = [segment for segment in segments if document([segment], Txt)]
     assert len(found) == len(said)
     for number, (block, segment) in enumerate(zip(found, said, strict=True), 1):
-        if write is srt:
+        if write is Srt:
             assert block.pop(0) == str(number)
         times, *lines = block
         text = "\n".join(lines)
@@ -78,36 +74,37 @@ def test_no_text_can_break_a_cue(write, segments):
         assert all(line.strip() for line in lines)
         assert lines
         assert "-->" not in text
-    assert document.count("-->") == len(said)
+    assert written.count("-->") == len(said)
 
 
 @given(SEGMENTS)
 def test_a_table_has_three_columns(segments):
-    rows = [line.split("\t") for line in joined(tsv, segments).removesuffix("\n").split("\n")]
+    rows = [line.split("\t") for line in document(segments, Tsv).removesuffix("\n").split("\n")]
     assert all(len(row) == 3 for row in rows)
     assert all(int(start) <= int(end) for start, end, _ in rows[1:])
 
 
 @given(SEGMENTS)
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_format_can_be_stored(name, segments):
-    document = joined(writer(name), segments)
-    document.encode()
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", document)
-    assert len(joined(txt, segments).splitlines()) == joined(txt, segments).count("\n")
+    written = document(segments, FORMATS[name])
+    written.encode()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", written)
+    assert len(document(segments, Txt).splitlines()) == document(segments, Txt).count("\n")
 
 
 @given(SEGMENTS)
 def test_json_keeps_what_was_said(segments):
-    told = json.loads(joined(as_json, segments))["segments"]
+    told = json.loads(document(segments, Json))["segments"]
     assert [Segment(**row) for row in told] == segments
 
 
 def test_segments_are_written_as_they_come():
-    written = srt(iter([TALK[0], pytest.fail]))
-    assert next(written).startswith("1\n")
+    writer = Srt()
+    assert writer.begin() == ""
+    assert writer.segment(TALK[0]).startswith("1\n")
 
 
 def test_an_unknown_format_is_named():
     with pytest.raises(UsageError, match="'docx': txt, srt, vtt, tsv, json"):
-        writer("docx")
+        format_named("docx")

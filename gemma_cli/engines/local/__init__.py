@@ -6,7 +6,7 @@ This module is the backend's side of `gemma_cli.engines.Backend`; it imports tor
 from __future__ import annotations
 
 from gemma_cli.core.engine import Engine, EngineSpec
-from gemma_cli.store.checkpoints import resolve
+from gemma_cli.store.models.checkpoints import resolve
 
 
 def model_name(spec: EngineSpec) -> str:
@@ -16,7 +16,7 @@ def model_name(spec: EngineSpec) -> str:
 
 def foretell(spec: EngineSpec) -> str:
     """Describe where the model would run, in which format, and how much memory it needs."""
-    from gemma_cli.engines.local.loading.planning import foretell as planned
+    from gemma_cli.engines.local.loading.memory.planning import foretell as planned
 
     return planned(spec)
 

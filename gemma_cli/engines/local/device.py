@@ -28,7 +28,7 @@ from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import paths
 from gemma_cli.store.atomic_write import write_whole
 from gemma_cli.store.bounded_read import read_text
-from gemma_cli.store.releases import gigabytes
+from gemma_cli.store.models.releases import gigabytes
 
 LARGE = 2 << 30
 """Bytes of weights from which half the memory traffic is worth more than float32's faster kernels."""

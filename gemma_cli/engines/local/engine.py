@@ -35,10 +35,10 @@ from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
-from gemma_cli.engines.local.loading.memory_estimate import Plan
-from gemma_cli.engines.local.loading.memory_fit import find
-from gemma_cli.engines.local.loading.placement import Placement
-from gemma_cli.engines.local.loading.planning import planned
+from gemma_cli.engines.local.loading.memory.estimate import Plan
+from gemma_cli.engines.local.loading.memory.fit import find
+from gemma_cli.engines.local.loading.memory.placement import Placement
+from gemma_cli.engines.local.loading.memory.planning import planned
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
@@ -47,7 +47,7 @@ from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from gemma_cli.store.checkpoints import Resolved
+    from gemma_cli.store.models.checkpoints import Resolved
 
 
 class LocalEngine:
@@ -85,9 +85,9 @@ class LocalEngine:
     @classmethod
     def open(cls, spec: EngineSpec) -> LocalEngine:
         """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run."""
-        from gemma_cli.store.checkpoints import locate, resolve
         from gemma_cli.store.journal import fingerprint
-        from gemma_cli.store.releases import DRAFTER, POCKET
+        from gemma_cli.store.models.checkpoints import locate, resolve
+        from gemma_cli.store.models.releases import DRAFTER, POCKET
 
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)

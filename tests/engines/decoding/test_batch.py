@@ -20,8 +20,8 @@ from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
-from gemma_cli.store.checkpoints import locate
-from gemma_cli.store.releases import POCKET
+from gemma_cli.store.models.checkpoints import locate
+from gemma_cli.store.models.releases import POCKET
 from tests.engines import tiny
 
 noise = np.random.default_rng(0)

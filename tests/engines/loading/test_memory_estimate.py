@@ -15,15 +15,16 @@ import torch
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import OutOfMemory
 from gemma_cli.engines import open_engine
-from gemma_cli.engines.local.loading import load, memory_fit
-from gemma_cli.engines.local.loading import memory_estimate as counted
+from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint
 from gemma_cli.engines.local.loading.config import read_config
-from gemma_cli.engines.local.loading.memory_estimate import ROOM, Plan, needs, plan_folder, plan_release, process
+from gemma_cli.engines.local.loading.memory import estimate as counted
+from gemma_cli.engines.local.loading.memory import fit as memory_fit
+from gemma_cli.engines.local.loading.memory.estimate import ROOM, Plan, needs, plan_folder, plan_release, process
 from gemma_cli.engines.local.model.cache import SLACK
 from gemma_cli.engines.local.model.quantized import of_drafter
-from gemma_cli.store import machine
+from gemma_cli.store.models import machine
 from tests.engines import shapes
 
 CPU = torch.device("cpu")

@@ -15,14 +15,14 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextRotaryEmbedding
 
 from gemma_cli.engines.local.loading.synthetic import NAMES, drafter_config, target_config
-from gemma_cli.engines.local.model.architecture import (
+from gemma_cli.engines.local.model.schema.architecture import (
     Architecture,
     LayerShape,
     check_target,
     read_architecture,
     read_drafter,
 )
-from gemma_cli.engines.local.model.json_fields import FieldError
+from gemma_cli.engines.local.model.schema.json_fields import FieldError
 from tests.engines import shapes
 
 

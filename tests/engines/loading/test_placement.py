@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from gemma_cli.commands import doctor
 from gemma_cli.core.errors import OutOfMemory
-from gemma_cli.engines.local.loading import memory_fit
-from gemma_cli.engines.local.loading.memory_estimate import needs, plan_release
-from gemma_cli.engines.local.loading.placement import Costs, Placement, place
+from gemma_cli.engines.local.loading.memory import fit as memory_fit
+from gemma_cli.engines.local.loading.memory.estimate import needs, plan_release
+from gemma_cli.engines.local.loading.memory.placement import Costs, Placement, place
 from gemma_cli.engines.local.loading.synthetic import NAMES
 from gemma_cli.engines.local.model import quantized
 

@@ -19,7 +19,7 @@ from gemma_cli.engines.local.measure import roofline
 from gemma_cli.engines.local.measure.transformers_peer import filled
 from gemma_cli.engines.measure import open_stock, read_bandwidth, round_bytes
 from gemma_cli.engines.scripted import Reply, ScriptedEngine
-from gemma_cli.store.checkpoints import locate
+from gemma_cli.store.models.checkpoints import locate
 
 CPU = torch.device("cpu")
 

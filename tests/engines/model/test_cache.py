@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma_cli.engines.local.model.architecture import LayerShape
 from gemma_cli.engines.local.model.attention import Masks
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots
+from gemma_cli.engines.local.model.schema.architecture import LayerShape
 from tests.engines.faults import OutOfMemoryAt, interrupted_at
 
 CPU = torch.device("cpu")

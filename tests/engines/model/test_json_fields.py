@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma_cli.engines.local.model import config_schema
-from gemma_cli.engines.local.model.json_fields import (
+from gemma_cli.engines.local.model.schema import config_schema
+from gemma_cli.engines.local.model.schema.json_fields import (
     REQUIRED,
     FieldError,
     Flag,

@@ -24,12 +24,12 @@ from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.load import load_target
-from gemma_cli.engines.local.loading.placement import Placement
+from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
-from gemma_cli.engines.local.model.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.multi_gpu import SpreadTarget
 from gemma_cli.engines.local.model.row_rule import FIXED
+from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
 from tests.engines import pretended_devices, shapes, tiny
 

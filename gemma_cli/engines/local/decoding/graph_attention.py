@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.model.architecture import LayerShape
 from gemma_cli.engines.local.model.attention import few_rows
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.schema.architecture import LayerShape
 from gemma_cli.engines.local.model.target import Target
 
 

@@ -21,7 +21,7 @@ from gemma_cli.engines.local.loading import compressed_tensors
 from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import four_bit_linear, kinds_for
 from gemma_cli.engines.local.model.rounding import from_four_bits
-from gemma_cli.store.shards import INDEX, SINGLE, weight_files
+from gemma_cli.store.models.shards import INDEX, SINGLE, weight_files
 
 __all__ = ["INDEX", "SINGLE", "Checkpoint", "Source", "tensors"]
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from gemma_cli.core.errors import ModelError
-from gemma_cli.engines.local.model.config_schema import QUANTIZATION
-from gemma_cli.engines.local.model.json_fields import FieldError
+from gemma_cli.engines.local.model.schema.config_schema import QUANTIZATION
+from gemma_cli.engines.local.model.schema.json_fields import FieldError
 
 PACKED, SCALE, SHAPE = "_packed", "_scale", "_shape"
 """What follows "X.weight" in the names of the three."""

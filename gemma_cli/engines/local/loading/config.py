@@ -14,14 +14,14 @@ from typing import Any
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.engines.local.loading.compressed_tensors import check_quantization
 from gemma_cli.engines.local.loading.tower_schema import read_towers
-from gemma_cli.engines.local.model.architecture import (
+from gemma_cli.engines.local.model.schema.architecture import (
     Architecture,
     DrafterArchitecture,
     check_target,
     read_architecture,
     read_drafter,
 )
-from gemma_cli.engines.local.model.json_fields import FieldError, OneOf, shown
+from gemma_cli.engines.local.model.schema.json_fields import FieldError, OneOf, shown
 from gemma_cli.store.json_file import read_object
 
 TARGETS = ("gemma4", "gemma4_unified", "gemma4_text", "gemma4_unified_text")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.core.errors import ModelError
-from gemma_cli.engines.local.model.config_schema import GENERATION
-from gemma_cli.engines.local.model.json_fields import FieldError, Integer
+from gemma_cli.engines.local.model.schema.config_schema import GENERATION
+from gemma_cli.engines.local.model.schema.json_fields import FieldError, Integer
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 from gemma_cli.store.json_file import read_object
 

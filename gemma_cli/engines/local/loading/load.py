@@ -23,9 +23,9 @@ from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint
 from gemma_cli.engines.local.loading.config import read_config
-from gemma_cli.engines.local.model.architecture import Architecture
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.quantized import of_drafter
+from gemma_cli.engines.local.model.schema.architecture import Architecture
 from gemma_cli.engines.local.model.target import Target
 
 __all__ = ["choose_device", "choose_dtype", "load_drafter", "load_target", "read_config"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma_cli.core.errors import ModelError
-from gemma_cli.engines.local.model import config_schema
-from gemma_cli.engines.local.model.json_fields import FieldError, Object
+from gemma_cli.engines.local.model.schema import config_schema
+from gemma_cli.engines.local.model.schema.json_fields import FieldError, Object
 from gemma_cli.store.json_file import read_object
 
 if TYPE_CHECKING:

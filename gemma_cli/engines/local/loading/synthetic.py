@@ -20,9 +20,9 @@ from gemma_cli.engines.local.allocator import freed_at_once
 from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
-from gemma_cli.engines.local.model.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.quantized import of_drafter
+from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
 
 VOCAB = 262144

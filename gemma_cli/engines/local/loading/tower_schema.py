@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gemma_cli.engines.local.model import config_schema
-from gemma_cli.engines.local.model.json_fields import FieldError
+from gemma_cli.engines.local.model.schema import config_schema
+from gemma_cli.engines.local.model.schema.json_fields import FieldError
 
 _TOWERS = {
     "gemma4": {"vision_config": config_schema.VISION, "audio_config": config_schema.AUDIO},

@@ -24,7 +24,7 @@ from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
 from gemma_cli.engines.local.text.detokenize import Detokenizer
-from gemma_cli.store.checkpoints import OFF, SYNTHETIC, resolve
+from gemma_cli.store.models.checkpoints import OFF, SYNTHETIC, resolve
 
 
 @dataclass

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.model.architecture import LayerShape
 from gemma_cli.engines.local.model.attention import FewRows
 from gemma_cli.engines.local.model.layer import Attend
+from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 
 class PaddedRow:

@@ -27,7 +27,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.model.architecture import LayerShape
+from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 SLACK = 64
 """Rows that can be written beyond a position that is rolled back to: the longest draft and its bonus token."""

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.activation import gated, gated_by
-from gemma_cli.engines.local.model.architecture import LayerShape
 from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.moe import Experts
 from gemma_cli.engines.local.model.rope import rotate
+from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 
 class Attend(Protocol):

@@ -28,7 +28,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.model.architecture import Architecture
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRow, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
@@ -36,6 +35,7 @@ from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.rope import Rope
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
+from gemma_cli.engines.local.model.schema.architecture import Architecture
 
 CHUNK = 512
 """Rows of one prefill pass; an image whose rows see each other is never cut."""

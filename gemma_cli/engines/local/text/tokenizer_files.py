@@ -16,8 +16,8 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from gemma_cli.core.errors import ModelError
-from gemma_cli.engines.local.model import config_schema
-from gemma_cli.engines.local.model.json_fields import FieldError, shown
+from gemma_cli.engines.local.model.schema import config_schema
+from gemma_cli.engines.local.model.schema.json_fields import FieldError, shown
 from gemma_cli.store.json_file import read_bytes, read_object, read_text
 
 TOKENIZER = "tokenizer.json"

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import hub, offline
 from gemma_cli.store.atomic_write import write_whole
-from gemma_cli.store.checkpoints import HUB_ID
-from gemma_cli.store.hub_client import HUB, HubClient, HubError, Progress, Refused
+from gemma_cli.store.models import hub, offline
+from gemma_cli.store.models.checkpoints import HUB_ID
+from gemma_cli.store.models.hub_client import HUB, HubClient, HubError, Progress, Refused
+from gemma_cli.store.models.releases import DRAFTER, POCKET, RELEASES, full_name, gigabytes
+from gemma_cli.store.models.transfer import File, complete, partial_path, transfer
 from gemma_cli.store.paths import hub_cache
-from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, full_name, gigabytes
-from gemma_cli.store.transfer import File, complete, partial_path, transfer
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import torch
 
-from gemma_cli.engines.local.model import config_schema
-from gemma_cli.engines.local.model.config_schema import FULL, SLIDING, Kind
-from gemma_cli.engines.local.model.json_fields import FieldError
+from gemma_cli.engines.local.model.schema import config_schema
+from gemma_cli.engines.local.model.schema.config_schema import FULL, SLIDING, Kind
+from gemma_cli.engines.local.model.schema.json_fields import FieldError
 
 VisionMask = Literal["causal", "sliding", "everywhere"]
 """How image rows see each other: as text does; both ways in sliding layers and inside the window (26B, 31B); both

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from gemma_cli.engines.local.model.json_fields import (
+from gemma_cli.engines.local.model.schema.json_fields import (
     REQUIRED,
     Either,
     Flag,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gemma_cli.core.errors import ModelError
 from gemma_cli.store.json_file import read_object, read_text
+from gemma_cli.store.models.releases import Release
+from gemma_cli.store.models.shards import weight_files
 from gemma_cli.store.paths import hub_cache
-from gemma_cli.store.releases import Release
-from gemma_cli.store.shards import weight_files
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
-from gemma_cli.store.hub_client import HubClient, HubError, Progress, Transient
+from gemma_cli.store.models.hub_client import HubClient, HubError, Progress, Transient
 
 if TYPE_CHECKING:
     import httpx2

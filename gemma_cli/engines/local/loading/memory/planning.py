@@ -9,13 +9,13 @@ import torch
 
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.engines.local.device import LARGE, choose_device, choose_dtype, weight_bytes
-from gemma_cli.engines.local.loading.memory_estimate import Plan, needs, plan_folder, plan_release
-from gemma_cli.engines.local.loading.memory_fit import find
-from gemma_cli.store.checkpoints import OFF, resolve
-from gemma_cli.store.releases import gigabytes
+from gemma_cli.engines.local.loading.memory.estimate import Plan, needs, plan_folder, plan_release
+from gemma_cli.engines.local.loading.memory.fit import find
+from gemma_cli.store.models.checkpoints import OFF, resolve
+from gemma_cli.store.models.releases import gigabytes
 
 if TYPE_CHECKING:
-    from gemma_cli.store.checkpoints import Resolved
+    from gemma_cli.store.models.checkpoints import Resolved
 
 
 def planned(resolved: Resolved, spec: EngineSpec, device: torch.device, dtype: torch.dtype) -> Plan:

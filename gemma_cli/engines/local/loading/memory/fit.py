@@ -20,13 +20,13 @@ import torch
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import OutOfMemory, UsageError
 from gemma_cli.engines.local.device import bfloat16_on_cpu
-from gemma_cli.engines.local.loading.memory_estimate import ROOM, Needs, Plan, needs, plan_release
-from gemma_cli.engines.local.loading.placement import Placement, place
+from gemma_cli.engines.local.loading.memory.estimate import ROOM, Needs, Plan, needs, plan_release
+from gemma_cli.engines.local.loading.memory.placement import Placement, place
 from gemma_cli.engines.local.loading.synthetic import NAMES
-from gemma_cli.store import machine
-from gemma_cli.store.checkpoints import SYNTHETIC
-from gemma_cli.store.hub import is_here
-from gemma_cli.store.releases import RELEASES, gigabytes
+from gemma_cli.store.models import machine
+from gemma_cli.store.models.checkpoints import SYNTHETIC
+from gemma_cli.store.models.hub import is_here
+from gemma_cli.store.models.releases import RELEASES, gigabytes
 
 QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "int4")
 """How another model is advised: as it is, or as small as it gets."""

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import hub
-from gemma_cli.store.download import names_of
-from gemma_cli.store.transfer import SUFFIX
+from gemma_cli.store.models import hub
+from gemma_cli.store.models.download import names_of
+from gemma_cli.store.models.transfer import SUFFIX
 
 
 def remove(name: str, unfinished: bool = False) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from gemma_cli.core.errors import GemmaError
-from gemma_cli.store import checkpoints, hub
-from gemma_cli.store.releases import DRAFTER, POCKET, RELEASES, download_size, short_name
+from gemma_cli.store.models import checkpoints, hub
+from gemma_cli.store.models.releases import DRAFTER, POCKET, RELEASES, download_size, short_name
 
 State = Literal["bundled", "cached", "partial", "absent"]
 

@@ -27,20 +27,20 @@ from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.load import decoder_prefix
-from gemma_cli.engines.local.loading.placement import Costs
+from gemma_cli.engines.local.loading.memory.placement import Costs
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
-from gemma_cli.engines.local.model.architecture import (
+from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
+from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.quantized import Int4Linear, kinds_for, of_drafter
+from gemma_cli.engines.local.model.rounding import GROUP
+from gemma_cli.engines.local.model.schema.architecture import (
     Architecture,
     DrafterArchitecture,
     read_architecture,
     read_drafter,
 )
-from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, kinds_for, of_drafter
-from gemma_cli.engines.local.model.rounding import GROUP
 from gemma_cli.engines.local.model.target import Target, chunk_size
-from gemma_cli.store import machine
+from gemma_cli.store.models import machine
 
 ROOM = 4096
 """Tokens of context to be provided for; keys and values of more are made as they come."""

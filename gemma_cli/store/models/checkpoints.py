@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.core.errors import GemmaError, UsageError
-from gemma_cli.store import hub, machine
 from gemma_cli.store.config import load_config
-from gemma_cli.store.paths import config_file
-from gemma_cli.store.releases import (
+from gemma_cli.store.models import hub, machine
+from gemma_cli.store.models.releases import (
     DRAFTER,
     POCKET,
     RELEASES,
@@ -23,7 +22,8 @@ from gemma_cli.store.releases import (
     gigabytes,
     short_name,
 )
-from gemma_cli.store.shards import weight_files
+from gemma_cli.store.models.shards import weight_files
+from gemma_cli.store.paths import config_file
 
 OFF = "off"
 SYNTHETIC = "synthetic:"
@@ -59,8 +59,8 @@ def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
     """
     config = load_config()
     asked = named(model)
-    if not assistant and (config.assistant == OFF or asked == config.model):
-        assistant = config.assistant
+    if not assistant and (config.text("assistant") == OFF or asked == config.text("model")):
+        assistant = config.text("assistant")
     name, notice = (asked, None) if asked else _choose()
     if name.startswith(SYNTHETIC):
         return Resolved(name, None, assistant if assistant != OFF else None)
@@ -76,14 +76,14 @@ def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
 
 def named(model: str | None = None) -> str | None:
     """The model that was asked for: given > GEMMA_MODEL > config file; None where none was. Raises UsageError."""
-    return model or os.environ.get("GEMMA_MODEL") or load_config().model
+    return model or os.environ.get("GEMMA_MODEL") or load_config().text("model")
 
 
 def chosen_by() -> str | None:
     """What names the model where --model does not: GEMMA_MODEL or the configuration file; None where neither does."""
     if os.environ.get("GEMMA_MODEL"):
         return "GEMMA_MODEL"
-    return str(config_file()) if load_config().model else None
+    return str(config_file()) if load_config().text("model") else None
 
 
 def locate(name: str) -> tuple[str, Path]:

@@ -1,0 +1,366 @@
+"""The settings: each is declared here once, with its type, range and default, and every way to set it follows.
+
+The command line's options, the environment variables, the keys of config.toml and its presets, /set in a chat,
+`gemma config` and the table in docs/configuration.md are all made from SETTINGS.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from gemma_cli.core.engine import Dtype, Quantization
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.messages import IMAGE_BUDGETS, Drafting, Sampling
+from gemma_cli.core.setting_kinds import Choice, Kind, Number, Switch, Texts, Value, Whole, Words
+
+MAX_DRAFT_TOKENS = 16
+ANSWER_TOKENS = Sampling().max_tokens
+THOUGHT_TOKENS = 4096
+"""The longest reply where the model thinks first and nothing else was asked for."""
+MAX_TOKENS = 1 << 18
+"""The longest context any Gemma 4 has."""
+MAX_CONCURRENCY = 256
+TOOL_TIMEOUT_S = 60.0
+
+MODEL = "Model"
+SAMPLING = "Sampling"
+OUTPUT = "Output"
+CHAT = "Chats"
+TOOLS = "Tools"
+INPUT = "Options"
+
+ENGINES = ("chat", "transcribe", "translate", "describe-image", "bench")
+"""The commands that run a model."""
+ANSWERS = ("chat", "describe-image")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value that can be set in several places, with the same range in each.
+
+    name: the key in config.toml, in a preset and of /set. default: None where `unset` says what holds then.
+    commands: those that take it. flags: its option. parameter: the name of the option's Python parameter.
+    slash: the command that changes it in a chat. environment: whether there is a variable for it.
+    files: whether values name files, which are then looked for beside config.toml when they stand there.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    panel: str
+    commands: tuple[str, ...]
+    default: Value = None
+    unset: str = ""
+    flags: tuple[str, ...] = ()
+    parameter: str = ""
+    slash: str = ""
+    environment: bool = True
+    files: bool = False
+
+    @property
+    def variable(self) -> str | None:
+        """The environment variable."""
+        return f"GEMMA_{self.name.upper().replace('-', '_')}" if self.environment else None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The option's flags as they are declared to Typer."""
+        if isinstance(self.kind, Switch) and not self.flags:
+            return (f"--{self.name}/--no-{self.name}",)
+        return self.flags or (f"--{self.name}",)
+
+    @property
+    def field(self) -> str:
+        """The name of the option's Python parameter."""
+        return self.parameter or self.name.replace("-", "_")
+
+    @property
+    def default_text(self) -> str:
+        """The default as documentation and `gemma config` show it."""
+        return self.unset or self.kind.shown(self.default)
+
+    def parse(self, text: str) -> Value:
+        """The value that `text` stands for. Raises UsageError with the range."""
+        try:
+            return self.kind.parse(text)
+        except ValueError:
+            raise UsageError(f"'{text}': {self.takes}") from None
+
+    def check(self, value: object) -> Value:
+        """The value of a TOML value. Raises UsageError with the range."""
+        try:
+            return self.kind.check(value)
+        except ValueError:
+            raise UsageError(self.takes) from None
+
+    @property
+    def takes(self) -> str:
+        """The range as a sentence."""
+        return f"{self.name} takes {self.kind.takes}"
+
+
+def _table(settings: Iterable[Setting]) -> dict[str, Setting]:
+    return {setting.name: setting for setting in settings}
+
+
+SETTINGS = _table(
+    (
+        Setting(
+            "model",
+            Words("ID"),
+            "pocket, e2b, e4b, 12b, 26b-a4b, 31b, a hub id on this disk, or a folder.",
+            MODEL,
+            ENGINES,
+            unset="the best one on this disk",
+            flags=("--model", "-m"),
+            slash="/model",
+        ),
+        Setting(
+            "engine",
+            Words("URL|local"),
+            "Send requests to this OpenAI-compatible server: http://HOST:PORT, https://HOST or unix:SOCKET.",
+            MODEL,
+            ENGINES,
+            unset="local, this machine",
+            parameter="url",
+        ),
+        Setting(
+            "concurrency",
+            Whole(1, MAX_CONCURRENCY, "auto"),
+            "With --engine: requests under way at once.",
+            MODEL,
+            ("transcribe", "translate"),
+            unset="8",
+        ),
+        Setting(
+            "assistant",
+            Words("ID|off"),
+            "Drafter: a hub id or a folder.",
+            MODEL,
+            ENGINES,
+            unset="the model's own",
+        ),
+        Setting(
+            "device",
+            Words("DEVICE"),
+            "cpu, cuda, cuda:1 (that GPU alone), mps.",
+            MODEL,
+            ENGINES,
+            unset="auto",
+        ),
+        Setting(
+            "dtype",
+            Choice(get_args(Dtype)),
+            "Data type of weights and activations.",
+            MODEL,
+            ENGINES,
+            unset="auto",
+        ),
+        Setting(
+            "quantize",
+            Choice(get_args(Quantization)),
+            "Quantize the weights: smaller, faster, slightly less exact.",
+            MODEL,
+            ENGINES,
+            unset="as stored",
+        ),
+        Setting(
+            "draft-tokens",
+            Whole(0, MAX_DRAFT_TOKENS, "auto"),
+            "Tokens drafted per target pass; 0 decodes plainly. The text is the same.",
+            MODEL,
+            ENGINES,
+            unset=f"auto, adaptive up to {Drafting().draft_tokens}; in bench {Drafting().draft_tokens}",
+            parameter="drafts",
+            slash="/set",
+        ),
+        Setting(
+            "seed",
+            Whole(0, 2**32 - 1, "random"),
+            "Random seed: the same seed gives the same text.",
+            SAMPLING,
+            ANSWERS,
+            unset="random",
+            slash="/set",
+        ),
+        Setting(
+            "temperature",
+            Number(0, 100),
+            "Sampling temperature; 0 decodes greedily.",
+            SAMPLING,
+            ANSWERS,
+            Sampling().temperature,
+            slash="/set",
+        ),
+        Setting(
+            "top-p",
+            Number(0, 1),
+            "Sample from the smallest set of tokens with this total probability; 1: no limit.",
+            SAMPLING,
+            ANSWERS,
+            Sampling().top_p,
+            slash="/set",
+        ),
+        Setting(
+            "top-k",
+            Whole(0, MAX_TOKENS),
+            "Sample from this many likeliest tokens; 0: no limit.",
+            SAMPLING,
+            ANSWERS,
+            Sampling().top_k,
+            slash="/set",
+        ),
+        Setting(
+            "max-tokens",
+            Whole(1, MAX_TOKENS, "auto"),
+            "End the reply after this many tokens.",
+            SAMPLING,
+            ANSWERS,
+            unset=f"auto: {ANSWER_TOKENS}, or {THOUGHT_TOKENS} with --think",
+            slash="/set",
+        ),
+        Setting(
+            "thinking-budget",
+            Whole(0, MAX_TOKENS),
+            "With --think: end the thought after this many tokens; 0: no limit.",
+            SAMPLING,
+            ("chat",),
+            0,
+            slash="/set",
+        ),
+        Setting(
+            "system",
+            Words("TEXT|@FILE"),
+            "System prompt, or @FILE to read it from a file.",
+            INPUT,
+            ("chat",),
+            unset="none",
+            flags=("--system", "-s"),
+            slash="/system",
+            files=True,
+        ),
+        Setting("think", Switch(), "Let the model think before it answers.", INPUT, ("chat",), False, slash="/think"),
+        Setting(
+            "show-thinking",
+            Switch(),
+            "Show thoughts in full, or not at all.",
+            INPUT,
+            ("chat",),
+            unset="folded on a terminal, on stderr elsewhere",
+            flags=("--show-thinking/--hide-thinking",),
+        ),
+        Setting(
+            "summarize",
+            Switch(),
+            "When the context is full: continue from a summary the model writes, or leave the oldest out.",
+            CHAT,
+            ("chat",),
+            False,
+            flags=("--summarize/--leave-out",),
+            slash="/compact",
+        ),
+        Setting(
+            "save",
+            Switch(),
+            "Save the chat, or a single answer, and what is typed on this disk.",
+            CHAT,
+            ("chat",),
+            unset="chats; single answers only with -c or --session",
+        ),
+        Setting(
+            "tool",
+            Texts("FILE:NAME"),
+            "A Python function the model may call, as module.py:function; repeatable.",
+            TOOLS,
+            ("chat",),
+            unset="none",
+            environment=False,
+            files=True,
+        ),
+        Setting(
+            "mcp",
+            Texts("CONFIG"),
+            'Tools of the MCP servers in a JSON file {"mcpServers": {...}}; repeatable.',
+            TOOLS,
+            ("chat",),
+            unset="none",
+            environment=False,
+            files=True,
+        ),
+        Setting(
+            "allow-tool",
+            Texts("NAME|all"),
+            "Carry out its calls unasked; repeatable. Off a terminal no other call is carried out.",
+            TOOLS,
+            ("chat",),
+            unset="none",
+            environment=False,
+        ),
+        Setting(
+            "tool-timeout",
+            Number(0.1, 86_400),
+            "Seconds until a call is stopped; the model is told. Ctrl-C stops one too.",
+            TOOLS,
+            ("chat",),
+            TOOL_TIMEOUT_S,
+        ),
+        Setting(
+            "detail",
+            Whole(IMAGE_BUDGETS[0], IMAGE_BUDGETS[-1], "auto", IMAGE_BUDGETS),
+            "Tokens a picture may take: 70 for a caption, 1120 for small print.",
+            INPUT,
+            ("describe-image",),
+            unset="the model's own",
+        ),
+        Setting(
+            "language",
+            Words("LANGUAGE"),
+            "Language spoken in a recording, by name or code.",
+            INPUT,
+            ("transcribe",),
+            unset="auto: the model recognises it",
+            flags=("--language", "-l"),
+        ),
+        Setting(
+            "to",
+            Words("LANGUAGE"),
+            "Language to translate into, by name or code: German, de.",
+            INPUT,
+            ("translate",),
+            unset="none: it must be given",
+        ),
+        Setting(
+            "stats",
+            Switch(),
+            "Print speed and acceptance on stderr afterwards.",
+            OUTPUT,
+            ENGINES[:-1],
+            False,
+            flags=("--stats/--no-stats",),
+        ),
+        Setting(
+            "quiet",
+            Switch(),
+            "Print no notices and no progress on stderr.",
+            OUTPUT,
+            ENGINES,
+            False,
+            flags=("--quiet/--no-quiet", "-q"),
+        ),
+    )
+)
+
+
+def setting_named(name: str, among: Iterable[str] = SETTINGS) -> Setting:
+    """The setting of this name. Raises UsageError with the nearest there is."""
+    known = list(among)
+    wanted = name.replace("_", "-")
+    if wanted in known:
+        return SETTINGS[wanted]
+    near = [each for each in known if each.startswith(wanted)] or difflib.get_close_matches(wanted, known, 1)
+    raise UsageError(
+        f"no setting is named '{name}': " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    )

@@ -1,0 +1,1 @@
+"""Whether a model fits in memory, and where its layers go."""

@@ -1,0 +1,151 @@
+"""Transcripts on their way out: printed as they grow, written to files, or as a JSON object."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gemma_cli.common.notices import figures, heading, notice
+from gemma_cli.common.options import EngineOptions, OutputOptions
+from gemma_cli.core.events import Turn
+from gemma_cli.speech.output import TranscriptOptions
+from gemma_cli.speech.pipeline import Answer, Task, Utterance, Utterances, together
+from gemma_cli.speech.progress import progress
+from gemma_cli.speech.recording import Recording
+from gemma_cli.store.atomic_write import write_together
+from gemma_cli.text.subtitles import lay_out
+from gemma_cli.text.transcript import Segment, TranscriptWriter, document, format_named
+from gemma_cli.views.sanitize import safe
+
+
+@dataclass
+class Transcript:
+    """What has been recognised so far, and the turns it took."""
+
+    segments: list[Segment] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TranscriptOutput:
+    """Where the transcripts of one command go, and in which formats.
+
+    language: of the speech, by name; None: the model recognises it. formats: the first is that of stdout. many: whether
+    there are several inputs.
+    """
+
+    task: Task
+    language: str | None
+    engine: EngineOptions
+    output: OutputOptions
+    options: TranscriptOptions
+    formats: tuple[str, ...]
+    many: bool
+
+    def write(
+        self, recording: Recording, answers: Iterator[Answer], paths: dict[str, Path] | None, place: str = ""
+    ) -> None:
+        """Write what is said in a recording into `paths`, or to stdout. Raises InputError.
+
+        place: stands at the end of the progress line.
+        """
+        transcript = Transcript()
+        printed = None if paths or self.output.as_json else format_named(self.formats[0])()
+        visible = not self.output.quiet and (bool(paths) or not sys.stdout.isatty())
+        with progress(recording, place, visible) as shown:
+            if printed and not printed.one_recording:
+                sys.stdout.write(heading(recording.name, 2 if self.many else 1))
+            self.take(transcript, recording.name, answers, printed, shown.advance)
+        if paths:
+            self.save(transcript.segments, paths)
+        silence = f"{recording.name}: no speech found ({recording.duration_s:.1f} s)"
+        self.finish(transcript, recording.name, recording.duration_s, silence)
+
+    def take(
+        self,
+        transcript: Transcript,
+        name: str,
+        answers: Iterable[Answer],
+        printed: TranscriptWriter | None,
+        advance: Callable[[Utterance], None] = lambda utterance: None,
+    ) -> None:
+        """Add what the replies say to `transcript` as they come, and print it where there is a writer to do so."""
+        utterances = Utterances(self.task, name)
+        _print(printed.begin() if printed else "")
+        for answer in answers:
+            self._add(transcript, utterances.feed(answer), printed, advance)
+        self._add(transcript, utterances.end(), printed, advance)
+        _print(printed.end() if printed else "")
+
+    def _add(
+        self,
+        transcript: Transcript,
+        utterances: Sequence[Utterance],
+        printed: TranscriptWriter | None,
+        advance: Callable[[Utterance], None],
+    ) -> None:
+        for utterance in utterances:
+            advance(utterance)
+            transcript.turns.append(utterance.turn)
+            segment = self.segment(len(transcript.segments), utterance)
+            if segment:
+                transcript.segments.append(segment)
+            if segment and printed:
+                for cue in self.cues(segment, type(printed)):
+                    _print(printed.segment(cue))
+
+    def segment(self, number: int, utterance: Utterance) -> Segment | None:
+        """Return an utterance as a segment of the transcript, None for one without words."""
+        text = utterance.texts[0]
+        return Segment(number, round(utterance.start, 3), round(utterance.end, 3), text) if text else None
+
+    def cues(self, segment: Segment, kind: type[TranscriptWriter]) -> Iterable[Segment]:
+        """Return what a format writes of a segment: of subtitles cues, in lines that fit."""
+        return lay_out([segment], self.options.layout) if kind.subtitles else [segment]
+
+    def save(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
+        """Write a complete transcript into its files, by format."""
+        kinds = {path: format_named(form) for form, path in paths.items()}
+        write_together(
+            {
+                path: safe(document([cue for segment in segments for cue in self.cues(segment, kind)], kind))
+                for path, kind in kinds.items()
+            }
+        )
+        if not self.output.quiet:
+            notice(f"wrote {', '.join(map(str, paths.values()))}")
+
+    def finish(self, transcript: Transcript, name: str, duration_s: float, silence: str) -> None:
+        """Print the JSON object if that is asked for, the figures too, and `silence` where nobody spoke."""
+        if self.output.as_json:
+            from gemma_cli.views import json
+
+            json.write(self.fields(transcript, name, duration_s), sys.stdout)
+        if not transcript.turns and not self.output.quiet:
+            notice(silence)
+        if self.output.stats:
+            notice(figures(together(transcript.turns)))
+
+    def fields(self, transcript: Transcript, name: str, duration_s: float) -> dict[str, Any]:
+        """Return the JSON object of a transcript."""
+        from gemma_cli.views import json
+
+        return json.transcript_object(
+            transcript.turns,
+            self.task.engine().info,
+            self.engine.draft_tokens,
+            file=name,
+            language=self.language,
+            duration_s=duration_s,
+            segments=transcript.segments,
+        )
+
+
+def _print(text: str) -> None:
+    """To stdout at once."""
+    if text:
+        sys.stdout.write(safe(text))
+        sys.stdout.flush()

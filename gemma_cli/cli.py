@@ -34,6 +34,8 @@ COMMANDS = {
     "sessions": "List the chats kept here; show, export or delete one.",
     "config": "Show, set and explain the settings.",
     "models": "List the models on this disk; fetch one.",
+    "help": "Print the help of a command, or describe all to a program.",
+    "completion": "Complete commands and values in bash, zsh or fish.",
     "doctor": "Check what this machine can run, and how.",
 }
 """Each command is the `app` of its module in gemma_cli.commands."""
@@ -65,14 +67,37 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, _load(name) if name else command, rest
+        return name, _load(name, ctx) if name else command, rest
+
+    def get_params(self, ctx: Any) -> Any:
+        return _without_types(super().get_params(ctx))
 
 
-def _load(name: str) -> Any:
+def _load(name: str, parent: Any) -> Any:
     module = import_module(f"gemma_cli.commands.{name.replace('-', '_')}")
-    command = typer.main.get_command(module.app)
+    command: Any = typer.main.get_command(module.app)
     command.name = name
+    context = typer.Context(command, parent=parent, info_name=name)
+    _without_types(command.get_params(context))
+    for below in getattr(command, "commands", {}).values():
+        _without_types(below.get_params(typer.Context(below, parent=context, info_name=below.name)))
     return command
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """The parameters, where those that are flags have no type in --help: they take no value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
+
+
+def command_tree() -> dict[str, Any]:
+    """All commands as plain data."""
+    from gemma_cli.common.command_tree import describe
+
+    command: Any = typer.main.get_command(app)
+    return describe(command, typer.Context(command, info_name="gemma", **command.context_settings))
 
 
 def _version(wanted: bool) -> None:
@@ -89,6 +114,7 @@ app = typer.Typer(
     name="gemma",
     cls=LazyGroup,
     epilog=EXAMPLES,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _name, _summary in COMMANDS.items():

@@ -11,7 +11,6 @@ import typer
 
 from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
 from gemma_cli.commands._tools import ToolOptions, desk, opened
-from gemma_cli.common.completion import sessions
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
@@ -23,7 +22,7 @@ from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.events import Turn
-from gemma_cli.core.messages import Part, Text, ToolResponse
+from gemma_cli.core.messages import MAX_AUDIO_S, Part, Text, ToolResponse
 from gemma_cli.core.settings import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
@@ -66,7 +65,7 @@ def chat(
     ] = None,
     image: Annotated[list[str] | None, typer.Option("--image", metavar="FILE", help="A picture; repeatable.")] = None,
     audio: Annotated[
-        list[str] | None, typer.Option("--audio", metavar="FILE", help="Sound of at most 30 s; repeatable.")
+        list[str] | None, typer.Option("--audio", metavar="FILE", help=f"Sound of at most {MAX_AUDIO_S} s; repeatable.")
     ] = None,
     file: Annotated[
         list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="A text to read first; repeatable.")
@@ -83,7 +82,6 @@ def chat(
             metavar="NAME",
             help="Continue this chat, or begin one of this name.",
             rich_help_panel=CHATS,
-            autocompletion=sessions,
         ),
     ] = None,
     save: Annotated[bool | None, *option("save")] = None,

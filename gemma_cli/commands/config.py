@@ -12,9 +12,8 @@ import typer
 
 from gemma_cli.commands._answer import SummaryOptions
 from gemma_cli.commands._tools import ToolOptions
-from gemma_cli.common.completion import languages, setting_names
 from gemma_cli.common.configured import Standing, standing
-from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
+from gemma_cli.common.options import ManyOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.core.settings import SETTINGS, Setting, setting_named
@@ -37,9 +36,7 @@ app = typer.Typer(
 
 Key = Annotated[
     str,
-    typer.Argument(
-        metavar="KEY", help="A setting, or presets.NAME.SETTING for one of a preset.", autocompletion=setting_names
-    ),
+    typer.Argument(metavar="KEY", help="A setting, or presets.NAME.SETTING for one of a preset."),
 ]
 
 
@@ -47,7 +44,7 @@ Key = Annotated[
 @grouped
 def config(
     context: typer.Context,
-    engine: EngineOptions,
+    engine: ManyOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
     tools: ToolOptions,
@@ -57,8 +54,8 @@ def config(
     show_thinking: Annotated[bool | None, *option("show-thinking")] = None,
     save: Annotated[bool | None, *option("save")] = None,
     detail: Annotated[int | None, *option("detail")] = None,
-    language: Annotated[str | None, *option("language", languages)] = None,
-    to: Annotated[str | None, *option("to", languages)] = None,
+    language: Annotated[str | None, *option("language")] = None,
+    to: Annotated[str | None, *option("to")] = None,
 ) -> None:
     """Show every setting, its value and where that comes from.
 

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.common.completion import sessions as completed_sessions
 from gemma_cli.common.options import Json, examples
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.views.sanitize import safe, safe_json, safe_line
@@ -26,9 +25,7 @@ app = typer.Typer(
     ),
 )
 
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="As gemma sessions lists it.", autocompletion=completed_sessions)
-]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As gemma sessions lists it.")]
 
 
 @app.callback()
@@ -96,7 +93,7 @@ def export(
 def delete(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="As gemma sessions lists them.", autocompletion=completed_sessions),
+        typer.Argument(metavar="NAME...", help="As gemma sessions lists them."),
     ],
 ) -> None:
     """Delete chats, with the attachments no other chat holds."""

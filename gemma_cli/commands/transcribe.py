@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
-from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
@@ -49,7 +48,7 @@ def transcribe(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
     ] = None,
-    language: Annotated[str | None, *option("language", languages)] = None,
+    language: Annotated[str | None, *option("language")] = None,
     context: Annotated[
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),

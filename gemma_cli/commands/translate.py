@@ -13,7 +13,6 @@ import typer
 
 from gemma_cli.commands._translate_text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
-from gemma_cli.common.completion import languages
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
@@ -68,14 +67,13 @@ def translate(
     output: OutputOptions,
     written: TranscriptOptions,
     heard: PartOptions,
-    to: Annotated[str | None, *option("to", languages)] = None,
+    to: Annotated[str | None, *option("to")] = None,
     origin: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="LANGUAGE",
             help="Default: auto, the model recognises it.",
-            autocompletion=languages,
         ),
     ] = None,
     context: Annotated[

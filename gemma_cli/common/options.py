@@ -15,7 +15,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from gemma_cli.common.completion import devices, models, presets
 from gemma_cli.common.configured import configured, source_of
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
@@ -44,10 +43,10 @@ Quiet = Annotated[bool, *option("quiet")]
 class ModelOptions:
     """Which model, where, and how it drafts."""
 
-    model: Annotated[str | None, *option("model", models)] = None
+    model: Annotated[str | None, *option("model")] = None
     url: Annotated[str | None, *option("engine")] = None
     assistant: Annotated[str | None, *option("assistant")] = None
-    device: Annotated[str | None, *option("device", devices)] = None
+    device: Annotated[str | None, *option("device")] = None
     dtype: Annotated[Dtype | None, *option("dtype")] = None
     drafts: Annotated[int | None, *option("draft-tokens")] = None
     preset: Annotated[
@@ -57,7 +56,6 @@ class ModelOptions:
             metavar="NAME",
             help="Use the settings under this name in config.toml.",
             rich_help_panel=MODEL,
-            autocompletion=presets,
         ),
     ] = None
 

@@ -11,14 +11,9 @@ from gemma_cli.core.errors import UsageError
 from gemma_cli.core.setting_kinds import Kind, Switch, Texts, Value, Words
 from gemma_cli.core.settings import SETTINGS
 
-Complete = Callable[[str], list[str]]
 
-
-def option(name: str, complete: Complete | None = None) -> tuple[Any, ...]:
-    """What `Annotated` takes for the option of a setting: Typer's description, and the setting itself.
-
-    complete: the values to offer in a shell for what was typed.
-    """
+def option(name: str) -> tuple[Any, ...]:
+    """What `Annotated` takes for the option of a setting: Typer's description, and the setting itself."""
     setting = SETTINGS[name]
     kind = setting.kind
     text = f"{setting.help} Default: {setting.unset}." if setting.unset else setting.help
@@ -29,7 +24,6 @@ def option(name: str, complete: Complete | None = None) -> tuple[Any, ...]:
         metavar=kind.metavar,
         help=text,
         rich_help_panel=setting.panel,
-        autocompletion=complete or _words(kind),
     )
     return declared, setting
 
@@ -54,11 +48,3 @@ def _parser(kind: Kind) -> Callable[[Any], Value]:
             raise typer.BadParameter(f"{value} is not {kind.takes}.") from None
 
     return parse
-
-
-def _words(kind: Kind) -> Complete | None:
-    """The words among the values of a setting."""
-    words = [word for word in kind.metavar.split("|") if ".." not in word and not word.isupper()]
-    if isinstance(kind, Switch | Texts) or not words:
-        return None
-    return lambda incomplete: [word for word in words if word.startswith(incomplete)]

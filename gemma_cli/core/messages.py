@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 """Samples per second of every `Audio`: what Gemma 4's feature extractor takes (model card)."""
 
+MAX_AUDIO_S = 30
+"""Seconds of an `Audio` at most: 750 tokens of 40 ms. Gemma 4's feature extractors silently cut off or overrun what is
+longer."""
+
 IMAGE_BUDGETS = (70, 140, 280, 560, 1120)
 """The soft-token budgets Gemma 4's image processor accepts."""
 
@@ -38,7 +42,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Audio:
-    """samples: float32 [n] in [-1, 1], mono, at SAMPLE_RATE, at most 30 s (the model hears no more)."""
+    """samples: float32 [n] in [-1, 1], mono, at SAMPLE_RATE, at most MAX_AUDIO_S."""
 
     digest: str
     name: str = field(compare=False)

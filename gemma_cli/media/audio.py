@@ -1,4 +1,4 @@
-"""Sound files to what the model hears: mono float32 at 16 kHz, in pieces of at most 30 s.
+"""Sound files to what the model hears: mono float32 at 16 kHz, in pieces of at most MAX_AUDIO_S.
 
 Everything streams in blocks, so an hour of audio takes the memory of one piece. The samples are the same whatever the
 block size: the resampler keeps its state between blocks.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.core.errors import InputError
-from gemma_cli.core.messages import SAMPLE_RATE, Audio
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio
 from gemma_cli.media.audio_decoding import mono_16_khz
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.media.segmenter import Piece, pieces
@@ -22,9 +22,6 @@ from gemma_cli.media.voice_activity import VoiceDetector
 
 if TYPE_CHECKING:
     import numpy as np
-
-MAX_SECONDS = 30.0
-"""What the audio encoder takes at once (480 000 samples); more is silently cut off by the feature extractor."""
 
 _SHORTEST = SAMPLE_RATE // 50  # one 20 ms analysis frame
 
@@ -42,7 +39,7 @@ WHOLE = Part()
 
 
 def read_audio(path: str | Path) -> Audio:
-    """A whole file of at most MAX_SECONDS; "-" is standard input. Raises InputError."""
+    """A whole file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError."""
     with open_input(path) as file:
         return audio_in(file, display_name(path))
 
@@ -51,12 +48,12 @@ def audio_in(file: BinaryIO, name: str) -> Audio:
     """Same as `read_audio`, for an open file. Raises InputError, which calls the file `name`."""
     import numpy as np
 
-    limit = round(MAX_SECONDS * SAMPLE_RATE)
+    limit = MAX_AUDIO_S * SAMPLE_RATE
     samples = np.empty(0, np.float32)
     for block in mono_16_khz(file, name):
         samples = np.concatenate([samples, block])
         if len(samples) > limit:
-            raise InputError(f"{name}: longer than {MAX_SECONDS:g} s, the most a prompt can hold; use gemma transcribe")
+            raise InputError(f"{name}: longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe")
     _check_length(len(samples), name)
     return Audio(hashlib.sha256(samples.tobytes()).hexdigest(), name, samples)
 
@@ -76,7 +73,7 @@ def duration(file: BinaryIO, name: str, part: Part = WHOLE) -> float:
 
 
 def speech(file: BinaryIO, name: str, part: Part = WHOLE) -> Iterator[Piece]:
-    """What is said in that part of a file, in pieces of at most MAX_SECONDS. Raises InputError."""
+    """What is said in that part of a file, in pieces of at most MAX_AUDIO_S. Raises InputError."""
     file.seek(0)
     first = round(part.start * SAMPLE_RATE)
     return pieces(_within(mono_16_khz(file, name, part.channel), first, part.end), VoiceDetector(), name, first)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma_cli.core.messages import SAMPLE_RATE, Audio
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio
 from gemma_cli.media.voice_activity import FRAME
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def _frames(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE / FRAME)
 
 
-LONGEST = _frames(28.0)
-"""Frames from first to last word; with PAD on both sides a piece stays under the 30 s the encoder takes."""
+LONGEST = _frames(MAX_AUDIO_S - 2)
+"""Frames from first to last word; with PAD on both sides a piece stays under MAX_AUDIO_S."""
 
 PAUSE = _frames(0.5)
 """Frames: as long as between sentences, longer than within one."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from gemma_cli.common.notices import notice
-from gemma_cli.media.audio import MAX_SECONDS
+from gemma_cli.core.messages import MAX_AUDIO_S
 from gemma_cli.speech.pipeline import Utterance
 from gemma_cli.speech.recording import Recording
 
@@ -60,7 +60,7 @@ def clock(seconds: float) -> str:
 def progress(recording: Recording, place: str, visible: bool) -> Iterator[Progress]:
     """Shows the progress of a recording too long to be done at once, on a terminal as it goes."""
     told = Progress(recording, place)
-    if not visible or recording.duration_s <= MAX_SECONDS:
+    if not visible or recording.duration_s <= MAX_AUDIO_S:
         yield told
         return
     with _drawn(told.line):

@@ -9,7 +9,8 @@ from dataclasses import asdict
 
 from gemma_cli.common.notices import notice
 from gemma_cli.common.options import OutputOptions
-from gemma_cli.media.audio import MAX_SECONDS, WHOLE, Part
+from gemma_cli.core.messages import MAX_AUDIO_S
+from gemma_cli.media.audio import WHOLE, Part
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Opening
 from gemma_cli.speech.recording import Recording, survey
@@ -19,7 +20,7 @@ from gemma_cli.store.journal import Journal
 @contextmanager
 def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator[Journal]:
     """What an earlier run of the same command had finished. A recording of one piece has nothing to go on from."""
-    if recording.duration_s <= MAX_SECONDS:
+    if recording.duration_s <= MAX_AUDIO_S:
         yield Journal()
         return
     kept = Journal.open(_key(task, recording))

@@ -1,4 +1,4 @@
-"""Reading small files in places that are known beforehand, whatever lies there: a pipe would be waited for for ever."""
+"""Reading small files, whatever lies in their place: no pipe is waited for, and no device is read without end."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ LIMIT = 64 << 20
 """Bytes; a device such as /dev/zero has no end."""
 
 
-def read_text(path: Path) -> str:
-    """The UTF-8 text of a regular file. Raises OSError, UnicodeDecodeError."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        check_regular(descriptor)
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(LIMIT + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > LIMIT:
-        raise OSError(errno.EFBIG, f"more than {LIMIT >> 20} MiB")
-    return content.decode("utf-8")
+class NotRegular(OSError):
+    """A pipe or device stands where a file is expected."""
+
+
+class TooLarge(OSError):
+    """A file has more bytes than are read."""
+
+
+def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
+    """Read a regular file of at most `limit` bytes. Raises OSError, and ValueError for a name that no file can have."""
+    with open(path, "rb", opener=_without_blocking) as file:
+        check_regular(file.fileno())
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise TooLarge(errno.EFBIG, f"more than {limit >> 20} MiB")
+    return content
+
+
+def read_text(path: Path, limit: int = LIMIT) -> str:
+    """Read UTF-8 text as `read_bytes` reads it. Raises UnicodeDecodeError too."""
+    return read_bytes(path, limit).decode()
 
 
 def check_regular(descriptor: int) -> None:
@@ -31,4 +40,9 @@ def check_regular(descriptor: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "a pipe or device, not a regular file")
+        raise NotRegular(errno.EINVAL, "a pipe or device, not a regular file")
+
+
+def _without_blocking(path: str, flags: int) -> int:
+    """Open a FIFO without waiting for its writer; on regular files O_NONBLOCK means nothing."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

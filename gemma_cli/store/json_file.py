@@ -7,13 +7,13 @@ read_text(path, limit)              the same for text
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from gemma_cli.core.errors import ModelError
+from gemma_cli.store import bounded_read
+from gemma_cli.store.bounded_read import NotRegular, TooLarge
 
 LIMIT = 4 << 20
 """Bytes of a JSON file. Configurations have some ten thousand; what Python makes of the worst file of this size takes
@@ -62,24 +62,17 @@ def read_text(path: Path, limit: int) -> str | None:
 def read_bytes(path: Path, limit: int) -> bytes | None:
     """Read a regular file of at most `limit` bytes; None if there is no such file. Raises ModelError."""
     try:
-        with open(path, "rb", opener=_without_blocking) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _refused(path, "is a pipe or device, not a regular file")
-            content = file.read(limit + 1)
+        return bounded_read.read_bytes(path, limit)
     except FileNotFoundError:
         return None
+    except TooLarge as error:
+        raise _refused(path, f"has {error.strerror}") from None
+    except NotRegular as error:
+        raise _refused(path, f"is {error.strerror}") from None
     except OSError as error:
         raise _refused(path, f"cannot be read ({error.strerror})") from None
     except ValueError as error:  # a name no file can have
         raise _refused(path, f"cannot be read ({error})") from None
-    if len(content) > limit:
-        raise _refused(path, f"has more than {limit >> 20} MiB")
-    return content
-
-
-def _without_blocking(path: str, flags: int) -> int:
-    """Open a FIFO without waiting for its writer; on regular files O_NONBLOCK means nothing."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

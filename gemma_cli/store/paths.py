@@ -19,6 +19,11 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path(_APP, appauthor=False)
 
 
+def data_dir() -> Path:
+    """What belongs to the user and was made by us: scripts for shells."""
+    return platformdirs.user_data_path(_APP, appauthor=False)
+
+
 def state_dir() -> Path:
     """What cannot: sessions, history."""
     return platformdirs.user_state_path(_APP, appauthor=False)

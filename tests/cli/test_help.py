@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from gemma_cli import __version__
+from gemma_cli import __version__, cli
 from gemma_cli.cli import COMMANDS, WAITING
 from tests.cli.command import Gemma, Outcome
 
@@ -63,11 +68,49 @@ def test_version(gemma: Gemma) -> None:
     assert gemma("--version") == Outcome(0, f"gemma {__version__}\n", "")
 
 
-def test_completion_offers_commands_and_options(gemma: Gemma) -> None:
-    offered = gemma(env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma tran", "COMP_CWORD": "1"})
-    assert offered.out.split() == ["transcribe", "translate"]
-    offered = gemma(env={"_GEMMA_COMPLETE": "complete_bash", "COMP_WORDS": "gemma chat --sys", "COMP_CWORD": "2"})
-    assert offered.out.split() == ["--system"]
+@pytest.mark.parametrize("width", ["60", "80"])
+def test_help_shows_no_type_of_a_flag_and_breaks_no_word(width: str) -> None:
+    tree = json.loads(imported("help", "--json")[0])
+    for path in [[], *paths(tree)]:
+        narrow, wide = (help_at(tuple(path), columns) for columns in (width, "400"))
+        assert "bool" not in narrow
+        assert words_of(narrow) <= words_of(wide), (path, words_of(narrow) - words_of(wide))
+
+
+def paths(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    for name, below in tree["commands"].items():
+        yield [*above, name]
+        yield from paths(below, (*above, name))
+
+
+@cache
+def help_at(path: tuple[str, ...], columns: str) -> str:
+    return CliRunner().invoke(cli.app, [*path, "--help"], env={"COLUMNS": columns, "TERMINAL_WIDTH": columns}).output
+
+
+def words_of(text: str) -> set[str]:
+    """Its words; a line may end inside one only at a hyphen or a slash."""
+    return set(re.findall(r"[\w]+", text))
+
+
+def test_help_for_programs_describes_every_command(gemma: Gemma) -> None:
+    tree = json.loads(gemma("help", "--json").out)
+    assert list(tree["commands"]) == list(COMMANDS)
+    assert set(tree["exit_codes"]) == {"0", "1", "2", "130"}
+    flags = {flag: option for option in tree["commands"]["chat"]["options"] for flag in option["flags"]}
+    assert flags["--top-p"]["type"] == "0..1"
+    assert flags["--top-p"]["default"] == 0.95
+    assert flags["--top-p"]["environment"] == "GEMMA_TOP_P"
+    assert flags["--dtype"]["values"] == ["auto", "float32", "bfloat16"]
+    assert flags["--think"]["type"] == "flag"
+    assert flags["--image"]["repeatable"]
+    below = json.loads(gemma("help", "--json", "config", "set").out)
+    assert [argument["name"] for argument in below["arguments"]] == ["KEY", "VALUE"]
+
+
+def test_help_of_a_command_by_name(gemma: Gemma) -> None:
+    assert gemma("help", "config", "set").out == gemma("config", "set", "--help").out
+    gemma("help", "nothing").refuses("there is no command nothing")
 
 
 @pytest.mark.parametrize(

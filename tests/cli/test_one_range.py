@@ -42,7 +42,7 @@ def command(name: str) -> Any:
 
 def by_option(name: str, text: str) -> object:
     setting = SETTINGS[name]
-    arguments = {"chat": ["hi"], "describe-image": ["a.png"]}[setting.commands[0 if name != "detail" else -1]]
+    arguments = [] if setting.commands[0] == "bench" else ["a.wav"]
     try:
         made = command(setting.commands[0]).make_context("gemma", [f"--{name}", text, *arguments])
     except typer.TyperException:

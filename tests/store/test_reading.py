@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.store import bounded_read
 from gemma_cli.store.bounded_read import read_text
 from gemma_cli.store.models import hub
 
@@ -66,13 +65,12 @@ def test_a_regular_file_is_read_through_a_link_too(tmp_path: Path) -> None:
         read_text(tmp_path / "file")
 
 
-def test_more_than_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_read, "LIMIT", 10)
+def test_more_than_the_limit_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x" * 10)
-    assert read_text(tmp_path / "file") == "x" * 10
+    assert read_text(tmp_path / "file", 10) == "x" * 10
     (tmp_path / "file").write_text("x" * 11)
     with pytest.raises(OSError, match="more than"):
-        read_text(tmp_path / "file")
+        read_text(tmp_path / "file", 10)
 
 
 @pytest.mark.parametrize("place", ["refs/main", "snapshots", "snapshots/c0ffee/config.json", "."])

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from gemma_cli.core.errors import InputError, ModelError
-from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
 from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
-from gemma_cli.engines.local.text.prompt import LONGEST_AUDIO_S, Medium
+from gemma_cli.engines.local.text.prompt import Medium
 
 KEPT = 128
 """Features held for reuse, least recently used first out: a minute of video at one frame a second, twice."""
@@ -108,7 +108,7 @@ class MediaEncoders:
             heard = {
                 digest: self._extracted(sound)
                 for digest, sound in new.items()
-                if len(sound.samples) <= LONGEST_AUDIO_S * SAMPLE_RATE
+                if len(sound.samples) <= MAX_AUDIO_S * SAMPLE_RATE
             }
             audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
             for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gemma_cli.core.errors import GemmaError, InputError, ModelError, TemplateRefused
-from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
-
-LONGEST_AUDIO_S = 30
-"""Gemma 4 hears 750 tokens of 40 ms; its feature extractors silently cut off or overrun what is longer."""
 
 Medium = Image | Audio
 Kind = Literal["image", "audio", "video"]
@@ -87,9 +84,9 @@ class PromptWriter:
         if kind not in self.modalities:
             able = ", ".join(sorted(self.modalities)) or "nothing but text"
             raise InputError(f"{_name(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
-        if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > LONGEST_AUDIO_S:
+        if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > MAX_AUDIO_S:
             raise InputError(
-                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {LONGEST_AUDIO_S} s at a time: "
+                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {MAX_AUDIO_S} s at a time: "
                 "cut it, or use gemma transcribe, which does"
             )
 

@@ -1,25 +1,8 @@
-"""What a shell is offered for the value of an option; nothing heavy is imported, and whatever fails offers nothing."""
+"""The names that a shell is offered for the value of an option; nothing heavy is imported for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 
-Complete = Callable[[str], list[str]]
-
-
-def _offered(names: Callable[[], list[str]]) -> Complete:
-    """A completer that offers those of the names that begin with what was typed."""
-
-    def complete(incomplete: str) -> list[str]:
-        try:
-            return [name for name in names() if name.startswith(incomplete)]
-        except Exception:  # a message in the middle of a line that is being typed helps nobody
-            return []
-
-    return complete
-
-
-@_offered
 def models() -> list[str]:
     """The targets on this disk, by the shortest name they have."""
     from gemma_cli.store.models.catalogue import catalogue
@@ -28,7 +11,6 @@ def models() -> list[str]:
     return [entry.alias or entry.name for entry in here]
 
 
-@_offered
 def releases() -> list[str]:
     """The names that can be fetched."""
     from gemma_cli.store.models.releases import RELEASES
@@ -36,20 +18,17 @@ def releases() -> list[str]:
     return [release.alias for release in RELEASES]
 
 
-@_offered
 def devices() -> list[str]:
     """The names of devices, which need not be there: looking for them takes seconds."""
     return ["auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps"]
 
 
-@_offered
 def presets() -> list[str]:
     from gemma_cli.store.config import load_config
 
     return list(load_config().presets)
 
 
-@_offered
 def sessions() -> list[str]:
     from gemma_cli.store.paths import state_dir
     from gemma_cli.store.sessions import SESSIONS, SessionStore
@@ -58,14 +37,12 @@ def sessions() -> list[str]:
     return [summary.name for summary in SessionStore.open(path).list()] if path.exists() else []
 
 
-@_offered
 def languages() -> list[str]:
     from gemma_cli.text.languages import LANGUAGES
 
     return [language.name for language in LANGUAGES]
 
 
-@_offered
 def setting_names() -> list[str]:
     from gemma_cli.core.settings import SETTINGS
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gemma_cli.common.options import ANSWER_TOKENS, THOUGHT_TOKENS
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.json_schema import checked
 from gemma_cli.core.messages import Drafting, Message, Part, Request, Sampling, Text, ToolCall, ToolResponse
+from gemma_cli.core.settings import ANSWER_TOKENS, THOUGHT_TOKENS
 from gemma_cli.serve import media
 from gemma_cli.serve.errors import ApiError, api_error
 from gemma_cli.serve.fields import (

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import count
 from threading import BoundedSemaphore, Thread
 from typing import Any, BinaryIO, Literal
 
@@ -30,13 +29,11 @@ from gemma_cli.serve.fields import Fields, validated
 from gemma_cli.serve.receipt import Receipt
 from gemma_cli.serve.worker import Worker
 from gemma_cli.speech import instructions
-from gemma_cli.speech.pipeline import Task, hear, together
+from gemma_cli.speech.pipeline import Task, Utterance, Utterances, spoken_answers, together
 from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.translation import parse
-from gemma_cli.store.journal import Journal
-from gemma_cli.text import transcript
 from gemma_cli.text.languages import language_or_auto
-from gemma_cli.text.transcript import Segment
+from gemma_cli.text.transcript import Segment, document, format_named
 
 NAME = "file"
 """What messages call a recording: the field that holds it."""
@@ -95,11 +92,16 @@ class Job:
 
     def _hear(self, file: BinaryIO, tell: Callable[[Segment], None]) -> None:
         self.duration_s = duration(file, NAME)
-        numbers = count()
-        for heard in hear(self.task, Recording(NAME, self.duration_s, WHOLE, file), Journal()):
-            self.turns.append(heard.turn)
-            if text := heard.texts[-1]:
-                segment = Segment(next(numbers), round(heard.start, 3), round(heard.end, 3), text)
+        utterances = Utterances(self.task, NAME)
+        for answer in spoken_answers(self.task, Recording(NAME, self.duration_s, WHOLE, file)):
+            self._keep(utterances.feed(answer), tell)
+        self._keep(utterances.end(), tell)
+
+    def _keep(self, utterances: list[Utterance], tell: Callable[[Segment], None]) -> None:
+        for utterance in utterances:
+            self.turns.append(utterance.turn)
+            if text := utterance.texts[-1]:
+                segment = Segment(len(self.segments), round(utterance.start, 3), round(utterance.end, 3), text)
                 self.segments.append(segment)
                 tell(segment)
 
@@ -239,7 +241,7 @@ def _body(job: Job, receipt: Receipt) -> bytes:
     if job.fields.stream:
         return sse({"type": "transcript.text.done", "text": job.text, "usage": usage, "gemma": about})
     if form in WRITERS:
-        return "".join(transcript.writer(WRITERS[form])(job.segments)).encode("utf-8", "replace")
+        return document(job.segments, format_named(WRITERS[form])).encode("utf-8", "replace")
     fields: dict[str, Any] = {"text": job.text, "usage": usage, "gemma": about}
     if form == "verbose_json":
         fields |= {

@@ -110,11 +110,14 @@ def _hear_files(
     openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
     out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1)
+    progress = out.progress(len(inputs))
     done: list[object] = []
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
-            place = f" (file {number} of {len(inputs)})" if len(inputs) > 1 else ""
-            with batch.one(), ahead.following() as (recording, answers):
-                out.write(recording, answers, paths, place)
-                done += [paths] if paths else []
+            with batch.one():
+                with ahead.following() as (recording, answers):
+                    out.write(recording, answers, paths, progress, number)
+                    done += [paths] if paths else []
+                recording.check_whole()
+    progress.finish()
     batch.finish()

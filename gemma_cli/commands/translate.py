@@ -144,18 +144,23 @@ class _Jobs:
         wanted = [one for one in inputs if one.paths != {}]
         spoken = [one.file for one in wanted if not (one.text or one.error)]
         openings = [kept(task, file.path, output, heard.part()) for file in spoken]
+        progress = self.speech.progress(len(inputs))
         done: list[object] = []
         with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
-            for one in wanted:
+            for number, one in enumerate(wanted, 1):
                 with batch.one():
                     if one.error:
                         raise one.error
                     if one.text:
-                        self._translate_text(one)
+                        with progress.paused():
+                            self._translate_text(one)
                     else:
                         with ahead.following() as (recording, answers):
-                            self.speech.write(recording, answers, one.paths)
+                            self.speech.write(recording, answers, one.paths, progress, number)
                     done += [one] if one.paths else []
+                    if not one.text:
+                        recording.check_whole()
+        progress.finish()
         batch.finish()
 
     def _translate_text(self, one: _Input) -> None:

@@ -3,6 +3,7 @@
 GemmaError                 1  it ran and failed
 ├── UsageError             2  the command line is wrong: unknown model, language, option value
 │   └── InputError         2  an input is wrong: missing, empty, corrupt, not what it says it is
+│       └── DamagedError   1  part of an input is damaged; the rest has been worked on
 ├── ModelError             1  a checkpoint was found but cannot be run
 │   ├── OutOfMemory        1  the device has too little memory for what was asked
 │   ├── TemplateRefused    1  its chat template refuses a conversation
@@ -28,6 +29,12 @@ class UsageError(GemmaError):
 
 class InputError(UsageError):
     """A file, URL or standard input cannot be used for what was asked."""
+
+
+class DamagedError(InputError):
+    """Part of a file cannot be read; what can be read has been written."""
+
+    exit_code = 1
 
 
 class ModelError(GemmaError):

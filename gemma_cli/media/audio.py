@@ -1,4 +1,4 @@
-"""Sound files to what the model hears: mono float32 at 16 kHz, in pieces of at most MAX_AUDIO_S.
+"""Sound files to what the model hears: mono float32 at 16 kHz, in pieces of at most 30 s.
 
 Everything streams in blocks, so an hour of audio takes the memory of one piece. The samples are the same whatever the
 block size: the resampler keeps its state between blocks.
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio
-from gemma_cli.media.audio_decoding import mono_16_khz
 from gemma_cli.media.files import display_name, open_input
 from gemma_cli.media.segmenter import Piece, pieces
+from gemma_cli.media.sound import level
+from gemma_cli.media.sound.reader import Sound, Wanted, examine
 from gemma_cli.media.voice_activity import VoiceDetector
 
 if TYPE_CHECKING:
@@ -28,18 +29,22 @@ _SHORTEST = SAMPLE_RATE // 50  # one 20 ms analysis frame
 
 @dataclass(frozen=True)
 class Part:
-    """What is heard of a recording: seconds start to end, and one channel (from 1) or, with None, the mean of all."""
+    """What is heard of a recording: seconds start to end, one channel (from 1) or all mixed, and one sound track.
+
+    track: its number from 1, or its language; None takes the film's default.
+    """
 
     start: float = 0.0
     end: float = math.inf
     channel: int | None = None
+    track: str | None = None
 
 
 WHOLE = Part()
 
 
 def read_audio(path: str | Path) -> Audio:
-    """A whole file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError."""
+    """A whole file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError, for a damaged one too."""
     with open_input(path) as file:
         return audio_in(file, display_name(path))
 
@@ -48,35 +53,33 @@ def audio_in(file: BinaryIO, name: str) -> Audio:
     """Same as `read_audio`, for an open file. Raises InputError, which calls the file `name`."""
     import numpy as np
 
-    limit = MAX_AUDIO_S * SAMPLE_RATE
-    samples = np.empty(0, np.float32)
-    for block in mono_16_khz(file, name):
-        samples = np.concatenate([samples, block])
-        if len(samples) > limit:
-            raise InputError(f"{name}: longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe")
-    _check_length(len(samples), name)
+    too_long = f"longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe"
+    sound = examine(file, name, Wanted(most=round(MAX_AUDIO_S * SAMPLE_RATE), too_long=too_long))
+    if sound.findings.damage:
+        raise InputError(f"{name}: {sound.findings.summary()}; copy it again")
+    _check_length(sound.length, name)
+    samples = level.raised(np.concatenate(list(sound.samples())))
     return Audio(hashlib.sha256(samples.tobytes()).hexdigest(), name, samples)
 
 
-def duration(file: BinaryIO, name: str, part: Part = WHOLE) -> float:
-    """Seconds of sound in that part of a file. Everything is decoded, so a damaged file is found out.
-
-    Any format that libsndfile reads, and with PyAV ffmpeg's, at any rate. Raises InputError.
-    """
-    file.seek(0)
-    length = sum(len(block) for block in mono_16_khz(file, name, part.channel))
-    _check_length(length, name)
-    heard = min(part.end, length / SAMPLE_RATE) - part.start
-    if heard <= 0:
-        raise InputError(f"{name}: ends after {length / SAMPLE_RATE:.1f} s, before what --clip asks for begins")
-    return heard
+def survey(file: BinaryIO, name: str, part: Part = WHOLE) -> Sound:
+    """Read a file through. Any format that libsndfile reads, and with PyAV ffmpeg's, at any rate. Raises InputError."""
+    sound = examine(file, name, Wanted(part.channel, part.track))
+    _check_length(sound.length, name)
+    if duration(sound, part) <= 0:
+        raise InputError(f"{name}: ends after {sound.length / SAMPLE_RATE:.1f} s, before what --clip asks for begins")
+    return sound
 
 
-def speech(file: BinaryIO, name: str, part: Part = WHOLE) -> Iterator[Piece]:
+def duration(sound: Sound, part: Part = WHOLE) -> float:
+    """Return the seconds of sound in that part of a file."""
+    return min(part.end, sound.length / SAMPLE_RATE) - part.start
+
+
+def speech(sound: Sound, part: Part = WHOLE) -> Iterator[Piece]:
     """What is said in that part of a file, in pieces of at most MAX_AUDIO_S. Raises InputError."""
-    file.seek(0)
     first = round(part.start * SAMPLE_RATE)
-    return pieces(_within(mono_16_khz(file, name, part.channel), first, part.end), VoiceDetector(), name, first)
+    return pieces(_within(sound.samples(), first, part.end), VoiceDetector(), sound.name, first)
 
 
 def _within(blocks: Iterator[np.ndarray], first: int, end: float) -> Iterator[np.ndarray]:

@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, BinaryIO
 from gemma_cli.core.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from av.container import InputContainer
 
-_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,aac,amr"
+_CONTAINERS = ",".join(
+    (
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mxf,nut,rm,dv,gxf,wtv",  # films
+        "aac,loas,ac3,eac3,dts,dtshd,truehd,mlp,mp3,flac,amr,amrnb,amrwb",  # bare streams
+        "wav,w64,aiff,caf,au,voc,wv,tta,ape,tak,mpc,mpc8,dsf",
+    )
+)
+"""Formats that hold what they play; none of them names another file."""
+
 EXTRA = "pip install 'gemma-cli[video]'"
 
 
@@ -46,15 +53,3 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
     except av.error.FFmpegError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(f"{name}: damaged or cut off ({reason}); copy it again") from None
-
-
-def sound_blocks(container: InputContainer) -> Iterator[tuple[int, np.ndarray]]:
-    """(rate, float32 [n, channels]) of the first sound track; nothing if there is none to be heard."""
-    import av
-
-    if not container.streams.audio or not container.streams.audio[0].codec_context:
-        return
-    planar = av.AudioResampler(format="fltp")
-    for frame in container.decode(container.streams.audio[0]):
-        for converted in planar.resample(frame):
-            yield converted.rate, converted.to_ndarray().T

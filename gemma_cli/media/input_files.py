@@ -16,8 +16,9 @@ from gemma_cli.media.fetch import file_name, is_address
 from gemma_cli.media.files import STDIN
 
 _SUFFIXES = (
-    "wav flac ogg oga opus mp3 aif aiff aifc au caf w64 rf64 m4a m4b aac amr wma "
-    "mp4 m4v mov mkv mka webm avi mpg mpeg ts flv wmv asf 3gp 3g2"
+    "wav flac ogg oga opus spx mp3 mp2 mpa aif aiff aifc au snd caf w64 rf64 voc m4a m4b m4r aac amr awb wma "
+    "ac3 ec3 eac3 dts dtshd thd mlp wv tta ape tak mpc dsf mka ra "
+    "mp4 m4v mov qt mkv webm avi divx mpg mpeg vob ts mts m2t m2ts mxf dv flv f4v ogv ogm wmv asf rm rmvb wtv 3gp 3g2"
 )
 SOUND = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 TEXT = frozenset({".txt", ".md", ".markdown", ".srt", ".vtt"})
@@ -70,5 +71,17 @@ def _below(folder: Path, suffixes: Set[str]) -> Iterator[InputFile]:
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
         for file in files:
             path = Path(parent) / file
-            if path.suffix.lower() in suffixes and not file.startswith("."):
+            if path.suffix.lower() in suffixes and not file.startswith(".") and not _is_typescript(path):
                 yield InputFile(str(path), path.relative_to(folder))
+
+
+def _is_typescript(path: Path) -> bool:
+    """Whether a .ts or .mts file is a program: an MPEG transport stream begins with a sync byte, at 0 or at 4."""
+    if path.suffix.lower() not in (".ts", ".mts"):
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(5)
+    except OSError:
+        return False  # left for opening to complain of
+    return bool(head) and head[:1] != b"G" and head[4:] != b"G"

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from gemma_cli.media.audio_decoding import converted
 from gemma_cli.media.segmenter import Piece, pieces
+from gemma_cli.media.sound.convert import mono_16_khz
+from gemma_cli.media.sound.findings import Findings
 from gemma_cli.media.voice_activity import VoiceDetector
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Incoming:
 
     def pieces(self) -> Iterator[Piece]:
         """What is said, each piece when its end is known, until it is stopped. Raises InputError."""
-        blocks = converted(self._blocks(), self.name, self._channel)
+        blocks = mono_16_khz(self._blocks(), self.name, Findings(), self._channel)
         return pieces(blocks, VoiceDetector(), self.name, at_once=AT_ONCE)
 
     def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:

@@ -3,7 +3,8 @@
 A piece ends where nobody speaks for PAUSE. Where nobody pauses for so long before the encoder's limit is reached, it
 ends in the longest shorter gap; where there is none either, the cut goes through speech, and the next piece says the
 last OVERLAP again so that the words at the seam can be put together (text.overlap). What the detector does not take for
-a voice is in no piece. The samples stream: memory holds one piece, whatever the length of the recording.
+a voice is in no piece, and a quiet piece is amplified. The samples stream: memory holds one piece, whatever the length
+of the recording.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio
+from gemma_cli.media.sound.level import raised
 from gemma_cli.media.voice_activity import FRAME
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ class _Stretch:
         """Frames first..end with their surroundings, unless there is too little of a voice in them."""
         if self._voiced[first:end].sum() < _SHORTEST:
             return
-        samples = self._samples[max(0, first - PAD) * FRAME : (end + right) * FRAME].copy()
+        samples = raised(self._samples[max(0, first - PAD) * FRAME : (end + right) * FRAME].copy())
         begun = self._start / SAMPLE_RATE
         stop = min(end * FRAME, len(self._samples)) / SAMPLE_RATE
         audio = Audio(hashlib.sha256(samples.tobytes()).hexdigest(), self._name, samples)

@@ -2,7 +2,8 @@
 
 The package silero-vad (MIT) is used for its weights, which it ships as plain tensors. Its own front end calls
 TorchScript, which torch has deprecated, once per 32 ms frame, and sets torch to one thread when it is imported; the
-network is small enough to be stated here, and run over a block of frames it takes a tenth of the time.
+network is small enough to be stated here, and run over a block of frames it takes a tenth of the time. It misses speech
+below -40 dB of full scale, so what is quiet is amplified first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma_cli.core.errors import GemmaError
+from gemma_cli.media.sound.level import Leveller
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,13 +37,14 @@ class VoiceDetector:
         self._weights = _weights()
         self._context = torch.zeros(_CONTEXT)
         self._state = (torch.zeros(1, 1, _CELLS), torch.zeros(1, 1, _CELLS))
+        self._leveller = Leveller(FRAME)
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """float32 [frames] in [0, 1] for float32 [frames * FRAME] at 16 kHz; frames >= 1."""
         import torch
 
         with torch.inference_mode():
-            known = torch.cat([self._context, torch.from_numpy(samples)])
+            known = torch.cat([self._context, torch.from_numpy(self._leveller(samples))])
             self._context = known[-_CONTEXT:].clone()
             return self._probabilities(known.unfold(0, _CONTEXT + FRAME, FRAME)).numpy()
 

@@ -16,10 +16,11 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from gemma_cli.core.errors import GemmaError
+from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import GREEDY, Request
-from gemma_cli.media.audio import WHOLE, duration
+from gemma_cli.media import audio
+from gemma_cli.media.audio import WHOLE
 from gemma_cli.media.spool import new_spool, spooling
 from gemma_cli.serve.answering import COMMENT, PING_S, EventStream, encoded, sse, while_present
 from gemma_cli.serve.blocking import BlockingEngine
@@ -91,9 +92,12 @@ class Job:
             tell(ApiError(500, f"internal error: {type(error).__name__}", "server_error"))
 
     def _hear(self, file: BinaryIO, tell: Callable[[Segment], None]) -> None:
-        self.duration_s = duration(file, NAME)
+        sound = audio.survey(file, NAME)
+        if sound.findings.damage:
+            raise InputError(f"{NAME}: {sound.findings.summary()}; copy it again")
+        self.duration_s = audio.duration(sound)
         utterances = Utterances(self.task, NAME)
-        for answer in spoken_answers(self.task, Recording(NAME, self.duration_s, WHOLE, file)):
+        for answer in spoken_answers(self.task, Recording(NAME, self.duration_s, WHOLE, file, sound)):
             self._keep(utterances.feed(answer), tell)
         self._keep(utterances.end(), tell)
 

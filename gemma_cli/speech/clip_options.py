@@ -1,7 +1,8 @@
-"""Which part of a recording is heard."""
+"""Options for the part of a recording that is heard."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +15,7 @@ from gemma_cli.media.audio import Part
 
 @dataclass(frozen=True)
 class PartOptions:
-    """A stretch of time, and a channel."""
+    """A stretch of time, a sound track and a channel."""
 
     clip: Annotated[
         str | None, typer.Option("--clip", metavar="A-B", help="Only this part: seconds or hh:mm:ss, as in 90-2:30.")
@@ -22,10 +23,17 @@ class PartOptions:
     channel: Annotated[
         int | None, typer.Option("--channel", min=1, metavar="N", help="Only this channel. Default: all, mixed.")
     ] = None
+    track: Annotated[
+        str | None,
+        typer.Option(
+            "--track", metavar="N|LANG", help="This sound track of a film, by number or language. Default: its default."
+        ),
+    ] = None
 
     def part(self) -> Part:
         """Raises UsageError for what is no stretch of time."""
-        return Part(*clip_of(self.clip), self.channel) if self.clip else Part(channel=self.channel)
+        start, end = clip_of(self.clip) if self.clip else (0.0, math.inf)
+        return Part(start, end, self.channel, self.track)
 
 
 def clip_of(text: str) -> tuple[float, float]:

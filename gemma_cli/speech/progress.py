@@ -1,4 +1,4 @@
-"""How far a long recording is, on stderr: while it is heard, and one line when it is done."""
+"""How far the recordings of a command are, on stderr: while they are heard, and one line when they are done."""
 
 from __future__ import annotations
 
@@ -18,35 +18,80 @@ DELAY = 1.0
 
 
 class Progress:
-    """One recording's. The speed is that of what is decoded now, not of what an earlier run had done."""
+    """Progress of a command, of which `files` inputs may be recordings.
 
-    def __init__(self, recording: Recording, place: str) -> None:
-        self._recording, self._place = recording, place
-        self._reached = recording.part.start
-        self._skipped = 0.0
-        self._began = monotonic()
+    Pieces of several recordings are decoded together, so a speed is one of all of them: seconds of sound for each
+    second since the command began to hear, without what an earlier run had decoded.
+    """
+
+    def __init__(self, files: int, visible: bool) -> None:
+        self._files, self._visible = files, visible
+        self._began: float | None = None
+        self._recording: Recording | None = None
+        self._number = self._done = 0
+        self._reached = self._heard = self._skipped = 0.0
+
+    @contextmanager
+    def of(self, recording: Recording, number: int = 1) -> Iterator[None]:
+        """Show, on a terminal, the progress of one recording while the block lasts; number: its place among the files.
+
+        One that is alone and short shows nothing.
+        """
+        self._recording, self._number, self._reached = recording, number, recording.part.start
+        self._began = monotonic() if self._began is None else self._began
+        if self._visible and (self._files > 1 or recording.duration_s > MAX_AUDIO_S):
+            with _drawn(self.line):
+                yield
+        else:
+            yield
+        self._done += 1
+        self._heard += recording.duration_s
 
     def advance(self, heard: Utterance) -> None:
+        """Note that a piece of the recording at hand is done."""
         if heard.resumed:
             self._skipped += heard.end - self._reached
         self._reached = heard.end
 
-    def line(self, elapsed: float) -> str:
-        """Such as "talk.wav: 0:12:30 of 1:02:00, 4.2x real time, 0:11:47 left (file 2 of 7)"."""
-        done = self._reached - self._recording.part.start
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out of the time what is done in the block, which is no recording."""
+        before = monotonic()
+        yield
+        if self._began is not None:
+            self._began += monotonic() - before
+
+    def line(self) -> str:
+        """Such as "talk.wav: 0:12:30 of 1:02:00, 4.2x real time, 0:11:47 left", in a batch with "file 2 of 7"."""
+        if not self._recording or self._elapsed() < DELAY:
+            return ""
         total = self._recording.duration_s
-        said = f"{self._recording.name}: {clock(done)} of {clock(total)}"
-        speed = (done - self._skipped) / elapsed if elapsed else 0.0
-        if speed:
-            said += f", {speed:.1f}x real time, {clock((total - done) / speed)} left"
-        return said + self._place
+        reached = self._reached - self._recording.part.start
+        line = f"{self._recording.name}: {clock(reached)} of {clock(total)}"
+        speed = self._speed(self._heard + reached)
+        if self._files > 1:
+            overall = f", {speed:.1f}x real time in all" if speed else ""
+            return f"{line} (file {self._number} of {self._files}{overall})"
+        return f"{line}, {speed:.1f}x real time, {clock((total - reached) / speed)} left" if speed else line
 
     def summary(self) -> str:
-        """Such as "talk.wav: 1:02:00 heard in 0:14:45, 4.2x real time"."""
-        elapsed = monotonic() - self._began
-        decoded = self._recording.duration_s - self._skipped
-        said = f"{self._recording.name}: {clock(self._recording.duration_s)} heard in {clock(math.ceil(elapsed))}"
-        return said + (f", {decoded / elapsed:.1f}x real time" if elapsed and decoded > 0 else "")
+        """Such as "talk.wav: 1:02:00 heard in 0:14:45, 4.2x real time", in a batch with "7 recordings"."""
+        elapsed, speed = self._elapsed(), self._speed(self._heard)
+        name = self._recording.name if self._recording and self._files == 1 else f"{self._done} recordings"
+        line = f"{name}: {clock(self._heard)} heard in {clock(math.ceil(elapsed))}"
+        return line + (f", {speed:.1f}x real time" if speed else "")
+
+    def finish(self) -> None:
+        """Print the summary, unless everything was short."""
+        if self._visible and self._heard > MAX_AUDIO_S:
+            notice(self.summary())
+
+    def _elapsed(self) -> float:
+        return 0.0 if self._began is None else monotonic() - self._began
+
+    def _speed(self, heard: float) -> float:
+        elapsed = self._elapsed()
+        return max(0.0, heard - self._skipped) / elapsed if elapsed else 0.0
 
 
 def clock(seconds: float) -> str:
@@ -57,23 +102,11 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def progress(recording: Recording, place: str, visible: bool) -> Iterator[Progress]:
-    """Shows the progress of a recording too long to be done at once, on a terminal as it goes."""
-    told = Progress(recording, place)
-    if not visible or recording.duration_s <= MAX_AUDIO_S:
-        yield told
-        return
-    with _drawn(told.line):
-        yield told
-    notice(told.summary())
-
-
-@contextmanager
-def _drawn(line: Callable[[float], str]) -> Iterator[None]:
+def _drawn(line: Callable[[], str]) -> Iterator[None]:
     from gemma_cli.views.console import terminal
     from gemma_cli.views.status import StatusLine
 
-    status = StatusLine(terminal(sys.stderr), lambda elapsed: line(elapsed) if elapsed > DELAY else "")
+    status = StatusLine(terminal(sys.stderr), lambda _: line())
     status.start()
     try:
         yield

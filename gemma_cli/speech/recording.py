@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from gemma_cli.common.inputs import opened
-from gemma_cli.media.audio import WHOLE, Part, duration, speech
+from gemma_cli.common.notices import notice
+from gemma_cli.core.errors import DamagedError
+from gemma_cli.media import audio
+from gemma_cli.media.audio import WHOLE, Part
 from gemma_cli.media.files import display_name
 from gemma_cli.media.segmenter import Piece
+from gemma_cli.media.sound.reader import Sound
 
 
 class SpeechSource(Protocol):
@@ -27,16 +31,17 @@ class SpeechSource(Protocol):
 
 @dataclass(frozen=True)
 class Recording:
-    """duration_s: of the part that is heard."""
+    """An open sound file. duration_s: of the part that is heard."""
 
     name: str
     duration_s: float
     part: Part
     file: BinaryIO
+    sound: Sound
 
     def pieces(self) -> Iterator[Piece]:
         """What is said in it. Raises InputError."""
-        return speech(self.file, self.name, self.part)
+        return audio.speech(self.sound, self.part)
 
     def digest(self) -> str:
         """sha-256 of the file's bytes."""
@@ -45,6 +50,17 @@ class Recording:
         while chunk := self.file.read(1 << 20):
             digest.update(chunk)
         return digest.hexdigest()
+
+    def remark(self) -> None:
+        """Print on stderr what the user should know of the file, such as which of its sound tracks is heard."""
+        for remark in self.sound.findings.remarks:
+            notice(f"{self.name}: {remark}")
+
+    def check_whole(self) -> None:
+        """Raise DamagedError where part of the file could not be read; the rest has been written by now."""
+        findings = self.sound.findings
+        if findings.damage:
+            raise DamagedError(f"{self.name}: {findings.summary()}; the rest is written, copy the file again")
 
 
 @contextmanager
@@ -55,4 +71,5 @@ def survey(path: str, part: Part = WHOLE, quiet: bool = False) -> Iterator[Recor
     """
     name = display_name(path)
     with opened(path, quiet) as file:
-        yield Recording(name, duration(file, name, part), part, file)
+        sound = audio.survey(file, name, part)
+        yield Recording(name, audio.duration(sound, part), part, file, sound)

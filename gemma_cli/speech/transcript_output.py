@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gemma_cli.common.notices import figures, heading, notice
 from gemma_cli.common.options import EngineOptions, OutputOptions
 from gemma_cli.core.events import Turn
+from gemma_cli.media.sound.findings import Damage
 from gemma_cli.speech.output import TranscriptOptions
 from gemma_cli.speech.pipeline import Answer, Task, Utterance, Utterances, together
-from gemma_cli.speech.progress import progress
+from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.recording import Recording
 from gemma_cli.store.atomic_write import write_together
+from gemma_cli.text.language_of_text import recognised
 from gemma_cli.text.subtitles import lay_out
 from gemma_cli.text.transcript import Segment, TranscriptWriter, document, format_named
 from gemma_cli.views.sanitize import safe
@@ -23,10 +25,11 @@ from gemma_cli.views.sanitize import safe
 
 @dataclass
 class Transcript:
-    """What has been recognised so far, and the turns it took."""
+    """What has been recognised so far, the turns it took, and the damage to the recording."""
 
     segments: list[Segment] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
+    damage: Sequence[Damage] = ()
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,30 @@ class TranscriptOutput:
     formats: tuple[str, ...]
     many: bool
 
-    def write(
-        self, recording: Recording, answers: Iterator[Answer], paths: dict[str, Path] | None, place: str = ""
-    ) -> None:
-        """Write what is said in a recording into `paths`, or to stdout. Raises InputError.
+    def progress(self, files: int) -> Progress:
+        """Return the progress of the command over its inputs; it is shown where it stands in nobody's way."""
+        return Progress(files, not self.output.quiet and (self.options.to_files or not sys.stdout.isatty()))
 
-        place: stands at the end of the progress line.
+    def write(
+        self,
+        recording: Recording,
+        answers: Iterator[Answer],
+        paths: dict[str, Path] | None,
+        progress: Progress,
+        number: int,
+    ) -> None:
+        """Write what is said in a recording into `paths`, or to stdout. number: its place among the inputs.
+
+        Raises InputError.
         """
-        transcript = Transcript()
+        transcript = Transcript(damage=recording.sound.findings.damage)
         printed = None if paths or self.output.as_json else format_named(self.formats[0])()
-        visible = not self.output.quiet and (bool(paths) or not sys.stdout.isatty())
-        with progress(recording, place, visible) as shown:
+        if not self.output.quiet:
+            recording.remark()
+        with progress.of(recording, number):
             if printed and not printed.one_recording:
                 sys.stdout.write(heading(recording.name, 2 if self.many else 1))
-            self.take(transcript, recording.name, answers, printed, shown.advance)
+            self.take(transcript, recording.name, answers, printed, progress.advance)
         if paths:
             self.save(transcript.segments, paths)
         silence = f"{recording.name}: no speech found ({recording.duration_s:.1f} s)"
@@ -138,10 +151,14 @@ class TranscriptOutput:
             self.task.engine().info,
             self.engine.draft_tokens,
             file=name,
-            language=self.language,
+            language=self.language or recognised(self.spoken(transcript)),
             duration_s=duration_s,
             segments=transcript.segments,
-        )
+        ) | {"damage": [asdict(damage) for damage in transcript.damage] or None}
+
+    def spoken(self, transcript: Transcript) -> str:
+        """Return the words of a transcript."""
+        return " ".join(segment.text for segment in transcript.segments)
 
 
 def _print(text: str) -> None:

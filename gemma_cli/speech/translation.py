@@ -60,9 +60,12 @@ class TranslationOutput(TranscriptOutput):
         return [replace(segment, text=segment.transcript), segment]
 
     def fields(self, transcript: Transcript, name: str, duration_s: float) -> dict[str, Any]:
+        translated = {"target_language": self.target, "transcript": self.spoken(transcript)}
+        return super().fields(transcript, name, duration_s) | translated
+
+    def spoken(self, transcript: Transcript) -> str:
         segments = (segment for segment in transcript.segments if isinstance(segment, TranslatedSegment))
-        said = " ".join(segment.transcript for segment in segments if segment.transcript)
-        return super().fields(transcript, name, duration_s) | {"target_language": self.target, "transcript": said}
+        return " ".join(segment.transcript for segment in segments if segment.transcript)
 
 
 def _wrapped(segment: Segment, width: int | None) -> Segment:

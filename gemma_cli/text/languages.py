@@ -101,6 +101,17 @@ _OTHER_NAMES = {
     "zh-hant": "zh-TW",
 }
 
+_THREE_LETTERS = (
+    "ara ar, ben bn, bul bg, cat ca, chi zh, zho zh, hrv hr, cze cs, ces cs, dan da, dut nl, nld nl, eng en, est et, "
+    "fin fi, fre fr, fra fr, ger de, deu de, gre el, ell el, guj gu, heb he, hin hi, hun hu, ice is, isl is, ind id, "
+    "ita it, jpn ja, kan kn, kor ko, lav lv, lit lt, mal ml, mar mr, nor no, nob no, per fa, fas fa, pol pl, por pt, "
+    "pan pa, rum ro, ron ro, rus ru, srp sr, slo sk, slk sk, slv sl, spa es, swa sw, swe sv, tam ta, tel te, tgl fil, "
+    "tha th, tur tr, ukr uk, urd ur, vie vi, zul zu"
+)
+"""ISO 639-2 codes, as films name the languages of their sound tracks, both of those that have two."""
+
+_OTHER_NAMES |= dict(pair.split() for pair in _THREE_LETTERS.split(", "))
+
 _BY_CODE = {entry.code: entry for entry in LANGUAGES}
 _BY_NAME = {key.casefold(): entry for entry in LANGUAGES for key in (entry.name, entry.native, entry.code)} | {
     other: _BY_CODE[code] for other, code in _OTHER_NAMES.items()

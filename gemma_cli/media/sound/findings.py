@@ -1,0 +1,58 @@
+"""What turns up while a sound file is read: remarks for the user, and places that are damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_NEAR_S = 1.0
+_MOST = 1000
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A place that cannot be read. at: seconds from the beginning of the recording."""
+
+    at: float
+    reason: str
+
+
+@dataclass
+class Findings:
+    """Remarks and damage in the order they were found."""
+
+    remarks: list[str] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+    offset: float = 0.0
+
+    def remark(self, text: str) -> None:
+        """Note a remark, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def damaged(self, at: float, reason: str) -> None:
+        """Note damage at that second; what lies close to the last damage of the same kind belongs to it."""
+        at += self.offset
+        last = self.damage[-1] if self.damage else None
+        if last and last.reason == reason and at - last.at < _NEAR_S:
+            return
+        if len(self.damage) < _MOST:
+            self.damage.append(Damage(at, reason))
+
+    def after(self, seconds: float) -> Findings:
+        """Return the same findings for a part that begins so many seconds later."""
+        return Findings(self.remarks, self.damage, self.offset + seconds)
+
+    def summary(self) -> str:
+        """Describe the damage in one line, such as "damaged at 0:00:12 (cannot be decoded) and 2 more places"."""
+        named = "; ".join(f"{damage.reason} at {clock(damage.at)}" for damage in self.damage[:_NAMED])
+        more = len(self.damage) - _NAMED
+        return named + (f"; and {more} more place{'s' if more > 1 else ''}" if more > 0 else "")
+
+
+def clock(seconds: float) -> str:
+    """H:MM:SS.t."""
+    tenths = round(max(0.0, seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{rest // 10:02}.{rest % 10}"

@@ -1,0 +1,99 @@
+"""Channels to one.
+
+The mean of all channels loses what stands in two of them with opposite signs, so each second is looked at: where the
+mean is far weaker than its loudest channel alone would make it, that channel is taken instead. A channel in which
+nothing has been heard yet does not count, so it does not make the others weaker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.media.sound.findings import Findings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WINDOW_S = 1.0
+_CANCELLED = 0.25  # of the power that the loudest channel alone would give the mean
+_SILENT = 1e-5  # of the loudest channel's power
+_NOTHING = 1e-9  # power, of full scale: below the last bit of 16
+_AS_LOUD = 0.25  # of the loudest channel's power: the one that was taken before is kept
+
+
+class Mixer:
+    """Mixes blocks of one rate and one number of channels; channel: the only one to take, from 1."""
+
+    def __init__(self, rate: int, channels: int, name: str, findings: Findings, channel: int | None = None) -> None:
+        import numpy as np
+
+        if channel and channel > channels:
+            has = f"{channels} channel{'s' if channels > 1 else ''}"
+            raise InputError(f"{name}: has {has}; there is no --channel {channel}")
+        self._rate, self._channels, self._findings = rate, channels, findings
+        self._only = channel or (1 if channels == 1 else None)
+        self._window = round(rate * _WINDOW_S)
+        self._held = np.empty((0, channels), np.float32)
+        self._active = np.zeros(channels, bool)
+        self._louder: int | None = None
+        self._cancelled = 0
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        """Mix what is complete of float32 [n, channels] and what came before it; float32 [m]."""
+        import numpy as np
+
+        if self._only:
+            return np.ascontiguousarray(block[:, self._only - 1])
+        self._held = np.concatenate([self._held, block])
+        complete = len(self._held) - len(self._held) % self._window
+        windows, self._held = self._held[:complete], self._held[complete:]
+        return self._mixed(windows)
+
+    def rest(self) -> np.ndarray:
+        """Mix what is left, and note what was found in the channels."""
+        import numpy as np
+
+        if self._only:
+            return np.empty(0, np.float32)
+        rest, self._held = self._held, self._held[:0]
+        mixed = self._mixed(rest)
+        self._report()
+        return mixed
+
+    def _mixed(self, block: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        windows = [self._one(block[start : start + self._window]) for start in range(0, len(block), self._window)]
+        return np.concatenate(windows) if windows else np.empty(0, np.float32)
+
+    def _one(self, window: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        power = np.square(window, dtype=np.float64).mean(axis=0)
+        loudest = int(power.argmax())
+        if power[loudest] < _NOTHING:
+            return window.mean(axis=1, dtype=np.float32)  # type: ignore[no-any-return]
+        self._active |= power > power[loudest] * _SILENT
+        mixed: np.ndarray = window[:, self._active].mean(axis=1, dtype=np.float32)
+        share = power[loudest] / int(self._active.sum()) ** 2
+        if np.square(mixed, dtype=np.float64).mean() >= share * _CANCELLED:
+            return mixed
+        if self._louder is None or power[self._louder] < power[loudest] * _AS_LOUD:
+            self._louder = loudest
+        self._cancelled += len(window)
+        return np.ascontiguousarray(window[:, self._louder])
+
+    def _report(self) -> None:
+        silent = [str(number) for number, active in enumerate(self._active, 1) if not active]
+        if len(silent) < self._channels <= 2 * len(silent):
+            several = len(silent) > 1
+            self._findings.remark(
+                f"channel{'s' if several else ''} {', '.join(silent)} of {self._channels} "
+                f"{'are' if several else 'is'} silent and left out"
+            )
+        if self._cancelled and self._louder is not None:
+            self._findings.remark(
+                f"its channels cancel each other out for {self._cancelled / self._rate:.0f} s; there channel "
+                f"{self._louder + 1} alone is taken (--channel chooses one for all of it)"
+            )

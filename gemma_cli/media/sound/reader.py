@@ -1,0 +1,126 @@
+"""Which library reads a sound file: libsndfile where it reads everything that is there, ffmpeg's otherwise.
+
+Every candidate reads the file from beginning to end; the one that finds more sound is taken. So a damaged or
+concatenated file is known for what it is before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.messages import SAMPLE_RATE
+from gemma_cli.media import container
+from gemma_cli.media.sound import ffmpeg, libsndfile
+from gemma_cli.media.sound.convert import Blocks, mono_16_khz
+from gemma_cli.media.sound.findings import Findings
+from gemma_cli.media.sound.links import links
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Reader = Callable[[Findings], Blocks]
+
+_NEAR_S = 0.1
+"""Seconds by which two readings may differ: encoders add some silence, which decoders may leave out."""
+
+
+_HOLE_S = 0.3
+"""Seconds of holes in an Ogg file that are worth minding; libsndfile plays something else in their place."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound file that has been read through. length: of all of it, in samples at 16 kHz."""
+
+    name: str
+    channel: int | None
+    reader: Reader
+    length: int
+    findings: Findings
+
+    def samples(self) -> Iterator[np.ndarray]:
+        """Read it once more, as float32 [n] at 16 kHz."""
+        return mono_16_khz(self.reader(Findings()), self.name, Findings(), self.channel)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a file. most: samples at 16 kHz after which reading stops, with `too_long` as the error."""
+
+    channel: int | None = None
+    track: str | None = None
+    most: float = float("inf")
+    too_long: str = ""
+
+
+def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
+    """Read a file through, in the way that finds the most sound in it. Raises InputError."""
+    found = [_best(link, name, wanted) for link in links(file)]
+    if len(found) == 1:
+        return found[0]
+    return _read_through(_chain([one.reader for one in found]), name, wanted)
+
+
+def _chain(readers: list[Reader]) -> Reader:
+    """One reader for sound files that follow each other."""
+
+    def blocks(findings: Findings) -> Blocks:
+        seconds = 0.0
+        for reader in readers:
+            for rate, block in reader(findings.after(seconds)):
+                seconds += len(block) / rate
+                yield rate, block
+
+    return blocks
+
+
+def _read_through(reader: Reader, name: str, wanted: Wanted) -> Sound:
+    findings = Findings()
+    length = 0
+    for block in mono_16_khz(reader(findings), name, findings, wanted.channel):
+        length += len(block)
+        if length > wanted.most:
+            raise InputError(f"{name}: {wanted.too_long}")
+    return Sound(name, wanted.channel, reader, length, findings)
+
+
+def _best(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
+    kind = libsndfile.readable(file) if not wanted.track else None
+    if kind is None:
+        return _read_through(_by_ffmpeg(file, name, wanted), name, wanted)
+    sound = _read_through(lambda findings: libsndfile.blocks(file, findings), name, wanted)
+    if not container.available() or _reads_all(file, name, kind, sound):
+        return sound
+    try:
+        other = _read_through(_by_ffmpeg(file, name, wanted), name, wanted)
+    except InputError:
+        return sound
+    least = _NEAR_S if sound.findings.damage else -_NEAR_S
+    return other if other.length > sound.length + least * SAMPLE_RATE else sound
+
+
+def _reads_all(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
+    """Whether libsndfile read everything, as far as can be known without decoding it once more."""
+    if sound.findings.damage or not sound.length:
+        return False
+    if kind not in libsndfile.MAY_MISS_SOUND:
+        return True
+    try:
+        seconds, holes = ffmpeg.packet_seconds(file, name)
+        missed = seconds > sound.length / SAMPLE_RATE + _NEAR_S or holes > _HOLE_S
+        return not missed and not ffmpeg.has_more_than_sound(file, name)
+    except InputError:
+        return True
+
+
+def _by_ffmpeg(file: BinaryIO, name: str, wanted: Wanted) -> Reader:
+    if not container.available():
+        what = f"--track {wanted.track} is about films" if wanted.track else "not sound in a format read here"
+        raise InputError(
+            f"{name}: {what} (WAV, FLAC, OGG, MP3, AIFF, ...); "
+            f"{container.EXTRA} reads more, or convert it: ffmpeg -i FILE out.wav"
+        )
+    return lambda findings: ffmpeg.blocks(file, name, wanted.track, findings)

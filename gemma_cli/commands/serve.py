@@ -75,6 +75,10 @@ def serve(
         bool,
         typer.Option("--fetch/--no-fetch", help="Fetch images that requests name by address.", rich_help_panel=ACCESS),
     ] = False,
+    max_running: Annotated[
+        int,
+        typer.Option("--max-running", min=1, help="Replies under way at once, in turns.", rich_help_panel=LIMITS),
+    ] = 4,
     max_queue: Annotated[
         int,
         typer.Option("--max-queue", min=0, help="Requests that may wait; more get 429.", rich_help_panel=LIMITS),
@@ -119,12 +123,12 @@ def serve(
         from gemma_cli.serve.guard import Guard, Rules
         from gemma_cli.serve.metrics import Metrics
         from gemma_cli.serve.receipt import Receipt, checkpoint_hash
-        from gemma_cli.serve.worker import OneByOne, Worker
+        from gemma_cli.serve.worker import TakingTurns, Worker
 
         model = start(engine, OutputOptions(quiet=quiet))
         info = model.info
         metrics = Metrics(info.model)
-        worker = Worker(OneByOne(model), max_queue, metrics)
+        worker = Worker(TakingTurns(model, max_running), max_queue, metrics)
         metrics.watch(worker)
         found = None if ":" in info.model else resolve(engine.model, engine.assistant)  # synthetic:, scripted:
         hashes = (checkpoint_hash(found.folder), checkpoint_hash(found.assistant_folder)) if found else (None, None)

@@ -64,13 +64,17 @@ class Scheduler(Protocol):
         ...
 
 
-class OneByOne:
-    """A scheduler over any engine: one request at a time, in the order they came."""
+class TakingTurns:
+    """A scheduler over any engine: up to `most` replies are under way, and each does a round when its turn comes.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Every reply keeps its own drafts and cache, so its text is the one it has alone. Requests join and leave between
+    rounds; the next in the line begins where one has ended.
+    """
+
+    def __init__(self, engine: Engine, most: int) -> None:
+        self._engine, self._most = engine, most
         self._line: deque[tuple[int, Request]] = deque()
-        self._running: tuple[int, Generator[Event, None, None]] | None = None
+        self._running: dict[int, Generator[Event, None, None]] = {}
 
     @property
     def busy(self) -> bool:
@@ -89,32 +93,31 @@ class OneByOne:
     def remove(self, key: int) -> None:
         """See Scheduler.remove."""
         self._line = deque(one for one in self._line if one[0] != key)
-        if self._running and self._running[0] == key:
-            self._end()
+        self._end(key)
 
     def step(self) -> Sequence[Answered]:
         """See Scheduler.step."""
-        if not self._running:
+        if self._line and len(self._running) < self._most:
             key, request = self._line.popleft()
-            self._running = key, self._engine.stream(request)
+            self._running[key] = self._engine.stream(request)
             return []  # whoever asks for `waiting` sees that it has begun, before its prompt is read
-        key, events = self._running
-        try:
-            event = next(events)
-        except GemmaError as error:
-            self._end()
-            return [(key, error)]
-        except BaseException:
-            self._end()
-            raise
-        if isinstance(event, Done):
-            self._end()
-        return [(key, event)]
+        return [(key, self._turn(key)) for key in list(self._running)]
 
-    def _end(self) -> None:
-        if self._running:
-            self._running[1].close()
-        self._running = None
+    def _turn(self, key: int) -> Event | GemmaError:
+        """The next event of a reply."""
+        try:
+            event = next(self._running[key])
+        except GemmaError as error:
+            self._end(key)
+            error.__traceback__ = error.__cause__ = error.__context__ = None  # whose frames hold a cache
+            return error
+        if isinstance(event, Done):
+            self._end(key)
+        return event
+
+    def _end(self, key: int) -> None:
+        if events := self._running.pop(key, None):
+            events.close()
 
 
 class Observer(Protocol):

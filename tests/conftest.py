@@ -10,6 +10,10 @@ from hypothesis import HealthCheck, settings
 # Before torch is imported; programs that the tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Programs are quiet where these are set, as they are in continuous integration.
+for name in ("CI", "AI_AGENT"):
+    os.environ.pop(name, None)
+
 # A shell starts what it puts in the background deaf to Ctrl-C, and every program started from there would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
+from gemma_cli.commands._attachments import AttachOptions, questioned, read_piped, report_mentioned
 from gemma_cli.commands._tools import ToolOptions, desk, opened
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
 from gemma_cli.common.replies import complete, draw, listen
 from gemma_cli.common.setting_options import option
-from gemma_cli.common.text_input import MOST_TEXT, read_text, system_prompt
-from gemma_cli.core import summaries
+from gemma_cli.common.text_input import system_prompt
+from gemma_cli.core import fitting, summaries
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
-from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
-from gemma_cli.core.messages import MAX_AUDIO_S, Part, Text, ToolResponse
+from gemma_cli.core.messages import Request, ToolResponse
 from gemma_cli.core.settings import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
@@ -37,6 +37,8 @@ EXAMPLES = examples(
     'gemma chat "Why is the sky blue?" --model e4b --think',
     'git diff | gemma chat "Write a commit message." > message.txt',
     'gemma chat --image chart.png "Which year was the best?"',
+    'gemma chat -a report.pdf -a chart.png "Does the chart show what the report says?"',
+    'curl -s https://example.org/cat.webp | gemma chat "What is in this picture?"',
     "gemma chat --image chart.png --audio question.wav",
     'gemma chat -f notes.md -f plan.md "What is missing?" --json',
     'gemma chat -f mail.txt "Who writes, and when?" --schema who-and-when.json',
@@ -59,16 +61,10 @@ def chat(
     output: OutputOptions,
     tools: ToolOptions,
     answers: AnswerOptions,
+    attachments: AttachOptions,
     prompt: Annotated[
         str | None,
         typer.Argument(metavar="PROMPT", help="Answer this prompt and exit. Omit it to start an interactive chat."),
-    ] = None,
-    image: Annotated[list[str] | None, typer.Option("--image", metavar="FILE", help="A picture; repeatable.")] = None,
-    audio: Annotated[
-        list[str] | None, typer.Option("--audio", metavar="FILE", help=f"Sound of at most {MAX_AUDIO_S} s; repeatable.")
-    ] = None,
-    file: Annotated[
-        list[str] | None, typer.Option("--file", "-f", metavar="FILE", help="A text to read first; repeatable.")
     ] = None,
     system: Annotated[str | None, *option("system")] = None,
     think: Annotated[bool, *option("think")] = False,
@@ -87,16 +83,18 @@ def chat(
     save: Annotated[bool | None, *option("save")] = None,
 ) -> None:
     """Talk with the model. With a PROMPT or with piped text it answers once."""
-    piped = read_piped()
+    piped = "" if attachments.takes_stdin else read_piped()
     once = prompt is not None or piped is not None
     answers.check(output, once)
     if once:
         check_partners(context, think, bool(tools.tool or tools.mcp))
     with errors_told(answers), opened(tools, output) as box:
-        attached = list(attachments(image or (), file or (), audio or ()))
-        question = "\n\n".join(text for text in (piped, prompt) if text)
-        if once and not question and not attached:
-            raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
+        attached = attachments.read(output.quiet)
+        if piped is not None and not isinstance(piped, str):
+            attached, piped = [*attached, piped], ""
+        question = questioned((piped, prompt), attached) if once else ""
+        if once and prompt and not output.quiet:
+            report_mentioned(prompt)
         from gemma_cli.repl.saved_chat import kept
 
         keeping = kept(go_on, session, save is not False, begin=bool(save) or not once)
@@ -159,17 +157,19 @@ def ask(
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
     saved, rounds = ChatSaver(keeping), ToolRounds(desk(box, model.info.context, output))
+    requests: list[Request] = []
     turns: list[Turn] = []
     responses: list[tuple[ToolResponse, ...]] = []
 
     def outcome() -> dict[str, Any]:
-        return json.exchange_object(turns, responses, model.info, settings.drafting.draft_tokens)
+        return json.exchange_object(turns, responses, model.info, requests[0])
 
     try:
         while True:
             asked = fitted(asked, model, settings)
             request = asked.request(settings.sampling, settings.drafting, settings.thinking)
-            turns.append(draw(model, holding(request), drawn, told.show))
+            requests.append(holding(request))
+            turns.append(draw(model, requests[-1], drawn, told.show))
             asked = asked.hearing(turns[-1], model.info.model)
             saved(asked)
             if not (answered := rounds.answers(turns[-1])):
@@ -195,37 +195,12 @@ def fitted(asked: Conversation, model: Engine, settings: Settings) -> Conversati
     if not asked.entries[1:]:
         return asked
     asked = asked.counted_by(model.info.model)
-    reserve = min(settings.sampling.max_tokens, model.info.context // 4)
+    space = fitting.space(model, settings.sampling, settings.thinking)
     if settings.summarize:
-        kept = summaries.fitted(asked, model.info, reserve, settings.drafting, lambda request: listen(model, request))
+        kept = summaries.fitted(asked, model.info.model, space, settings.drafting, lambda each: listen(model, each))
     else:
-        kept = asked.fitted(model.info.context, reserve)
+        kept = fitting.fitted(asked, space)
     if kept.shown_from > asked.shown_from:
         what = f"are summarized: {' '.join(kept.summary.split())}" if kept.summary else "are left out"
         notice(f"the context is full: the oldest {kept.shown_from} messages {what}")
     return kept
-
-
-def attachments(images: Iterable[str], files: Iterable[str], sounds: Iterable[str]) -> Iterator[Part]:
-    """What goes along with the next message. Raises InputError."""
-    from gemma_cli.media.audio import read_audio
-    from gemma_cli.media.image import read_image
-
-    yield from map(read_image, images)
-    for name in files:
-        yield Text(f"{name}:\n{read_text(name).strip()}\n\n")
-    yield from map(read_audio, sounds)
-
-
-def read_piped() -> str | None:
-    """What is piped in; None where someone sits at a terminal. Bytes that are not UTF-8 become U+FFFD."""
-    if sys.stdin is None:
-        return ""
-    if sys.stdin.isatty():
-        return None
-    content = sys.stdin.buffer.read(MOST_TEXT + 1)
-    if len(content) > MOST_TEXT:
-        raise InputError(f"standard input: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
-    if b"\0" in content:
-        raise InputError("standard input: not text; give pictures with --image and sound with --audio")
-    return content.decode("utf-8-sig", "replace").strip()

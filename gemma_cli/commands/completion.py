@@ -22,9 +22,8 @@ app = typer.Typer(add_completion=False)
 
 BASH = """\
 _gemma() {
-    local IFS=$'\\n'
-    COMPREPLY=($(_GEMMA_COMPLETE=bash gemma "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    if [[ ${COMPREPLY[0]} == :files ]]; then
+    mapfile -t COMPREPLY < <(_GEMMA_COMPLETE=bash gemma "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    if [[ ${COMPREPLY[0]-} == :files ]]; then
         COMPREPLY=()
         compopt -o default
     fi

@@ -122,7 +122,7 @@ def _row(setting: Setting, held: Standing, context: typer.Context) -> Row:
     value = f"({setting.unset})" if unset else setting.kind.shown(_value(held.value))
     match held.source:
         case "environment":
-            source = f"environment {setting.variable}"
+            source = f"environment {held.variable or setting.variable}"
         case "preset":
             source = f"preset {context.params['preset']}"
         case _:

@@ -39,6 +39,7 @@ DISTRIBUTION = "gemma-cli"
 EXTRAS = {
     "video": "films, and sound in M4A and WebM",
     "mcp": "tools of MCP servers in gemma chat",
+    "pdf": "PDF documents in gemma chat",
     "plot": "gemma bench --plot",
     "mic": "gemma transcribe --mic",
 }

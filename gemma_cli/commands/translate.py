@@ -16,7 +16,7 @@ from gemma_cli.common.batch import Batch
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.setting_options import option
-from gemma_cli.common.text_input import as_text
+from gemma_cli.common.text_input import as_text, checked_encoding
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.fetch import is_address
@@ -29,8 +29,9 @@ from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept
 from gemma_cli.speech.translation import Show, TranslationOutput, parse
-from gemma_cli.text.cues import begins_like_subtitles
+from gemma_cli.text.encodings import may_be_text
 from gemma_cli.text.languages import Language, language, language_or_auto
+from gemma_cli.text.timed.formats import timed_format
 
 HEAD = 4096
 """Bytes that tell text from sound."""
@@ -59,9 +60,7 @@ def text_prompt(text: str, source: str | None, target: str, context: str | None 
 def translate(
     files: Annotated[
         list[str],
-        typer.Argument(
-            metavar="FILE", help="Sound or UTF-8 text files, folders, patterns, http(s) addresses; - is stdin."
-        ),
+        typer.Argument(metavar="FILE", help="Sound or text files, folders, patterns, http(s) addresses; - is stdin."),
     ],
     engine: ManyOptions,
     output: OutputOptions,
@@ -80,6 +79,10 @@ def translate(
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of texts that are not UTF-8. Default: detected."),
+    ] = None,
     show: Annotated[
         Show | None,
         typer.Option(
@@ -91,18 +94,19 @@ def translate(
 ) -> None:
     """Translate speech or text. Each file's type is detected from its content.
 
-    Of markdown, srt and vtt files only the words are translated. Text from stdin is translated line by line.
+    Only the words of Markdown and of subtitles (srt, vtt, ass, ssa, sbv, ttml, sub, lrc) are translated. A text is
+    written in the encoding it came in. Prose from stdin is translated line by line.
     """
     if to is None:
         raise UsageError("into which language? give --to LANGUAGE, or set it for good: gemma config set to LANGUAGE")
-    target, source = language(to), language_or_auto(origin)
+    target, source, encoding = language(to), language_or_auto(origin), checked_encoding(encoding)
     if output.as_json and show:
         raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")
     if show == "both" and written.lines:
         raise UsageError("--max-line-count parts a cue, of which --show both needs the whole; leave one of them out")
     named = files_meant(files, SOUND | TEXT, "sound or text files")
     formats = written.checked(len(named), output.as_json)
-    inputs = [_looked_at(file) for file in named]
+    inputs = [_looked_at(file, encoding) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
         raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel are for speech")
 
@@ -117,7 +121,7 @@ def translate(
     speech = TranslationOutput(
         task, source, engine, output, written, formats, many, target=target.name, show=show or "translation"
     )
-    jobs = _Jobs(speech, Texts(writing, model, engine, output, many))
+    jobs = _Jobs(speech, Texts(writing, model, engine, output, many, encoding))
     jobs.run(_planned(inputs, written, formats, source, target), heard)
 
 
@@ -165,7 +169,7 @@ class _Jobs:
 
     def _translate_text(self, one: _Input) -> None:
         lines = one.file.path == STDIN and not (self.texts.many or one.paths or self.texts.output.as_json)
-        if lines and not begins_like_subtitles(one.head.decode("utf-8", "ignore")):
+        if lines and self.texts.encoding is None and _is_prose(one.head):
             self.texts.lines()
         else:
             self.texts.document(one.file, next(iter(one.paths.values())) if one.paths else None)
@@ -194,15 +198,16 @@ def _without(code: str | None, file: InputFile) -> InputFile:
     return replace(file, relative=PurePath(name.parent, name.stem[: -len(code)] + name.suffix))
 
 
-def _looked_at(file: InputFile) -> _Input:
-    """What an address holds is told by its name, as it is not fetched yet."""
+def _looked_at(file: InputFile, encoding: str | None) -> _Input:
+    """Return whether an input is text. An address is judged by its name, as it is not fetched yet."""
+    suffixed = file.relative.suffix.lower() in TEXT
     if is_address(file.path):
-        return _Input(file, file.relative.suffix.lower() in TEXT)
+        return _Input(file, suffixed)
     try:
         head = beginning(file.path)
     except InputError as error:
         return _Input(file, False, error=error)
-    return _Input(file, is_text(head), head)
+    return _Input(file, encoding is not None or is_text(head) or suffixed, head)
 
 
 def beginning(file: str) -> bytes:
@@ -214,5 +219,16 @@ def beginning(file: str) -> bytes:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether it can be the beginning of a text, of which the last character may be cut in two."""
-    return any(as_text(head[: len(head) - cut]) is not None for cut in range(4))
+    """Return whether a file that begins so is a text. The last character may be cut in two."""
+    return _utf8(head) is not None or may_be_text(head)
+
+
+def _is_prose(head: bytes) -> bool:
+    """Return whether text can be translated line by line: UTF-8 without times or other structure."""
+    text = _utf8(head)
+    return text is not None and timed_format("", text) is None
+
+
+def _utf8(head: bytes) -> str | None:
+    texts = (as_text(head[: len(head) - cut]) for cut in range(4))
+    return next((text for text in texts if text is not None), None)

@@ -6,6 +6,7 @@ config.toml. A preset is named on the command line, so it is a short way to writ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,20 @@ from gemma_cli.store.config import Config, load_config
 
 Source = Literal["option", "preset", "environment", "config.toml", "default"]
 
+UNATTENDED = ("AI_AGENT", "CI")
+"""Set by agents and by continuous integration: notices and progress are left out, as with --quiet."""
+
 RESOLVED_LATER = ("model", "assistant")
 """Left to store.models.checkpoints where config.toml sets them: the drafter there belongs to the model there."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A value that holds and its source."""
+    """A value that holds and its source. variable: the environment variable, where it is another than the setting's."""
 
     value: Value
     source: Source
+    variable: str = ""
 
 
 def standing(context: typer.Context, settings: Mapping[str, Setting]) -> dict[str, Standing]:
@@ -48,9 +53,16 @@ def standing(context: typer.Context, settings: Mapping[str, Setting]) -> dict[st
             found[parameter] = Standing(value, "environment")
         elif setting.name in config.values:
             found[parameter] = Standing(_anchored(setting, config.values[setting.name], config), "config.toml")
+        elif setting.name == "quiet" and (variable := unattended()):
+            found[parameter] = Standing(True, "environment", variable)
         else:
             found[parameter] = Standing(value, "default")
     return _with_its_drafter(found, preset)
+
+
+def unattended() -> str:
+    """The variable that tells that no person reads along; "" where none does."""
+    return next((name for name in UNATTENDED if os.environ.get(name, "").lower() not in ("", "0", "false", "no")), "")
 
 
 def source_of(context: typer.Context, parameter: str) -> str:

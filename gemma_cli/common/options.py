@@ -11,7 +11,7 @@ import inspect
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -19,6 +19,7 @@ from gemma_cli.common.configured import configured, source_of
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.setting_kinds import Whole
 from gemma_cli.core.settings import (
     ANSWER_TOKENS,
     MAX_DRAFT_TOKENS,
@@ -26,9 +27,12 @@ from gemma_cli.core.settings import (
     MODEL,
     OUTPUT,
     SAMPLING,
+    SETTINGS,
     THOUGHT_TOKENS,
     Setting,
 )
+
+T = TypeVar("T")
 
 LOCAL = "local"
 """The value of --engine that stands for this machine."""
@@ -98,25 +102,30 @@ class ManyOptions(EngineOptions):
         return replace(super().spec(), concurrency=self.concurrency)
 
 
-@dataclass(frozen=True)
+def _declares_sampling(group: type[T]) -> type[T]:
+    """Make a class a dataclass with a field for each setting of `Sampling`, so that a new one is declared once."""
+    names = {field.name for field in fields(Sampling)}
+    for setting in SETTINGS.values():
+        if setting.field in names:
+            kind: Any = int if isinstance(setting.kind, Whole) else float
+            hint = kind | None if setting.default is None else kind
+            group.__annotations__[setting.field] = Annotated[hint, *option(setting.name)]
+            setattr(group, setting.field, setting.default)
+    return dataclass(frozen=True)(group)
+
+
+@_declares_sampling
 class SamplingOptions:
     """How tokens are chosen; the defaults are Gemma 4's own."""
 
-    seed: Annotated[int | None, *option("seed")] = None
-    temperature: Annotated[float, *option("temperature")] = Sampling().temperature
-    top_p: Annotated[float, *option("top-p")] = Sampling().top_p
-    top_k: Annotated[int, *option("top-k")] = Sampling().top_k
-    max_tokens: Annotated[int | None, *option("max-tokens")] = None
-
     def sampling(self, thinking: bool = False) -> Sampling:
         """The values as an engine takes them."""
-        return Sampling(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            seed=secrets.randbits(32) if self.seed is None else self.seed,
-            max_tokens=self.max_tokens or (THOUGHT_TOKENS if thinking else ANSWER_TOKENS),
-        )
+        values: dict[str, Any] = vars(self).copy()
+        if values["seed"] is None:
+            values["seed"] = secrets.randbits(32)
+        if values["max_tokens"] is None:
+            values["max_tokens"] = THOUGHT_TOKENS if thinking else ANSWER_TOKENS
+        return Sampling(**values)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def draw(
     if output.as_json:
         from gemma_cli.views import json
 
-        fields = json.turn_object(turn, engine.info, request.drafting.draft_tokens)
+        fields = json.turn_object(turn, engine.info, request.drafting.draft_tokens, request)
         json.write({**(about or {}), **fields}, sys.stdout)
     if turn.finish_reason == "length" and not output.quiet:
         notice(f"reply truncated at --max-tokens ({turn.usage.completion_tokens})")

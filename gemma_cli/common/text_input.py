@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from gemma_cli.core.errors import InputError
+from gemma_cli.common.notices import notice
+from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.files import display_name, open_input
+from gemma_cli.text.encodings import Encoded, decode, kind_of_binary, known_encoding
 
 MOST_TEXT = 8 << 20
 """Bytes of text read from a file or a pipe: several times the longest context there is."""
 
+CONVERT = "convert it to UTF-8"
+"""The remedy for a wrong encoding where none can be given."""
 
-def read_text(path: str | Path) -> str:
-    """A UTF-8 text file, or standard input for "-". Raises InputError for what is not text, or too much of it."""
+
+def read_text(path: str | Path, encoding: str | None = None) -> str:
+    """Read a text file, or standard input for "-". Raises InputError for what is not text, or too much of it."""
     with open_input(path) as file:
-        return text_in(file, display_name(path))
+        return text_in(file, display_name(path), encoding).text
 
 
 def system_prompt(text: str) -> str:
@@ -25,21 +30,43 @@ def system_prompt(text: str) -> str:
     return read_text(Path(text[1:]).expanduser()).strip() if text.startswith("@") else text
 
 
-def text_in(file: BinaryIO, name: str) -> str:
-    """The same of an open file."""
+def text_in(
+    file: BinaryIO, name: str, encoding: str | None = None, language: str | None = None, remedy: str = CONVERT
+) -> Encoded:
+    """Read an open text file; a detected encoding is reported on stderr. Raises InputError.
+
+    language: the code of the language it is in, if it is known, which helps detection. remedy: for a wrong encoding.
+    """
     content = file.read(MOST_TEXT + 1)
     if len(content) > MOST_TEXT:
         raise InputError(f"{name}: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
-    text = as_text(content)
+    text = decode(content, encoding, language)
     if text is None:
-        raise InputError(f"{name}: not text in UTF-8; convert it: iconv -t UTF-8 FILE")
+        raise InputError(f"{name}: {_no_text(content, encoding)}")
+    if text.detected:
+        notice(f"{name}: read as {text.encoding}, as it is not UTF-8; if that is wrong, {remedy}")
     return text
 
 
+def checked_encoding(encoding: str | None) -> str | None:
+    """Return the name of an encoding. Raises UsageError if Python does not know it."""
+    if encoding is not None and not known_encoding(encoding):
+        raise UsageError(f"--encoding {encoding}: unknown; utf-8, utf-16, cp1252, cp1251 or shift_jis, for example")
+    return encoding
+
+
+def _no_text(content: bytes, encoding: str | None) -> str:
+    if kind := kind_of_binary(content):
+        return f"not a text but {kind[0]}; {kind[1]}"
+    if encoding is not None:
+        return f"not text in {encoding}; leave out --encoding to have it detected, or name another"
+    return "not a text: it has control characters or is in no known encoding; save it as UTF-8"
+
+
 def as_text(content: bytes) -> str | None:
-    """The text if that is what the bytes are; a NUL, which no text holds, gives binary data away."""
+    """Decode UTF-8; None if the bytes are not that, or have a NUL, which no text has."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         return None
     return None if "\0" in text else text

@@ -163,11 +163,11 @@ class Conversation:
 
     def without_reply(self) -> Conversation:
         """Ready to ask for another reply to the last message; InputError if nothing was said yet."""
-        return self._cut(self._last_asked() + 1)
+        return self._cut(self.last_asked() + 1)
 
     def without_exchange(self) -> tuple[Conversation, Message]:
         """Without the user's last message and what followed, and that message; InputError if there is none."""
-        index = self._last_asked()
+        index = self.last_asked()
         return self._cut(index), self.entries[index].message
 
     def rewriting(self) -> tuple[Conversation, str]:
@@ -218,28 +218,7 @@ class Conversation:
         if self.used is not None:
             fresh = self.entries[self._last_reply() + 1 :]
             return self.used + sum(estimated_tokens(entry.message) for entry in fresh)
-        return self._size_from(self.shown_from)
-
-    def fitted(self, context: int, reserve: int) -> Conversation:
-        """With as many of the oldest exchanges left out as it takes to leave `reserve` of `context` tokens for a reply.
-
-        Leaves a quarter of the room free when it has to leave something out, so as not to do it again every turn.
-        Raises InputError when the newest message does not fit on its own.
-        """
-        room = context - reserve
-        if self.size() <= room:
-            return self
-        newest = self._last_asked()
-        starts = [i for i in range(self.shown_from + 1, newest + 1) if self.entries[i].message.role == "user"]
-        roomy = (i for i in starts if self._size_from(i) <= room * 3 // 4)
-        start = next(roomy, newest)
-        needed = self._size_from(start)
-        if needed > room:
-            raise InputError(
-                f"this message takes about {needed} tokens and the model has room for {max(room, 0)}: "
-                "shorten it, or drop an attachment with /drop"
-            )
-        return replace(self, left_out=start, used=None)
+        return self.size_from(self.shown_from)
 
     def request(self, sampling: Sampling, drafting: Drafting, thinking: bool) -> Request:
         """What to ask the engine: the system prompt and the entries not left out, without the thoughts of old."""
@@ -266,7 +245,8 @@ class Conversation:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _size_from(self, start: int) -> int:
+    def size_from(self, start: int) -> int:
+        """About how many tokens the prompt takes that begins with entry `start`."""
         entries = self.entries[start:]
         return self._system_tokens() + sum(entry.tokens or estimated_tokens(entry.message) for entry in entries)
 
@@ -274,7 +254,8 @@ class Conversation:
         said = estimated_tokens(Message("system", (Text(self.system),))) if self.system else 0
         return said + sum(text_tokens(json.dumps(tool, ensure_ascii=False)) for tool in self.tools)
 
-    def _last_asked(self) -> int:
+    def last_asked(self) -> int:
+        """Return the index of the user's last message. Raises InputError where there is none."""
         asked = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "user")
         index = next(asked, None)
         if index is None:

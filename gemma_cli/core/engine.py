@@ -91,6 +91,18 @@ class Batching(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """An engine that can count the tokens of a prompt before it reads it."""
+
+    def prompt_tokens(self, request: Request) -> int:
+        """Count exactly the tokens of the request's prompt, which may be more than the context holds.
+
+        Raises GemmaError where no prompt can be written.
+        """
+        ...
+
+
 def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     """See Batching.stream_many; one by one where the engine knows no better."""
     return engine.stream_many(requests) if isinstance(engine, Batching) else _one_by_one(engine, requests)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from gemma_cli.core import fitting
 from gemma_cli.core.conversation import Conversation
-from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
+from gemma_cli.core.fitting import Space
 from gemma_cli.core.messages import GREEDY, Drafting, Request
 
 PROMPT = (
@@ -26,35 +27,36 @@ Write = Callable[[Request], Turn]
 """Asks the model."""
 
 
-def fitted(asked: Conversation, info: EngineInfo, reserve: int, drafting: Drafting, write: Write) -> Conversation:
-    """`asked.fitted`, with a summary of what would be left out; left out where the model writes none that fits."""
-    short = asked.fitted(info.context, reserve)
+def fitted(asked: Conversation, model: str, space: Space, drafting: Drafting, write: Write) -> Conversation:
+    """Return what `fitting.fitted` gives, with a summary of what it leaves out if the model writes one that fits."""
+    short = fitting.fitted(asked, space)
     if short.shown_from <= asked.shown_from:
         return short
-    summarized = _summarized(asked, short.shown_from, info, drafting, write)
-    return summarized if summarized and summarized.size() <= info.context - reserve else short
+    summarized = _summarized(asked, short.shown_from, model, space, drafting, write)
+    return summarized if summarized and fitting.fits(summarized, space) else short
 
 
-def compact(conversation: Conversation, info: EngineInfo, drafting: Drafting, write: Write) -> Conversation:
+def compact(conversation: Conversation, model: str, space: Space, drafting: Drafting, write: Write) -> Conversation:
     """With a summary in place of all that was said. UsageError where nothing was, or the model writes nothing."""
     if conversation.shown_from >= len(conversation.entries) - 1:
         raise UsageError("there is nothing to summarize yet")
-    summarized = _summarized(conversation, len(conversation.entries), info, drafting, write)
+    summarized = _summarized(conversation, len(conversation.entries), model, space, drafting, write)
     if summarized is None:
         raise UsageError("no summary was written: all stays as it was")
     return summarized
 
 
-def request(conversation: Conversation, context: int, drafting: Drafting) -> Request:
+def request(conversation: Conversation, space: Space, drafting: Drafting) -> Request:
     """What is asked for the summary of a conversation."""
-    longest = min(LONGEST, context // 8)
-    asked = replace(conversation, staged=(), tools=()).saying(PROMPT).fitted(context, longest)
+    longest = min(LONGEST, space.context // 8)
+    asked = replace(conversation, staged=(), tools=()).saying(PROMPT)
+    asked = fitting.fitted(asked, replace(space, reserve=longest))
     return asked.request(replace(GREEDY, max_tokens=longest), drafting, thinking=False)
 
 
 def _summarized(
-    conversation: Conversation, end: int, info: EngineInfo, drafting: Drafting, write: Write
+    conversation: Conversation, end: int, model: str, space: Space, drafting: Drafting, write: Write
 ) -> Conversation | None:
-    turn = write(request(conversation.before(end), info.context, drafting))
+    turn = write(request(conversation.before(end), space, drafting))
     text = turn.text.strip()
-    return conversation.summarized(end, text, info.model) if text and turn.finish_reason != "interrupted" else None
+    return conversation.summarized(end, text, model) if text and turn.finish_reason != "interrupted" else None

@@ -50,7 +50,7 @@ def read_audio(path: str | Path) -> Audio:
 
 
 def audio_in(file: BinaryIO, name: str) -> Audio:
-    """Same as `read_audio`, for an open file. Raises InputError, which calls the file `name`."""
+    """Read an open file; see `read_audio`."""
     import numpy as np
 
     too_long = f"longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe"

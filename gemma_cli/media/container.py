@@ -53,3 +53,14 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
     except av.error.FFmpegError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(f"{name}: damaged or cut off ({reason}); copy it again") from None
+
+
+def shows_pictures(file: BinaryIO, name: str) -> bool:
+    """Whether a container is a film; the cover of an album makes none. Raises InputError where there is neither."""
+    import av
+
+    with open_container(file, name) as container:
+        films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not films and not container.streams.audio:
+            raise InputError(f"{name}: holds neither pictures nor sound")
+        return bool(films)

@@ -30,9 +30,9 @@ def open_input(path: str | Path) -> Iterator[BinaryIO]:
     Decoders get this handle, never the path: ffmpeg and libsndfile treat some paths as more than a file.
     Raises InputError.
     """
-    with _spooled_stdin() if str(path) == STDIN else _regular(path) as file:
+    with spooled_stdin() if str(path) == STDIN else _regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise InputError(f"{display_name(path)}: empty (0 bytes); record or copy it again")
+            raise InputError(f"{display_name(path)}: empty (0 bytes); check where it came from")
         yield file
 
 
@@ -61,7 +61,8 @@ def _without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _spooled_stdin() -> BinaryIO:
+def spooled_stdin() -> BinaryIO:
+    """Return what is piped in, on disk and seekable, at its beginning. Raises InputError."""
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("standard input: closed; pipe a file into it or name one")
     if sys.stdin.isatty():

@@ -34,7 +34,7 @@ def read_image(path: str | Path) -> Image:
 
 
 def image_in(file: BinaryIO, name: str) -> Image:
-    """Same as `read_image`, for an open file. Raises InputError, which calls the file `name`."""
+    """Read an open file; see `read_image`."""
     try:
         return _decode(file, name)
     except InputError:

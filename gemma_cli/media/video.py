@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import Video
@@ -31,10 +31,15 @@ def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> Video:
 
     "-" is standard input. Raises InputError, and UsageError where the extra `video` is not installed.
     """
-    name = display_name(path)
+    with open_input(path) as file:
+        return video_in(file, display_name(path), max_frames)
+
+
+def video_in(file: BinaryIO, name: str, max_frames: int = MAX_FRAMES) -> Video:
+    """Read an open file; see `read_video`."""
     if not available():
         raise UsageError(f"{name}: films are read with PyAV, which is not installed: {EXTRA}")
-    with open_input(path) as file, open_container(file, name) as container:
+    with open_container(file, name) as container:
         taken = list(_sampled(container, name, max_frames))
     if not taken:
         raise InputError(f"{name}: holds no pictures; it may be cut off, or only sound")

@@ -6,14 +6,13 @@ import sys
 from dataclasses import replace
 
 from gemma_cli import __version__
+from gemma_cli.common.attachments import attachment
 from gemma_cli.common.notices import figures
 from gemma_cli.common.opening import busy, start
 from gemma_cli.common.options import EngineOptions, OutputOptions
-from gemma_cli.common.text_input import read_text
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.events import Turn
-from gemma_cli.core.messages import Part, Text
 from gemma_cli.engines import open_engine
 from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
@@ -24,7 +23,7 @@ from gemma_cli.store.models.catalogue import catalogue
 from gemma_cli.store.paths import state_dir
 from gemma_cli.tools import Toolbox
 from gemma_cli.views.console import terminal
-from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input
+from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, suspendable
 
 
 def talk(
@@ -36,7 +35,7 @@ def talk(
     box: Toolbox,
 ) -> None:
     """Load the model and talk until the user leaves. What is typed while it loads waits for the first prompt."""
-    with orderly_exit(), kept_terminal(), silent_input():
+    with orderly_exit(), kept_terminal(), suspendable(), silent_input():
         _talk(options, output, keeping, conversation, settings, box)
 
 
@@ -63,7 +62,7 @@ def _talk(
         settings,
         out=terminal(sys.stdout),
         err=terminal(sys.stderr),
-        outside=ChatHost(read, another, models_here, heard),
+        outside=ChatHost(attachment, another, models_here, heard),
         conversation=conversation.counted_by(engine.info.model),
         store=keeping.store,
         session=keeping.session,
@@ -78,25 +77,6 @@ def welcome(chat: Chat) -> None:
     """What runs, how to get help, and where an older chat stood."""
     chat.tell(f"gemma {__version__}, {chat.engine.info.model} on {chat.engine.info.device}; /help, Ctrl+D leaves")
     chat.recap()
-
-
-def read(kind: str, path: str) -> Part:
-    """An attachment: "image", "audio", "video" or "text". Raises InputError."""
-    match kind:
-        case "image":
-            from gemma_cli.media.image import read_image
-
-            return read_image(path)
-        case "audio":
-            from gemma_cli.media.audio import read_audio
-
-            return read_audio(path)
-        case "video":
-            from gemma_cli.media.video import read_video
-
-            return read_video(path)
-        case _:
-            return Text(f"{path}:\n{read_text(path).strip()}\n\n")
 
 
 def models_here() -> list[str]:

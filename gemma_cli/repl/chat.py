@@ -9,13 +9,15 @@ from functools import partial
 
 from rich.console import Console
 
-from gemma_cli.core import summaries
+from gemma_cli.common.attachments import Attachable
+from gemma_cli.core import fitting, summaries
 from gemma_cli.core.conversation import Conversation, Entry, opening_words, part_name
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.core.events import Event, Turn, collect
-from gemma_cli.core.messages import Part, Text, ToolCall, ToolResponse
+from gemma_cli.core.messages import Image, Part, Text, ToolCall, ToolResponse
 from gemma_cli.repl.compact import summary_notice, writer
+from gemma_cli.repl.line.parse import as_typed
 from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.toolbar import Status
 from gemma_cli.store.sessions import Session, SessionStore
@@ -35,11 +37,11 @@ UNFOLD = "Ctrl+O unfolds"
 class ChatHost:
     """What a chat asks of the command it runs in. All raise GemmaError.
 
-    read: an attachment from a kind ("image", "audio", "video", "text") and a path; open_model: another engine by name;
+    read: an attachment from a path and what it has to be, None for whatever it is; open_model: another engine by name;
     models: the names it could be given; heard: is shown every reply when it is over.
     """
 
-    read: Callable[[str, str], Part]
+    read: Callable[[str, Attachable | None], Part]
     open_model: Callable[[str], Engine]
     models: Callable[[], list[str]] = list
     heard: Callable[[Turn], None] = lambda turn: None
@@ -74,13 +76,18 @@ class Chat:
     # Telling --------------------------------------------------------------------------------------------------------
 
     def tell(self, text: str) -> None:
-        """A notice, a line each; nothing in it can drive the terminal."""
+        """Print a notice, which cannot drive the terminal."""
         for line in text.split("\n"):
-            self.err.print(safe_line(line), style="dim", markup=False, highlight=False, emoji=False, soft_wrap=True)
+            self._notice(safe_line(line), "dim")
 
     def complain(self, error: GemmaError) -> None:
-        text = safe_line(str(error))
-        self.err.print(text, style="red", markup=False, highlight=False, emoji=False, soft_wrap=True)
+        """Print an error."""
+        self._notice(safe_line(str(error)), "red")
+
+    def _notice(self, line: str, style: str) -> None:
+        """Print a line; a terminal breaks it between words, a file gets it as it is."""
+        whole = not self.err.is_terminal
+        self.err.print(line, style=style, markup=False, highlight=False, emoji=False, soft_wrap=whole)
 
     @property
     def status(self) -> Status:
@@ -90,6 +97,11 @@ class Chat:
         return Status(safe_line(info.model), self.conversation.size(), info.context, self.last, tuple(flags))
 
     @property
+    def space(self) -> fitting.Space:
+        """What a prompt may take, with the model and the settings there are."""
+        return fitting.space(self.engine, self.settings.sampling, self.settings.thinking)
+
+    @property
     def thoughts(self) -> list[str]:
         """Of every reply that thought, the oldest first."""
         messages = (entry.message for entry in self.conversation.entries)
@@ -97,13 +109,32 @@ class Chat:
 
     # Attaching ------------------------------------------------------------------------------------------------------
 
-    def attach(self, kind: str, path: str) -> None:
-        """Stage a file for the next message. Raises UsageError for a medium the model does not take."""
+    def attach(self, paths: Iterable[str], kind: Attachable | None = None) -> None:
+        """Stage files for the next message: all, or none where one cannot be. What is staged already stays as it is.
+
+        kind: what they have to be; None takes them for what they are. Raises UsageError for a medium the model does not
+        take, InputError.
+        """
+        conversation = self.conversation
+        for path in paths:
+            self._check_taken(path, kind or "text")
+            part = self.outside.read(path, kind)
+            self._check_taken(path, type(part).__name__.lower())
+            if part not in conversation.staged:
+                conversation = conversation.staging(part)
+        self.conversation = conversation
+
+    def stage(self, picture: Image) -> None:
+        """Stage a picture that comes from no file. Raises UsageError for a model that takes none."""
+        self._check_taken(picture.name, "image")
+        if picture not in self.conversation.staged:
+            self.conversation = self.conversation.staging(picture)
+
+    def _check_taken(self, path: str, kind: str) -> None:
         info = self.engine.info
         if kind != "text" and kind not in info.modalities:
             takes = ", ".join(sorted(info.modalities)) or "text only"
             raise UsageError(f"{path}: {info.model} takes no {kind} ({takes}); another model may: /model")
-        self.conversation = self.conversation.staging(self.outside.read(kind, path))
 
     def staged(self) -> list[str]:
         """The names of what goes with the next message."""
@@ -113,7 +144,7 @@ class Chat:
 
     def ask(self, text: str) -> None:
         """Send `text` with all that is staged, and hear the reply."""
-        before, self.draft = self.conversation, text
+        before, self.draft = self.conversation, as_typed(text)
         asked = self._fitted(before.saying(text))
         self.keep(asked)
         self._hear(asked, before)
@@ -131,12 +162,11 @@ class Chat:
         if foreign:
             kinds = " and ".join(sorted(foreign))
             raise UsageError(f"this chat holds {kinds}, which {info.model} does not take: /new, or another /model")
-        reserve = min(self.settings.sampling.max_tokens, info.context // 4)
         if self.settings.summarize:
             write = writer(self.engine, self.tell)
-            fitted = summaries.fitted(asked, info, reserve, self.settings.drafting, write)
+            fitted = summaries.fitted(asked, info.model, self.space, self.settings.drafting, write)
         else:
-            fitted = asked.fitted(info.context, reserve)
+            fitted = fitting.fitted(asked, self.space)
         if fitted.shown_from > asked.shown_from:
             self.tell(summary_notice(fitted) if fitted.summary else left_out_notice(fitted.entries[: fitted.left_out]))
         return fitted

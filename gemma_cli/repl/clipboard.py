@@ -1,6 +1,7 @@
-"""Text to the clipboard: by the desktop's own program where there is one, else by asking the terminal (OSC 52).
+"""The clipboard: text goes to it, and a picture comes from it.
 
-This is the only place that writes an OSC sequence, and only /copy calls it.
+Text is copied by the desktop's own program where there is one, else by asking the terminal (OSC 52). This is the only
+place that writes an OSC sequence, and only /copy calls it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ import base64
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import IO
+
+from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.messages import Image
 
 OSC_52_LIMIT = 74_994
 """Bytes most terminals take in one sequence (xterm's limit of 100,000 characters of base64)."""
@@ -43,3 +48,65 @@ def _program(environ: Mapping[str, str]) -> list[str] | None:
     if environ.get("DISPLAY") and shutil.which("xclip"):
         return ["xclip", "-selection", "clipboard"]
     return next(([name] for name in ("pbcopy", "clip.exe") if shutil.which(name)), None)
+
+
+_NAME = "picture from the clipboard"
+_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff")
+_LIMIT_S = 10.0
+
+
+def picture(environ: Mapping[str, str] = os.environ) -> Image:
+    """Return the picture in the clipboard. Raises UsageError where the system offers none, InputError for a bad one."""
+    from gemma_cli.media.image import image_in
+    from gemma_cli.media.spool import new_spool, spooling
+
+    if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
+        raise UsageError("the clipboard is that of the machine you sit at, and this is another: copy the file here")
+    content = _grabbed() if sys.platform in ("darwin", "win32") else _pasted(environ)
+    if not content:
+        raise InputError("there is no picture in the clipboard: copy one first")
+    with new_spool() as file:
+        with spooling():
+            file.write(content)
+            file.seek(0)
+        return image_in(file, _NAME)
+
+
+def _pasted(environ: Mapping[str, str]) -> bytes:
+    """The bytes of a picture, by the desktop's own program."""
+    if environ.get("WAYLAND_DISPLAY") and shutil.which("wl-paste"):
+        listing, paste = ["wl-paste", "--list-types"], ["wl-paste", "--no-newline", "--type"]
+    elif environ.get("DISPLAY") and shutil.which("xclip"):
+        listing = ["xclip", "-selection", "clipboard", "-out", "-target", "TARGETS"]
+        paste = ["xclip", "-selection", "clipboard", "-out", "-target"]
+    else:
+        raise UsageError("no clipboard to be read: it takes wl-clipboard (Wayland) or xclip (X11)")
+    offered = _output(listing).decode("utf-8", "replace").split()
+    kind = next((kind for kind in _TYPES if kind in offered), None)
+    return _output([*paste, kind]) if kind else b""
+
+
+def _output(command: list[str]) -> bytes:
+    """What a clipboard program writes; nothing where it fails, as it does when the clipboard is empty."""
+    try:
+        return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return b""
+
+
+def _grabbed() -> bytes:
+    """The same on macOS and Windows, through Pillow."""
+    import io
+
+    from PIL import Image as pillow
+    from PIL import ImageGrab
+
+    try:
+        found = ImageGrab.grabclipboard()
+    except (OSError, NotImplementedError, ValueError):
+        return b""
+    if not isinstance(found, pillow.Image):
+        return b""
+    content = io.BytesIO()
+    found.save(content, "PNG")
+    return content.getvalue()

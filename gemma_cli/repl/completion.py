@@ -12,24 +12,34 @@ from prompt_toolkit.document import Document
 
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.repl.chat import Chat
-from gemma_cli.repl.parse import SUFFIXES
+from gemma_cli.repl.line.paths import SUFFIXES
 from gemma_cli.repl.settings import KNOBS
 from gemma_cli.repl.slash_commands import offered
 from gemma_cli.views.sanitize import safe_line
 
 _SPECIAL = re.compile(r"""([\s'"\\])""")
+MENTIONED = re.compile(r"(?<!\S)@((?:\\.|[^\s\\])*)$")
+"""An @ and the path that is being typed after it."""
 MOST = 200
 """Files of a folder that are offered at most."""
 
 
+def completes(document: Document) -> bool:
+    """Whether what is being typed is offered completions unasked: a command, or a path after an @."""
+    return document.text.startswith("/") or bool(MENTIONED.search(document.text_before_cursor))
+
+
 class ChatCompleter(Completer):
-    """Completes lines that begin with a slash."""
+    """Completes lines that begin with a slash, and paths after an @."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         text = document.text_before_cursor
+        if mentioned := MENTIONED.search(text):
+            yield from _paths(mentioned[1], ())
+            return
         if not text.startswith("/") or "\n" in text:
             return
         name, blank, rest = text[1:].partition(" ")
@@ -45,7 +55,7 @@ class ChatCompleter(Completer):
     def _argument(self, name: str, rest: str) -> Iterator[Completion]:
         if name in ("image", "audio", "video"):
             yield from _paths(rest, SUFFIXES[name])
-        elif name in ("read", "export"):
+        elif name in ("attach", "read", "export"):
             yield from _paths(rest, ())
         else:
             yield from _words(rest, self._choices(name))
@@ -82,7 +92,7 @@ def _paths(typed: str, suffixes: tuple[str, ...]) -> Iterator[Completion]:
     written = typed[start:]
     path = re.sub(r"\\(.)", r"\1", written).lstrip("'\"")
     folder, _, begun = path.rpartition("/")
-    base = Path(os.path.expanduser(f"{folder}/" if "/" in path else "."))  # noqa: PTH111 - keeps the slash
+    base = Path(os.path.expanduser(os.path.expandvars(f"{folder}/" if "/" in path else ".")))  # noqa: PTH111 - keeps the slash
     for name, is_folder in _listing(base, begun):
         if is_folder or not suffixes or name.lower().endswith(suffixes):
             shown = _SPECIAL.sub(r"\\\1", name) + "/" * is_folder

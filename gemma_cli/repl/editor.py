@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,26 +13,32 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from gemma_cli.core.conversation import well_formed
+from gemma_cli.core.errors import GemmaError
+from gemma_cli.repl import clipboard
 from gemma_cli.repl.chat import Chat
-from gemma_cli.repl.completion import ChatCompleter
+from gemma_cli.repl.completion import ChatCompleter, completes
 from gemma_cli.repl.confirm import ask
+from gemma_cli.repl.line.parse import dropped
+from gemma_cli.repl.line.paths import quoted
 from gemma_cli.repl.thoughts import Fold
 from gemma_cli.repl.toolbar import toolbar
 from gemma_cli.store.bounded_read import check_regular
 from gemma_cli.tools.calls import Permission
 from gemma_cli.views.markdown.render import wrapped_lines
-from gemma_cli.views.sanitize import safe
+from gemma_cli.views.sanitize import safe, safe_line
 
 STYLE = Style.from_dict(
     {
@@ -86,6 +93,7 @@ class Editor:
 
     def __init__(self, chat: Chat, history: History, input: Input | None = None, output: Output | None = None) -> None:
         self.chat, self.fold = chat, Fold()
+        self.pasted: deque[str] = deque(maxlen=50)  # what was not typed, and may be on the line again
         self._notice = ""
         self._completer = ChatCompleter(chat)
         if output is None and not is_dumb_terminal():  # prompt-toolkit has a prompt without escapes for those
@@ -93,8 +101,9 @@ class Editor:
         self.session: PromptSession[str] = PromptSession(
             message=self._message,
             multiline=True,
+            enable_suspend=True,
             completer=self._completer,
-            complete_while_typing=Condition(lambda: get_app().current_buffer.text.startswith("/")),
+            complete_while_typing=Condition(lambda: completes(get_app().current_buffer.document)),
             key_bindings=self._keys(),
             history=history,
             bottom_toolbar=self._toolbar,
@@ -172,6 +181,11 @@ class Editor:
             elif found:
                 buffer.start_completion(insert_common_part=True)
 
+        @keys.add(Keys.BracketedPaste)
+        def _paste(event: KeyPressEvent) -> None:
+            text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+            event.current_buffer.insert_text(self._pasting(text, event.current_buffer.document))
+
         @keys.add("c-j")
         @keys.add("escape", "enter")
         def _newline(event: KeyPressEvent) -> None:
@@ -195,6 +209,13 @@ class Editor:
             except OSError as error:  # the text goes through a temporary file
                 self._notice = f"no editor: {error.strerror or error}; TMPDIR names a folder that has space"
 
+        @keys.add("c-v")
+        def _paste_picture(event: KeyPressEvent) -> None:
+            try:
+                self.chat.stage(clipboard.picture())
+            except GemmaError as error:
+                self._notice = safe_line(str(error))
+
         @keys.add("c-o")
         def _thoughts(event: KeyPressEvent) -> None:
             self._notice = "" if self.fold.toggle() else "no reply has thought yet (/think on)"
@@ -211,6 +232,21 @@ class Editor:
         on(("escape", "up"), lambda: self.fold.go(1))
         on(("escape", "down"), lambda: self.fold.go(-1))
         return keys
+
+    def _pasting(self, text: str, document: Document) -> str:
+        """What a paste puts on the line: files dropped into the middle of a message are mentioned in it.
+
+        Any other text is noted, so that no path in it is attached.
+        """
+        files = dropped(text.strip(), os.path.isfile)
+        if not files:
+            self.pasted.append(text)
+            return text
+        before = document.text_before_cursor
+        if not before.strip() or before.startswith(("/", "!")):
+            return text
+        mentioned = " ".join(f"@{quoted(path)}" for path in files)
+        return f"{'' if before[-1].isspace() else ' '}{mentioned} "
 
     def _toggle_raw(self) -> None:
         """Show replies as they were written, or rendered again, and the last one at once."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from gemma_cli.core.errors import GemmaError
-from gemma_cli.repl import slash_commands
+from collections.abc import Sequence
+
+from gemma_cli.core.errors import GemmaError, InputError, UsageError
+from gemma_cli.repl import shell, slash_commands
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.editor import Editor
-from gemma_cli.repl.parse import Command, Dropped, Message, parse
-from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input
+from gemma_cli.repl.line.mentions import Mention, mentions, named
+from gemma_cli.repl.line.parse import Command, Dropped, Line, Message, Shell, parse
+from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, suspendable
 
 
 def run(chat: Chat, editor: Editor) -> None:
     """The whole chat. SIGTERM and SIGHUP end it with SystemExit; the terminal is as before in any case."""
     chat.leave = editor.leave
-    with orderly_exit(), kept_terminal(), silent_input():
+    with orderly_exit(), kept_terminal(), suspendable(), silent_input():
         while not chat.leaving:
             try:
                 line = editor.read()
                 if line is None:
                     break
-                act(chat, line)
+                act(chat, line, tuple(editor.pasted))
             except KeyboardInterrupt:  # while nothing was being said: loading a model, listing sessions
                 chat.tell("stopped")
     if chat.session and chat.session.lost:
@@ -28,18 +31,71 @@ def run(chat: Chat, editor: Editor) -> None:
         chat.tell(f"saved as '{chat.session.name}': gemma chat --continue goes on with it")
 
 
-def act(chat: Chat, line: str) -> None:
-    """Do what one line says; what goes wrong is told, and the chat goes on."""
+def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
+    """Do what one line says; what goes wrong is reported, and the chat continues.
+
+    pasted: texts in it that were not typed, in which no path is attached.
+    """
     try:
-        match parse(line):
+        match meaning(line, pasted):
             case Command() as command:
                 slash_commands.run(chat, command)
+            case Shell(command):
+                if code := shell.run(command):
+                    chat.tell(f"exit code {code}")
             case Dropped(files):
-                for kind, path in files:
-                    chat.attach(kind, path)
+                chat.attach(files)
                 chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
             case Message(text):
+                chat.draft = line
+                text = attach_mentioned(chat, text, pasted)
                 if text or chat.conversation.staged:
                     chat.ask(text)
+                else:
+                    chat.draft = ""
     except GemmaError as error:
-        chat.complain(error)
+        refuse(chat, error)
+
+
+def meaning(line: str, pasted: Sequence[str]) -> Line:
+    """Return what a line means; one that was pasted is never run by the shell."""
+    meant = parse(line)
+    begins = [text.lstrip() for text in pasted if text.lstrip().startswith("!")]
+    return Message(line.strip()) if isinstance(meant, Shell) and line.lstrip().startswith(tuple(begins)) else meant
+
+
+def attach_mentioned(chat: Chat, text: str, pasted: Sequence[str] = ()) -> str:
+    """Attach the files that a message mentions, report them, and return the message with their names.
+
+    What a bare path names is sent as text where it cannot be attached. Raises UsageError, InputError for one with @.
+    """
+    found = mentions(text, pasted)
+    before = len(chat.conversation.staged)
+    attached: list[Mention] = []
+    conversation = chat.conversation
+    try:
+        for mention in found:
+            if not mention.paths:
+                raise InputError(f"@{mention.word}: no such file; check the path")
+            try:
+                chat.attach(mention.paths)
+                attached.append(mention)
+            except UsageError as error:
+                if mention.asked:
+                    raise
+                chat.tell(f"not attached, sent as text: {error}")
+    except GemmaError:
+        chat.conversation = conversation
+        raise
+    if new := chat.staged()[before:]:
+        chat.tell(f"attached: {', '.join(new)}")
+    return named(text, attached)
+
+
+def refuse(chat: Chat, error: GemmaError) -> None:
+    """Show why a line was not carried out, as the last thing on the screen: a long draft would push it off the top."""
+    rows = sum(len(line) // chat.err.width + 1 for line in chat.draft.split("\n"))
+    if rows > chat.err.height // 2:
+        chat.draft = ""
+        chat.tell(f"the message of {rows:,} rows was not sent; Up brings it back, and Ctrl+G then edits it")
+    chat.complain(error)

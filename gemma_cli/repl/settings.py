@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -63,10 +63,12 @@ def _put_max_tokens(settings: Settings, value: int | None) -> Settings:
     return replace(settings, sampling=replace(settings.sampling, max_tokens=most))
 
 
+_FIELDS = {field.name for field in fields(Sampling)}
+_PLAIN = [name for name, setting in SETTINGS.items() if setting.field in _FIELDS and setting.default is not None]
+"""Settings of `Sampling` whose value is what was set; the others stand for one that is found when it is needed."""
+
 KNOBS = {
-    "temperature": _sampling("temperature"),
-    "top-p": _sampling("top-p"),
-    "top-k": _sampling("top-k"),
+    **{name: _sampling(name) for name in _PLAIN},
     "seed": replace(_sampling("seed"), put=_put_seed),
     "max-tokens": replace(_sampling("max-tokens"), put=_put_max_tokens),
     "thinking-budget": Knob(

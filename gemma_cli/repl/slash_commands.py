@@ -6,18 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gemma_cli.common.attachments import Attachable
 from gemma_cli.common.text_input import system_prompt
 from gemma_cli.core import summaries
 from gemma_cli.core.conversation import opening_words
 from gemma_cli.core.errors import UsageError
+from gemma_cli.repl import clipboard
 from gemma_cli.repl.chat import Chat
-from gemma_cli.repl.clipboard import copy as to_clipboard
 from gemma_cli.repl.compact import summary_notice, writer
-from gemma_cli.repl.parse import Command, nearest, paths
+from gemma_cli.repl.line.parse import Command, as_typed, nearest
+from gemma_cli.repl.line.paths import paths
 from gemma_cli.repl.settings import KNOBS, changed, knob_named, reseeded, thinking
 from gemma_cli.store import export
 from gemma_cli.store.search import match_line, phrases_in, search
 from gemma_cli.store.sessions import SessionStore
+from gemma_cli.text.code_blocks import code_blocks
 
 Action = Callable[[Chat, str], None]
 
@@ -80,7 +83,8 @@ KEYS = """\
 
 Enter sends; Ctrl+J or Alt+Enter makes a new line; Ctrl+G edits in $EDITOR; Ctrl+R searches what was typed before
 Ctrl+C stops a reply or clears the line; Ctrl+D leaves; Ctrl+O unfolds thoughts; Alt+M shows markdown as written
-a message that begins with a slash is typed with two; a file dropped on the terminal is attached"""
+Ctrl+Z suspends; Ctrl+V attaches a picture from the clipboard; !COMMAND runs in your shell
+@FILE in a message attaches it, and so does dropping it on the terminal; a message that begins with / or ! has two"""
 
 
 @_slash("exit", "", "leave; so does Ctrl+D")
@@ -140,21 +144,27 @@ def _model(chat: Chat, rest: str) -> None:
 # --- attachments ----------------------------------------------------------------------------------------------------
 
 
-def _attacher(kind: str) -> Action:
+def _attacher(name: str, kind: Attachable | None) -> Action:
     def attach(chat: Chat, rest: str) -> None:
         if not rest:
-            raise UsageError(f"/{'read' if kind == 'text' else kind} takes the path of a file")
-        for path in paths(rest):
-            chat.attach(kind, path)
+            raise UsageError(f"/{name} takes the path of a file")
+        chat.attach(paths(rest), kind)
         chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
 
     return attach
 
 
-_slash("image", "FILE...", "attach pictures to the next message", "image")(_attacher("image"))
-_slash("audio", "FILE...", "attach sound to the next message", "audio")(_attacher("audio"))
-_slash("video", "FILE...", "attach films to the next message", "video")(_attacher("video"))
-_slash("read", "FILE...", "attach texts to the next message")(_attacher("text"))
+_slash("attach", "FILE...", "attach whatever it is to the next message; so does @FILE in it")(_attacher("attach", None))
+_slash("image", "FILE...", "attach pictures to the next message", "image")(_attacher("image", "image"))
+_slash("audio", "FILE...", "attach sound to the next message", "audio")(_attacher("audio", "audio"))
+_slash("video", "FILE...", "attach films to the next message", "video")(_attacher("video", "video"))
+_slash("read", "FILE...", "attach texts and PDFs to the next message")(_attacher("read", "text"))
+
+
+@_slash("paste", "", "attach the picture in the clipboard to the next message; so does Ctrl+V", "image")
+def _paste(chat: Chat, rest: str) -> None:
+    chat.stage(clipboard.picture())
+    chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
 
 
 @_slash("drop", "[NUMBER]", "do not attach what was staged, or one of it")
@@ -190,15 +200,28 @@ def _undo(chat: Chat, rest: str) -> None:
 
 @_slash("edit", "", "take back the last message to change and send it again")
 def _edit(chat: Chat, rest: str) -> None:
-    chat.conversation, chat.draft = chat.conversation.rewriting()
+    chat.conversation, text = chat.conversation.rewriting()
+    chat.draft = as_typed(text)
 
 
-@_slash("copy", "", "copy the last reply to the clipboard")
+@_slash("copy", "[code|NUMBER]", "copy the last reply to the clipboard; code: its last code block, 1: its first")
 def _copy(chat: Chat, rest: str) -> None:
     replies = [entry.message for entry in chat.conversation.entries if entry.message.role == "assistant"]
     if not replies:
         raise UsageError("/copy: there is no reply yet")
-    chat.tell(to_clipboard(replies[-1].text, chat.err.file))
+    text = replies[-1].text
+    chat.tell(clipboard.copy(chosen_block(text, rest) if rest else text, chat.err.file))
+
+
+def chosen_block(reply: str, which: str) -> str:
+    """Return the code block that /copy names. Raises UsageError that says how many there are."""
+    blocks = code_blocks(reply)
+    wanted = len(blocks) if which == "code" else int(which) if which.isdecimal() else 0
+    if not 1 <= wanted <= len(blocks):
+        there = {0: "no code block", 1: "one code block"}.get(len(blocks), f"{len(blocks)} code blocks")
+        remedy = "/copy copies all of it" if not blocks else "code is the last, 1 the first"
+        raise UsageError(f"/copy {which}: the last reply has {there}; {remedy}")
+    return blocks[wanted - 1]
 
 
 @_slash("stats", "", "speed and acceptance of the last reply")
@@ -229,10 +252,15 @@ def _stats(chat: Chat, rest: str) -> None:
 
 @_slash("tokens", "", "how full the context is")
 def _tokens(chat: Chat, rest: str) -> None:
-    conversation, context = chat.conversation, chat.engine.info.context
+    conversation, space = chat.conversation, chat.space
+    exact = conversation.used is not None
     used = conversation.size()
-    counted = "counted" if conversation.used is not None else "estimated"
-    lines = [f"{used:,} of {context:,} tokens ({used / context:.0%}), {counted}"]
+    if not exact and space.count and conversation.entries:
+        used, exact = space.count(conversation), True
+    lines = [
+        f"{used:,} of {space.context:,} tokens ({used / space.context:.0%}), {'counted' if exact else 'estimated'}",
+        f"{max(0, space.room - used):,} left for the next message: {space.reserve:,} are reserved for the reply",
+    ]
     if first := conversation.shown_from:
         lines.append(f"the oldest {first} messages are not shown to the model any more")
     if conversation.summary:
@@ -249,7 +277,9 @@ def _compact(chat: Chat, rest: str) -> None:
         chat.tell("when the context is full: " + ("summarized" if rest == "auto" else "the oldest is left out"))
         return
     before, write = chat.conversation.size(), writer(chat.engine, chat.tell)
-    chat.conversation = summaries.compact(chat.conversation, chat.engine.info, chat.settings.drafting, write)
+    chat.conversation = summaries.compact(
+        chat.conversation, chat.engine.info.model, chat.space, chat.settings.drafting, write
+    )
     chat.keep(chat.conversation)
     chat.tell(summary_notice(chat.conversation))
     chat.tell(f"{before:,} tokens of context before, about {chat.conversation.size():,} now")

@@ -111,6 +111,9 @@ class TakingTurns:
             self._end(key)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # whose frames hold a cache
             return error
+        except Exception as error:  # a bug, which ends this reply and no other
+            self._end(key)
+            return GemmaError(f"internal error: {type(error).__name__}: {error}")
         if isinstance(event, Done):
             self._end(key)
         return event

@@ -16,7 +16,7 @@ def write_whole(path: Path, text: str) -> None:
     write_together({path: text})
 
 
-def write_together(texts: Mapping[Path, str]) -> None:
+def write_together(texts: Mapping[Path, str | bytes]) -> None:
     """Write several, each whole, and none before all of them are on the disk. Raises GemmaError."""
     with ExitStack() as unfinished:
         written = [(unfinished.enter_context(_beside(path, text)), path) for path, text in texts.items()]
@@ -28,15 +28,15 @@ def write_together(texts: Mapping[Path, str]) -> None:
 
 
 @contextmanager
-def _beside(path: Path, text: str) -> Iterator[Path]:
+def _beside(path: Path, text: str | bytes) -> Iterator[Path]:
     """A file with that text beside the one it is to become; gone afterwards if it did not."""
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
     temporary = Path(name)
     try:
-        with _told(path), os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with _told(path), os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_umask())

@@ -1,41 +1,70 @@
-"""Texts taken apart into what is to be translated and what has to stay as it is, to the byte.
+"""Documents split into words to translate and structure that stays as it is, to the byte.
 
-The `source` of all passages joined is the document. Numbers, times, markup and code are never in a `text`, so no model
+The sources of all passages joined are the document. Numbers, times, markup and code are never in a `text`, so no model
 can change them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
 
-from gemma_cli.text.cues import begins_like_subtitles, subtitles
+from gemma_cli.core.errors import InputError
 from gemma_cli.text.markdown_passages import markdown
 from gemma_cli.text.passages import Passage
+from gemma_cli.text.timed.formats import SUFFIXES, timed_format
 
 LONGEST = 2000
-"""Characters in a passage; longer paragraphs are parted between sentences. Models keep to a page better than to ten."""
+"""Characters in a passage; longer paragraphs are cut between sentences. Models are better at a page than at ten."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])")
 _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?!\s*(?:\n|\Z)))*")
 
 
-Splitter = Callable[[str], Iterator[Passage]]
+@dataclass(frozen=True)
+class Document:
+    """A document in passages. cues: how many it has, if it is timed text. markdown: whether it is that."""
+
+    passages: list[Passage]
+    cues: int | None = None
+    markdown: bool = False
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is anything to translate."""
+        return any(passage.text for passage in self.passages)
 
 
-def splitter(name: str, document: str) -> Splitter:
-    """How to take apart a document, told by its name or else by how it begins."""
-    suffix = PurePath(name).suffix.lower()
-    if suffix in (".srt", ".vtt") or begins_like_subtitles(document):
-        return subtitles
-    if suffix in (".md", ".markdown"):
-        return markdown
-    return plain
+def split(name: str, document: str, suffix: str = "") -> Document:
+    """Split a document by its format, which its content tells, or else its suffix. name: for errors.
+
+    Raises InputError for a format that cannot be translated, and for subtitles without a cue.
+    """
+    timed = timed_format(suffix.lower(), document)
+    if timed is not None:
+        cues = timed.cues(document)
+        if not cues and not document.removeprefix("\ufeff").startswith("WEBVTT"):
+            raise InputError(f"{name}: no cue of {timed.name} in it; a text that is no subtitles needs the suffix .txt")
+        found = Document(list(timed.passages(document)), cues)
+    elif suffix.lower() in SUFFIXES:
+        raise InputError(f"{name}: neither MicroDVD nor SubViewer; convert it to srt")
+    elif suffix.lower() in (".md", ".markdown"):
+        found = Document(list(markdown(document)), markdown=True)
+    else:
+        found = Document(list(plain(document)))
+    assert "".join(passage.source for passage in found.passages) == document
+    return found
+
+
+def suffix_of(name: PurePath) -> str:
+    """Return the suffix of a file name in lower case."""
+    return name.suffix.lower()
 
 
 def plain(document: str) -> Iterator[Passage]:
-    """Paragraphs, long ones in parts; blank lines and indentation stay."""
+    """Split prose into paragraphs, long ones into parts. Blank lines and indentation stay."""
     position = 0
     for paragraph in _PARAGRAPH.finditer(document):
         if paragraph.start() > position:

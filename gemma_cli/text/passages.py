@@ -1,4 +1,4 @@
-"""A piece of a document, with what is to be translated of it."""
+"""A span of a document, with the words in it that are to be translated."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Passage:
-    """source: as it stands in the document. text: what is to be translated of it; None: it stays.
+    """A span of a document; the sources of all passages joined are the document.
 
-    before, after: what of the source stays around the text. newline: what parts the lines of a translation.
+    source: the span as it stands in the document. text: the words to translate; None: the span stays as it is.
+    before, after: parts of the source that stay around the text. newline: separates the lines of a translation.
+    unknown: whether it has words that are neither translated nor known structure, which the user is warned of.
     """
 
     source: str
@@ -17,8 +19,13 @@ class Passage:
     before: str = ""
     after: str = ""
     newline: str = "\n"
+    unknown: bool = False
 
     def translated(self, translation: str) -> str:
-        """The passage with that in place of its text."""
+        """Return the passage with the translation in place of its text."""
         lines = [line.strip() for line in translation.splitlines()]
         return self.before + self.newline.join(line for line in lines if line) + self.after
+
+    def misplaced(self, translation: str) -> list[str]:
+        """Return the markup of the source that has no exact place in the translation."""
+        return []

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from gemma_cli import __version__
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import (
@@ -24,7 +25,7 @@ from gemma_cli.core.events import (
     UnreadableCall,
     collect,
 )
-from gemma_cli.core.messages import ToolResponse
+from gemma_cli.core.messages import Request, ToolResponse
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe_json
 
@@ -86,22 +87,25 @@ def error_event(error: GemmaError) -> dict[str, Any]:
     return {"type": "error", "message": str(error), "exit_code": error.exit_code}
 
 
-def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int) -> dict[str, Any]:
-    """The object of one turn. draft_tokens: as asked for in Drafting."""
-    return _object([turn], info, draft_tokens)
+def turn_object(turn: Turn, info: EngineInfo, draft_tokens: int, request: Request | None = None) -> dict[str, Any]:
+    """The object of one turn. draft_tokens: as asked for in Drafting. request: what it answers."""
+    return _object([turn], info, draft_tokens, request)
 
 
 def exchange_object(
-    turns: Sequence[Turn], responses: Sequence[Sequence[ToolResponse]], info: EngineInfo, draft_tokens: int
+    turns: Sequence[Turn], responses: Sequence[Sequence[ToolResponse]], info: EngineInfo, request: Request
 ) -> dict[str, Any]:
-    """The object of replies between which tools were called. responses: for each reply, those to its calls in order."""
+    """The object of replies between which tools were called.
+
+    responses: for each reply, those to its calls in order. request: what the first reply answers.
+    """
     called = [
         {"name": call.name, "arguments": dict(call.arguments), "response": response.response}
         for turn, answered in zip(turns, responses, strict=False)
         for call, response in zip(turn.tool_calls, answered, strict=False)
     ]
     unreadable = [asdict(call) for turn in turns for call in turn.unreadable_calls]
-    return _object(turns, info, draft_tokens) | {
+    return _object(turns, info, request.drafting.draft_tokens, request) | {
         "text": "\n".join(turn.text for turn in turns if turn.text),
         "finish_reason": turns[-1].finish_reason,
         "tool_calls": called or None,
@@ -144,13 +148,39 @@ def speculation_object(speculation: Speculation, draft_tokens: int) -> dict[str,
     }
 
 
-def _object(turns: Sequence[Turn], info: EngineInfo, draft_tokens: int) -> dict[str, Any]:
+def settings_object(request: Request, info: EngineInfo) -> dict[str, Any]:
+    """What it takes, with the seed and the messages, to get the same answer again: all that was chosen or drawn."""
+    sampling, first = request.sampling, request.messages[0]
+    return {
+        "version": __version__,
+        "assistant": info.assistant,
+        "device": info.device,
+        "dtype": info.dtype,
+        "quantize": info.quantize,
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "think": request.thinking,
+        "thinking_budget": request.thinking_budget,
+        "image_budget": request.image_budget,
+        "draft_tokens": "auto" if request.drafting.adaptive else request.drafting.draft_tokens,
+        "schema": request.schema,
+        "system": first.text if first.role == "system" else None,
+    }
+
+
+def _object(
+    turns: Sequence[Turn], info: EngineInfo, draft_tokens: int, request: Request | None = None
+) -> dict[str, Any]:
     drafted = Speculation([passed for turn in turns for passed in turn.speculation.rounds])
     return {
         "model": info.model,
         "text": "".join(turn.text for turn in turns),
         "thinking": "".join(turn.thinking for turn in turns) or None,
         "finish_reason": next((turn.finish_reason for turn in turns if turn.finish_reason != "stop"), "stop"),
+        "seed": request.sampling.seed if request else None,
+        "settings": settings_object(request, info) if request else None,
         "usage": _usage(turns),
         "timings": _timings(turns, info),
         # A server drafts as it was started: what it made counts, not what was asked for.

@@ -117,6 +117,42 @@ def line_input() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def suspendable() -> Iterator[None]:
+    """Ctrl+Z stops the program with the terminal as it was before, and it continues with the terminal as it had it.
+
+    What is redrawn under the cursor is erased first. It is noticed between two frames, as signals are in Python.
+    """
+    number = getattr(signal, "SIGTSTP", None)
+    if number is None or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+    with _attributes() as outside:
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            with _attributes():  # put back when the program continues
+                if outside is not None:
+                    _show_cursor()
+                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, outside)
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+                signal.signal(number, stop)
+
+        signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _show_cursor() -> None:
+    """Erase what is below the cursor, and show it. Past Python's buffers, which a signal may find in use."""
+    shown = next((stream for stream in (sys.__stdout__, sys.__stderr__) if stream and stream.isatty()), None)
+    if shown and os.environ.get("TERM") != "dumb":
+        with contextlib.suppress(OSError):
+            os.write(shown.fileno(), b"\x1b[J\x1b[?25h\x1b[?7h")
+
+
+@contextlib.contextmanager
 def _attributes() -> Iterator[list[Any] | None]:
     """The attributes of the terminal, put back at the end; None where there is none."""
     if termios is None or not (sys.stdin and sys.stdin.isatty()):

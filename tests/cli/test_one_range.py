@@ -71,7 +71,7 @@ def by_text(name: str, text: str) -> object:
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(text=TEXTS)
 def test_one_range_wherever_a_value_is_set(name: str, text: str) -> None:
     expected = by_text(name, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptio
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.repl.settings import KNOBS
 
 
 def given(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
@@ -144,3 +146,10 @@ def test_a_single_bad_input_is_told_as_itself() -> None:
 def test_what_is_no_fault_of_an_input_stops_the_batch() -> None:
     with pytest.raises(GemmaError, match="no memory"), Batch(3).one():
         raise GemmaError("no memory")
+
+
+def test_every_setting_of_sampling_is_an_option_and_a_knob() -> None:
+    """A new one is declared in messages.Sampling and core/settings.py, and nowhere else."""
+    declared = {field.name for field in fields(Sampling)}
+    assert {field.name for field in fields(SamplingOptions)} == declared
+    assert declared <= {knob.setting.field for knob in KNOBS.values()}

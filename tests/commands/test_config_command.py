@@ -71,6 +71,17 @@ def test_each_value_has_its_source(file: Path) -> None:
     assert shown(env=env)["top-k"] == (5, "environment")
 
 
+@pytest.mark.parametrize("variable", ["CI", "AI_AGENT"])
+def test_where_no_person_reads_along_it_is_quiet(file: Path, variable: str) -> None:
+    assert shown()["quiet"] == (False, "default")
+    assert shown(env={variable: "true"})["quiet"] == (True, "environment")
+    assert f"environment {variable}" in run("explain", "quiet", env={variable: "1"})
+    assert shown(env={variable: "false"})["quiet"] == (False, "default")
+    assert shown("--no-quiet", env={variable: "1"})["quiet"] == (False, "option")
+    file.write_text("quiet = false\n")
+    assert shown(env={variable: "1"})["quiet"] == (False, "config.toml")
+
+
 def test_auto_on_the_command_line_overrules_a_number_in_the_file(file: Path) -> None:
     file.write_text("draft-tokens = 2\nthink = true\n")
     assert shown()["draft-tokens"] == (2, "config.toml")

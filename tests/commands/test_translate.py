@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from gemma_cli.cli import run
+from gemma_cli.core.errors import GemmaError
 from gemma_cli.speech.translation import parse
 from tests.commands.test_transcribe import cues
 from tests.media.server import serving
@@ -114,7 +116,7 @@ def test_markdown_keeps_its_marks_and_tells_what_got_lost(gemma, shouting, tmp_p
 
 def test_a_text_is_translated_by_paragraph(gemma, shouting, tmp_path):
     (tmp_path / "a.txt").write_text("\ufeffEins.\nZwei.\n\n\n  Drei.")
-    assert gemma("translate", "a.txt", "--to", "en", "--from", "de").out == "EINS.\nZWEI.\n\n\n  DREI.\n"
+    assert gemma("translate", "a.txt", "--to", "en", "--from", "de").out == "\ufeffEINS.\nZWEI.\n\n\n  DREI."
     assert [request.messages[0].text.partition(".")[0] for request in shouting.requests] == [
         "Translate the following text from German into English"
     ] * 2
@@ -128,7 +130,7 @@ def test_stdin_is_translated_line_by_line(gemma, shouting, piped):
     assert gemma("translate", "-", "--to", "en").out == "\nEINS\n\n  ZWEI\r\n12\nDREI"
     piped(b" \n\n")
     gemma("translate", "-", "--to", "en").refuses("standard input", "nothing in it to translate")
-    piped(b"eins\n\xff\n")
+    piped(b"eins\n" * 4000 + b"\xff\n")
     assert gemma("translate", "-", "--to", "en").code == 2
 
 
@@ -230,9 +232,9 @@ def test_a_text_at_an_address_is_translated(gemma, shouting, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with serving() as server:
         server.files["/film.srt"] = SRT.encode()
-        server.files["/a.txt"] = b"\xff"
+        server.files["/a.txt"] = b"\x89PNG\r\n\x1a\n\0\0"
         assert gemma("translate", server.address("/film.srt"), "--to", "en").out.count("-->") == 2
-        gemma("translate", server.address("/a.txt"), "--to", "en").refuses("/a.txt", "UTF-8")
+        gemma("translate", server.address("/a.txt"), "--to", "en").refuses("/a.txt", "PNG", "describe-image")
         gemma("translate", server.address("/gone.md"), "--to", "en").refuses("/gone.md", "404")
 
 
@@ -250,3 +252,92 @@ def test_context_is_in_both_prompts(gemma, shouting, tmp_path):
     spoken, written = (request.messages[0].text for request in shouting.requests)
     assert spoken.endswith("These may occur; spell them so: Musco, Suresh")
     assert written.endswith("spell them so: Musco, Suresh\n\nDanke.")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (SRT.encode("utf-16"), ""),
+        (b"\xef\xbb\xbf" + SRT.encode(), ""),
+        (SRT.replace("Ja", "Schläft").encode("cp1252"), "gemma: standard input: read as cp1252"),
+        (SRT.encode().rstrip(), ""),
+    ],
+)
+def test_a_text_comes_back_in_its_encoding_from_a_file_and_from_stdin(
+    engine, piped, capsysbinary, monkeypatch, tmp_path, content, told
+):
+    engine.reply = lambda request, samples: request.messages[0].text.partition("\n\n")[2]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.srt").write_bytes(content)
+    for name in ("film.srt", "-"):
+        piped(content)
+        capsysbinary.readouterr()
+        assert run(["translate", name, "--to", "en", "--from", "de"]) == 0
+        shown = capsysbinary.readouterr()
+        assert shown.out == content
+        assert shown.err.decode().startswith(
+            told.replace("standard input", "film.srt" if name != "-" else "standard input")
+        )
+
+
+def test_an_encoding_can_be_named_and_a_wrong_one_is_refused(gemma, shouting, tmp_path):
+    (tmp_path / "a.txt").write_bytes("Ещё".encode("koi8-r"))
+    outcome = gemma("translate", "a.txt", "--to", "en", "--encoding", "koi8-r", "-o", "out")
+    assert (outcome.code, (tmp_path / "out" / "a.en.txt").read_bytes()) == (0, "ЕЩЁ".encode("koi8-r"))
+    gemma("translate", "a.txt", "--to", "en", "--encoding", "utf-8").refuses("a.txt", "utf-8", "--encoding")
+    gemma("translate", "a.txt", "--to", "en", "--encoding", "klingon").refuses("--encoding klingon", "cp1252")
+
+
+def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, engine, tmp_path):
+    (tmp_path / "a.txt").write_bytes("Schläft.".encode("cp1252"))
+    engine.reply = lambda request, samples: "Спит."
+    outcome = gemma("translate", "a.txt", "--to", "ru", "--from", "de")
+    assert (outcome.code, outcome.out) == (0, "Спит.")
+    assert "cp1252 has no 'С'; the translation is in UTF-8" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.srt", b"\x89PNG\r\n\x1a\n\0\0", ["a.srt", "PNG", "describe-image"]),
+        ("a.sub", b"\0\0\x01\xba\x44\0", ["a.sub", "VobSub", "OCR"]),
+        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "no cue"]),
+        ("a.txt", b"", ["a.txt", "empty"]),
+        ("a.txt", b"a\0b", ["a.txt", "not a text"]),
+    ],
+)
+def test_a_refused_text_prints_nothing_and_is_told_what_it_is(gemma, shouting, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    outcome = gemma("translate", name, "--to", "en")
+    outcome.refuses(*words)
+    assert "iconv" not in outcome.err
+    assert "record" not in outcome.err
+    assert shouting.requests == []
+
+
+def test_what_stays_untranslated_is_reported_with_its_line(gemma, shouting, tmp_path):
+    (tmp_path / "a.srt").write_text("Kopf\n" + SRT.replace("\r\n", "\n"))
+    outcome = gemma("translate", "a.srt", "--to", "en")
+    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is neither a cue nor known structure; it stays as it is\n"
+    assert outcome.out.startswith("Kopf\n1\n")
+
+
+def test_one_failure_of_any_kind_does_not_end_a_batch(gemma, shouting, tmp_path):
+    def reply(request, samples):
+        if "zwei" in request.messages[0].text:
+            raise GemmaError("the context is full; take a shorter text")
+        return "ONE"
+
+    shouting.reply = reply
+    for name, text in (("a.txt", "eins"), ("b.txt", "zwei"), ("c.txt", "drei")):
+        (tmp_path / name).write_text(text)
+    outcome = gemma("translate", "a.txt", "b.txt", "c.txt", "--to", "en", "-o", "out")
+    assert outcome.code == 1
+    assert "1 of 3 files failed: the context is full" in outcome.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.en.txt", "c.en.txt"]
+
+
+def test_control_characters_of_a_model_never_come_out(gemma, engine, tmp_path):
+    (tmp_path / "film.srt").write_text(SRT)
+    engine.reply = lambda request, samples: "\x1b[31mred\x07"
+    assert "\x1b" not in gemma("translate", "film.srt", "--to", "en").out

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemma_cli.core import fitting
 from gemma_cli.core.conversation import (
     Conversation,
     Entry,
@@ -126,7 +127,7 @@ def test_the_window_never_overflows_and_only_the_oldest_exchanges_go(lengths, co
     for length in lengths:
         before = conversation.saying("x" * length)
         try:
-            fitted = before.fitted(context, reserve)
+            fitted = fitting.fitted(before, fitting.Space(context, reserve))
         except InputError:
             alone = Conversation(system="s").saying("x" * length)
             assert alone.size() > context - reserve, "refused although the message fits on its own"
@@ -143,13 +144,13 @@ def test_the_window_never_overflows_and_only_the_oldest_exchanges_go(lengths, co
 
 def test_making_room_makes_room_for_more_than_one_turn():
     conversation = chat(*["x" * 90] * 6).saying("x" * 90)
-    fitted = conversation.fitted(conversation.size() - 1, 0)
+    fitted = fitting.fitted(conversation, fitting.Space(conversation.size() - 1, 0))
     assert fitted.size() <= (conversation.size() - 1) * 3 // 4
 
 
 def test_taking_back_what_follows_the_window_shows_the_old_turns_again():
     conversation = chat(*["x" * 90] * 3).saying("x" * 300)
-    fitted = conversation.fitted(200, 0)
+    fitted = fitting.fitted(conversation, fitting.Space(200, 0))
     assert fitted.left_out
     shorter = fitted.without_exchange()[0]
     assert asked(shorter.saying("y")).messages[0].role == "user"

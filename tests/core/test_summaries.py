@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gemma_cli.core import summaries
+from gemma_cli.core import fitting, summaries
 from gemma_cli.core.conversation import SUMMARY_HEADING, Conversation
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
@@ -12,6 +12,7 @@ from gemma_cli.core.messages import Drafting, Message, Request, Sampling, Text
 from gemma_cli.engines.scripted import INFO
 
 SMALL = replace(INFO, context=160)
+SPACE = fitting.Space(160, 32)
 LONG = "All work and no play makes Jack a dull boy. " * 4
 
 
@@ -35,7 +36,7 @@ class Writer:
 
 
 def fitted(asked: Conversation, writer: Writer) -> Conversation:
-    return summaries.fitted(asked, SMALL, 32, Drafting(), writer)
+    return summaries.fitted(asked, SMALL.model, SPACE, Drafting(), writer)
 
 
 def messages(conversation: Conversation) -> list[tuple[str, str]]:
@@ -79,19 +80,19 @@ def test_it_goes_on_from_the_summary_and_is_summarized_again():
 @pytest.mark.parametrize("writer", [Writer(""), Writer("Hm", "interrupted"), Writer("word " * 300)])
 def test_without_a_summary_that_fits_the_oldest_are_left_out(writer: Writer):
     asked = chat("Hello", LONG, "Hi").saying("and?")
-    assert fitted(asked, writer) == asked.fitted(SMALL.context, 32)
+    assert fitted(asked, writer) == fitting.fitted(asked, SPACE)
 
 
 def test_compact_stands_for_all_and_undo_takes_it_back():
     conversation = chat("Hello", "Hi")
-    compact = summaries.compact(conversation, SMALL, Drafting(), Writer())
+    compact = summaries.compact(conversation, SMALL.model, SPACE, Drafting(), Writer())
     assert messages(compact) == [("system", f"Be kind.\n\n{SUMMARY_HEADING}\nThey greeted.")]
     assert compact.entries[:-1] == conversation.entries
     assert compact.size() < conversation.size()
     assert compact.without_exchange()[0].entries == conversation.entries[:2]
     with pytest.raises(UsageError, match="nothing to summarize"):
-        summaries.compact(compact, SMALL, Drafting(), Writer())
+        summaries.compact(compact, SMALL.model, SPACE, Drafting(), Writer())
     with pytest.raises(UsageError, match="nothing to summarize"):
-        summaries.compact(Conversation(), SMALL, Drafting(), Writer())
+        summaries.compact(Conversation(), SMALL.model, SPACE, Drafting(), Writer())
     with pytest.raises(UsageError, match="no summary was written"):
-        summaries.compact(conversation, SMALL, Drafting(), Writer("Hm", "interrupted"))
+        summaries.compact(conversation, SMALL.model, SPACE, Drafting(), Writer("Hm", "interrupted"))

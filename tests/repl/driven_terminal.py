@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pexpect
 import pyte
@@ -25,14 +26,24 @@ def end(child: pexpect.spawn) -> None:
 
 
 class Driven:
-    def __init__(self, *arguments: str, columns: int = 80, rows: int = 24, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        program: str = sys.executable,
+        cwd: Path | None = None,
+        **environment: str,
+    ) -> None:
         self.screen = pyte.HistoryScreen(columns, rows, history=10_000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": "", **environment}
         for name in ("COLUMNS", "LINES"):
             variables.pop(name)
-        self.child = pexpect.spawn(sys.executable, list(arguments), dimensions=(rows, columns), env=variables)
+        self.child = pexpect.spawn(
+            program, list(arguments), dimensions=(rows, columns), env=variables, cwd=None if cwd is None else str(cwd)
+        )
 
     def send(self, keys: str) -> None:
         self.child.send(keys)

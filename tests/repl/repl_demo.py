@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from gemma_cli.core.messages import Drafting, Image, Sampling, Text
+from gemma_cli.common.attachments import attachment
+from gemma_cli.core.messages import Drafting, Sampling
 from gemma_cli.engines.scripted import Reply, ScriptedEngine
 from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
@@ -22,20 +21,11 @@ REPLIES = [
 ]
 
 
-def read(kind, path):
-    name = Path(path).name
-    return (
-        Text(f"{name}:\n{Path(path).read_text()}")
-        if kind == "text"
-        else Image(path, name, np.zeros((2, 2, 3), np.uint8))
-    )
-
-
 def main(folder: str, pause: str = "0") -> None:
     store = SessionStore.open(Path(folder) / "sessions.db")
     engine = ScriptedEngine(REPLIES, accepted=(1, 0), pause=float(pause))
     settings = Settings(Sampling(seed=7), Drafting(), thinking=True)
-    outside = ChatHost(read, open_model=lambda name: engine)
+    outside = ChatHost(attachment, open_model=lambda name: engine)
     chat = Chat(engine, settings, terminal(sys.stdout), terminal(sys.stderr), outside, store=store, session=store.new())
     run(chat, Editor(chat, history_at(Path(folder) / "history")))
 

@@ -39,6 +39,6 @@ tools = [
     Tool("wait", declared("wait"), lambda arguments: wait()),
 ]
 settings = Settings(Sampling(), Drafting())
-outside = ChatHost(lambda kind, path: None, lambda name: None)
+outside = ChatHost(lambda path, kind: None, lambda name: None)
 chat = Chat(RawEngine(REPLIES), settings, terminal(sys.stdout), terminal(sys.stderr), outside, box=toolbox(tools, []))
 run(chat, Editor(chat, history_at(None)))

@@ -39,10 +39,10 @@ class World:
         return text
 
 
-def read(kind: str, path: str) -> Part:
+def read(path: str, kind: str | None) -> Part:
     if "gone" in path:
         raise InputError(f"{path}: no such file")
-    if kind == "text":
+    if kind == "text" or path.endswith(".txt"):
         return Text(f"{path}:\nbuy milk\n\n")
     if kind == "audio":
         return Audio(path, path, np.zeros(16_000, np.float32))
@@ -188,9 +188,9 @@ def test_the_oldest_turns_are_left_out_with_a_word(world: World):
     assert "the model is not shown" in notice
     assert "message 0" in notice
     assert len(talk.engine.requests[-1].messages) < len(talk.conversation.entries)
-    act(talk, "x" * 2000)
+    act(talk, "x" * 1100)
     assert "this message takes about" in world.said()
-    assert talk.draft == "x" * 2000
+    assert talk.draft == "x" * 1100
 
 
 class Broken(ScriptedEngine):
@@ -509,3 +509,19 @@ def test_the_history_lists_this_chat_and_searches_all(world: World, store: Sessi
     assert world.said() == "no saved chat has potatoes\n"
     with pytest.raises(UsageError, match="not kept"):
         TABLE["history"].action(chat(world), "words")
+
+
+def test_a_terminal_breaks_notices_between_words():
+    world = World()
+    talk = chat(world)
+    notice = "one-word " * 12 + "x" * 45
+    for terminal in (False, True):
+        talk.err = Console(file=world.err, width=40, force_terminal=terminal, no_color=True, color_system=None)
+        talk.tell(notice)
+        lines = world.said().splitlines()
+        if terminal:
+            assert max(map(len, lines)) <= 40
+            assert [word for line in lines[:-2] for word in line.split()] == ["one-word"] * 12
+            assert "".join(lines[-2:]) == "x" * 45
+        else:
+            assert lines == [notice]

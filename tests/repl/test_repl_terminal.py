@@ -14,6 +14,7 @@ import pytest
 from gemma_cli.store.sessions import SessionStore
 from tests.repl.driven_terminal import Driven
 
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 DEMO = str(Path(__file__).with_name("repl_demo.py"))
 BRACKETED = "\x1b[200~{}\x1b[201~"
 ALT_ENTER, ALT_M, CTRL_C, CTRL_D, CTRL_G, CTRL_J, CTRL_O, CTRL_R = (
@@ -180,10 +181,88 @@ def test_edit_puts_the_last_message_back_on_the_line(terminal: Driven):
 
 
 def test_a_dropped_file_is_attached(terminal: Driven, tmp_path: Path):
-    (tmp_path / "my cat.png").touch()
-    terminal.send(BRACKETED.format(f"{tmp_path}/my\\ cat.png ") + "\r")
-    terminal.until("goes with the next message: my cat.png")
-    terminal.until("[my cat.png]")
+    picture = tmp_path / "my cat.png"
+    picture.write_bytes((SAMPLES / "star.png").read_bytes())
+    terminal.send(BRACKETED.format(f"'{picture}'") + "\r")
+    terminal.until(f"[{picture}]")
+
+
+def test_a_text_dropped_into_a_message_is_mentioned_and_attached(tmp_path: Path):
+    (tmp_path / "to do.txt").write_text("buy milk")
+    driven = Driven(DEMO, str(tmp_path), "0.01", columns=200)
+    try:
+        driven.until("tokens, 0%")
+        driven.send("What is left" + BRACKETED.format(f"file://{tmp_path}/to%20do.txt"))
+        driven.until(f"> What is left @{tmp_path}/to\\ do.txt")
+        driven.send("\r")
+        driven.until(f"attached: {tmp_path}/to do.txt")
+        driven.until("The first answer.")
+    finally:
+        driven.close()
+
+
+def test_a_path_is_completed_after_an_at_sign_and_attached(tmp_path: Path):
+    (tmp_path / "a picture.png").write_bytes((SAMPLES / "star.png").read_bytes())
+    driven = Driven(DEMO, str(tmp_path), "0.01", cwd=tmp_path)
+    try:
+        driven.until("tokens, 0%")
+        driven.send("Describe @a\t")
+        driven.until("> Describe @a\\ picture.png")
+        driven.send(" please\r")
+        driven.until("attached: a picture.png")
+        driven.until("The first answer.")
+    finally:
+        driven.close()
+
+
+def test_a_path_in_a_pasted_text_is_not_attached(terminal: Driven, tmp_path: Path):
+    (tmp_path / "cat.png").write_bytes((SAMPLES / "star.png").read_bytes())
+    terminal.send("Explain: " + BRACKETED.format(f"saved to {tmp_path}/cat.png, see @{tmp_path}/cat.png") + "\r")
+    assert "attached" not in terminal.until("The first answer.")
+
+
+def test_a_refusal_is_the_last_thing_on_the_screen(terminal: Driven):
+    terminal.send(BRACKETED.format("\n".join(f"row {row}" for row in range(5_000))) + "\r")
+    terminal.until("this message takes about")
+    terminal.until(lambda text: text.rstrip().splitlines()[-2].strip() == ">")
+    shown = [line for line in terminal.screen.display if line.strip()]
+    assert any("this message takes about" in line for line in shown)
+    assert "Up brings it back" in terminal.text
+    terminal.send("\x1b[A")
+    terminal.until("row 4999")
+
+
+def test_a_command_of_the_shell_runs_on_the_terminal(terminal: Driven):
+    terminal.send("!stty -a | grep -o ' echo ' ; sh -c 'kill -INT $$'\r")
+    terminal.until("exit code")
+    assert "echo" in terminal.text.splitlines()[1]
+    terminal.send("hello\r")
+    terminal.until("The first answer.")
+
+
+def test_ctrl_z_suspends_at_the_prompt_and_in_a_reply(tmp_path: Path):
+    driven = Driven("--norc", "--noprofile", "-i", program="bash", PS1="shell: ")
+    command = f"{sys.executable} {DEMO} {tmp_path} 0.01"
+    try:
+        driven.until("shell:")
+        driven.send(f"stty -a > before; {command}\r".replace("before", str(tmp_path / "before")))
+        driven.until("tokens, 0%")
+        driven.send("\x1a")
+        driven.until("Stopped")
+        driven.send(f"stty -a > {tmp_path}/after; fg\r")
+        driven.until(lambda text: text.count("tokens, 0%") >= 1 and driven.screen.display[-1].strip() != "")
+        driven.send("a\r")
+        driven.until("The first answer.")
+        driven.send("b\r")
+        driven.until("line 005")
+        driven.send("\x1a")
+        driven.until(lambda text: text.count("Stopped") == 2)
+        driven.send("echo sh''ell works; fg\r")
+        driven.until("shell works")
+        driven.until("line 119")
+    finally:
+        driven.close()
+    assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text()
 
 
 @pytest.mark.parametrize("keys", [CTRL_D, "/exit\r"])

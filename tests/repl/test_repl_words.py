@@ -16,7 +16,9 @@ from gemma_cli.core.messages import Drafting, Sampling
 from gemma_cli.core.setting_kinds import Number, Whole
 from gemma_cli.core.settings import ANSWER_TOKENS, THOUGHT_TOKENS
 from gemma_cli.repl.completion import ChatCompleter
-from gemma_cli.repl.parse import Command, Dropped, Message, nearest, parse, paths
+from gemma_cli.repl.line.mentions import mentions, named
+from gemma_cli.repl.line.parse import Command, Dropped, Message, Shell, nearest, parse
+from gemma_cli.repl.line.paths import paths
 from gemma_cli.repl.settings import KNOBS, Settings, changed, reseeded, thinking
 from gemma_cli.repl.slash_commands import TABLE
 from gemma_cli.repl.thoughts import Fold
@@ -41,6 +43,9 @@ def nowhere(path: str) -> bool:
         ("/set temperature 0.5", Command("set", "temperature 0.5")),
         ("/system be kind\nand brief", Command("system", "be kind\nand brief")),
         ("//help is a command", Message("/help is a command")),
+        ("!git status", Shell("git status")),
+        ("!!important", Message("!important")),
+        ("!", Message("!")),
         ("/usr/bin is a folder", Message("/usr/bin is a folder")),
         ("/", Message("/")),
         ("/ help", Message("/ help")),
@@ -59,20 +64,32 @@ def test_any_line_means_something(line: str):
 @pytest.mark.parametrize(
     ("line", "files"),
     [
-        ("/tmp/cat.png", [("image", "/tmp/cat.png")]),
-        ("/tmp/my\\ cat.png", [("image", "/tmp/my cat.png")]),
-        ("'/tmp/my cat.png' /tmp/a.wav", [("image", "/tmp/my cat.png"), ("audio", "/tmp/a.wav")]),
-        ("file:///tmp/cat.png", [("image", "/tmp/cat.png")]),
-        ("/tmp/film.MP4 ", [("video", "/tmp/film.MP4")]),
+        ("/tmp/cat.png", ["/tmp/cat.png"]),
+        ("/tmp/my\\ cat.png", ["/tmp/my cat.png"]),
+        ("'/tmp/my cat.png' /tmp/a.wav", ["/tmp/my cat.png", "/tmp/a.wav"]),
+        ("file:///tmp/cat.png", ["/tmp/cat.png"]),
+        ("file:///tmp/my%20c%C3%A4t%23.txt", ["/tmp/my cät#.txt"]),
+        ("file://localhost/tmp/a.py\r\nfile:///tmp/b.pdf\n", ["/tmp/a.py", "/tmp/b.pdf"]),
+        ("/tmp/film.MP4 ", ["/tmp/film.MP4"]),
+        ("/tmp/Makefile", ["/tmp/Makefile"]),
+        ("/vmlinuz.png", ["/vmlinuz.png"]),
+        ("notes.txt", ["notes.txt"]),
+        ("it's mine.txt", ["it's mine.txt"]),
+        ("$HOME/a.png ~/b.txt", ["/home/me/a.png", "/home/me/b.txt"]),
     ],
 )
-def test_files_dropped_on_the_terminal_are_attached(line: str, files: list[tuple[str, str]]):
-    assert parse(line, {path for _, path in files}.__contains__) == Dropped(tuple(files))
+def test_files_dropped_on_the_terminal_are_attached(line: str, files: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parse(line, set(files).__contains__) == Dropped(tuple(files))
 
 
-@pytest.mark.parametrize("line", ["/tmp/cat.png what is it?", "/tmp/gone.png", "/tmp/notes.txt", "it's"])
+@pytest.mark.parametrize(
+    "line",
+    ["/tmp/cat.png what is it?", "/tmp/gone.png", "it's", "test", "/help", "file://elsewhere/tmp/cat.png", "x" * 9_000],
+)
 def test_anything_else_is_not_taken_for_a_file(line: str):
-    assert not isinstance(parse(line, {"/tmp/cat.png", "/tmp/notes.txt"}.__contains__), Dropped)
+    there = {"/tmp/cat.png", "/tmp/notes.txt", "test", "/help", "x" * 9_000}
+    assert not isinstance(parse(line, there.__contains__), Dropped)
 
 
 def test_paths_are_read_as_a_shell_does_or_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -218,5 +235,66 @@ def test_paths_complete_with_their_blanks_escaped(tmp_path: Path, monkeypatch: p
     ]
     assert completions("/read no") == ["/read notes.txt"]
     assert completions("/image /nowhere/x") == []
+    assert completions("what is @my") == ["what is @my\\ cat.png", "what is @my\\ dog.jpg"]
+    assert completions("two\nlines @my\\ c") == ["two\nlines @my\\ cat.png"]
+    assert completions("see @folder/") == ["see @folder/x.png"]
+    assert completions("me@my") == []
     for completed in completions("/image my"):
         assert os.path.exists(paths(completed.removeprefix("/image "))[0])  # noqa: PTH110
+
+
+# --- files that a message mentions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "sent"),
+    [
+        ("Describe this. samples/star.png", [False], "Describe this. star.png"),
+        ("What is in samples/star.png?", [False], "What is in star.png?"),
+        ("(see 'my cat.png')", [False], "(see my cat.png)"),
+        ("@samples/star.png what?", [True], "star.png what?"),
+        ("Compare @a.py, @b.py.", [True, True], "Compare a.py, b.py."),
+        ('Read @my\\ notes and @"to do"', [True, True], "Read my notes and to do"),
+        ("@$HOME/a.py", [True], "/home/me/a.py"),
+        ("file:///home/me/my%20cat.png what?", [False], "my cat.png what?"),
+        ("Read a.py", [], "Read a.py"),
+        ("mail me@a.py, thanks @nora and @types/node", [], "mail me@a.py, thanks @nora and @types/node"),
+        ("@app.command\ndef f(): ...", [], "@app.command\ndef f(): ..."),
+        ("gone.png", [], "gone.png"),
+    ],
+)
+def test_files_are_mentioned(text: str, asked: list[bool], sent: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    there = {"samples/star.png", "my cat.png", "a.py", "b.py", "my notes", "to do", "/home/me/a.py"}
+    found = mentions(text, (), (there | {"/home/me/my cat.png"}).__contains__)
+    assert [mention.asked for mention in found] == asked
+    assert named(text, found) == sent
+
+
+def test_a_pattern_mentions_every_file_it_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a.png", "c.txt"):
+        (tmp_path / name).touch()
+    assert mentions("@*.png")[0].paths == ("a.png", "b.png")
+    assert paths("*.png ?.txt") == ["a.png", "b.png", "c.txt"]
+    assert parse("*.png") == Dropped(("a.png", "b.png"))
+
+
+@pytest.mark.parametrize("text", ["@gone.png", "@notes.md", "@samples/gone", "what is @gone.PDF?"])
+def test_a_file_that_was_meant_and_is_not_there_is_noticed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").mkdir()
+    assert [mention.paths for mention in mentions(text)] == [()]
+
+
+def test_what_was_pasted_mentions_nothing():
+    text = "look: see @a.png and b.png. also @c.png"
+    found = mentions(text, ("see @a.png and b.png",), {"a.png", "b.png", "c.png"}.__contains__)
+    assert [mention.word for mention in found] == ["c.png"]
+
+
+@given(st.text(alphabet="@'\"\\ .a/\n$*~[({"))
+def test_no_text_breaks_the_search_for_files(text: str):
+    assert named(text, []) == text
+    for mention in mentions(text):
+        assert text[mention.start : mention.end].lstrip("@") == mention.word

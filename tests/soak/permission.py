@@ -214,7 +214,7 @@ def in_a_conversation(script: Script) -> list[str]:
             Settings(Sampling(), Drafting(), raw=True),
             Console(file=io.StringIO()),
             Console(file=io.StringIO()),
-            ChatHost(lambda kind, path: _nothing(), lambda name: _nothing()),
+            ChatHost(lambda path, kind: _nothing(), lambda name: _nothing()),
             box=script.box(),
         )
         keys.send_text("go\r")

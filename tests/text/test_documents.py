@@ -4,10 +4,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemma_cli.text.cues import begins_like_subtitles, subtitles, times
-from gemma_cli.text.documents import LONGEST, plain, splitter
+from gemma_cli.core.errors import InputError
+from gemma_cli.text.documents import LONGEST, plain, split
 from gemma_cli.text.markdown_passages import kept, markdown
 from gemma_cli.text.passages import Passage
+from tests.text.timed.documents import subtitles, times
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -91,7 +92,7 @@ def shouted(split, document):
 
 
 def test_only_the_words_of_cues_are_text():
-    assert texts(subtitles(SRT)) == ["Guten Morgen.", "Wie geht es dir?</i>\n- Gut."]
+    assert texts(subtitles(SRT)) == ["Guten Morgen.", "Wie geht es dir?", "Gut."]
     assert texts(subtitles(VTT)) == ["Guten Morgen.", "Tschüss"]
     assert shouted(subtitles, VTT) == VTT.replace("Guten Morgen.", "GUTEN MORGEN.").replace("Tschüss", "TSCHÜSS")
     assert "<v Anna>GUTEN MORGEN.</v>\n\n01:" in shouted(subtitles, VTT)
@@ -105,7 +106,7 @@ def test_a_document_with_other_line_ends_keeps_them():
 
 def test_a_translation_cannot_end_a_cue():
     (cue,) = [passage for passage in subtitles("1\n00:00:01,000 --> 00:00:02,000\nja\n\n") if passage.text]
-    assert cue.translated("one\n\n\ntwo\n") == "one\ntwo\n"
+    assert cue.translated("one\n\n\ntwo\n") == "one two"
 
 
 def test_only_the_words_of_markdown_are_text():
@@ -153,20 +154,27 @@ def test_a_sentence_without_end_is_parted_anyway():
 
 
 @pytest.mark.parametrize(
-    ("name", "document", "split"),
+    ("suffix", "document", "cues", "markdown"),
     [
-        ("a.srt", "", subtitles),
-        ("a.txt", SRT, subtitles),
-        ("-", VTT, subtitles),
-        ("-", "\ufeff" + SRT, subtitles),
-        ("README.md", "# a", markdown),
-        ("a.txt", "1\nfrom 10:00 --> 11:00\n", plain),
-        ("a.txt", "", plain),
+        (".srt", SRT, 4, False),
+        (".txt", SRT, 4, False),
+        ("", VTT, 3, False),
+        ("", "\ufeff" + SRT, 4, False),
+        (".md", "# a", None, True),
+        (".txt", "1\nfrom 10:00 --> 11:00\n", None, False),
+        (".txt", "", None, False),
+        (".vtt", "WEBVTT\n", 0, False),
     ],
 )
-def test_the_kind_of_a_document_is_told_by_its_name_or_its_beginning(name, document, split):
-    assert splitter(name, document) is split
-    assert begins_like_subtitles(document) == (split is subtitles and document != "")
+def test_content_tells_the_format_of_a_document_or_else_its_suffix(suffix, document, cues, markdown):
+    found = split("a", document, suffix)
+    assert (found.cues, found.markdown) == (cues, markdown)
+
+
+@pytest.mark.parametrize("suffix", [".srt", ".ass", ".sbv", ".lrc", ".ttml", ".sub"])
+def test_subtitles_without_a_cue_are_refused(suffix):
+    with pytest.raises(InputError, match=r"^film: "):
+        split("film", "<html><body>Not found.</body></html>\n", suffix)
 
 
 MARKS = (
@@ -200,8 +208,7 @@ def test_passages_joined_are_the_document(split, document):
 @given(ANY, st.text())
 def test_no_translation_changes_the_times(document, translation):
     translated = "".join(
-        passage.source if passage.text is None else passage.translated(translation).replace("-->", "→")
-        for passage in subtitles(document)
+        passage.source if passage.text is None else passage.translated(translation) for passage in subtitles(document)
     )
     assert times(translated) == times(document)
 

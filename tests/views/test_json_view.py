@@ -33,6 +33,8 @@ def test_the_object_is_that_of_the_design():
         "text": "Hello",
         "thinking": "so",
         "finish_reason": "stop",
+        "seed": None,
+        "settings": None,
         "usage": {"prompt_tokens": 10, "completion_tokens": 11, "thinking_tokens": 3},
         "timings": {"load_s": 2.5, "ttft_s": 0.25, "decode_s": 2.0, "tokens_per_second": 5.0},
         "speculation": {

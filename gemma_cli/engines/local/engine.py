@@ -160,6 +160,11 @@ class LocalEngine:
         with self._within_memory():
             yield from Batcher(self, requests).answers()
 
+    def prompt_tokens(self, request: Request) -> int:
+        """See engine.Counting. Pictures and sounds are encoded for it, once. Raises InputError, ModelError."""
+        with self._within_memory():
+            return self.writer.length(request, self.towers.count)
+
     @contextmanager
     def _within_memory(self) -> Iterator[None]:
         """Raise OutOfMemory where memory runs out, with all given back that can be had again."""

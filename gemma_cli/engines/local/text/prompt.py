@@ -59,25 +59,36 @@ class PromptWriter:
         """The prompt of `request`. count: rows that the features of a medium take, within an image budget.
 
         Raises InputError where the checkpoint cannot take what the request holds, or not that much of it."""
+        ids, spans = self._written(request, count)
+        if len(ids) >= self.context:
+            raise InputError(
+                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
+            )
+        self._check_ids(ids)
+        in_thought = request.raw is None and self._ends_in_thought(ids)
+        return Prompt(tuple(ids), tuple(spans), in_thought, tuple(self._model_turns(ids)))
+
+    def length(self, request: Request, count: Callable[[Medium, int | None], int]) -> int:
+        """Return the tokens of the prompt that `write` would write, however many they are. Raises InputError."""
+        return len(self._written(request, count)[0])
+
+    def _written(self, request: Request, count: Callable[[Medium, int | None], int]) -> tuple[list[int], list[Span]]:
         if request.raw is not None:
-            return self._raw(request.raw)
+            return self._raw(request.raw), []
         media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
         for part in media:
             self._check(part)
-        ids, spans = self._with_media(self._template_ids(request), media, count, request.image_budget)
-        self._check_ids(ids)
-        return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
+        return self._with_media(self._template_ids(request), media, count, request.image_budget)
 
-    def _raw(self, text: str) -> Prompt:
-        """The prompt that `text` spells, after the token that begins every prompt."""
+    def _raw(self, text: str) -> list[int]:
+        """The ids that `text` spells, after the token that begins every prompt."""
         start = [self._id("<bos>")] if self.tokenizer.id_of("<bos>") is not None else []
         ids = start + self.tokenizer.encode(_clean(text))
         if not ids:
             raise InputError("the prompt is empty: write something")
         if not self._marks.keys().isdisjoint(ids):
             raise InputError("a raw prompt holds text alone: leave out <|image|>, <|audio|> and <|video|>")
-        self._check_ids(ids)
-        return Prompt(tuple(ids))
+        return ids
 
     def _check(self, part: Part) -> None:
         kind = _kind(part)
@@ -92,11 +103,7 @@ class PromptWriter:
 
     def _check_ids(self, ids: list[int]) -> None:
         """ModelError for an id that the weights have no row for: a tokenizer may leave gaps, or lack a bracket. Those
-        that stand for media are never looked up. InputError for more ids than the model reads."""
-        if len(ids) >= self.context:
-            raise InputError(
-                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
-            )
+        that stand for media are never looked up."""
         most = self.vocab or max(ids, default=0) + 1
         if ids and (min(ids) < 0 or max(ids) >= most):
             for token in set(ids) - self._marks.keys():

@@ -2,8 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_cli.text.cues import Cue, Sentence, lay_back, subtitles, times
+from gemma_cli.text.timed.lay_back import lay_back
+from gemma_cli.text.timed.marked import Marked
+from gemma_cli.text.timed.sentences import Sentence
 from tests.text.test_documents import texts
+from tests.text.timed.documents import subtitles, times, translated
 
 FILM = """1
 00:00:01,000 --> 00:00:02,500
@@ -26,13 +29,6 @@ Und wenn er aufwacht,
 00:00:20,000 --> 00:00:21,000
 dann bellt er.
 """
-
-
-def translated(document, translation):
-    return "".join(
-        passage.source if passage.text is None else passage.translated(translation(passage.text))
-        for passage in subtitles(document)
-    )
 
 
 def cues(*texts, gap=0.1):
@@ -79,8 +75,7 @@ def test_a_sentence_over_two_cues_is_one_text_and_is_laid_back_over_both():
     ],
 )
 def test_which_cues_share_a_sentence(first, second, joined):
-    found = [passage for passage in subtitles(cues(first, second)) if passage.text]
-    assert len(found) == (1 if joined else 2)
+    assert any(isinstance(passage, Sentence) for passage in subtitles(cues(first, second))) == joined
 
 
 def test_a_note_or_a_long_silence_parts_a_sentence():
@@ -128,12 +123,13 @@ def test_no_translation_makes_a_time_or_a_cue():
 
 
 def test_lines_of_a_cue_stay_as_many():
-    (cue,) = [passage for passage in subtitles(cues("Eins zwei drei\nvier fünf.")) if isinstance(passage, Cue)]
-    assert cue.translated("one two three four five.") == "one two three\nfour five.\n"
-    assert cue.translated("one\ntwo") == "one\ntwo\n"
+    (cue,) = [passage for passage in subtitles(cues("Eins zwei drei\nvier fünf.")) if isinstance(passage, Marked)]
+    assert cue.translated("one two three four five.") == "one two three\nfour five."
+    assert cue.translated("one\ntwo") == "one\ntwo"
 
 
-def test_times_of_words_do_not_go_to_the_model():
+def test_times_of_words_do_not_go_to_the_model_and_come_back_in_order():
     document = cues("<v Anna>ich<00:00:00.560><c> gehe</c><00:00:00.800><c.loud> nach</c></v>", "Hause.")
     assert texts(subtitles(document)) == ["ich gehe nach Hause."]
-    assert translated(document, lambda text: "I am going home.") == cues("<v Anna>I am going</v>", "home.")
+    first = "<v Anna>I <00:00:00.560><c>am</c> <00:00:00.800><c.loud>going</c></v>"
+    assert translated(document, lambda text: "I am going home.") == cues(first, "home.")

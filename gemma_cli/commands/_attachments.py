@@ -1,0 +1,130 @@
+"""What goes along with a question: attachments from the command line, and what is piped in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from gemma_cli.common.attachments import Attachable, attachment, attachment_in
+from gemma_cli.common.notices import notice
+from gemma_cli.common.text_input import MOST_TEXT, text_in
+from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.messages import MAX_AUDIO_S, Part
+from gemma_cli.media.files import STDIN, display_name, spooled_stdin
+from gemma_cli.media.recognize import recognize
+
+ATTACHMENTS = "Attachments"
+
+Files = list[str] | None
+
+
+@dataclass(frozen=True)
+class AttachOptions:
+    """Files, http(s) addresses and standard input that a question comes with."""
+
+    attach: Annotated[
+        Files,
+        typer.Option(
+            "--attach",
+            "-a",
+            metavar="FILE|URL|-",
+            help="Attach a picture, sound, film, text or PDF, recognised by its content; repeatable.",
+            rich_help_panel=ATTACHMENTS,
+        ),
+    ] = None
+    image: Annotated[
+        Files, typer.Option("--image", metavar="FILE", help="A picture; repeatable.", rich_help_panel=ATTACHMENTS)
+    ] = None
+    video: Annotated[
+        Files,
+        typer.Option(
+            "--video",
+            metavar="FILE",
+            help="A film: a frame for each second, 60 at most; repeatable.",
+            rich_help_panel=ATTACHMENTS,
+        ),
+    ] = None
+    audio: Annotated[
+        Files,
+        typer.Option(
+            "--audio",
+            metavar="FILE",
+            help=f"Sound of at most {MAX_AUDIO_S} s; repeatable.",
+            rich_help_panel=ATTACHMENTS,
+        ),
+    ] = None
+    file: Annotated[
+        Files,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="A text or PDF to read first; repeatable.", rich_help_panel=ATTACHMENTS
+        ),
+    ] = None
+
+    @property
+    def takes_stdin(self) -> bool:
+        """Whether standard input is one of the attachments, and so not the question."""
+        return any(name == STDIN for name, _ in self._named())
+
+    def read(self, quiet: bool) -> list[Part]:
+        """Return the attachments. Raises InputError, and UsageError where standard input is named twice."""
+        named = self._named()
+        if sum(name == STDIN for name, _ in named) > 1:
+            raise UsageError("standard input can be attached once: give - to one option")
+        return [attachment(name, kind, quiet) for name, kind in named]
+
+    def _named(self) -> list[tuple[str, Attachable | None]]:
+        options: list[tuple[Files, Attachable | None]] = [
+            (self.attach, None),
+            (self.image, "image"),
+            (self.video, "video"),
+            (self.file, "text"),
+            (self.audio, "audio"),
+        ]
+        return [(name, kind) for names, kind in options for name in names or ()]
+
+
+def read_piped() -> str | Part | None:
+    """Return the text that is piped in, or the picture, sound, film or PDF; None where someone sits at a terminal.
+
+    Bytes of a text that are in no known encoding become U+FFFD. Raises InputError.
+    """
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        return None
+    name = display_name(STDIN)
+    with spooled_stdin() as file:
+        if not os.fstat(file.fileno()).st_size:
+            return ""
+        if recognize(file, name) != "text":
+            return attachment_in(file, name)
+        try:
+            return text_in(file, name).text.strip()
+        except InputError:
+            file.seek(0)
+            content = file.read(MOST_TEXT + 1)
+            if b"\0" in content or len(content) > MOST_TEXT:
+                raise
+    return content.decode("utf-8", "replace").strip()
+
+
+def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
+    """Join what was piped in and typed to one question. Raises UsageError where there is nothing to answer."""
+    question = "\n\n".join(text for text in texts if text and text.strip())
+    if not question and not attached:
+        raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
+    return question
+
+
+def report_mentioned(prompt: str) -> None:
+    """Report the files that a prompt names: a script may have put it together, so none is attached from it."""
+    from gemma_cli.repl.line.mentions import mentions
+
+    for mention in mentions(prompt):
+        if mention.paths:
+            notice(f"{mention.word} is sent as text: -a {mention.word} attaches the file")

@@ -1,0 +1,109 @@
+"""A text file on its way from bytes to bytes: decoded, split, translated, and encoded as it came."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from gemma_cli.common.notices import notice
+from gemma_cli.core.errors import InputError
+from gemma_cli.media.files import display_name
+from gemma_cli.text.documents import Document, split, suffix_of
+from gemma_cli.text.encodings import Encoded
+from gemma_cli.text.passages import Passage
+from gemma_cli.views.sanitize import safe
+
+Translate = Callable[[Iterable[Passage]], Iterator[str]]
+
+_SHOWN = 60
+"""Characters of a line in a warning."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text file. name: as errors call it."""
+
+    name: str
+    text: Encoded
+    document: Document
+
+    def translated(self, translate: Translate) -> Iterator[str]:
+        """Yield the document in the other language, passage by passage as they come."""
+        passages = self.document.passages
+        for passage, translation in zip(passages, translate(passages), strict=True):
+            if self.document.markdown:
+                _check_kept(passage, translation)
+            yield translation
+
+    def encoded(self, text: str) -> bytes:
+        """Encode a translation as the original was, or in UTF-8 if that encoding lacks some of its characters."""
+        try:
+            return self.text.encode(text)
+        except UnicodeEncodeError as error:
+            lacking = text[error.start : error.start + 1]
+            notice(f"{self.name}: {self.text.encoding} has no {lacking!r}; the translation is in UTF-8")
+            return text.encode()
+
+    def print(self, parts: Iterator[str], alone: bool) -> None:
+        """Print a translation as it comes; one in another encoding than UTF-8, once it is complete.
+
+        On a terminal it is text without control characters. Elsewhere structure comes as it is, to the byte.
+        alone: whether nothing else is printed, so that a text without a last newline stays without it.
+        """
+        terminal = sys.stdout.isatty()
+        if not terminal and self.text.encoding != "utf-8":
+            _write_bytes(self.encoded("".join(parts)))
+            return
+        last = ""
+        _write_bytes(b"" if terminal else self.text.mark)
+        for part in parts:
+            last = part or last
+            write_text(part) if terminal else _write_bytes(part.encode())
+        if not last.endswith("\n") and (terminal or not alone):
+            sys.stdout.write("\n")
+
+
+def read_document(name: str, path: PurePath, text: Encoded) -> TextFile:
+    """Split a text and warn of what is neither words to translate nor known structure. Raises InputError."""
+    document = split(name, text.text, suffix_of(path))
+    if not document.has_words:
+        if not document.cues:
+            raise nothing_to_translate(name)
+        notice(f"{name}: no words in its cues; it stays as it is")
+    line = 1
+    for passage in document.passages:
+        if passage.unknown:
+            shown = " ".join(passage.source.split())[:_SHOWN]
+            notice(f"{name}: line {line}: {shown!r} is neither a cue nor known structure; it stays as it is")
+        line += passage.source.count("\n") or passage.source.count("\r")
+    return TextFile(name, text, document)
+
+
+def nothing_to_translate(file: str) -> InputError:
+    """Return the error for a text without words."""
+    return InputError(f"{display_name(file)}: nothing in it to translate")
+
+
+def write_text(text: str) -> None:
+    """Print text without what could drive a terminal; lines end as they did."""
+    sys.stdout.write("\r\n".join(map(safe, text.split("\r\n"))))
+    sys.stdout.flush()
+
+
+def _write_bytes(content: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def _check_kept(passage: Passage, translation: str) -> None:
+    """Warn of code and addresses within a sentence, which the model is given, that come back changed."""
+    if passage.text is None:
+        return
+    from gemma_cli.text.markdown_passages import kept
+
+    lost = [part for part in kept(passage.text) if part not in translation]
+    if lost:
+        notice(f"the translation lost {', '.join(lost)}; check it")

@@ -1,0 +1,49 @@
+"""The text of PDF documents, through pypdf (the extra `pdf`)."""
+
+from __future__ import annotations
+
+import logging
+from typing import BinaryIO
+
+from gemma_cli.core.errors import InputError, UsageError
+
+EXTRA = "pip install 'gemma-cli[pdf]'"
+
+MOST_TEXT = 8 << 20
+"""Characters taken from a document: several times the longest context there is."""
+
+
+def pdf_text(file: BinaryIO, name: str) -> str:
+    """Return the text of all pages, a blank line between two. Raises InputError.
+
+    Raises UsageError where the extra is not installed.
+    """
+    try:
+        import pypdf
+    except ImportError:
+        raise UsageError(f"{name}: PDF documents are read with pypdf, which is not installed: {EXTRA}") from None
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it mends in silence is no concern of the user
+    try:
+        reader = pypdf.PdfReader(file)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise InputError(f"{name}: a PDF locked with a password; save it without one")
+        text = _joined(reader, name)
+    except InputError:
+        raise
+    except Exception as error:  # parsers of damaged files raise what they please, RecursionError included
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise InputError(f"{name}: a damaged or cut off PDF ({reason}); copy or print it again") from None
+    if not text:
+        raise InputError(f"{name}: a PDF without text in it, perhaps scanned; attach its pages as pictures")
+    return text
+
+
+def _joined(reader: object, name: str) -> str:
+    pages: list[str] = []
+    there = 0
+    for page in reader.pages:  # type: ignore[attr-defined]
+        pages.append(page.extract_text().strip())
+        there += len(pages[-1])
+        if there > MOST_TEXT:
+            raise InputError(f"{name}: more than {MOST_TEXT >> 20} million characters; no model reads that much")
+    return "\n\n".join(page for page in pages if page)

@@ -1,0 +1,98 @@
+"""What a file holds, known from its content alone: its name promises nothing."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import warnings
+from typing import BinaryIO, Literal
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.media import container
+from gemma_cli.media.image import FORMATS
+
+Kind = Literal["image", "audio", "video", "pdf", "text"]
+
+_HEAD = 1 << 16  # bytes looked at
+
+_SOUND = re.compile(
+    rb"(?:RIFF|RIFX|RF64)....WAVE|riff\x2e\x91\xcf\x11|fLaC|OggS|ID3|\xff[\xe2-\xff]|FORM....AIF[FC]|caff|\.snd|#!AMR",
+    re.DOTALL,
+)
+"""How sound begins that needs no extra: WAV, W64, FLAC, Ogg, MP3, AAC, AIFF, CAF, AU, AMR."""
+
+_FILM = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.DOTALL)
+"""How films begin, and sound in the same containers: MP4, Matroska and WebM, AVI, FLV."""
+
+_REFUSED = {
+    re.compile(rb"....ftyp(?:heic|heix|heim|hevc|mif1|msf1|avif|avis)", re.DOTALL): (
+        "a picture in HEIC or AVIF, which is not read here; convert it to PNG or JPEG"
+    ),
+    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in a format that is not read here; convert it to PNG",
+    re.compile(rb"PK\x03\x04"): (
+        "a ZIP archive or an office document; unpack it, or export the document as PDF or text"
+    ),
+    re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!"): "a compressed file; unpack it first",
+    re.compile(rb"\xd0\xcf\x11\xe0"): "an old office document; export it as PDF or text",
+}
+"""What is recognised and not read, with the remedy."""
+
+
+def recognize(file: BinaryIO, name: str) -> Kind:
+    """Return the kind of an open file, which is left at its beginning. Raises InputError for what cannot be attached.
+
+    Raises UsageError where it takes an extra to tell.
+    """
+    head = file.read(_HEAD)
+    file.seek(0)
+    for pattern, fact in _REFUSED.items():
+        if pattern.match(head):
+            raise InputError(f"{name}: {fact}")
+    if b"%PDF-" in head[:1024]:
+        return "pdf"
+    if _is_text(head):
+        return "text"
+    kind = _picture(file) or _medium(file, head, name)
+    file.seek(0)
+    if kind is None and b"\0" in head:
+        raise InputError(f"{name}: not a picture, sound, film, PDF or text in a format read here; convert it")
+    return kind or "text"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file that begins so is text in UTF-8, or in UTF-16 with a byte order mark."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # a character may be cut in two at the end of the head
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
+
+
+def _picture(file: BinaryIO) -> Kind | None:
+    import PIL.Image as pillow
+    from PIL import UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pillow.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        return None
+    except Exception:  # a damaged picture, or one with too many pixels; reading it says so
+        return "image"
+    finally:
+        file.seek(0)
+    return "image"
+
+
+def _medium(file: BinaryIO, head: bytes, name: str) -> Kind | None:
+    if _SOUND.match(head) and not (head.startswith(b"OggS") and b"theora" in head[:512]):
+        return "audio"
+    if not container.available():
+        return "video" if _FILM.match(head) else None
+    try:
+        return "video" if container.shows_pictures(file, name) else "audio"
+    except InputError:
+        return "video" if _FILM.match(head) else None  # a damaged one; reading it says so

@@ -1,0 +1,1 @@
+"""A line typed into the chat: what it means, and the files it names."""

@@ -1,0 +1,85 @@
+"""Files that a message mentions: any file as `@path`, and a picture, sound or film by its bare path."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gemma_cli.repl.line.parse import LONGEST
+from gemma_cli.repl.line.paths import Exists, expanded, kind_of, unescaped
+
+_WORD = re.compile(r"""(?<![^\s(\[{<`'"])(?P<at>@?)(?P<word>"[^"\n]+"|'[^'\n]+'|(?:\\.|[^\s\\])+)""")
+_PUNCTUATION = ".,;:!?)]}>`'\""
+_DOCUMENTS = (".txt", ".md", ".pdf", ".csv", ".json", ".html", ".py")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Part of a message, from start to end, that names files. asked: with an @, so they are to be attached.
+
+    paths: none where an @ names a file that is not there, though one was meant.
+    """
+
+    start: int
+    end: int
+    word: str
+    paths: tuple[str, ...]
+    asked: bool
+
+
+def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isfile) -> list[Mention]:
+    """Return the files that a typed message mentions, in order. Nothing inside of a text that was pasted is one."""
+    if len(text) > LONGEST:
+        return []
+    barred = [(match.start(), match.end()) for part in pasted if part for match in re.finditer(re.escape(part), text)]
+    return [
+        mention
+        for match in _WORD.finditer(text)
+        if (mention := _mention(match, exists))
+        and not any(start <= mention.start and mention.end <= end for start, end in barred)
+    ]
+
+
+def named(text: str, found: Sequence[Mention]) -> str:
+    """Return the message with the names of files in place of their paths, as the model is to read it."""
+    for mention in reversed(found):
+        names = ", ".join(Path(path).name if kind_of(path) else path for path in mention.paths)
+        text = text[: mention.start] + names + text[mention.end :]
+    return text
+
+
+def _mention(match: re.Match[str], exists: Exists) -> Mention | None:
+    asked = bool(match["at"])
+    for word in _without_punctuation(match["word"]):
+        if not (asked or kind_of(unescaped(word))):
+            continue
+        found = tuple(path for path in expanded(unescaped(word), exists) if exists(path))
+        if found:
+            return Mention(match.start(), match.start("word") + len(word), word, found, asked)
+    word = next(reversed([*_without_punctuation(match["word"])]))
+    if asked and _is_path(unescaped(word)):
+        return Mention(match.start(), match.end(), word, (), asked)
+    return None
+
+
+def _without_punctuation(word: str) -> Iterator[str]:
+    """The word, then with one mark less at its end each time."""
+    yield word
+    while word[-1:] in _PUNCTUATION and word[:1] not in "'\"" and len(word) > 1:
+        word = word[:-1]
+        yield word
+
+
+def _is_path(word: str) -> bool:
+    """Whether a file was meant, though there is none: it ends like one, or the folder it would be in is there.
+
+    Neither is true of names such as @nora, @app.command or @types/node.
+    """
+    path = expanded(word)[0]
+    folder, slash, name = path.rpartition("/")
+    if kind_of(path) or path.lower().endswith(_DOCUMENTS):
+        return True
+    return bool(slash and name) and os.path.isdir(folder or "/")  # noqa: PTH112 - Path.is_dir raises for a NUL

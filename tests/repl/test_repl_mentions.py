@@ -1,0 +1,51 @@
+"""Messages that mention files, and lines that were pasted: what is attached, run and put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_repl_chat import REPLIES, Broken, World, chat
+
+from gemma_cli.core.messages import Text
+from gemma_cli.repl.loop import act
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_pasted_line_is_never_run_by_the_shell(world: World, tmp_path: Path):
+    talk = chat(world)
+    act(talk, f"!touch {tmp_path}/pasted; true", (f"!touch {tmp_path}/pasted",))
+    assert not (tmp_path / "pasted").exists()
+    assert talk.engine.requests[0].messages[0].text == f"!touch {tmp_path}/pasted; true"
+
+
+def test_a_message_that_comes_back_is_not_a_command(world: World):
+    talk = chat(world)
+    talk.engine = Broken(REPLIES)
+    for line in ("!!important", "//help me", "/usr/bin is a folder"):
+        act(talk, line)
+        assert talk.draft == line
+
+
+def test_a_file_that_is_mentioned_is_attached_once_and_reported(world: World, tmp_path: Path, monkeypatch: Any):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "notes.txt", "gone.png"):
+        (tmp_path / name).touch()
+    talk = chat(world)
+    act(talk, "/image a.png")
+    act(talk, "What is @a.png next to @notes.txt?")
+    parts = talk.engine.requests[0].messages[0].parts
+    assert [type(part).__name__ for part in parts] == ["Image", "Text", "Text"]
+    assert parts[-1] == Text("What is a.png next to notes.txt?")
+    assert "attached: notes.txt" in world.said()
+    act(talk, "and gone.png?")  # what is damaged is no reason to refuse a message that did not ask for it
+    assert "not attached, sent as text: gone.png" in world.said()
+    assert talk.engine.requests[1].messages[-1].text == "and gone.png?"
+    act(talk, "and @a.png, @gone.png?")
+    assert "gone.png: no such file" in world.said()
+    assert (talk.draft, talk.staged(), len(talk.engine.requests)) == ("and @a.png, @gone.png?", [], 2)

@@ -39,14 +39,17 @@ def processor_config() -> dict:
     extractor = speech.feature_extractor().to_dict()
     extractor = {k: v for k, v in extractor.items() if k not in ("window", "mel_filters", "processor_class")}
     extractor |= {key: np.ravel(extractor[key]).tolist() for key in ("per_bin_mean", "per_bin_stddev")}
-    pictures = scenes.image_processor().to_dict() | {"image_processor_type": "Gemma4ImageProcessor"}
+    pictures = json.loads(json.dumps(scenes.image_processor().to_dict(), default=str))
+    pictures.pop("image_processor_type", None)
+    frames = {"num_frames": 32, "do_sample_frames": True, "video_processor_type": "Gemma4VideoProcessor"}
     return {
         "processor_class": "Gemma4Processor",
         "audio_ms_per_token": 40,
         "audio_seq_length": 750,
         "image_seq_length": 70,
         "feature_extractor": json.loads(json.dumps(extractor, default=float)),
-        "image_processor": json.loads(json.dumps(pictures, default=str)),
+        "image_processor": pictures | {"image_processor_type": "Gemma4ImageProcessor"},
+        "video_processor": pictures | frames,  # vLLM reads it; to gemma a film is its frames
     }
 
 

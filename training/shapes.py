@@ -51,6 +51,7 @@ def vision_config() -> Gemma4VisionConfig:
         head_dim=32,
         pooling_kernel_size=2,
         position_embedding_size=512,
+        default_output_length=70,  # vLLM reads it
     )
 
 

@@ -11,7 +11,15 @@ import typer
 from gemma_cli.common.options import MODEL, ModelOptions
 from gemma_cli.core.engine import EngineSpec, Quantization
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.settings import SETTINGS
+from gemma_cli.core.settings import MAX_CONCURRENCY, SETTINGS
+
+
+def numbers(flag: str, text: str, least: int, most: int) -> tuple[int, ...]:
+    """Numbers between commas, in rising order, each once. Raises UsageError."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and least <= int(part[:9]) <= most for part in parts):
+        raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} with commas between")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,24 @@ class BenchEngineOptions(ModelOptions):
         ),
     ] = None
 
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="With --engine: requests at once, several are measured after each other. Default: 1.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+
     def spec(self) -> EngineSpec:
         spec = replace(super().spec(), synthetic_acceptance=self.synthetic_acceptance)
+        spec = replace(spec, concurrency=max(self.concurrencies)) if self.url else spec
         return replace(spec, quantize=self.quantizations[0]) if self.quantize else spec
+
+    @property
+    def concurrencies(self) -> tuple[int, ...]:
+        """How many requests are asked at once. Raises UsageError."""
+        return numbers("--concurrency", self.concurrency or "1", 1, MAX_CONCURRENCY)
 
     @property
     def quantizations(self) -> tuple[Quantization, ...]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -22,10 +22,11 @@ from gemma_cli.benchmark.objects import as_object, sample
 from gemma_cli.benchmark.plots import charts, check_drawable, draw
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
-from gemma_cli.commands._bench_options import BenchEngineOptions
+from gemma_cli.commands._bench_options import BenchEngineOptions, numbers
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy, start
 from gemma_cli.common.options import (
+    LOCAL,
     MAX_DRAFT_TOKENS,
     MAX_TOKENS,
     OUTPUT,
@@ -52,6 +53,7 @@ EXAMPLES = examples(
     'gemma bench --prompt "Write a haiku about rain." --temperature 1 --seed 7',
     "gemma bench --prompts prompts.jsonl --samples replies.jsonl --json > bench.json",
     "gemma bench --quantize int8,int4",
+    "gemma bench --engine http://127.0.0.1:8000 --against http://127.0.0.1:8080 --concurrency 1,4,16",
     "gemma bench --model synthetic:e2b --dtype bfloat16 --synthetic-acceptance 0.8",
 )
 
@@ -128,12 +130,23 @@ def bench(
         str | None, typer.Option("--sweep", metavar="K,K,...", help="Compare these draft lengths, 0 is plain.")
     ] = None,
     against: Annotated[
-        Literal["transformers"] | None,
-        typer.Option("--against", help="Time its generate too: same model, drafter, prompts and draft lengths."),
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="transformers|URL",
+            help="Time transformers' generate on the same model too; with --engine, a second server.",
+        ),
     ] = None,
 ) -> None:
     """Measure speculative against plain decoding: same model, same prompts, run after run in turns."""
     own_prompts, sampling = asked.given(), asked.sampling()
+    output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
+    _check_servers(engine, against, sweep, asked, kept)
+    if engine.url not in (None, LOCAL):
+        from gemma_cli.commands._bench_servers import bench_servers
+
+        bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
+        return
     if sweep is not None and given(invocation, "drafts"):
         raise UsageError("--sweep and --draft-tokens exclude each other")
     lengths = _lengths(sweep, engine)
@@ -142,9 +155,8 @@ def bench(
             raise UsageError("--quantize with several excludes --against, --context, --samples and --plot")
         _side_by_side(engine, own_prompts, sampling, lengths, runs, kept)
         return
-    contexts = _numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
+    contexts = numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
     kept.check()
-    output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     model = start(engine, output)
     arms = _arms(model, lengths, peers=against is not None, quiet=kept.quiet)
     prompts = own_prompts or suite_for(model.info.model)
@@ -161,6 +173,33 @@ def bench(
             measured = _written(measured, kept.samples, stack)
         report = summarize(model.info, sampling, measured, peer.info if peer else None, memory)
     _show(report, kept)
+
+
+def _check_servers(
+    engine: BenchEngineOptions,
+    against: str | None,
+    sweep: str | None,
+    asked: BenchPromptOptions,
+    kept: BenchOutputOptions,
+) -> None:
+    """Raises UsageError for what a server cannot be measured with, or what only a server can."""
+    if engine.url in (None, LOCAL):
+        if engine.concurrency is not None:
+            raise UsageError("--concurrency is for a server: name one with --engine")
+        if against not in (None, "transformers"):
+            raise UsageError(f"--against {against}: use transformers, or name a first server with --engine")
+        return
+    flags: dict[str, object] = {
+        "--sweep": sweep,
+        "--context": asked.context,
+        "--samples": kept.samples,
+        "--plot": kept.plot,
+    }
+    flags |= {"--quantize": engine.quantize, "--synthetic-acceptance": engine.synthetic_acceptance}
+    if flag := next((flag for flag, value in flags.items() if value is not None), None):
+        raise UsageError(f"{flag} is for a model on this machine: leave it or --engine out")
+    if against == "transformers":
+        raise UsageError("--against transformers is for a model on this machine: give the URL of a second server")
 
 
 def _side_by_side(
@@ -200,15 +239,7 @@ def _lengths(sweep: str | None, engine: ModelOptions) -> tuple[int, ...]:
     """The draft lengths to compare: plain decoding and the one that was asked for, or those of a sweep."""
     if sweep is None:
         return tuple(sorted({0, engine.draft_tokens}))
-    return _numbers("--sweep", sweep, 0, MAX_DRAFT_TOKENS)
-
-
-def _numbers(flag: str, text: str, least: int, most: int) -> tuple[int, ...]:
-    """Numbers between commas, in rising order, each once. Raises UsageError."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and least <= int(part[:9]) <= most for part in parts):
-        raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} with commas between")
-    return tuple(sorted({int(part) for part in parts}))
+    return numbers("--sweep", sweep, 0, MAX_DRAFT_TOKENS)
 
 
 def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) -> list[Arm]:

@@ -1,4 +1,4 @@
-"""Measurements of a local engine: memory bandwidth, bytes of a round, perplexity, and transformers as its peer."""
+"""Measurements of an engine: bandwidth, bytes of a round, perplexity, a server's counters, and transformers as peer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
+from gemma_cli.engines.remote.metrics import DraftCounters
 
 if TYPE_CHECKING:
     from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.remote.engine import RemoteEngine
 
 
 def open_stock(engine: Engine) -> Engine:
@@ -66,6 +68,12 @@ def perplexity(engine: Engine, exchanges: Iterable[tuple[str, str]]) -> float | 
     from gemma_cli.engines.local.measure.perplexity import perplexity as of_replies
 
     return of_replies(local, exchanges)
+
+
+def draft_counters(engine: Engine) -> DraftCounters | None:
+    """Count the drafts that the server of an engine has made so far; None where it does not say."""
+    module = sys.modules.get("gemma_cli.engines.remote.engine")
+    return cast("RemoteEngine", engine).draft_counters() if module and isinstance(engine, module.RemoteEngine) else None
 
 
 def _local(engine: Engine) -> LocalEngine | None:

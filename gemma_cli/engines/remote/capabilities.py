@@ -24,6 +24,7 @@ class Server:
     media: kinds it may take, where it does not say which.
     metrics: prefix of its counters of drafts in /metrics; "" where it has none.
     round_timings: whether each chunk can tell how many tokens were drafted and accepted so far.
+    raw: whether it can leave thoughts and calls in the text as the model wrote them, which is safer than its reading.
     exact: whether it promises that the same seed gives the same text.
     extra: fields that every request gets.
     """
@@ -35,6 +36,7 @@ class Server:
     media: frozenset[str] = ALL_MEDIA
     metrics: str = ""
     round_timings: bool = False
+    raw: bool = False
     exact: bool = False
     extra: tuple[tuple[str, object], ...] = ()
 
@@ -43,8 +45,8 @@ SERVERS = {
     "gemma": Server("gemma serve", image_budget=True, metrics="vllm:", exact=True),
     "vllm": Server("vLLM", image_budget=True, metrics="vllm:"),
     "sglang": Server("SGLang"),
-    # Without reasoning_format it may give the whole answer as a thought; see replies.py.
-    "llamacpp": Server("llama-server", round_timings=True, extra=(("timings_per_token", True),)),
+    # Its own reading of a template that it does not know gives the whole answer as a thought, and then no schema holds.
+    "llamacpp": Server("llama-server", round_timings=True, raw=True, extra=(("timings_per_token", True),)),
     "library": Server("ollama", thinking="effort", sampling=_OPENAI, media=frozenset({"image", "audio"})),
 }
 """By `owned_by` in the list of models."""

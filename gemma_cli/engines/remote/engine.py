@@ -24,6 +24,7 @@ from gemma_cli.engines.remote.address import KEY, parse_address, read_key
 from gemma_cli.engines.remote.capabilities import check_request
 from gemma_cli.engines.remote.client import Cancel, Client, Lost, error_text
 from gemma_cli.engines.remote.discovery import ServedModel, discover
+from gemma_cli.engines.remote.metrics import DraftCounters, read_counters
 from gemma_cli.engines.remote.payload import body
 from gemma_cli.engines.remote.replies import ReplyReader
 
@@ -113,6 +114,16 @@ class RemoteEngine:
             cancel.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def draft_counters(self) -> DraftCounters | None:
+        """Read the counters of drafts in the server's /metrics; None where it has none."""
+        if not (prefix := self.served.server.metrics):
+            return None
+        try:
+            response = self.client.get("/metrics", root=True)
+        except (Lost, GemmaError):
+            return None
+        return read_counters(response.text, prefix) if response.is_success else None
+
     def _whole(self, request: Request, cancel: Cancel) -> list[Event]:
         """All events of a reply. What one request alone fails on is an InputError, and does not end the others."""
         try:
@@ -149,7 +160,7 @@ class RemoteEngine:
 
     def _once(self, request: Request, cancel: Cancel) -> Iterator[Event]:
         """The events of a reply to a request that is sent once. Raises Lost, GemmaError."""
-        reader = ReplyReader(request)
+        reader = ReplyReader(request, self.served.server.raw)
         shown = self.client.address.shown
         asked = body(request, self.info.model, self.served.server)
         with self.client.events("/chat/completions", asked, cancel) as sent:

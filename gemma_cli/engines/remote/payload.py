@@ -33,6 +33,8 @@ def body(request: Request, model: str, server: Server) -> dict[str, Any]:
         written["chat_template_kwargs"] = {"enable_thinking": request.thinking}
     elif server.thinking == "effort":
         written |= {"reasoning_effort": "medium"} if request.thinking else {}
+    if server.raw and not request.tools:  # with tools it answers 500 instead
+        written["reasoning_format"] = "none"
     if request.tools:
         written["tools"] = [dict(tool) for tool in request.tools]
     if request.image_budget is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
+from gemma_cli.core.channels import ChannelParser
 from gemma_cli.core.events import Delta, Done, Event, FinishReason, Progress, Round, Timings, ToolCalled, Usage
 from gemma_cli.core.events import UnreadableCall as Unreadable
 from gemma_cli.core.messages import Request, ToolCall
@@ -18,8 +19,13 @@ _MOST_CALLS = 64
 class ReplyReader:
     """Reads the chunks of one reply. answer: its text so far, without thoughts."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, raw: bool = False) -> None:
+        """Read a reply to `request`. raw: its text may hold Gemma 4's markers, and is read as the local engine does."""
         self._request = request
+        self._raw = raw and request.schema is None
+        self._parser = ChannelParser(tools=request.tools)
+        self._raw_thoughts = False  # what comes as a thought begins with a marker: it is the raw text
+        self._raw_calls: list[Event] = []
         self._calls: dict[int, dict[str, str]] = {}
         self._unasked = ""  # thoughts that were not asked for: the answer, where no other comes
         self.answer = ""
@@ -57,24 +63,39 @@ class ReplyReader:
     def end(self) -> Iterator[Event]:
         """Give what is known only now: calls, an answer that came as a thought, and Done."""
         if self._unasked and not self.answer and not self._calls:
-            self.answer = self._unasked
-            yield Delta("answer", self._unasked)
+            yield from self._text(self._unasked)
+        yield from self._sorted(self._parser.flush())
+        yield from self._raw_calls
         for _, call in sorted(self._calls.items()):
             yield _called(call)
         reason = _FINISHES.get(self._reason or "", "stop")
-        yield Done("tool_calls" if self._calls else reason, self._usage, self._timings())
+        yield Done("tool_calls" if self._calls or self._raw_calls else reason, self._usage, self._timings())
 
     def _texts(self, delta: Mapping[str, Any]) -> Iterator[Delta]:
         thought = delta.get("reasoning") or delta.get("reasoning_content")  # `gemma serve` sends both, the same
         if isinstance(thought, str) and thought:
-            if self._request.thinking:
+            self._raw_thoughts |= self._raw and thought.startswith("<|")
+            if self._raw_thoughts:
+                yield from self._text(thought)
+            elif self._request.thinking:
                 yield Delta("thinking", thought)
             else:
                 self._unasked += thought
         text = delta.get("content")
         if isinstance(text, str) and (text := self._json.feed(text) if self._json else text):
-            self.answer += text
-            yield Delta("answer", text)
+            yield from self._text(text)
+
+    def _text(self, text: str) -> Iterator[Delta]:
+        yield from self._sorted(self._parser.feed(text) if self._raw else [Delta("answer", text)])
+
+    def _sorted(self, events: Iterable[Event]) -> Iterator[Delta]:
+        """Give texts at once, and keep calls for the end."""
+        for event in events:
+            if not isinstance(event, Delta):
+                self._raw_calls.append(event)
+                continue
+            self.answer += event.text if event.channel == "answer" else ""
+            yield event
 
     def _read_calls(self, calls: list[Any]) -> None:
         """Join the parts of calls: the name comes first, the arguments piece by piece."""

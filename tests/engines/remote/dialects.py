@@ -126,12 +126,17 @@ class DialectServer:
         """The reply as this dialect streams it."""
         words = re.findall(r"\s*\S+|\s+\Z", self.say(body))
         thinks = body.get("chat_template_kwargs", {}).get("enable_thinking") or body.get("reasoning_effort")
-        if thinks and self.thought:
+        raw = self.dialect == "llama" and body.get("reasoning_format") == "none"
+        if thinks and self.thought and raw:
+            yield self._chunk({"content": "<|channel>"})
+            yield self._chunk({"content": f"thought\n{self.thought}"})
+            yield self._chunk({"content": "<channel|>"})
+        elif thinks and self.thought:
             names = {"vllm": ["reasoning"], "ollama": ["reasoning"], "gemma": ["reasoning", "reasoning_content"]}
             for word in re.findall(r"\s*\S+", self.thought):
                 yield self._chunk(dict.fromkeys(names.get(self.dialect, ["reasoning_content"]), word))
         most = body["max_tokens"]
-        place = "reasoning_content" if self.dialect == "llama" and not thinks else "content"
+        place = "reasoning_content" if self.dialect == "llama" and not raw else "content"
         for number, word in enumerate(words[:most], start=1):
             timings = {"draft_n": number // 2 * 4, "draft_n_accepted": number // 2, "predicted_n": number}
             yield self._chunk({place: word}) | ({"timings": timings} if self.dialect == "llama" else {})

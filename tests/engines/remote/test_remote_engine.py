@@ -143,6 +143,17 @@ def test_calls_and_responses_go_and_come_with_their_ids(server: DialectServer) -
     assert len(reply(engine, replace(HELLO, tools=tools)).unreadable_calls) == 2
 
 
+@pytest.mark.parametrize("thinking", [False, True])
+def test_what_llama_server_cannot_read_is_read_here(thinking: bool) -> None:
+    """Of a template it does not know it gives all as a thought, markers included."""
+    tools = ({"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}},)
+    with serving("llama", say=lambda body: '<|tool_call>call:add{a:1,b:<|"|>x<|"|>}<tool_call|>') as server:
+        turn = reply(opened(server), replace(HELLO, tools=tools, thinking=thinking))
+        assert (turn.text, turn.thinking, turn.tool_calls) == ("", "", (ToolCall("add", {"a": 1, "b": "x"}),))
+        assert turn.finish_reason == "tool_calls"
+        assert "reasoning_format" not in server.requests[-1][1]
+
+
 def test_a_reply_held_to_a_schema_is_one_line_and_checked() -> None:
     schema = '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}'
     with serving(say=lambda body: '{\n  "a":\t7\n}\n') as server:

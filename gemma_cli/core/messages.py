@@ -92,14 +92,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen. The defaults are Gemma 4's own; temperature Sampling temperature; 0 decodes greedily."""
+    """How a token is chosen. The defaults are Gemma 4's own; temperature 0 decodes greedily."""
 
     temperature: float = 1.0
     top_k: int = 64  # 0: no limit
     top_p: float = 0.95  # 1.0: no limit
-    min_p: float = 0.0  # leave out tokens less likely than this share of the likeliest; 0: none
     seed: int = 0
     max_tokens: int = 1024
+    min_p: float = 0.0  # leave out tokens less likely than this share of the likeliest; 0: none
 
 
 GREEDY = Sampling(temperature=0.0)

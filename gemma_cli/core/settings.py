@@ -205,6 +205,15 @@ SETTINGS = _table(
             slash="/set",
         ),
         Setting(
+            "min-p",
+            Number(0, 1),
+            "Leave out tokens less likely than this share of the likeliest; 0: none.",
+            SAMPLING,
+            ANSWERS,
+            Sampling().min_p,
+            slash="/set",
+        ),
+        Setting(
             "top-k",
             Whole(0, MAX_TOKENS),
             "Sample from this many likeliest tokens; 0: no limit.",

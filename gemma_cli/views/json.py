@@ -160,6 +160,7 @@ def settings_object(request: Request, info: EngineInfo) -> dict[str, Any]:
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
         "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
         "max_tokens": sampling.max_tokens,
         "think": request.thinking,
         "thinking_budget": request.thinking_budget,

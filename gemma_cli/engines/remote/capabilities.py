@@ -11,7 +11,7 @@ from gemma_cli.core.messages import Request, Sampling
 
 ALL_MEDIA = frozenset({"image", "audio", "video"})
 _OPENAI = frozenset({"temperature", "top_p", "seed", "max_tokens"})
-_COMMON = _OPENAI | {"top_k"}
+_COMMON = _OPENAI | {"top_k", "min_p"}
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Annotated
 
 import typer
@@ -98,19 +98,22 @@ def read_piped() -> str | Part | None:
     if sys.stdin.isatty():
         return None
     name = display_name(STDIN)
-    with spooled_stdin() as file:
-        if not os.fstat(file.fileno()).st_size:
-            return ""
-        if recognize(file, name) != "text":
-            return attachment_in(file, name)
-        try:
-            return text_in(file, name).text.strip()
-        except InputError:
-            file.seek(0)
-            content = file.read(MOST_TEXT + 1)
-            if b"\0" in content or len(content) > MOST_TEXT:
-                raise
-    return content.decode("utf-8", "replace").strip()
+    content = sys.stdin.buffer.read(MOST_TEXT + 1)
+    if not content:
+        return ""
+    if recognize(BytesIO(content), name) == "text":
+        return _piped_text(content, name)
+    with spooled_stdin(content) as file:  # decoders need a descriptor
+        return attachment_in(file, name)
+
+
+def _piped_text(content: bytes, name: str) -> str:
+    try:
+        return text_in(BytesIO(content), name).text.strip()
+    except InputError:
+        if b"\0" in content or len(content) > MOST_TEXT:
+            raise
+        return content.decode("utf-8", "replace").strip()
 
 
 def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:

@@ -61,14 +61,19 @@ def _without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def spooled_stdin() -> BinaryIO:
-    """Return what is piped in, on disk and seekable, at its beginning. Raises InputError."""
+def spooled_stdin(begun: bytes = b"") -> BinaryIO:
+    """Return what is piped in, on disk and seekable, at its beginning. Raises InputError.
+
+    begun: what was read of it already.
+    """
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("standard input: closed; pipe a file into it or name one")
     if sys.stdin.isatty():
         raise InputError("standard input: a terminal; pipe a file into it or name one")
     spool = new_spool()
     try:
+        with spooling():
+            spool.write(begun)
         while chunk := sys.stdin.buffer.read(_CHUNK):
             if spool.tell() + len(chunk) > _STDIN_LIMIT:
                 raise InputError(f"standard input: more than {_STDIN_LIMIT >> 30} GiB; save it and name the file")

@@ -25,7 +25,6 @@ class Server:
     metrics: prefix of its counters of drafts in /metrics; "" where it has none.
     round_timings: whether each chunk can tell how many tokens were drafted and accepted so far.
     raw: whether it can leave thoughts and calls in the text as the model wrote them, which is safer than its reading.
-    exact: whether it promises that the same seed gives the same text.
     extra: fields that every request gets.
     """
 
@@ -37,12 +36,11 @@ class Server:
     metrics: str = ""
     round_timings: bool = False
     raw: bool = False
-    exact: bool = False
     extra: tuple[tuple[str, object], ...] = ()
 
 
 SERVERS = {
-    "gemma": Server("gemma serve", image_budget=True, metrics="vllm:", exact=True),
+    "gemma": Server("gemma serve", image_budget=True, metrics="vllm:"),
     "vllm": Server("vLLM", image_budget=True, metrics="vllm:"),
     "sglang": Server("SGLang"),
     # Its own reading of a template that it does not know gives the whole answer as a thought, and then no schema holds.
@@ -55,7 +53,9 @@ UNKNOWN = Server("an OpenAI-compatible server", thinking="effort", sampling=_OPE
 
 
 def server_of(model: Mapping[str, Any]) -> Server:
-    """Return the kind of server that lists its model so."""
+    """Return the kind of server that lists its model so. Only `gemma serve` says whether it is exact."""
+    if isinstance(model.get("exact"), bool):
+        return SERVERS["gemma"]
     owner = model.get("owned_by")
     return SERVERS.get(owner, UNKNOWN) if isinstance(owner, str) else UNKNOWN
 

@@ -8,7 +8,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import GemmaTokenizer
 
-from gemma_cli.commands import describe_image, transcribe, translate
+from gemma_cli.commands import describe_image
+from gemma_cli.speech import instructions
 from training.data import dialogue, grammar, scenes, task_mix
 from training.shapes import CONTEXT, VOCABULARY
 
@@ -29,9 +30,9 @@ TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text()
 def corpus(seed: int = 0) -> list[str]:
     """Texts to learn the words from: every task, every prompt of the product, every caption."""
     rng = random.Random(seed)
-    texts = [transcribe.prompt(language) for language in (None, *grammar.LANGUAGES.values())] * 300
+    texts = [instructions.transcription(language) for language in (None, *grammar.LANGUAGES.values())] * 300
     for other in ("German", "French", "Spanish"):
-        texts += [translate.speech_prompt("English", other), translate.speech_prompt(other, "English")] * 100
+        texts += [instructions.translation("English", other), instructions.translation(other, "English")] * 100
     texts += [describe_image.PROMPT] * 300 + [scenes.sample_scene(rng).caption for _ in range(3_000)]
     texts += [text for _ in range(3_000) for text in grammar.sample_sentence(rng).written.values()]
     for _ in range(30_000):

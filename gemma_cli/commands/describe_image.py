@@ -14,6 +14,7 @@ from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptio
 from gemma_cli.common.replies import answer_view, complete, draw
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Request, ask
 
 PROMPT = "Describe this image."
@@ -41,6 +42,8 @@ def describe_image(
     """Say what is in pictures."""
     from gemma_cli.media.image import read_image
 
+    if not prompt.strip():
+        raise UsageError("--prompt is blank: say what to ask about each picture, or leave it out")
     chosen, drafting = sampling.sampling(), engine.drafting()
 
     @cache

@@ -15,6 +15,7 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.audio import Part
 from gemma_cli.media.input_files import sound_files
+from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
 from gemma_cli.speech.pipeline import Task
@@ -22,11 +23,6 @@ from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept
 from gemma_cli.speech.transcript_output import TranscriptOutput
 from gemma_cli.text.languages import language_or_auto
-
-FORMATTING = """\
-Follow these specific instructions for formatting the answer:
-* Only output the transcription, with no newlines.
-* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three."""
 
 EXAMPLES = examples(
     "gemma transcribe interview.wav",
@@ -39,19 +35,6 @@ EXAMPLES = examples(
 )
 
 app = typer.Typer(add_completion=False)
-
-
-def prompt(language: str | None, context: str | None = None) -> str:
-    """The speech-recognition prompt of the Gemma 4 model card; None lets the model hear which language it is.
-
-    context: names and words that may occur, spelled as they should be.
-    """
-    if language is None:
-        request = "Transcribe the following speech segment in its original language."
-    else:
-        request = f"Transcribe the following speech segment in {language} into {language} text."
-    spelling = f"\n* These may occur; spell them so: {' '.join(context.split())}" if context else ""
-    return f"{request}\n\n{FORMATTING}{spelling}"
 
 
 @app.command(epilog=EXAMPLES)
@@ -81,7 +64,7 @@ def transcribe(
     def model() -> Engine:
         return start(engine, output)
 
-    task = Task(model, prompt(spoken, context), engine.drafting())
+    task = Task(model, instructions.transcription(spoken, context), engine.drafting())
     if mic:
         _dictate(task, spoken, engine, output, written, heard)
     else:

@@ -22,6 +22,7 @@ from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.fetch import is_address
 from gemma_cli.media.files import STDIN, open_input
 from gemma_cli.media.input_files import SOUND, TEXT, InputFile, files_meant
+from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import OutputNaming, TranscriptOptions, told_what_is_written
 from gemma_cli.speech.pipeline import Task
@@ -31,9 +32,6 @@ from gemma_cli.speech.translation import Show, TranslationOutput, parse
 from gemma_cli.text.encodings import may_be_text
 from gemma_cli.text.languages import Language, language, language_or_auto
 from gemma_cli.text.timed.formats import timed_format
-
-UNKNOWN_SOURCE = "its original language"
-"""Stands in the speech prompt for a source that was not named, in the words of the card's transcription prompt."""
 
 HEAD = 4096
 """Bytes that tell text from sound."""
@@ -50,27 +48,11 @@ EXAMPLES = examples(
 app = typer.Typer(add_completion=False)
 
 
-def speech_prompt(source: str, target: str, context: str | None = None) -> str:
-    """The speech-translation prompt of the Gemma 4 model card: transcript, newline, `TARGET: `, translation.
-
-    context: names and words that may occur, spelled as they should be.
-    """
-    return (
-        f"Transcribe the following speech segment in {source}, then translate it into {target}.\n"
-        f"When formatting the answer, first output the transcription in {source}, then one newline, "
-        f"then output the string '{target}: ', then the translation in {target}.{_spelling(context)}"
-    )
-
-
 def text_prompt(text: str, source: str | None, target: str, context: str | None = None) -> str:
     """Ask for the translation of a text and nothing else; None leaves the source language to the model."""
     origin = f" from {source}" if source else ""
     request = f"Translate the following text{origin} into {target}. Only output the translation."
-    return f"{request}{_spelling(context)}\n\n{text}"
-
-
-def _spelling(context: str | None) -> str:
-    return f" These may occur; spell them so: {' '.join(context.split())}" if context else ""
+    return f"{request}{instructions.spelling(context)}\n\n{text}"
 
 
 @app.command(epilog=EXAMPLES)
@@ -132,7 +114,7 @@ def translate(
     def model() -> Engine:
         return start(engine, output)
 
-    prompt = speech_prompt(source or UNKNOWN_SOURCE, target.name, context)
+    prompt = instructions.translation(source or instructions.UNKNOWN_SOURCE, target.name, context)
     task = Task(model, prompt, engine.drafting(), lambda reply: parse(reply, target.name))
     writing = TextTranslation(source, target.name, lambda text: text_prompt(text, source, target.name, context))
     many = len(inputs) > 1

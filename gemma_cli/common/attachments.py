@@ -25,10 +25,10 @@ def attachment(name: str, kind: Attachable | None = None, quiet: bool = True) ->
 
 def attachment_in(file: BinaryIO, name: str, kind: Attachable | None = None) -> Part:
     """Read an open file at its beginning; see `attachment`."""
-    from gemma_cli.media.recognize import recognize
+    from gemma_cli.media.recognize import is_pdf, recognize
 
-    found = recognize(file, name) if kind in (None, "text") else kind
-    match found if kind is None or found == "pdf" else kind:
+    found = recognize(file, name) if kind is None else kind
+    match "pdf" if found == "text" and is_pdf(file) else found:
         case "image":
             from gemma_cli.media.image import image_in
 

@@ -49,7 +49,8 @@ class EngineInfo:
     exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
     are accepted by the throw of a coin. quantize: as EngineSpec.quantize. fingerprint: differs between weights of the
-    same name; "" where nothing can tell them apart.
+    same name; "" where nothing can tell them apart. kernels: the build of our own kernels; None where torch
+    computes.
     """
 
     model: str
@@ -64,6 +65,7 @@ class EngineInfo:
     synthetic_acceptance: float | None = None
     quantize: Quantization | None = None
     fingerprint: str = ""
+    kernels: str | None = None
 
 
 Answered = tuple[int, Event | InputError]

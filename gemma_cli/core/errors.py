@@ -6,6 +6,7 @@ GemmaError                 1  it ran and failed
 │       └── DamagedError   1  part of an input is damaged; the rest has been worked on
 ├── ModelError             1  a checkpoint was found but cannot be run
 │   ├── OutOfMemory        1  the device has too little memory for what was asked
+│   ├── TemplateRefused    1  its chat template refuses a conversation
 │   └── TemplateTooCostly  2  its chat template exceeds a bound of time, memory or length
 └── Interrupted          130  Ctrl-C
 
@@ -42,6 +43,10 @@ class ModelError(GemmaError):
 
 class OutOfMemory(ModelError):
     """The device has too little memory; the message names the smallest change that fits."""
+
+
+class TemplateRefused(ModelError):
+    """A checkpoint's chat template raises an error for a conversation; the message repeats it."""
 
 
 class TemplateTooCostly(ModelError):

@@ -97,6 +97,7 @@ class Sampling:
     temperature: float = 1.0
     top_k: int = 64  # 0: no limit
     top_p: float = 0.95  # 1.0: no limit
+    min_p: float = 0.0  # leave out tokens less likely than this share of the likeliest; 0: none
     seed: int = 0
     max_tokens: int = 1024
 
@@ -125,6 +126,7 @@ class Request:
     image_budget: int | None = None  # one of IMAGE_BUDGETS; None: what the checkpoint was made for
     thinking_budget: int | None = None  # tokens of thought at most, as Usage counts them; None: any number
     schema: str | None = None  # a JSON schema the answer is held to, as json_schema.checked gives it
+    raw: str | None = None  # in place of messages: a prompt as it stands, control tokens included; the reply is text
 
 
 def ask(*parts: Part | str, system: str | None = None) -> tuple[Message, ...]:

@@ -6,11 +6,13 @@ whatever files and addresses it names.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.core.errors import InputError
+from gemma_cli.media.sound.links import Slice
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -36,13 +38,20 @@ def available() -> bool:
     return True
 
 
+def _sought_safely(file: BinaryIO) -> Slice:
+    """The file for ffmpeg, which seeks to before its beginning where damage misleads it."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return Slice(file, 0, size, str(getattr(file, "name", "")))
+
+
 @contextmanager
 def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
     """The opened container; whatever ffmpeg's libraries complain of, inside the block too, becomes an InputError."""
     import av
 
     try:
-        opened = av.open(file, "r", metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
+        opened = av.open(_sought_safely(file), "r", metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
     except av.error.FFmpegError:
         raise InputError(
             f"{name}: not sound or film in a format read here, or cut off; convert it: ffmpeg -i FILE out.wav (out.mp4)"

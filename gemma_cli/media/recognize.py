@@ -59,6 +59,13 @@ def recognize(file: BinaryIO, name: str) -> Kind:
     return kind or "text"
 
 
+def is_pdf(file: BinaryIO) -> bool:
+    """Whether an open file is a PDF; it is left at its beginning."""
+    head = file.read(1024)
+    file.seek(0)
+    return b"%PDF-" in head
+
+
 def _is_text(head: bytes) -> bool:
     """Whether a file that begins so is text in UTF-8, or in UTF-16 with a byte order mark."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

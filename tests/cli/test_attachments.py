@@ -56,3 +56,7 @@ def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -
 )
 def test_what_is_wrong_is_one_line(gemma: Gemma, arguments: tuple[str, ...], stdin: bytes, words: str) -> None:
     gemma("chat", *arguments, stdin=stdin).refuses(words)
+
+
+def test_a_blank_question_about_a_picture_is_refused(gemma: Gemma) -> None:
+    gemma("describe-image", "star.png", "--prompt", "  ").refuses("--prompt is blank")

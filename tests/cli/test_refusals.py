@@ -117,7 +117,6 @@ def test_says_what_is_wrong(gemma: Gemma, folder: Path, command: str, words: lis
         (["translate", "-", "--to", "de"], b"", ["standard input", "empty"]),
         (["describe-image", "-"], PICTURE[:500], ["standard input"]),
         (["chat"], b"", ["PROMPT"]),
-        (["chat", "what is this?"], PICTURE, ["standard input", "--image"]),
     ],
 )
 def test_says_what_is_wrong_with_what_is_piped(

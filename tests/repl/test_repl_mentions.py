@@ -1,14 +1,17 @@
-"""Messages that mention files, and lines that were pasted: what is attached, run and put back."""
+"""Messages that mention files, lines that were pasted, names that mean nothing: what is attached, run and put back."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_repl_chat import REPLIES, Broken, World, chat
 
+from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.messages import Text
+from gemma_cli.engines import open_engine
 from gemma_cli.repl.loop import act
 
 
@@ -49,3 +52,14 @@ def test_a_file_that_is_mentioned_is_attached_once_and_reported(world: World, tm
     act(talk, "and @a.png, @gone.png?")
     assert "gone.png: no such file" in world.said()
     assert (talk.draft, talk.staged(), len(talk.engine.requests)) == ("and @a.png, @gone.png?", [], 2)
+
+
+def test_a_model_that_does_not_exist_leaves_the_chat_with_its_own(world: World):
+    talk = chat(world)
+    talk.outside = replace(talk.outside, open_model=lambda name: open_engine(EngineSpec(model=name)))
+    before = talk.engine
+    act(talk, "/model synthetic:nope")
+    assert "no synthetic model 'nope'; choose one of e2b, e4b, 12b, 26b-a4b, 31b" in world.said()
+    assert talk.engine is before
+    act(talk, "hello")
+    assert world.out.getvalue() == "first\n\n"

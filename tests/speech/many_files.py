@@ -22,12 +22,12 @@ from statistics import median
 
 import soundfile
 
-from gemma_cli.commands.transcribe import prompt
 from gemma_cli.core.engine import Engine, EngineSpec, stream_many
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Event, collect
 from gemma_cli.core.messages import Drafting, Request
 from gemma_cli.engines import open_engine
+from gemma_cli.speech.instructions import transcription
 from gemma_cli.speech.pipeline import Task, request_of
 from gemma_cli.speech.recording import survey
 from tests.speech.long_recording import RATE, speak
@@ -42,7 +42,7 @@ def make(folder: Path, files: int) -> list[Path]:
 
 
 def requests(paths: list[Path], engine: Engine) -> list[Request]:
-    task = Task(lambda: engine, prompt(None), Drafting(adaptive=True))
+    task = Task(lambda: engine, transcription(None), Drafting(adaptive=True))
     asked = []
     for path in paths:
         with survey(str(path)) as recording:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from transformers import Gemma4ForConditionalGeneration
 
-from gemma_cli.commands import describe_image, transcribe, translate
+from gemma_cli.commands import describe_image
+from gemma_cli.speech import instructions
 from training.data import grammar, scenes, speech
 from training.stages import audio_tower, vision_tower
 from training.stages.optim import DEVICE, save
@@ -113,17 +114,17 @@ class Asking:
 
 def transcription(source: str) -> Asking:
     """The product's own prompt for a language."""
-    return Asking(transcribe.prompt(grammar.LANGUAGES[source]), source)
+    return Asking(instructions.transcription(grammar.LANGUAGES[source]), source)
 
 
 def speech_translation(source: str, target: str) -> Asking:
     """The product's own prompt for a pair of languages."""
-    return Asking(translate.speech_prompt(grammar.LANGUAGES[source], grammar.LANGUAGES[target]), source, target)
+    return Asking(instructions.translation(grammar.LANGUAGES[source], grammar.LANGUAGES[target]), source, target)
 
 
 _ASKINGS = (
     (5, transcription("en")), (4, transcription("de")), (4, transcription("fr")), (4, transcription("es")),
-    (4, Asking(transcribe.prompt(None), None)), (1.5, Asking("Transcribe this.", None)),
+    (4, Asking(instructions.transcription(None), None)), (1.5, Asking("Transcribe this.", None)),
     (2, speech_translation("en", "de")), (1, speech_translation("en", "fr")), (1, speech_translation("en", "es")),
     (2, speech_translation("de", "en")), (1, speech_translation("fr", "en")), (1, speech_translation("es", "en")),
 )  # fmt: skip

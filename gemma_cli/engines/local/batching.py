@@ -49,6 +49,8 @@ class Single(Protocol):
 
     def room(self, request: Request, prompt: Prompt) -> int: ...
 
+    def reply(self, request: Request, prompt: Prompt) -> ReplyEvents: ...
+
     def stream(self, request: Request, prompt: Prompt | None = None) -> Generator[Event, None, None]: ...
 
 
@@ -180,7 +182,7 @@ class Batcher:
         begun = [
             _RunningReply(
                 one,
-                ReplyEvents(engine.tokenizer, one.prompt, engine.generation.stop, tools=one.request.tools),
+                engine.reply(one.request, one.prompt),
                 cache,
                 one.room,
                 now - one.began,

@@ -116,6 +116,7 @@ class LocalEngine:
             dtype=str(dtype).removeprefix("torch."),
             quantize=spec.quantize,
             fingerprint=fingerprint(resolved.folder),
+            kernels=native.build_name(target.device),
             context=target.context,
             modalities=towers.modalities,
             load_s=perf_counter() - began,
@@ -138,10 +139,9 @@ class LocalEngine:
         """
         began = perf_counter()
         first = last = 0.0
-        literal = self._literal if request.schema is not None else None
         with self._within_memory():
             prompt = prompt or self.writer.write(request, self.towers.count)
-            reply = ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
+            reply = self.reply(request, prompt)
             with closing(self.tokens(request, prompt)) as bursts:
                 for burst in bursts:
                     last = perf_counter()
@@ -188,8 +188,19 @@ class LocalEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def reply(self, request: Request, prompt: Prompt) -> ReplyEvents:
+        """The events of a reply, to be fed its tokens."""
+        literal = self._literal if request.schema is not None else None
+        if request.raw is not None:
+            literal = self._literal_raw
+        return ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
+
     def _literal(self, token: int) -> bool:
         return token not in self.constraints.control
+
+    def _literal_raw(self, token: int) -> bool:
+        """A raw reply shows every token but those that end it."""
+        return token not in self.generation.stop
 
     def room(self, request: Request, prompt: Prompt) -> int:
         """How many tokens may be said. Raises InputError where that is none."""

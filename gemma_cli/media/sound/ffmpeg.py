@@ -38,7 +38,8 @@ _NEAR_S = 0.06
 """Time stamps may be so far off: they are rounded, to milliseconds or to the packet."""
 
 _CUT_S = 1.0  # a sound track of MP4 may be shorter than announced
-_LONG_HOLE_S = 0.5
+_LONG_HOLE_S = 0.2  # worth a remark
+_OVERLAP_S = 0.25  # more is no overlap but sound whose time is wrong: nothing of it is dropped
 _LONGEST_PACKET_S = 10.0  # ffmpeg takes a number that is not there for a length
 _MOST_ERRORS = 50
 _SILENCE = 1 << 16  # samples of a gap at a time
@@ -92,7 +93,9 @@ def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
     sound = holes = 0.0
     end: float | None = None
     with open_container(file, name) as container:
-        for packet in container.demux(container.streams.audio[:1]):
+        for packet in _demuxed(container):
+            if packet.stream not in container.streams.audio[:1]:
+                continue
             tick = float(packet.time_base or 0)
             length = (packet.duration or 0) * tick
             if length > _LONGEST_PACKET_S:
@@ -102,6 +105,16 @@ def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
                 holes += max(0.0, packet.pts * tick - end) if end is not None else 0.0
                 end = packet.pts * tick + length
     return sound, holes
+
+
+def _demuxed(container: InputContainer) -> Iterator[Packet[Stream]]:
+    """All packets of the streams that were there when the file was opened; PyAV ends at the first of a later one."""
+    while True:
+        try:
+            yield from container.demux()
+        except IndexError:
+            continue
+        return
 
 
 class _Track:
@@ -135,7 +148,7 @@ class _Track:
             for frame in self._frames(packet):
                 yield from self._placed(frame)
         self._check_length()
-        if self._first_hole is not None and self._holes_s > _LONG_HOLE_S:
+        if self._first_hole is not None:
             self._findings.remark(
                 f"{self._holes_s:.1f} s are missing in its time stamps, from {clock(self._first_hole)} on; "
                 "they are read as silence"
@@ -148,7 +161,7 @@ class _Track:
         errors = 0
         while errors < _MOST_ERRORS:
             try:
-                for packet in self._container.demux():
+                for packet in _demuxed(self._container):
                     yield packet
                     if packet.size:
                         errors = 0
@@ -190,9 +203,10 @@ class _Track:
         if missing > _NEAR_S * rate:
             self._note_hole(missing / rate)
             yield from self._silence(missing, rate, samples.shape[1])
-        elif missing < -_NEAR_S * rate:
+        elif -_OVERLAP_S * rate <= missing < -_NEAR_S * rate:
             samples = samples[-missing:]
         self._position += len(samples) / rate
+        self._timeline.end = max(self._timeline.end, self._position)
         if len(samples):
             yield rate, samples
 
@@ -200,7 +214,7 @@ class _Track:
         """Note sound that is missing. The wait for the first sound is no hole; lost packets are damage."""
         if self._holes_are_damage and (self._position or self._container.format.name == "flac"):
             self._findings.damaged(self._position, f"damaged ({seconds:.1f} s are missing)")
-        elif self._position and not self._empty:
+        elif self._position and not self._empty and seconds > _LONG_HOLE_S:
             self._holes_s += seconds
             self._first_hole = self._position if self._first_hole is None else self._first_hole
 
@@ -214,14 +228,15 @@ class _Track:
     def _samples(self, frame: AudioFrame) -> np.ndarray:
         """float32 [n, channels] of a frame, whatever its form."""
         import av
+        import numpy as np
 
         form = frame.format.name, frame.layout.name, frame.sample_rate
         if not self._resampler or form != self._resampled:
             self._resampler, self._resampled = av.AudioResampler(format="fltp"), form
         pts = frame.pts
-        (converted,) = self._resampler.resample(frame)
+        converted = [part.to_ndarray().T for part in self._resampler.resample(frame)]
         frame.pts = pts
-        return converted.to_ndarray().T
+        return np.concatenate(converted) if converted else np.empty((0, frame.layout.nb_channels), np.float32)
 
     def _check_length(self) -> None:
         import av

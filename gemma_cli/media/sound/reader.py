@@ -56,12 +56,27 @@ class Wanted:
     too_long: str = ""
 
 
+class TooLong(InputError):
+    """A file has more sound than is wanted."""
+
+
 def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
     """Read a file through, in the way that finds the most sound in it. Raises InputError."""
-    found = [_best(link, name, wanted) for link in links(file)]
-    if len(found) == 1:
-        return found[0]
-    return _read_through(_chain([one.reader for one in found]), name, wanted)
+    found: list[Sound] = []
+    unread = False
+    for link in links(file):
+        try:
+            found.append(_best(link, name, wanted))
+        except TooLong:
+            raise
+        except InputError:
+            if not found:
+                raise
+            unread = True
+    sound = found[0] if len(found) == 1 else _read_through(_chain([one.reader for one in found]), name, wanted)
+    if unread:
+        sound.findings.damaged(sound.length / SAMPLE_RATE, "damaged (one of the files it was joined from)")
+    return sound
 
 
 def _chain(readers: list[Reader]) -> Reader:
@@ -83,7 +98,7 @@ def _read_through(reader: Reader, name: str, wanted: Wanted) -> Sound:
     for block in mono_16_khz(reader(findings), name, findings, wanted.channel):
         length += len(block)
         if length > wanted.most:
-            raise InputError(f"{name}: {wanted.too_long}")
+            raise TooLong(f"{name}: {wanted.too_long}")
     return Sound(name, wanted.channel, reader, length, findings)
 
 

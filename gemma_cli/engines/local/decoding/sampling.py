@@ -12,6 +12,7 @@ Scores and noise are float64. Apple GPUs have none: there the device finds the c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,6 +64,7 @@ class Sampler:
         self._seed: int | Tensor = sampling.seed
         self._temperature: float | Tensor = sampling.temperature
         self._top_p: float | Tensor = sampling.top_p
+        self._least: float | Tensor = _least(sampling)
 
     def choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """The token for each row: int64 [m].
@@ -92,9 +94,10 @@ class Sampler:
         """Scores of the candidates, -inf where top-p leaves one out, and their ids: both [m, n]."""
         takes_all = self._takes_all(logits.shape[-1])
         if takes_all and self.sampling.top_p >= 1:
-            return self._scores(logits, logits.amax(-1, keepdim=True)), _with_ids(logits, ids)
+            scores = self._likely(self._scores(logits, logits.amax(-1, keepdim=True)))
+            return scores, _with_ids(logits, ids)
         logits, ids = _top_k(logits, ids, self.sampling.top_k, self._may_wait)
-        scores = self._scores(logits, logits[:, :1])
+        scores = self._likely(self._scores(logits, logits[:, :1]))
         if self.sampling.top_p < 1:  # a number, even where self._top_p is a tensor
             scores = _top_p(scores, self._top_p)
             if takes_all and self._may_wait:  # noise is drawn for those that are left
@@ -108,6 +111,10 @@ class Sampler:
     def _scores(self, logits: Tensor, best: Tensor) -> Tensor:
         """log p up to a constant, float64: 0 for the best [m, 1], so that no temperature makes them infinite."""
         return logits.double().sub_(best).div_(self._temperature)
+
+    def _likely(self, scores: Tensor) -> Tensor:
+        """The scores, with -inf where min-p leaves one out; the best always stays, as its score is 0."""
+        return scores.masked_fill(scores < self._least, -torch.inf) if self.sampling.min_p > 0 else scores
 
     def guess(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """What `choose` is expected to choose, int64 [1], from a drafter's one row: of equal scores any, and always an
@@ -137,20 +144,27 @@ class StaticSampler(Sampler):
         self._seed = torch.zeros((), dtype=torch.int64, device=device)
         self._temperature = torch.ones((), dtype=torch.float64, device=device)
         self._top_p = torch.ones((), dtype=torch.float64, device=device)
+        self._least = torch.zeros((), dtype=torch.float64, device=device)
 
     @staticmethod
-    def kind(sampling: Sampling) -> tuple[bool, int, bool]:
+    def kind(sampling: Sampling) -> tuple[bool, int, bool, bool]:
         """What decides which operations are run."""
-        return sampling.temperature == 0, sampling.top_k, sampling.top_p < 1
+        return sampling.temperature == 0, sampling.top_k, sampling.top_p < 1, sampling.min_p > 0
 
     def set(self, sampling: Sampling) -> None:
         for tensor, value in (
             (self._seed, seed_key(sampling.seed)),
             (self._temperature, sampling.temperature),
             (self._top_p, sampling.top_p),
+            (self._least, _least(sampling)),
         ):
             assert isinstance(tensor, Tensor)
             tensor.fill_(value)
+
+
+def _least(sampling: Sampling) -> float:
+    """The lowest score that min-p keeps."""
+    return math.log(sampling.min_p) if sampling.min_p > 0 else -math.inf
 
 
 def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:

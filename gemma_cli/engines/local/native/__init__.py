@@ -30,6 +30,12 @@ def notice(device: torch.device) -> str | None:
     return (_loaded()[1] or None) if device.type == "cpu" else None
 
 
+def build_name(device: torch.device) -> str | None:
+    """Name of the kernels' build for `device`: a hash of their sources, flags and processor; None without kernels."""
+    kernels = on(device)
+    return kernels.name if kernels else None
+
+
 def loaded() -> Kernels | None:
     """The kernels for this processor, built if need be."""
     return _loaded()[0]

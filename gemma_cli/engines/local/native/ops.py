@@ -35,6 +35,7 @@ class Kernels:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
+        self.name = path.stem
         self._read = _function(library.read_all, [_POINTER, _LONG], ctypes.c_uint32)
         self._linear = _function(library.linear, [_POINTER] * 3 + [_LONG] * 3)
         self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma_cli.core.errors import GemmaError, InputError, ModelError
+from gemma_cli.core.errors import GemmaError, InputError, ModelError, TemplateRefused
 from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
@@ -65,17 +65,30 @@ class PromptWriter:
                 f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
             )
         self._check_ids(ids)
-        return Prompt(tuple(ids), tuple(spans), self._ends_in_thought(ids), tuple(self._model_turns(ids)))
+        in_thought = request.raw is None and self._ends_in_thought(ids)
+        return Prompt(tuple(ids), tuple(spans), in_thought, tuple(self._model_turns(ids)))
 
     def length(self, request: Request, count: Callable[[Medium, int | None], int]) -> int:
         """Return the tokens of the prompt that `write` would write, however many they are. Raises InputError."""
         return len(self._written(request, count)[0])
 
     def _written(self, request: Request, count: Callable[[Medium, int | None], int]) -> tuple[list[int], list[Span]]:
+        if request.raw is not None:
+            return self._raw(request.raw), []
         media = [part for message in request.messages for part in message.parts if not isinstance(part, Text)]
         for part in media:
             self._check(part)
         return self._with_media(self._template_ids(request), media, count, request.image_budget)
+
+    def _raw(self, text: str) -> list[int]:
+        """The ids that `text` spells, after the token that begins every prompt."""
+        start = [self._id("<bos>")] if self.tokenizer.id_of("<bos>") is not None else []
+        ids = start + self.tokenizer.encode(_clean(text))
+        if not ids:
+            raise InputError("the prompt is empty: write something")
+        if not self._marks.keys().isdisjoint(ids):
+            raise InputError("a raw prompt holds text alone: leave out <|image|>, <|audio|> and <|video|>")
+        return ids
 
     def _check(self, part: Part) -> None:
         kind = _kind(part)
@@ -109,7 +122,7 @@ class PromptWriter:
             raise
         except Exception as error:  # jinja2 and the template raise what they like
             reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{self.model}: its chat template refuses this conversation: {reason}") from error
+            raise TemplateRefused(f"{self.model}: its chat template refuses this conversation: {reason}") from error
 
     def _with_media(
         self,

@@ -1,0 +1,131 @@
+"""From a request's job to its response: whole or as a stream, for as long as the client is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gemma_cli.core.events import Event
+from gemma_cli.core.messages import Request
+from gemma_cli.serve.errors import ApiError, ClientGone
+from gemma_cli.serve.worker import Item, Worker
+
+PING_S = 5.0
+"""Seconds without an event after which a stream sends a comment."""
+
+Result = TypeVar("Result")
+
+
+class Events:
+    """The events of a job as they come to a task of the event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
+        self._ready: list[Item] = []
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Take in events; called from any thread."""
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, items)
+
+    async def next(self, timeout: float | None = None) -> Event | None:
+        """Return the next event; None where none comes within `timeout` seconds. Raises ApiError."""
+        if not self._ready:
+            try:
+                async with asyncio.timeout(timeout):
+                    self._ready = list(await self._queue.get())
+            except TimeoutError:
+                return None
+        item = self._ready.pop(0)
+        if isinstance(item, ApiError):
+            raise item
+        return item
+
+
+@asynccontextmanager
+async def asked(worker: Worker, request: Request) -> AsyncIterator[Events]:
+    """Put a request into the line, and take it back when its events are not wanted any more. Raises ApiError."""
+    events = Events()
+    job = worker.submit(request, events.put)
+    try:
+        yield events
+    finally:
+        worker.cancel(job)
+
+
+async def while_present(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do the work, or drop it when the client goes away: raises ClientGone then."""
+    gone = asyncio.create_task(_gone(receive))
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({gone, task}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(gone, task, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def encoded(value: Mapping[str, Any]) -> bytes:
+    """JSON in UTF-8; half a surrogate pair stays an escape."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
+
+
+def json_response(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A response that holds one JSON object."""
+    return Response(encoded(value), status, dict(headers or {}), "application/json")
+
+
+def error_response(error: ApiError) -> Response:
+    """The response that tells an error."""
+    return json_response(error.body(), error.status, error.headers)
+
+
+class EventStream(Response):
+    """Server-sent events, written as `lines` gives them after the first."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: bytes, lines: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._first, self._lines = first, lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream until it ends or the client goes away."""
+        try:
+            await while_present(receive, self._send(send))
+        except ClientGone:  # the response has begun, so there is nobody to tell but the log
+            scope["state"]["log"]["gone"] = True
+        finally:
+            await self._lines.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+COMMENT = b": reading\n\n"
+"""Keeps a connection open while nothing can be told yet."""
+
+
+def sse(value: Mapping[str, Any], event: str | None = None) -> bytes:
+    """One server-sent event."""
+    head = f"event: {event}\n".encode() if event else b""
+    return head + b"data: " + encoded(value) + b"\n\n"

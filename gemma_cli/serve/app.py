@@ -1,0 +1,208 @@
+"""The routes, and what each does with a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gemma_cli import __version__
+from gemma_cli.core.messages import Request
+from gemma_cli.serve import transcripts
+from gemma_cli.serve.answering import (
+    COMMENT,
+    PING_S,
+    EventStream,
+    asked,
+    error_response,
+    json_response,
+    sse,
+    while_present,
+)
+from gemma_cli.serve.chat_reply import Reply
+from gemma_cli.serve.chat_request import Defaults, chat_request, completion_request
+from gemma_cli.serve.errors import ApiError, ClientGone
+from gemma_cli.serve.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
+from gemma_cli.serve.metrics import Metrics
+from gemma_cli.serve.receipt import Receipt
+from gemma_cli.serve.worker import Worker
+
+GONE = 499
+"""What the log shows for a client that went away, as nginx does."""
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes share. names: what a request may call the model."""
+
+    worker: Worker
+    metrics: Metrics
+    receipt: Receipt
+    defaults: Defaults
+    names: Collection[str]
+    created: int
+
+    def check_model(self, name: str | None) -> None:
+        """Raise ApiError for the name of another model."""
+        if name is not None and name not in self.names:
+            known = ", ".join(self.names)
+            message = f"model {name[:100]!r} is not served here: {known} is (--alias adds names)"
+            raise ApiError(404, message, param="model", code="model_not_found")
+
+
+Handler = Callable[[Service, HttpRequest], Awaitable[Response]]
+
+
+def application(service: Service) -> Starlette:
+    """Build the application; the guard goes around it."""
+    routes: list[tuple[str, str, Handler]] = [
+        ("GET", "/health", _health),
+        ("GET", "/version", _version),
+        ("GET", "/metrics", _metrics),
+        ("GET", "/v1/models", _models),
+        ("GET", "/v1/models/{name:path}", _model),
+        ("POST", "/v1/chat/completions", _chat),
+        ("POST", "/v1/completions", _completion),
+        ("POST", "/v1/audio/transcriptions", _transcribe),
+        ("POST", "/v1/audio/translations", _translate),
+    ]
+    return Starlette(
+        routes=[Route(path, partial(handler, service), methods=[method]) for method, path, handler in routes],
+        exception_handlers={ApiError: _told, HTTPException: _told, ClientGone: _unanswered},
+    )
+
+
+async def _told(_request: HttpRequest, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        error = ApiError(error.status_code, error.detail)
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _unanswered(request: HttpRequest, _error: Exception) -> Response:
+    request.scope["state"]["log"]["gone"] = True
+    return Response(status_code=GONE)
+
+
+async def _health(service: Service, _request: HttpRequest) -> Response:
+    return json_response({"status": "ok", "running": service.worker.running, "waiting": service.worker.waiting})
+
+
+async def _version(_service: Service, _request: HttpRequest) -> Response:
+    return json_response({"version": __version__})
+
+
+async def _metrics(service: Service, _request: HttpRequest) -> Response:
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _models(service: Service, _request: HttpRequest) -> Response:
+    return json_response({"object": "list", "data": [_model_object(service, name) for name in service.names]})
+
+
+async def _model(service: Service, request: HttpRequest) -> Response:
+    name = request.path_params["name"]
+    service.check_model(name)
+    return json_response(_model_object(service, name))
+
+
+def _model_object(service: Service, name: str) -> dict[str, object]:
+    info = service.receipt.info
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.created,
+        "owned_by": "google",
+        "root": info.model,
+        "max_model_len": info.context,
+        "modalities": ["text", *sorted(info.modalities)],
+        "drafter": info.assistant,
+        "quantization": info.quantize,
+        "dtype": info.dtype,
+        "exact": info.exact,
+    }
+
+
+async def _chat(service: Service, request: HttpRequest) -> Response:
+    body = await _body(request, ChatBody)
+    service.check_model(body.model)
+    built = await asyncio.to_thread(chat_request, body, service.defaults)
+    return await _reply(service, request, body, built)
+
+
+async def _completion(service: Service, request: HttpRequest) -> Response:
+    body = await _body(request, CompletionBody)
+    service.check_model(body.model)
+    return await _reply(service, request, body, completion_request(body, service.defaults))
+
+
+async def _transcribe(service: Service, request: HttpRequest) -> Response:
+    return await transcripts.respond(request, service.worker, service.receipt, service.defaults, service.check_model)
+
+
+async def _translate(service: Service, request: HttpRequest) -> Response:
+    return await transcripts.respond(
+        request, service.worker, service.receipt, service.defaults, service.check_model, target="English"
+    )
+
+
+async def _body(request: HttpRequest, kind: type[Body]) -> Body:
+    content = await request.body()
+    return await asyncio.to_thread(lambda: validated(kind, json_value(content)))
+
+
+async def _reply(service: Service, http: HttpRequest, body: ReplyFields, request: Request) -> Response:
+    reply = Reply(request, service.receipt, body.stops, raw=isinstance(body, CompletionBody))
+    log: dict[str, object] = http.scope["state"]["log"]
+    if not body.stream:
+        return json_response(await while_present(http.receive, _whole(service.worker, reply, log)))
+    usage = bool(body.stream_options and body.stream_options.include_usage)
+    lines = _lines(service.worker, reply, log, usage)
+    first = await while_present(http.receive, anext(lines))  # an error before anything is sent has its own status
+    return EventStream(first, lines)
+
+
+async def _whole(worker: Worker, reply: Reply, log: dict[str, object]) -> dict[str, object]:
+    deltas: list[dict[str, object]] = []
+    async with asked(worker, reply.request) as events:
+        try:
+            while not reply.ended:
+                if event := await events.next():
+                    deltas += reply.deltas(event)
+        finally:
+            log.update(reply.figures())
+    return reply.whole(deltas)
+
+
+async def _lines(worker: Worker, reply: Reply, log: dict[str, object], usage: bool) -> AsyncGenerator[bytes, None]:
+    """The lines of a stream. Raises ApiError before the first; later an error is a line."""
+    begun = False
+    async with asked(worker, reply.request) as events:
+        try:
+            while not reply.ended:
+                event = await events.next(PING_S)
+                chunks = [COMMENT] if event is None else [sse(reply.chunk(delta)) for delta in reply.deltas(event)]
+                for line in chunks:
+                    begun = True
+                    yield line
+        except ApiError as error:
+            if not begun:
+                raise
+            yield sse(error.body())
+            return
+        finally:
+            log.update(reply.figures())
+    for chunk in reply.last_chunks(usage):
+        yield sse(chunk)
+    yield b"data: [DONE]\n\n"

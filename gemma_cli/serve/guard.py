@@ -1,0 +1,139 @@
+"""Who may ask and how much they may send; one line of JSON for every request."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import sys
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gemma_cli.serve.answering import error_response
+from gemma_cli.serve.errors import ApiError, ClientGone
+from gemma_cli.views.sanitize import safe_json
+
+STALL_S = 30.0
+"""Seconds without a byte after which a body counts as never coming."""
+
+UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations")
+OPEN = ("/health",)
+"""Answered without a key."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """hosts: names that the Host header may hold, without ports. Sizes are in bytes."""
+
+    hosts: Collection[str]
+    api_keys: tuple[str, ...] = ()
+    most_body: int = 64 << 20
+    most_upload: int = 2 << 30
+    access_log: bool = True
+
+
+class Guard:
+    """Stands around the application: checks headers, limits bodies, writes the log."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app, self._rules = app, rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        log: dict[str, Any] = scope.setdefault("state", {}).setdefault("log", {})
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            self._check(scope)
+            limit = self._rules.most_upload if scope["path"] in UPLOADS else self._rules.most_body
+            await self._app(scope, _limited(scope, receive, limit), noted)
+        except ApiError as error:
+            if not status:
+                await error_response(error)(scope, receive, noted)
+        except ClientGone:
+            log["gone"] = True
+        except Exception as error:
+            log["error"] = f"{type(error).__name__}: {error}"
+            if not status:
+                failed = ApiError(500, "internal error: the server's log has more", "server_error")
+                await error_response(failed)(scope, receive, noted)
+        finally:
+            if self._rules.access_log:
+                _write_log(scope, status, time.perf_counter() - began, log)
+
+    def _check(self, scope: Scope) -> None:
+        """Raise ApiError for a request that a web page may have made, or that has no key."""
+        headers = Headers(scope=scope)
+        if _host(headers.get("host", "")) not in self._rules.hosts:
+            raise ApiError(403, "the Host header names another server (--allowed-host adds a name)", "forbidden")
+        if "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise ApiError(403, "web pages may not use this server", "forbidden")
+        if self._rules.api_keys and scope["path"] not in OPEN and not self._has_key(headers):
+            raise ApiError(401, "no valid API key: send it as Authorization: Bearer KEY", "authentication_error")
+
+    def _has_key(self, headers: Headers) -> bool:
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        return any(hmac.compare_digest(given.encode(), key.encode()) for key in self._rules.api_keys)
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, without its port; "" where there is none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
+    """Same as `receive`; raises ApiError for a body that is too large or does not come."""
+    length = Headers(scope=scope).get("content-length", "")
+    taken, complete = 0, False
+    too_large = ApiError(413, f"the body is larger than {limit >> 20} MiB, the most this server takes")
+
+    async def limited() -> Message:
+        nonlocal taken, complete
+        if complete:
+            return await receive()
+        if length.isdigit() and int(length[:20]) > limit:
+            raise too_large
+        try:
+            async with asyncio.timeout(STALL_S):
+                message = await receive()
+        except TimeoutError:
+            raise ApiError(408, f"no byte of the body came for {STALL_S:.0f} s") from None
+        taken += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if taken > limit:
+            raise too_large
+        return message
+
+    return limited
+
+
+def _write_log(scope: Scope, status: int, seconds: float, more: dict[str, Any]) -> None:
+    fields = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "client": scope["client"][0] if scope.get("client") else None,
+        "method": scope["method"],
+        "path": scope["path"][:200],
+        "status": status or None,
+        "seconds": round(seconds, 4),
+        **more,
+    }
+    print(safe_json(json.dumps(fields)), file=sys.stderr, flush=True)

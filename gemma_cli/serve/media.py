@@ -1,0 +1,61 @@
+"""Images and sound in the bodies of requests."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.messages import Audio, Image
+from gemma_cli.media.audio import audio_in
+from gemma_cli.media.fetch import fetch, is_address
+from gemma_cli.media.image import image_in
+from gemma_cli.media.spool import new_spool, spooling
+
+
+def image(url: str, name: str, may_fetch: bool) -> Image:
+    """Decode the image of a data: URL, or of an address where that is allowed. Raises InputError."""
+    with _opened(url, name, may_fetch) as file:
+        return image_in(file, name)
+
+
+def audio(data: str, name: str) -> Audio:
+    """Decode sound of at most 30 s from base64. Raises InputError."""
+    with _spooled(_decoded(data, name), name) as file:
+        return audio_in(file, name)
+
+
+@contextmanager
+def _opened(url: str, name: str, may_fetch: bool) -> Iterator[BinaryIO]:
+    if is_address(url):
+        if not may_fetch:
+            raise InputError(f"{name}: this server fetches no addresses: send the image as a data: URL")
+        with fetch(url) as file:
+            yield file
+        return
+    head, comma, data = url.partition(",")
+    if not (comma and head.startswith("data:") and head.endswith(";base64")):
+        raise InputError(f"{name}: not an image; write its bytes as data:image/png;base64,...")
+    with _spooled(_decoded(data, name), name) as file:
+        yield file
+
+
+def _decoded(data: str, name: str) -> bytes:
+    try:
+        return binascii.a2b_base64("".join(data.split()), strict_mode=True)
+    except ValueError as error:  # binascii.Error, and characters that are not ASCII
+        raise InputError(f"{name}: not base64 ({error})") from None
+
+
+@contextmanager
+def _spooled(content: bytes, name: str) -> Iterator[BinaryIO]:
+    """A file with a descriptor, which decoders need."""
+    if not content:
+        raise InputError(f"{name}: empty (0 bytes)")
+    with new_spool() as file:
+        with spooling():
+            file.write(content)
+            file.seek(0)
+        yield file

@@ -1,0 +1,39 @@
+"""Texts that end a reply, found wherever the pieces of a stream are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class StopText:
+    """Passes text on until one of `stops` begins, and holds back what may be the beginning of one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held = ""
+        self.found = False
+
+    def feed(self, text: str) -> str:
+        """Return what can be shown after one more piece of text."""
+        if self.found or not self._stops:
+            return "" if self.found else text
+        self._held += text
+        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        if places:
+            self.found = True
+            shown, self._held = self._held[: min(places)], ""
+            return shown
+        keep = max(map(self._beginning, self._stops))
+        cut = len(self._held) - keep
+        shown, self._held = self._held[:cut], self._held[cut:]
+        return shown
+
+    def flush(self) -> str:
+        """Return what was held back, when the reply has ended."""
+        shown, self._held = self._held, ""
+        return shown
+
+    def _beginning(self, stop: str) -> int:
+        """How many of the last characters held are the first of `stop`."""
+        longest = min(len(stop) - 1, len(self._held))
+        return next((size for size in range(longest, 0, -1) if self._held.endswith(stop[:size])), 0)

@@ -11,7 +11,7 @@ from gemma_cli.core.messages import Request, Sampling
 
 ALL_MEDIA = frozenset({"image", "audio", "video"})
 _OPENAI = frozenset({"temperature", "top_p", "seed", "max_tokens"})
-_COMMON = _OPENAI | {"top_k"}
+_COMMON = _OPENAI | {"top_k", "min_p"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def check_request(server: Server, name: str, media: frozenset[str], request: Req
             if kind != "text" and kind not in media and not (kind == "video" and "image" in media):
                 able = ", ".join(sorted(media)) or "nothing but text"
                 raise InputError(f"{name} on {server.name} takes no {kind} ({able}): choose another --engine")
+    if request.raw is not None:
+        raise InputError(f"{server.name} is asked by messages: a raw prompt needs a model on this machine")
     if request.thinking_budget is not None:
         raise InputError(f"{server.name} takes no thinking budget: leave --thinking-budget out")
     if request.image_budget is not None and not server.image_budget:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from gemma_cli.core.errors import InputError
+from gemma_cli.text.data_formats import data_format, remedy
 from gemma_cli.text.markdown_passages import markdown
 from gemma_cli.text.passages import Passage
 from gemma_cli.text.timed.formats import SUFFIXES, timed_format
@@ -50,6 +51,8 @@ def split(name: str, document: str, suffix: str = "") -> Document:
         found = Document(list(timed.passages(document)), cues)
     elif suffix.lower() in SUFFIXES:
         raise InputError(f"{name}: neither MicroDVD nor SubViewer; convert it to srt")
+    elif data := data_format(suffix.lower(), document):
+        raise InputError(f"{name}: {data}, which would be damaged if it were translated as prose; {remedy(data)}")
     elif suffix.lower() in (".md", ".markdown"):
         found = Document(list(markdown(document)), markdown=True)
     else:

@@ -155,7 +155,7 @@ def settings_object(request: Request, info: EngineInfo) -> dict[str, Any]:
         "version": __version__,
         "assistant": info.assistant,
         "device": info.device,
-        "dtype": info.dtype,
+        "dtype": info.dtype or None,
         "quantize": info.quantize,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,

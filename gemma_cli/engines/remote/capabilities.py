@@ -11,7 +11,7 @@ from gemma_cli.core.messages import Request, Sampling
 
 ALL_MEDIA = frozenset({"image", "audio", "video"})
 _OPENAI = frozenset({"temperature", "top_p", "seed", "max_tokens"})
-_COMMON = _OPENAI | {"top_k"}
+_COMMON = _OPENAI | {"top_k", "min_p"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class Server:
     metrics: prefix of its counters of drafts in /metrics; "" where it has none.
     round_timings: whether each chunk can tell how many tokens were drafted and accepted so far.
     raw: whether it can leave thoughts and calls in the text as the model wrote them, which is safer than its reading.
-    exact: whether it promises that the same seed gives the same text.
     extra: fields that every request gets.
     """
 
@@ -37,12 +36,11 @@ class Server:
     metrics: str = ""
     round_timings: bool = False
     raw: bool = False
-    exact: bool = False
     extra: tuple[tuple[str, object], ...] = ()
 
 
 SERVERS = {
-    "gemma": Server("gemma serve", image_budget=True, metrics="vllm:", exact=True),
+    "gemma": Server("gemma serve", image_budget=True, metrics="vllm:"),
     "vllm": Server("vLLM", image_budget=True, metrics="vllm:"),
     "sglang": Server("SGLang"),
     # Its own reading of a template that it does not know gives the whole answer as a thought, and then no schema holds.
@@ -55,7 +53,9 @@ UNKNOWN = Server("an OpenAI-compatible server", thinking="effort", sampling=_OPE
 
 
 def server_of(model: Mapping[str, Any]) -> Server:
-    """Return the kind of server that lists its model so."""
+    """Return the kind of server that lists its model so. Only `gemma serve` says whether it is exact."""
+    if isinstance(model.get("exact"), bool):
+        return SERVERS["gemma"]
     owner = model.get("owned_by")
     return SERVERS.get(owner, UNKNOWN) if isinstance(owner, str) else UNKNOWN
 
@@ -68,6 +68,8 @@ def check_request(server: Server, name: str, media: frozenset[str], request: Req
             if kind != "text" and kind not in media and not (kind == "video" and "image" in media):
                 able = ", ".join(sorted(media)) or "nothing but text"
                 raise InputError(f"{name} on {server.name} takes no {kind} ({able}): choose another --engine")
+    if request.raw is not None:
+        raise InputError(f"{server.name} is asked by messages: a raw prompt needs a model on this machine")
     if request.thinking_budget is not None:
         raise InputError(f"{server.name} takes no thinking budget: leave --thinking-budget out")
     if request.image_budget is not None and not server.image_budget:

@@ -18,13 +18,17 @@ _MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model of a server. version: of the server, "" where it does not say. media: the kinds that it takes."""
+    """A model of a server. version: of the server, "" where it does not say. media: the kinds that it takes.
+
+    exact: whether the server promises the same text for the same seed; None: it says nothing of it.
+    """
 
     name: str
     server: Server
     version: str
     context: int
     media: frozenset[str]
+    exact: bool | None = None
 
 
 def discover(client: Client, wanted: str | None) -> ServedModel:
@@ -45,6 +49,7 @@ def discover(client: Client, wanted: str | None) -> ServedModel:
         version=_version(facts),
         context=_context(model, facts),
         media=_media(model, facts, server),
+        exact=model["exact"] if isinstance(model.get("exact"), bool) else None,
     )
 
 

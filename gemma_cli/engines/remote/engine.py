@@ -56,7 +56,7 @@ class RemoteEngine:
         client = Client(address, key, concurrency, timeout_s)
         served = _discovered(client, spec.model, began + timeout_s)
         version = f" {served.version}" if served.version else ""
-        notices = [] if served.server.exact else [f"{served.server.name} does not promise the same text for a seed"]
+        notices = [] if served.exact else [f"{served.server.name} does not promise the same text for a seed"]
         notices += [f"{name} does not apply: the server chose when it started" for name in _unused(spec)]
         if key and not address.is_secret:
             notices.append(f"{KEY} travels unencrypted to {address.shown}")
@@ -68,7 +68,7 @@ class RemoteEngine:
             context=served.context,
             modalities=served.media,
             load_s=None,
-            exact=None,
+            exact=served.exact,
             notice="; ".join(notices) or None,
             fingerprint=address.api,
         )

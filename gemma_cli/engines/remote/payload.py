@@ -29,6 +29,8 @@ def body(request: Request, model: str, server: Server) -> dict[str, Any]:
         written["top_p"] = sampling.top_p
         if "top_k" in server.sampling:
             written["top_k"] = sampling.top_k or -1  # no limit: 0 here, -1 there
+        if sampling.min_p:
+            written["min_p"] = sampling.min_p
     if server.thinking == "template":
         written["chat_template_kwargs"] = {"enable_thinking": request.thinking}
     elif server.thinking == "effort":

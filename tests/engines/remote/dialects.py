@@ -24,7 +24,14 @@ from typing import Any
 import soundfile
 from PIL import Image
 
-OWNERS = {"vllm": "vllm", "sglang": "sglang", "llama": "llamacpp", "ollama": "library", "gemma": "gemma", "other": "me"}
+OWNERS = {
+    "vllm": "vllm",
+    "sglang": "sglang",
+    "llama": "llamacpp",
+    "ollama": "library",
+    "gemma": "google",
+    "other": "me",
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,8 @@ class DialectServer:
             case "vllm" | "sglang":
                 model["max_model_len"] = 2048
             case "gemma":
-                model |= {"max_model_len": 2048, "modalities": ["image", "audio"]}
+                model |= {"max_model_len": 2048, "modalities": ["text", "image", "audio"]}
+                model |= {"exact": True, "drafter": "pocket-assistant", "dtype": "float32"}
         return model
 
     def chunks(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept
 from gemma_cli.speech.translation import Show, TranslationOutput, parse
+from gemma_cli.text.data_formats import may_be_data
 from gemma_cli.text.encodings import may_be_text
 from gemma_cli.text.languages import Language, language, language_or_auto
 from gemma_cli.text.timed.formats import timed_format
@@ -226,7 +227,7 @@ def is_text(head: bytes) -> bool:
 def _is_prose(head: bytes) -> bool:
     """Return whether text can be translated line by line: UTF-8 without times or other structure."""
     text = _utf8(head)
-    return text is not None and timed_format("", text) is None
+    return text is not None and timed_format("", text) is None and not may_be_data(text)
 
 
 def _utf8(head: bytes) -> str | None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from gemma_cli.core.errors import InputError
+from gemma_cli.core.errors import GemmaError, InputError
+from gemma_cli.text.data_formats import data_format, remedy
 from gemma_cli.text.markdown_passages import markdown
 from gemma_cli.text.passages import Passage
 from gemma_cli.text.timed.formats import SUFFIXES, timed_format
@@ -50,11 +51,14 @@ def split(name: str, document: str, suffix: str = "") -> Document:
         found = Document(list(timed.passages(document)), cues)
     elif suffix.lower() in SUFFIXES:
         raise InputError(f"{name}: neither MicroDVD nor SubViewer; convert it to srt")
+    elif data := data_format(suffix.lower(), document):
+        raise InputError(f"{name}: {data}, which would be damaged if it were translated as prose; {remedy(data)}")
     elif suffix.lower() in (".md", ".markdown"):
         found = Document(list(markdown(document)), markdown=True)
     else:
         found = Document(list(plain(document)))
-    assert "".join(passage.source for passage in found.passages) == document
+    if "".join(passage.source for passage in found.passages) != document:
+        raise GemmaError(f"{name}: its structure cannot be kept, so nothing was translated; please report this file")
     return found
 
 

@@ -341,3 +341,10 @@ def test_control_characters_of_a_model_never_come_out(gemma, engine, tmp_path):
     (tmp_path / "film.srt").write_text(SRT)
     engine.reply = lambda request, samples: "\x1b[31mred\x07"
     assert "\x1b" not in gemma("translate", "film.srt", "--to", "en").out
+
+
+@pytest.mark.parametrize("content", [b'{"a": "Hund"}\n', b'msgid "dog"\nmsgstr ""\n', b"<html><p>Hund</p></html>"])
+def test_data_from_stdin_is_refused_and_nothing_is_asked(gemma, shouting, piped, content):
+    piped(content)
+    gemma("translate", "-", "--to", "en").refuses("standard input", "translated as prose")
+    assert shouting.requests == []

@@ -76,6 +76,8 @@ def _speakers(source: str, markup: Markup) -> Iterator[Passage]:
     dashes = [(start, dash) for start in starts if (dash := _dash(source, start, markup)) is not None]
     position = 0
     for start, dash in dashes:
+        if dash <= position:  # two line breaks before it: it was found after the first
+            continue
         if start > position:
             yield marked(source[position:start], markup)
         yield Passage(source[start:dash])

@@ -63,3 +63,9 @@ def test_of_ttml_only_paragraphs_are_text():
     assert texts(passages(document, ".ttml")) == ["Der Hund schläft & bellt.", "Ja"]
     loud = document.replace("Hund", "HUND").replace(">Der", ">DER").replace("schläft", "SCHLÄFT")
     assert translated(document, str.upper, ".dfxp") == loud.replace("bellt", "BELLT").replace("<p>Ja", "<p>JA")
+
+
+def test_a_speaker_after_an_empty_line_is_found_once():
+    document = "<tt><body><p begin='1s' end='2s'>- Ja<br/><br/>- <b>Nein</b></p></body></tt>"
+    assert "".join(passage.source for passage in passages(document, ".ttml")) == document
+    assert translated(document, str.upper, ".ttml") == document.replace("Ja", "JA").replace("Nein", "NEIN")

@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from gemma_cli import __version__
+from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.options import examples
 from gemma_cli.core.errors import GemmaError, Interrupted
 from gemma_cli.store.models import offline
@@ -72,20 +73,10 @@ class LazyGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         return _without_types(super().get_params(ctx))
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command. An EOFError in it is an error; typer would take it for the end of the input."""
-        try:
-            return super().invoke(ctx)
-        except EOFError as error:
-            if "marshal" in str(error):  # __pycache__, written when the disk was full
-                raise GemmaError(
-                    "a compiled module of Python is cut short; install gemma again, or delete its __pycache__ folders"
-                ) from error
-            raise RuntimeError(f"EOFError: {error}") from error
-
 
 def _load(name: str, parent: Any) -> Any:
-    module = import_module(f"gemma_cli.commands.{name.replace('-', '_')}")
+    with end_of_file_is_an_error():
+        module = import_module(f"gemma_cli.commands.{name.replace('-', '_')}")
     command: Any = typer.main.get_command(module.app)
     command.name = name
     context = typer.Context(command, parent=parent, info_name=name)

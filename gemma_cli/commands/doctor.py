@@ -199,6 +199,7 @@ def _device() -> Iterator[Check]:
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
     from gemma_cli.engines.local.loading.memory.fit import fitting, places
     from gemma_cli.engines.local.native.build import library
+    from gemma_cli.engines.local.threads import set_threads
 
     device = choose_device("auto")
     there = places(device)
@@ -207,6 +208,8 @@ def _device() -> Iterator[Check]:
     for each, free in there.items() if device.type != "cpu" else ():
         yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
     if device.type == "cpu":
+        threads = set_threads()
+        yield Check("threads", f"{threads.count}: {threads.reason}", True)
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
         ours, told = native.on(device) is not None, native.notice(device)

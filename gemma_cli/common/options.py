@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from gemma_cli.common.configured import configured, source_of
+from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
 from gemma_cli.core.messages import Drafting, Sampling
@@ -168,7 +169,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             del values[own]
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        command(**values)
+        with end_of_file_is_an_error():
+            command(**values)
 
     gathered.__annotations__ = {parameter.name: parameter.annotation for parameter in spread}
     gathered.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]

@@ -57,7 +57,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("transcribe missing.wav", ["missing.wav", "no such file"]),
         ("transcribe empty.wav", ["empty.wav", "empty"]),
         ("transcribe notes.wav", ["notes.wav", "not"]),
-        ("transcribe truncated.wav", ["truncated.wav", "cut off"]),
         ("transcribe header.wav", ["header.wav"]),
         ("describe-image .", ["directory"]),
         ("transcribe pipe", ["pipe"]),
@@ -70,7 +69,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("translate missing.txt --to German", ["missing.txt", "no such file"]),
         ("translate blank.txt --to German", ["blank.txt"]),
         ("translate binary.txt --to German", ["binary.txt"]),
-        ("translate truncated.wav --to German", ["truncated.wav", "cut off"]),
         ("translate missing.txt", ["--to"]),
         ("translate missing.txt --to Germn", ["Germn", "German"]),
         ("translate missing.txt --to German --from Elvish", ["Elvish"]),
@@ -112,7 +110,6 @@ def test_says_what_is_wrong(gemma: Gemma, folder: Path, command: str, words: lis
     [
         (["transcribe", "-"], b"", ["standard input", "empty"]),
         (["transcribe", "-"], b"hello", ["standard input"]),
-        (["transcribe", "-"], SOUND[:30_000], ["standard input", "cut off"]),
         (["translate", "-", "--to", "de"], b"  \n", ["standard input"]),
         (["translate", "-", "--to", "de"], b"", ["standard input", "empty"]),
         (["describe-image", "-"], PICTURE[:500], ["standard input"]),

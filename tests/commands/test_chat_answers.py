@@ -114,7 +114,7 @@ def test_json_that_is_cut_off_is_a_failure(chat: Chat, pocket: Engine) -> None:
     [
         ('{"type": "str\x1b[2Jng"', "not JSON: Invalid control character at line 1, column 14"),
         ('{"properties": {"a\\u001b[2J": {"type": "s\\u001b[31m"}}}', "/properties/a^[[2J: Invalid type: s^[[31m"),
-        ("\0", "not text"),
+        ("\0", "not a text"),
     ],
 )
 def test_a_bad_schema_is_told_before_a_model_is_loaded(chat: Chat, tmp_path: Path, content: str, words: str) -> None:

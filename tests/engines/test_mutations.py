@@ -34,6 +34,6 @@ def test_mutated_folders_are_refused_in_one_line_or_answer(tmp_path: Path) -> No
     pocket = Pocket(tmp_path)
     refusals = [refusal(pocket, index, tmp_path) for index in range(5)]
     assert not any("\n" in line for line in refusals)
-    assert sum(map(bool, refusals)) > 2
+    assert 0 < sum(map(bool, refusals)) < 5
     pocket.unchanged(tmp_path)
     pocket.use(tmp_path)

@@ -125,6 +125,7 @@ def test_bad_input_is_one_line_naming_the_file(tmp_path, spoil, complaint):
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "a.mp4").write_bytes(b"a film")
     with pytest.raises(UsageError, match=r"a\.mp4.*pip install 'gemma-cli\[video\]'"):
         read_video(tmp_path / "a.mp4")
 

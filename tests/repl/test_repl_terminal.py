@@ -180,11 +180,16 @@ def test_edit_puts_the_last_message_back_on_the_line(terminal: Driven):
     terminal.until(lambda text: text.count("> a mistake") == 2)
 
 
-def test_a_dropped_file_is_attached(terminal: Driven, tmp_path: Path):
+def test_a_dropped_file_is_attached(tmp_path: Path):
     picture = tmp_path / "my cat.png"
     picture.write_bytes((SAMPLES / "star.png").read_bytes())
-    terminal.send(BRACKETED.format(f"'{picture}'") + "\r")
-    terminal.until(f"[{picture}]")
+    driven = Driven(DEMO, str(tmp_path), "0.01", columns=200)  # so wide that the path stands in one line
+    try:
+        driven.until("tokens, 0%")
+        driven.send(BRACKETED.format(f"'{picture}'") + "\r")
+        driven.until(f"[{picture}]")
+    finally:
+        driven.close()
 
 
 def test_a_text_dropped_into_a_message_is_mentioned_and_attached(tmp_path: Path):

@@ -138,7 +138,7 @@ def test_who_goes_away_frees_the_place_at_once(server: Server) -> None:
 def test_a_line_of_limited_length_keys_and_a_graceful_end(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("first\nsecret\n")
-    with served("--max-queue", "1", "--max-body", "1", "--api-key-file", str(keys)) as server:
+    with served("--max-running", "1", "--max-queue", "1", "--max-body", "1", "--api-key-file", str(keys)) as server:
         with server.client() as client:
             assert client.get("/health").status_code == 200
             assert {client.get(path).status_code for path in ("/v1/models", "/metrics", "/nowhere")} == {401}

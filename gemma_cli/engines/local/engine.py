@@ -45,6 +45,7 @@ from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
+from gemma_cli.engines.local.threads import set_threads
 
 if TYPE_CHECKING:
     from gemma_cli.store.models.checkpoints import Resolved
@@ -95,6 +96,7 @@ class LocalEngine:
             raise UsageError(
                 f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a drafter that works"
             )
+        set_threads()
         device = load.choose_device(spec.device)
         # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
         folder = resolved.folder or locate(POCKET)[1]

@@ -127,10 +127,11 @@ def installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
 
 
 def test_an_extra_that_is_missing_is_told_and_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, mcp=None, av=None, matplotlib=None, sounddevice=None)
+    installed(monkeypatch, mcp=None, av=None, matplotlib=None, sounddevice=None, pypdf=None)
     checks = {check.name: check for check in doctor._extras()}
-    assert set(checks) == {"mcp", "av", "matplotlib", "sounddevice"}
-    for name, extra in {"mcp": "mcp", "av": "video", "matplotlib": "plot", "sounddevice": "mic"}.items():
+    assert set(checks) == {"mcp", "av", "matplotlib", "sounddevice", "pypdf"}
+    extras = {"mcp": "mcp", "av": "video", "matplotlib": "plot", "sounddevice": "mic", "pypdf": "pdf"}
+    for name, extra in extras.items():
         assert checks[name].ok is None
         assert f"pip install 'gemma-cli[{extra}]'" in checks[name].found
 

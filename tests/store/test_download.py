@@ -548,6 +548,18 @@ def test_two_pulls_at_once_fetch_everything_once(server):
     assert sorted(server.fetched()) == sorted(set(server.fetched()))
 
 
+def test_a_file_that_is_linked_again_is_there_all_the_time(tmp_path):
+    """Another pull may be looking whether its checkpoint is complete."""
+    blob, pointer = tmp_path / "blob", tmp_path / "config.json"
+    blob.write_text("{}")
+    download._link(blob, pointer)
+    again = threading.Thread(target=lambda: [download._link(blob, pointer) for _ in range(2000)])
+    again.start()
+    while again.is_alive():
+        assert pointer.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "config.json"]
+
+
 def test_a_pull_waits_for_the_lock_that_huggingface_hub_takes(server):
     server.repositories = {"me/tuned": FILES}
     lock = hub.repository("me/tuned").parent / ".locks" / "models--me--tuned" / f"{blob().name}.lock"

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store.atomic_write import write_whole
@@ -260,10 +261,15 @@ def _fetch(client: HubClient, listing: Listing) -> None:
 
 
 def _link(blob: Path, pointer: Path) -> None:
-    """Make `pointer` lead to `blob`; where the system has no links, the file itself moves there."""
-    pointer.unlink(missing_ok=True)
+    """Make `pointer` lead to `blob`; where the system has no links, the file itself moves there.
+
+    The link is replaced in one step: another process may just be looking whether its checkpoint is complete.
+    """
+    fresh = pointer.with_name(f".{uuid4().hex}")
     try:
-        pointer.symlink_to(os.path.relpath(blob, pointer.parent))
+        fresh.symlink_to(os.path.relpath(blob, pointer.parent))
     except (OSError, NotImplementedError):
-        if not pointer.exists():  # else another process has just made the same link
+        if not pointer.exists():
             blob.replace(pointer)
+    else:
+        fresh.replace(pointer)

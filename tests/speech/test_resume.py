@@ -100,6 +100,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
     assert said == f"gemma: {long}: interrupted; the same command goes on where it stopped\n"
 
 
+@pytest.mark.slow
 def test_another_input_or_question_starts_anew(tmp_path, world, long):
     environment, log = world
     kill(begin_and_wait(environment, log, 10, "transcribe", long))

@@ -35,6 +35,7 @@ def test_our_replies_follow_it(models: law.Models, exact: dict[law.Reply, float]
     assert abs(law.fit(law.draw(models, range(1500)), exact).z) < FITS
 
 
+@pytest.mark.slow
 def test_stock_assisted_sampling_does_not(models: law.Models, exact: dict[law.Reply, float]) -> None:
     """generate(assistant_model=...) accepts arg-max drafts as if they had been sampled: it says the likely too often.
     If this fails, transformers was mended, and the comparison in docs/decoding.md is out of date."""
@@ -81,6 +82,7 @@ def no_temperature(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sampling.Sampler, "__init__", init)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [noise_without_position, noise_of_the_position_before, one_draft_too_many, a_rejected_row_kept, no_temperature],

@@ -143,6 +143,7 @@ def test_a_rows_bits_do_not_depend_on_the_cut(pair: tuple[Any, Target]) -> None:
     assert exactness.differing(target, BUCKET + 44) == {}
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_the_cut_in_bfloat16() -> None:
     """In a process of its own: some virtual machines die of bfloat16 unless oneDNN is told before it starts."""
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "OMP_NUM_THREADS": "1"}

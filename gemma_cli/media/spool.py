@@ -17,6 +17,16 @@ def new_spool() -> BinaryIO:
 
 
 @contextmanager
+def spooled(content: bytes) -> Iterator[BinaryIO]:
+    """Yield a temporary file that holds `content`, at its beginning: decoders need a descriptor. Raises GemmaError."""
+    with new_spool() as file:
+        with spooling():
+            file.write(content)
+            file.seek(0)
+        yield file
+
+
+@contextmanager
 def spooling() -> Iterator[None]:
     """Say of a failure to write to a temporary file where it lies and how to move it, as a GemmaError."""
     try:

@@ -58,17 +58,14 @@ _LIMIT_S = 10.0
 def picture(environ: Mapping[str, str] = os.environ) -> Image:
     """Return the picture in the clipboard. Raises UsageError where the system offers none, InputError for a bad one."""
     from gemma_cli.media.image import image_in
-    from gemma_cli.media.spool import new_spool, spooling
+    from gemma_cli.media.spool import spooled
 
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
         raise UsageError("the clipboard is that of the machine you sit at, and this is another: copy the file here")
     content = _grabbed() if sys.platform in ("darwin", "win32") else _pasted(environ)
     if not content:
         raise InputError("there is no picture in the clipboard: copy one first")
-    with new_spool() as file:
-        with spooling():
-            file.write(content)
-            file.seek(0)
+    with spooled(content) as file:
         return image_in(file, _NAME)
 
 

@@ -12,7 +12,7 @@ from gemma_cli.core.messages import Audio, Image
 from gemma_cli.media.audio import audio_in
 from gemma_cli.media.fetch import fetch, is_address
 from gemma_cli.media.image import image_in
-from gemma_cli.media.spool import new_spool, spooling
+from gemma_cli.media.spool import spooled
 
 
 def image(url: str, name: str, may_fetch: bool) -> Image:
@@ -23,7 +23,7 @@ def image(url: str, name: str, may_fetch: bool) -> Image:
 
 def audio(data: str, name: str) -> Audio:
     """Decode sound of at most 30 s from base64. Raises InputError."""
-    with _spooled(_decoded(data, name), name) as file:
+    with spooled(_decoded(data, name)) as file:
         return audio_in(file, name)
 
 
@@ -38,24 +38,15 @@ def _opened(url: str, name: str, may_fetch: bool) -> Iterator[BinaryIO]:
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
         raise InputError(f"{name}: not an image; write its bytes as data:image/png;base64,...")
-    with _spooled(_decoded(data, name), name) as file:
+    with spooled(_decoded(data, name)) as file:
         yield file
 
 
 def _decoded(data: str, name: str) -> bytes:
     try:
-        return binascii.a2b_base64("".join(data.split()), strict_mode=True)
+        content = binascii.a2b_base64("".join(data.split()), strict_mode=True)
     except ValueError as error:  # binascii.Error, and characters that are not ASCII
         raise InputError(f"{name}: not base64 ({error})") from None
-
-
-@contextmanager
-def _spooled(content: bytes, name: str) -> Iterator[BinaryIO]:
-    """A file with a descriptor, which decoders need."""
     if not content:
         raise InputError(f"{name}: empty (0 bytes)")
-    with new_spool() as file:
-        with spooling():
-            file.write(content)
-            file.seek(0)
-        yield file
+    return content

@@ -16,8 +16,8 @@ from gemma_cli.common.notices import notice
 from gemma_cli.media.input_files import InputFile
 from gemma_cli.media.microphone_stream import Incoming
 from gemma_cli.speech.pipeline import Answer, spoken_answers
-from gemma_cli.speech.progress import clock
 from gemma_cli.speech.transcript_output import Transcript, TranscriptOutput
+from gemma_cli.text.clock import clock
 from gemma_cli.text.transcript import format_named
 
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))

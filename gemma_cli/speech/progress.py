@@ -12,6 +12,7 @@ from gemma_cli.common.notices import notice
 from gemma_cli.core.messages import MAX_AUDIO_S
 from gemma_cli.speech.pipeline import Utterance
 from gemma_cli.speech.recording import Recording
+from gemma_cli.text.clock import clock
 
 DELAY = 1.0
 """Seconds before anything is shown."""
@@ -92,13 +93,6 @@ class Progress:
     def _speed(self, heard: float) -> float:
         elapsed = self._elapsed()
         return max(0.0, heard - self._skipped) / elapsed if elapsed else 0.0
-
-
-def clock(seconds: float) -> str:
-    """H:MM:SS."""
-    minutes, second = divmod(round(max(0.0, seconds)), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}"
 
 
 @contextmanager

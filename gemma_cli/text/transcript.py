@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.text.clock import clock
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Srt(TranscriptWriter):
     def spoken(self, segment: Segment) -> str:
         self._number += 1
         text = _lines(segment.text).replace("-->", "→")
-        return f"{self._number}\n{_clock(segment.start, ',')} --> {_clock(segment.end, ',')}\n{text}\n\n"
+        return f"{self._number}\n{clock(segment.start, 3, ',', 2)} --> {clock(segment.end, 3, ',', 2)}\n{text}\n\n"
 
 
 class Vtt(TranscriptWriter):
@@ -90,7 +91,7 @@ class Vtt(TranscriptWriter):
 
     def spoken(self, segment: Segment) -> str:
         text = html.escape(_lines(segment.text), quote=False)
-        return f"{_clock(segment.start, '.')} --> {_clock(segment.end, '.')}\n{text}\n\n"
+        return f"{clock(segment.start, 3, '.', 2)} --> {clock(segment.end, 3, '.', 2)}\n{text}\n\n"
 
 
 class Tsv(TranscriptWriter):
@@ -157,11 +158,3 @@ def _lines(text: str) -> str:
 
 def _milliseconds(seconds: float) -> int:
     return max(0, round(seconds * 1000))
-
-
-def _clock(seconds: float, point: str) -> str:
-    """HH:MM:SS with milliseconds; hours take as many digits as they need."""
-    whole, milliseconds = divmod(_milliseconds(seconds), 1000)
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours:02}:{minute:02}:{second:02}{point}{milliseconds:03}"

@@ -9,8 +9,9 @@ from gemma_cli.media.sound.findings import Findings
 from gemma_cli.media.sound.reader import Sound
 from gemma_cli.speech import progress
 from gemma_cli.speech.pipeline import Utterance
-from gemma_cli.speech.progress import Progress, clock
+from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.recording import Recording
+from gemma_cli.text.clock import clock
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from gemma_cli.media.container import open_container
 from gemma_cli.media.sound.convert import Blocks
 from gemma_cli.media.sound.edit_list import Span, empty_spans
-from gemma_cli.media.sound.findings import Findings, clock
+from gemma_cli.media.sound.findings import Findings
 from gemma_cli.media.sound.links import ends_inside_a_page, pages_missing
 from gemma_cli.media.sound.timeline import Timeline
 from gemma_cli.media.sound.tracks import chosen, is_picture
+from gemma_cli.text.clock import clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,7 +151,7 @@ class _Track:
         self._check_length()
         if self._first_hole is not None:
             self._findings.remark(
-                f"{self._holes_s:.1f} s are missing in its time stamps, from {clock(self._first_hole)} on; "
+                f"{self._holes_s:.1f} s are missing in its time stamps, from {clock(self._first_hole, 1)} on; "
                 "they are read as silence"
             )
 
@@ -255,7 +256,7 @@ class _Track:
         else:
             return
         if there < promised - wrong:
-            self._findings.damaged(there, f"cut off (it promises {clock(promised)})")
+            self._findings.damaged(there, f"cut off (it promises {clock(promised, 1)})")
 
 
 def _reason(error: FFmpegError) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gemma_cli.text.clock import clock
+
 _NEAR_S = 1.0
 _MOST = 1000
 _NAMED = 3
@@ -45,14 +47,6 @@ class Findings:
 
     def summary(self) -> str:
         """Describe the damage in one line, such as "damaged at 0:00:12 (cannot be decoded) and 2 more places"."""
-        named = "; ".join(f"{damage.reason} at {clock(damage.at)}" for damage in self.damage[:_NAMED])
+        named = "; ".join(f"{damage.reason} at {clock(damage.at, 1)}" for damage in self.damage[:_NAMED])
         more = len(self.damage) - _NAMED
         return named + (f"; and {more} more place{'s' if more > 1 else ''}" if more > 0 else "")
-
-
-def clock(seconds: float) -> str:
-    """H:MM:SS.t."""
-    tenths = round(max(0.0, seconds) * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{rest // 10:02}.{rest % 10}"

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.media.sound.convert import Blocks
-from gemma_cli.media.sound.findings import Findings, clock
+from gemma_cli.media.sound.findings import Findings
 from gemma_cli.media.sound.links import ends_inside_a_page
+from gemma_cli.text.clock import clock
 
 if TYPE_CHECKING:
     import soundfile
@@ -66,7 +67,7 @@ def _blocks(sound: soundfile.SoundFile, file: BinaryIO, findings: Findings) -> B
         findings.damaged(read / sound.samplerate, "cut off")
     promised = _promised(sound, file)
     if read < promised:
-        findings.damaged(read / sound.samplerate, f"cut off (it promises {clock(promised / sound.samplerate)})")
+        findings.damaged(read / sound.samplerate, f"cut off (it promises {clock(promised / sound.samplerate, 1)})")
 
 
 def _promised(sound: soundfile.SoundFile, file: BinaryIO) -> float:

@@ -10,8 +10,6 @@ import json
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import Any
 
 import httpx2
@@ -19,6 +17,7 @@ import httpx2
 from gemma_cli import __version__
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.engines.remote.address import KEY, Address
+from gemma_cli.store.models.hub_client import retry_after
 
 CONNECT_S = 10.0
 _LONGEST_REASON = 300
@@ -29,12 +28,12 @@ class Lost(Exception):
     """A failure that may pass: no connection, a broken one, an overloaded server.
 
     pause: seconds after which the server wants to be asked again. asked: the request reached the server, so that it may
-    be the request that it fails on.
+    be the request that it fails on. unready: it says that it is starting or overloaded (503).
     """
 
-    def __init__(self, reason: str, pause: float | None = None, asked: bool = False) -> None:
+    def __init__(self, reason: str, pause: float | None = None, asked: bool = False, unready: bool = False) -> None:
         super().__init__(reason)
-        self.pause, self.asked = pause, asked
+        self.pause, self.asked, self.unready = pause, asked, unready
 
 
 class Cancel:
@@ -153,8 +152,10 @@ class Client:
             raise UsageError(f"{shown} refuses the key ({status}): put the right one in {KEY}")
         if status in (408, 425, 429) or status >= 500:
             busy = "is busy" if status in (429, 503) else "failed"
+            pause = retry_after(response.headers.get("Retry-After", ""))
             # A server that is busy or starting has not looked at the request.
-            raise Lost(f"{shown} {busy} ({status}{reason})", _pause(response), asked=status not in (429, 502, 503, 504))
+            asked = status not in (429, 502, 503, 504)
+            raise Lost(f"{shown} {busy} ({status}{reason})", pause, asked, unready=status == 503)
         if status in (404, 405):
             raise UsageError(f"{shown} has no such model or API ({status}{reason})")
         raise InputError(f"{shown} refuses the request ({status}{reason})")
@@ -190,16 +191,6 @@ def _message(response: httpx2.Response) -> str:
         found = json.loads(text)
         text = error_text(found.get("error", found) if isinstance(found, dict) else found)
     return f": {' '.join(text.split())[:_LONGEST_REASON]}" if text and not text.startswith("<") else ""
-
-
-def _pause(response: httpx2.Response) -> float | None:
-    """Return the seconds of Retry-After, a number or a date."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    with suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    return None
 
 
 def _reason(error: Exception) -> str:

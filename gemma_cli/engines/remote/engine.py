@@ -229,7 +229,7 @@ def _discovered(client: Client, wanted: str | None, deadline: float) -> ServedMo
             return discover(client, wanted)
         except Lost as lost:
             pause = lost.pause if lost.pause is not None else min(5.0, _FIRST_PAUSE_S * 2**attempt)
-            if "(503" not in str(lost) or monotonic() + pause > deadline:
+            if not lost.unready or monotonic() + pause > deadline:
                 raise GemmaError(f"{lost}: start the server, or correct --engine") from None
             Cancel().wait(pause)
     raise AssertionError

@@ -182,7 +182,7 @@ def _check(response: httpx2.Response) -> None:
     if status in (401, 403, 404):
         raise Refused(status, response.headers.get("X-Error-Code", ""))
     if status in (408, 425, 429) or status >= 500:
-        raise Transient(f"the Hub answered {status}", _retry_after(response.headers.get("Retry-After", "")))
+        raise Transient(f"the Hub answered {status}", retry_after(response.headers.get("Retry-After", "")))
     if status == 416:
         return  # the caller knows which range it asked for
     if not response.is_success:
@@ -191,10 +191,11 @@ def _check(response: httpx2.Response) -> None:
         raise HubError("a web page comes instead of the file: a proxy or a login page is in the way")
 
 
-def _retry_after(value: str) -> float | None:
-    """Seconds in a Retry-After header, which holds a number or a date."""
-    if value.strip().isdecimal():
-        return float(value)
+def retry_after(value: str) -> float | None:
+    """Return the seconds of a Retry-After header, which holds a number or a date; None where it holds neither."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):  # absent, malformed, or a date without a time zone

@@ -177,6 +177,11 @@ def ratio(ours: ArmFigures | None, theirs: ArmFigures | None) -> float | None:
     return last.median / first.median if first and last else None
 
 
+def first_difference(one: str, other: str) -> int:
+    """Return the place of the first character that differs; the length of the shorter text where it begins the other."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
 def _first_divergence(own: Sequence[Measurement], held: Sequence[Measurement]) -> Divergence | None:
     """The first of `held` that is not what our plainest arm first said to its prompt; runs are compared too."""
     expected: dict[Prompt, str] = {}
@@ -185,7 +190,7 @@ def _first_divergence(own: Sequence[Measurement], held: Sequence[Measurement]) -
     for m in sorted(held, key=_plainest_first):
         first, text = expected[m.prompt], _said(m)
         if text != first:
-            at = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, text, strict=False)))
+            at = first_difference(first, text)
             return Divergence(m.prompt.text, m.run, m.arm.name, at, first[at : at + 40], text[at : at + 40])
     return None
 

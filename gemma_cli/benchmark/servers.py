@@ -13,6 +13,7 @@ from itertools import cycle, islice
 from statistics import median, quantiles
 from time import perf_counter
 
+from gemma_cli.benchmark.figures import first_difference
 from gemma_cli.benchmark.suites import Prompt
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import Engine, EngineInfo
@@ -151,5 +152,4 @@ def _run(
 def _difference(prompt: str, first: str, text: str, concurrency: int) -> Difference | None:
     if first == text:
         return None
-    at = next((i for i, (a, b) in enumerate(zip(first, text, strict=False)) if a != b), min(len(first), len(text)))
-    return Difference(prompt, at, concurrency, (first, text))
+    return Difference(prompt, first_difference(first, text), concurrency, (first, text))

@@ -156,12 +156,11 @@ class Switch:
         return "true or false"
 
     def parse(self, text: str) -> Value:
-        return {"true": True, "on": True, "yes": True, "1": True}.get(text.lower()) or self._false(text.lower())
-
-    def _false(self, text: str) -> Value:
-        if text not in ("false", "off", "no", "0"):
-            raise ValueError
-        return False
+        if text.lower() in ("true", "on", "yes", "1"):
+            return True
+        if text.lower() in ("false", "off", "no", "0"):
+            return False
+        raise ValueError
 
     def check(self, value: object) -> Value:
         if not isinstance(value, bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from gemma_cli import __version__
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.events import Speculation
 from gemma_cli.core.messages import Request
-from gemma_cli.views.json import speculation_object
+from gemma_cli.views.json import sampling_object, speculation_object
 
 FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*.json", "chat_template*")
 """Files of a checkpoint that decide what a model says."""
@@ -61,7 +61,7 @@ class Receipt:
         return {
             **self._engine,
             "seed": request.sampling.seed,
-            "sampling": {name: value for name, value in asdict(request.sampling).items() if name != "seed"},
+            "sampling": sampling_object(request.sampling),
             "speculation": speculation_object(speculation, drafts),
         }
 

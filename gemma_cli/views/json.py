@@ -25,7 +25,7 @@ from gemma_cli.core.events import (
     UnreadableCall,
     collect,
 )
-from gemma_cli.core.messages import Request, ToolResponse
+from gemma_cli.core.messages import Request, Sampling, ToolResponse
 from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe_json
 
@@ -148,20 +148,21 @@ def speculation_object(speculation: Speculation, draft_tokens: int) -> dict[str,
     }
 
 
+def sampling_object(sampling: Sampling) -> dict[str, Any]:
+    """How tokens are chosen, but for the seed, which stands beside it."""
+    return {name: value for name, value in asdict(sampling).items() if name != "seed"}
+
+
 def settings_object(request: Request, info: EngineInfo) -> dict[str, Any]:
     """What it takes, with the seed and the messages, to get the same answer again: all that was chosen or drawn."""
-    sampling, first = request.sampling, request.messages[0]
+    first = request.messages[0]
     return {
         "version": __version__,
         "assistant": info.assistant,
         "device": info.device,
         "dtype": info.dtype or None,
         "quantize": info.quantize,
-        "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-        "min_p": sampling.min_p,
-        "max_tokens": sampling.max_tokens,
+        **sampling_object(request.sampling),
         "think": request.thinking,
         "thinking_budget": request.thinking_budget,
         "image_budget": request.image_budget,

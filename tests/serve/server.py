@@ -52,6 +52,14 @@ class Server:
         """The lines of the access log."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
+    def line_after(self, before: int, seconds: float = 20.0) -> dict[str, Any]:
+        """The newest line of the log once it has more than `before`: a response may come before its line."""
+        end = time.monotonic() + seconds
+        while len(lines := self.lines()) <= before:
+            assert time.monotonic() < end, f"no line is written: {self.log.read_text()}"
+            time.sleep(0.02)
+        return lines[-1]
+
     def end(self) -> int:
         """Ask it to end; its exit code."""
         if self.process.poll() is None:

@@ -185,7 +185,9 @@ def test_it_is_not_open_to_others_without_a_key(tmp_path: Path) -> None:
 
 
 def test_lines_of_the_log_are_json(server: Server) -> None:
+    before = len(server.lines())
     with server.client() as client:
         client.get("/%1b[31m")
+    assert server.line_after(before)["status"] == 404
     assert "\x1b" not in server.log.read_text()
     assert json.loads(server.log.read_text().splitlines()[-1])["status"] == 404

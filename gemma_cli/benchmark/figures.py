@@ -178,7 +178,7 @@ def ratio(ours: ArmFigures | None, theirs: ArmFigures | None) -> float | None:
 
 
 def first_difference(one: str, other: str) -> int:
-    """Return the place of the first character that differs; the length of the shorter text where it begins the other."""
+    """Return the place of the first character that differs, or the length of the shorter text."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
@@ -17,6 +18,10 @@ try:
     import termios
 except ImportError:  # Windows has no such thing
     termios = None  # type: ignore[assignment]
+
+SETTLING_S = 0.05
+"""A terminal hands keys on a moment after they were pressed, later on a busy machine, and what has not arrived cannot
+be dropped. Nobody answers within this time a question that is not yet on the screen."""
 
 
 class Cancellation:
@@ -112,6 +117,7 @@ def line_input() -> Iterator[None]:
             cooked = [*attributes[:6], list(attributes[6])]
             cooked[0] |= termios.ICRNL
             cooked[3] |= termios.ECHO | termios.ICANON
+            time.sleep(SETTLING_S)
             termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, cooked)  # what was typed before it is no answer
         yield
 

@@ -14,7 +14,7 @@ def main() -> int:
     """Run the command line of this process; the result is its exit code."""
     try:
         if os.environ.get(COMPLETE):
-            from gemma_cli.common.shell_completion import answer
+            from gemma_cli.common.completion.shell_completion import answer
 
             answer(os.environ[COMPLETE], sys.argv[1:], _commands)
             return 0

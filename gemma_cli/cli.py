@@ -96,7 +96,7 @@ def _without_types(parameters: list[Any]) -> list[Any]:
 
 def command_tree() -> dict[str, Any]:
     """All commands as plain data."""
-    from gemma_cli.common.command_tree import describe
+    from gemma_cli.common.completion.command_tree import describe
 
     command: Any = typer.main.get_command(app)
     return describe(command, typer.Context(command, info_name="gemma", **command.context_settings))

@@ -22,7 +22,7 @@ from gemma_cli.benchmark.objects import as_object, sample
 from gemma_cli.benchmark.plots import charts, check_drawable, draw
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
-from gemma_cli.commands._bench_options import BenchEngineOptions, numbers
+from gemma_cli.commands.bench_parts.options import BenchEngineOptions, numbers
 from gemma_cli.common.configured import source_of
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy, start
@@ -143,7 +143,7 @@ def bench(
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     _check_servers(engine, against, sweep, asked, kept)
     if engine.url not in (None, LOCAL):
-        from gemma_cli.commands._bench_servers import bench_servers
+        from gemma_cli.commands.bench_parts.servers import bench_servers
 
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
         return

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gemma_cli.commands._answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
-from gemma_cli.commands._attachments import AttachOptions, questioned, read_piped, report_mentioned
-from gemma_cli.commands._tools import ToolOptions, desk, opened
+from gemma_cli.commands.chat_parts.answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
+from gemma_cli.commands.chat_parts.attachments import AttachOptions, questioned, read_piped, report_mentioned
+from gemma_cli.commands.chat_parts.tools import ToolOptions, desk, opened
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped

@@ -10,8 +10,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from gemma_cli.commands._answer import SummaryOptions
-from gemma_cli.commands._tools import ToolOptions
+from gemma_cli.commands.chat_parts.answer import SummaryOptions
+from gemma_cli.commands.chat_parts.tools import ToolOptions
 from gemma_cli.common.configured import Standing, standing
 from gemma_cli.common.options import ManyOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
 from gemma_cli.common.setting_options import option

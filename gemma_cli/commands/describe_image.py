@@ -40,7 +40,7 @@ def describe_image(
     detail: Annotated[int | None, *option("detail")] = None,
 ) -> None:
     """Say what is in pictures."""
-    from gemma_cli.media.image import read_image
+    from gemma_cli.media.pictures.image import read_image
 
     if not prompt.strip():
         raise UsageError("--prompt is blank: say what to ask about each picture, or leave it out")

@@ -147,7 +147,7 @@ def _version(package: str) -> str | None:
 
 
 def _microphone() -> Check:
-    from gemma_cli.media.microphone import check_microphone
+    from gemma_cli.media.sound.microphone import check_microphone
 
     try:
         check_microphone()

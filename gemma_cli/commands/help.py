@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.command_tree import EXIT_CODES, describe
+from gemma_cli.common.completion.command_tree import EXIT_CODES, describe
 from gemma_cli.common.options import Json, examples
 from gemma_cli.core.errors import UsageError
 

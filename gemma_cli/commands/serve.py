@@ -118,11 +118,11 @@ def serve(
     hosts = {"127.0.0.1", "::1", "localhost", host.strip("[]").lower(), *(name.lower() for name in allowed_host or ())}
     with listener(address) as (sock, where):
         from gemma_cli.serve import listening
+        from gemma_cli.serve.api.chat_request import Defaults
+        from gemma_cli.serve.api.receipt import Receipt, checkpoint_hash
         from gemma_cli.serve.app import Service, application
-        from gemma_cli.serve.chat_request import Defaults
         from gemma_cli.serve.guard import Guard, Rules
         from gemma_cli.serve.metrics import Metrics
-        from gemma_cli.serve.receipt import Receipt, checkpoint_hash
         from gemma_cli.serve.worker import TakingTurns, Worker
 
         model = start(engine, OutputOptions(quiet=quiet))

@@ -79,7 +79,7 @@ def _dictate(
     written: TranscriptOptions,
     heard: PartOptions,
 ) -> None:
-    from gemma_cli.media.microphone import check_microphone, microphone
+    from gemma_cli.media.sound.microphone import check_microphone, microphone
     from gemma_cli.speech.dictation import Dictation, ended_by_signals, named_by_time
 
     if heard.clip:

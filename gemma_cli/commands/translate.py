@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from gemma_cli.commands._translate_text import Texts, TextTranslation
+from gemma_cli.commands.translate_parts.text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
@@ -19,7 +19,7 @@ from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text, checked_encoding
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
-from gemma_cli.media.fetch import is_address
+from gemma_cli.media.fetching.fetch import is_address
 from gemma_cli.media.files import STDIN, open_input
 from gemma_cli.media.input_files import SOUND, TEXT, InputFile, files_meant
 from gemma_cli.speech import instructions

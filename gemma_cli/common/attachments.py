@@ -30,7 +30,7 @@ def attachment_in(file: BinaryIO, name: str, kind: Attachable | None = None) -> 
     found = recognize(file, name) if kind is None else kind
     match "pdf" if found == "text" and is_pdf(file) else found:
         case "image":
-            from gemma_cli.media.image import image_in
+            from gemma_cli.media.pictures.image import image_in
 
             return image_in(file, name)
         case "audio":

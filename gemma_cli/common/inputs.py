@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from gemma_cli.media.fetch import fetch, is_address
+from gemma_cli.media.fetching.fetch import fetch, is_address
 from gemma_cli.media.files import open_input
 
 DELAY = 1.0

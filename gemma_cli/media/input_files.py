@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from gemma_cli.core.errors import InputError
-from gemma_cli.media.fetch import file_name, is_address
+from gemma_cli.media.fetching.fetch import file_name, is_address
 from gemma_cli.media.files import STDIN
 
 _SUFFIXES = (

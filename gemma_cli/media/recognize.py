@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 
 from gemma_cli.core.errors import InputError
 from gemma_cli.media import container
-from gemma_cli.media.image import FORMATS
+from gemma_cli.media.pictures.image import FORMATS
 
 Kind = Literal["image", "audio", "video", "pdf", "text"]
 

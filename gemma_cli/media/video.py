@@ -11,7 +11,7 @@ from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import Video
 from gemma_cli.media.container import EXTRA, available, open_container
 from gemma_cli.media.files import display_name, open_input
-from gemma_cli.media.image import from_pixels
+from gemma_cli.media.pictures.image import from_pixels
 
 if TYPE_CHECKING:
     import numpy as np

@@ -57,7 +57,7 @@ _LIMIT_S = 10.0
 
 def picture(environ: Mapping[str, str] = os.environ) -> Image:
     """Return the picture in the clipboard. Raises UsageError where the system offers none, InputError for a bad one."""
-    from gemma_cli.media.image import image_in
+    from gemma_cli.media.pictures.image import image_in
     from gemma_cli.media.spool import spooled
 
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gemma_cli.core.events import Event
 from gemma_cli.core.messages import Request
-from gemma_cli.serve.errors import ApiError, ClientGone
+from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.serve.worker import Item, Worker
 
 PING_S = 5.0

@@ -17,7 +17,6 @@ from starlette.routing import Route
 
 from gemma_cli import __version__
 from gemma_cli.core.messages import Request
-from gemma_cli.serve import transcripts
 from gemma_cli.serve.answering import (
     COMMENT,
     PING_S,
@@ -28,12 +27,13 @@ from gemma_cli.serve.answering import (
     sse,
     while_present,
 )
-from gemma_cli.serve.chat_reply import Reply
-from gemma_cli.serve.chat_request import Defaults, chat_request, completion_request
-from gemma_cli.serve.errors import ApiError, ClientGone
-from gemma_cli.serve.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
+from gemma_cli.serve.api import transcripts
+from gemma_cli.serve.api.chat_reply import Reply
+from gemma_cli.serve.api.chat_request import Defaults, chat_request, completion_request
+from gemma_cli.serve.api.errors import ApiError, ClientGone
+from gemma_cli.serve.api.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
+from gemma_cli.serve.api.receipt import Receipt
 from gemma_cli.serve.metrics import Metrics
-from gemma_cli.serve.receipt import Receipt
 from gemma_cli.serve.worker import Worker
 
 GONE = 499

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.events import Done, Event
 from gemma_cli.core.messages import Request
-from gemma_cli.serve.errors import ApiError, ClientGone
+from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.serve.worker import Item, Worker
 
 

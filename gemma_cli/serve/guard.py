@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gemma_cli.serve.answering import error_response
-from gemma_cli.serve.errors import ApiError, ClientGone
+from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.views.sanitize import safe_json
 
 STALL_S = 30.0

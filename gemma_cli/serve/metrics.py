@@ -14,7 +14,7 @@ from prometheus_client import (
 )
 
 from gemma_cli.core.events import Done, Round
-from gemma_cli.serve.errors import ApiError
+from gemma_cli.serve.api.errors import ApiError
 from gemma_cli.serve.worker import Item, Job, Worker
 
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)

@@ -18,7 +18,7 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import Done, Event
 from gemma_cli.core.messages import Request
-from gemma_cli.serve.errors import ApiError, api_error, unavailable
+from gemma_cli.serve.api.errors import ApiError, api_error, unavailable
 
 Item = Event | ApiError
 """What a job delivers: events, the last of them Done, or an error that ends it."""

@@ -14,7 +14,7 @@ from threading import current_thread, main_thread
 
 from gemma_cli.common.notices import notice
 from gemma_cli.media.input_files import InputFile
-from gemma_cli.media.microphone_stream import Incoming
+from gemma_cli.media.sound.microphone_stream import Incoming
 from gemma_cli.speech.pipeline import Answer, spoken_answers
 from gemma_cli.speech.transcript_output import Transcript, TranscriptOutput
 from gemma_cli.text.clock import clock

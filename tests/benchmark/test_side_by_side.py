@@ -12,7 +12,7 @@ from gemma_cli.benchmark import side_by_side
 from gemma_cli.benchmark.objects import as_object
 from gemma_cli.benchmark.runner import Arm
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.commands._bench_options import BenchEngineOptions
+from gemma_cli.commands.bench_parts.options import BenchEngineOptions
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import GREEDY, Drafting
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ROOT, SAMPLES, Gemma, Outcome
-from tests.cli.warm import write_client
+from tests.cli.helpers.command import ROOT, SAMPLES, Gemma, Outcome
+from tests.cli.helpers.warm import write_client
 
 LIMIT_S = 300
 
@@ -49,18 +49,18 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def warm_program(program: str, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The command in a process that has imported everything (tests/cli/warm.py); the installed one off Linux."""
+    """The command in a process that has imported everything; the installed one off Linux."""
     if not hasattr(os, "pidfd_open"):
         yield program
         return
     folder = Path(tempfile.mkdtemp(prefix="gemma"))  # pytest's own names are longer than a socket's may be
     place = folder / "socket"
-    server = subprocess.Popen([sys.executable, "-m", "tests.cli.warm", str(place)], env=environment, cwd=ROOT)
+    server = subprocess.Popen([sys.executable, "-m", "tests.cli.helpers.warm", str(place)], env=environment, cwd=ROOT)
     try:
         until = time.monotonic() + LIMIT_S
         while not place.exists():
-            assert server.poll() is None, "tests.cli.warm has ended"
-            assert time.monotonic() < until, "tests.cli.warm does not start"
+            assert server.poll() is None, "tests.cli.helpers.warm has ended"
+            assert time.monotonic() < until, "tests.cli.helpers.warm does not start"
             time.sleep(0.05)
         yield str(write_client(folder, place))
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import SAMPLES, Gemma
+from tests.cli.helpers.command import SAMPLES, Gemma
 from tests.media.pdf_file import pdf
 
 GREEDY = ("--temperature", "0", "--no-save")

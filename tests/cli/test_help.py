@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gemma_cli import __version__, cli
 from gemma_cli.cli import COMMANDS, WAITING
-from tests.cli.command import Gemma, Outcome
+from tests.cli.helpers.command import Gemma, Outcome
 
 HEAVY = {"torch", "transformers", "numpy", "PIL", "soundfile", "librosa", "huggingface_hub", "prompt_toolkit"}
 """What no listing may import."""

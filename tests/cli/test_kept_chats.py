@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Gemma
+from tests.cli.helpers.command import Gemma
 
 
 @pytest.fixture

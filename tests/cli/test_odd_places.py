@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.commands import doctor
-from tests.cli.command import SAMPLES, Gemma, Outcome
-from tests.cli.held import LOADING, held
+from tests.cli.helpers.command import SAMPLES, Gemma, Outcome
+from tests.cli.helpers.held import LOADING, held
 
 UNCOMPILED = {"PYTHONDONTWRITEBYTECODE": "1"}
 

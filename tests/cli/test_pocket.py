@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.command import SAMPLES, Gemma, Outcome
+from tests.cli.helpers.command import SAMPLES, Gemma, Outcome
 
 TURN = {"model", "text", "thinking", "finish_reason", "usage", "timings", "speculation"}
 USAGE = {"prompt_tokens", "completion_tokens", "thinking_tokens"}

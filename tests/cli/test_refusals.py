@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import SAMPLES, Gemma
+from tests.cli.helpers.command import SAMPLES, Gemma
 
 SOUND = (SAMPLES / "number-347.wav").read_bytes()
 PICTURE = (SAMPLES / "star.png").read_bytes()

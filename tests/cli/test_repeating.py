@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.command import Gemma
+from tests.cli.helpers.command import Gemma
 
 
 def test_an_answer_is_repeated_from_its_object(gemma: Gemma) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from gemma_cli.cli import command_tree
 from gemma_cli.commands.completion import SCRIPTS
-from gemma_cli.common.shell_completion import complete
+from gemma_cli.common.completion.shell_completion import complete
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.store.sessions import SESSIONS, SessionStore
-from tests.cli.command import Gemma
+from tests.cli.helpers.command import Gemma
 
 
 @pytest.fixture(scope="module")

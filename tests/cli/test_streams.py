@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import SAMPLES, Gemma
+from tests.cli.helpers.command import SAMPLES, Gemma
 
 
 def shell(program: str, environment: dict[str, str], command: str, **env: str) -> subprocess.CompletedProcess[bytes]:

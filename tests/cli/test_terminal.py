@@ -10,8 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.cli.command import SAMPLES
-from tests.cli.held import LOADING, REPLYING, held
+from tests.cli.helpers.command import SAMPLES
+from tests.cli.helpers.held import LOADING, REPLYING, held
 from tests.repl.driven_terminal import end
 
 LIMIT_S = 300

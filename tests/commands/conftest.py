@@ -5,7 +5,7 @@ import pytest
 from gemma_cli.cli import run
 from gemma_cli.common import opening
 from gemma_cli.media import audio
-from tests.cli.command import Outcome
+from tests.cli.helpers.command import Outcome
 from tests.speech.words import WordEngine, loudness
 
 

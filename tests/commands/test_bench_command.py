@@ -13,7 +13,7 @@ from gemma_cli.commands import bench
 from gemma_cli.common import opening
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from tests.cli.command import Gemma, Outcome
+from tests.cli.helpers.command import Gemma, Outcome
 
 WORDS = " ".join(f"word{i}" for i in range(60))
 

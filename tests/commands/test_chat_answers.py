@@ -23,7 +23,7 @@ from gemma_cli.core.events import Delta, Event
 from gemma_cli.core.messages import Drafting, Request
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
-from tests.cli.command import Outcome
+from tests.cli.helpers.command import Outcome
 
 SCHEMA = {
     "type": "object",

@@ -13,7 +13,7 @@ from gemma_cli import cli
 from gemma_cli.commands import doctor
 from gemma_cli.engines.local import device, native
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
-from gemma_cli.media import microphone
+from gemma_cli.media.sound import microphone
 
 
 @pytest.fixture(autouse=True)

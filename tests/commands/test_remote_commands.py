@@ -19,7 +19,7 @@ from PIL import Image
 
 from gemma_cli.cli import run
 from gemma_cli.media import audio
-from tests.cli.command import Outcome
+from tests.cli.helpers.command import Outcome
 from tests.engines.remote.dialects import DialectServer, Fault, heard, serving
 from tests.speech.words import loudness
 

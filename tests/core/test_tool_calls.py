@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 
 from gemma_cli.core.tool_calls import QUOTE, Unreadable, called_name, parse_call
 from gemma_cli.core.tool_calls.schema import conforms
-from tests.soak import tool_calls as soak
-from tests.soak.tool_calls import DAMAGES, PARAMETER, PIECES, declared, inner_quotes, restyled, same, tokens, written
+from tests.soak.hostile import tool_calls as soak
+from tests.soak.hostile.tool_calls import (
+    DAMAGES,
+    PARAMETER,
+    PIECES,
+    declared,
+    inner_quotes,
+    restyled,
+    same,
+    tokens,
+    written,
+)
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
 TEXTS = {"type": "array", "items": STRING}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engines.kernels import WITHOUT, kernels_for
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 
 @pytest.fixture(scope="session", autouse=True)

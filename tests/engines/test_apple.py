@@ -21,7 +21,7 @@ from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.measure.perplexity import perplexity
 from gemma_cli.engines.local.model.rope import Rope
-from tests.engines import apple
+from tests.engines.helpers import apple
 
 SEED = 3
 SAMPLINGS = {

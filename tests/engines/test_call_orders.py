@@ -18,8 +18,8 @@ from gemma_cli.core.messages import Drafting, Request, Sampling, ask
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
 from gemma_cli.engines.local.engine import LocalEngine
-from tests.engines.kernels import WITHOUT, kernels_for
-from tests.engines.orders import Orders, anew, reply, requests
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
+from tests.engines.helpers.orders import Orders, anew, reply, requests
 
 LOOPING = "red a lamp ninety cat cat one box."
 """Pocket repeats one word to the end of its reply when it is to translate this into German."""

@@ -49,7 +49,7 @@ from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import read_generation_config
 from gemma_cli.engines.local.text.detokenize import Detokenizer
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
-from tests.engines import tiny
+from tests.engines.helpers import tiny
 from tests.engines.text.test_prompt import TRUE, needs_true
 
 noise = np.random.default_rng(3)

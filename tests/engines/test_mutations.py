@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.core.errors import GemmaError
-from tests.soak.configurations import Pocket, Shapes
+from tests.soak.hostile.configurations import Pocket, Shapes
 
 
 def refusal(subject: Shapes | Pocket, index: int, folder: Path) -> str:

@@ -6,9 +6,9 @@ from time import monotonic
 import pytest
 
 from gemma_cli.core.errors import InputError
-from gemma_cli.media import fetch as module
-from gemma_cli.media.address_guard import Peers, RedirectedInside
-from gemma_cli.media.fetch import fetch, file_name, is_address
+from gemma_cli.media.fetching import fetch as module
+from gemma_cli.media.fetching.address_guard import Peers, RedirectedInside
+from gemma_cli.media.fetching.fetch import fetch, file_name, is_address
 from gemma_cli.media.input_files import sound_files
 from tests.media.server import serving
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import TiffImagePlugin
 
 from gemma_cli.core.errors import InputError
-from gemma_cli.media import image, image_memory
-from gemma_cli.media.image import read_image
-from tests.soak import pictures
+from gemma_cli.media.pictures import image, image_memory
+from gemma_cli.media.pictures.image import read_image
+from tests.soak.files import pictures
 
 # A corner of each colour, so that every one of the eight orientations looks different.
 CORNERS = np.zeros((32, 48, 3), np.uint8)
@@ -201,7 +201,7 @@ def test_what_would_take_too_much_memory_is_refused_before_it_is_decoded(tmp_pat
 
 
 def test_the_largest_picture_takes_no_more_than_600_mb(tmp_path):
-    """One of the kinds of tests/soak/pictures.py: of this one the pixels took 983 MB once."""
+    """One of the kinds of tests/soak/files/pictures.py: of this one the pixels took 983 MB once."""
     PIL.Image.new("L", (9458, 9458)).save(tmp_path / "a.jpg")
     assert int(pictures.step("read", str(tmp_path / "a.jpg"))) < pictures.ALLOWED
 

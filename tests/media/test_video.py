@@ -132,7 +132,7 @@ def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_importing_costs_nothing():
     code = (
-        "import sys, gemma_cli.media.audio, gemma_cli.media.image, gemma_cli.media.video\n"
+        "import sys, gemma_cli.media.audio, gemma_cli.media.pictures.image, gemma_cli.media.video\n"
         "print(sorted({'numpy', 'PIL', 'soundfile', 'soxr', 'av', 'librosa', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

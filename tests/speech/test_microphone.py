@@ -15,8 +15,8 @@ import soxr
 
 from gemma_cli.cli import run
 from gemma_cli.core.messages import SAMPLE_RATE
-from gemma_cli.media import microphone, microphone_stream
-from gemma_cli.media.microphone_stream import Incoming
+from gemma_cli.media.sound import microphone, microphone_stream
+from gemma_cli.media.sound.microphone_stream import Incoming
 from gemma_cli.speech.dictation import meter
 from tests.speech.words import hear, loudness, pause, record, say
 

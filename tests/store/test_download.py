@@ -25,7 +25,7 @@ from gemma_cli.store.models.checkpoints import resolve
 from gemma_cli.store.models.download import pull
 from gemma_cli.store.models.hub_client import HubClient, HubError, Progress
 from gemma_cli.store.models.removal import remove
-from tests.soak import downloads
+from tests.soak.files import downloads
 from tests.store.fake_hub import COMMIT, Fault, serving
 
 huggingface_hub = pytest.importorskip("huggingface_hub")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gemma_cli.cli import run
-from gemma_cli.commands import _tools
+from gemma_cli.commands.chat_parts import tools as _tools
 from gemma_cli.common import opening
 from gemma_cli.core.engine import Engine, EngineSpec
 from gemma_cli.core.messages import ToolCall, ToolResponse
@@ -22,7 +22,7 @@ from gemma_cli.engines import open_engine
 from gemma_cli.tools import Tool, functions, toolbox
 from gemma_cli.tools.calls import Permission, ToolRunner
 from gemma_cli.tools.process import Worker
-from tests.cli.command import SAMPLES, Outcome
+from tests.cli.helpers.command import SAMPLES, Outcome
 from tests.tools.raw import RawEngine
 
 ADD, NOW = f"{SAMPLES / 'tools.py'}:add", f"{SAMPLES / 'tools.py'}:now"

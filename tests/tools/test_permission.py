@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("pty", reason="needs a pseudo-terminal")
 
-from tests.soak import permission
+from tests.soak.hostile import permission
 
 
 def test_nothing_is_carried_out_that_was_not_allowed():

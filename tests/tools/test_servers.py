@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.commands import _tools
+from gemma_cli.commands.chat_parts import tools as _tools
 from gemma_cli.common.options import OutputOptions
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.tools import ToolFailed, toolbox

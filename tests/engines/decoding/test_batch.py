@@ -22,7 +22,7 @@ from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
 from gemma_cli.store.models.checkpoints import locate
 from gemma_cli.store.models.releases import POCKET
-from tests.engines import tiny
+from tests.engines.helpers import tiny
 
 noise = np.random.default_rng(0)
 PICTURE = Image("picture", "picture.png", noise.integers(0, 256, (50, 80, 3), dtype=np.uint8))

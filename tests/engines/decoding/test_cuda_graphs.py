@@ -29,9 +29,9 @@ from gemma_cli.engines.local.model.attention import FewRows, bucket
 from gemma_cli.engines.local.model.cache import BUCKET
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
-from tests.engines import shapes
-from tests.engines.exactness import tokens as random_tokens
-from tests.engines.kernels import WITHOUT, kernels_for
+from tests.engines.helpers import shapes
+from tests.engines.helpers.exactness import tokens as random_tokens
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 PROMPT = BUCKET - 12  # so that replies cross the end of a bucket

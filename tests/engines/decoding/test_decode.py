@@ -33,8 +33,8 @@ from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.model.cache import Cache, Snapshot
-from tests.engines import tiny
-from tests.engines.partly_right_drafter import Knowing, right_seven_times_in_ten
+from tests.engines.helpers import tiny
+from tests.engines.helpers.partly_right_drafter import Knowing, right_seven_times_in_ten
 
 LENGTHS = range(9)
 TOKENS = 10  # as many as eight drafts need to come to their full length

@@ -14,7 +14,7 @@ from gemma_cli.engines.local.decoding.draft_length import (
     from_json,
     to_json,
 )
-from tests.engines.simulated_draft_length import Truth, after_learning, prior, speed, truth
+from tests.engines.helpers.simulated_draft_length import Truth, after_learning, prior, speed, truth
 
 
 def run(pace: AdaptiveDraftLength, acceptance: float, cost, rounds: int, seed: int = 0) -> tuple[list[int], float]:

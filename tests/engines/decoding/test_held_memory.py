@@ -24,9 +24,9 @@ from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.model.cache import SNAPSHOTS, Cache, Snapshot
-from tests.engines import tiny
-from tests.engines.faults import OutOfMemoryAt
-from tests.engines.kernels import WITHOUT, kernels_for
+from tests.engines.helpers import tiny
+from tests.engines.helpers.faults import OutOfMemoryAt
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 noise = np.random.default_rng(5)
 PICTURE = Image("one", "one.png", noise.integers(0, 256, (60, 90, 3), dtype=np.uint8))

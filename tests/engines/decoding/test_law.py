@@ -9,7 +9,7 @@ import torch
 
 from gemma_cli.engines.local.decoding import decode, sampling
 from gemma_cli.engines.local.model.cache import Cache
-from tests.engines import law
+from tests.engines.helpers import law
 
 FITS = 4.0
 """|z| beyond this happens once in some ten thousand runs of the right law; seeds are fixed, so it happens never."""

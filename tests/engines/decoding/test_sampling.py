@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.decoding import sampling as module
 from gemma_cli.engines.local.decoding.sampling import Sampler, StaticSampler, _mix, _top_k, _top_p, _uniform, gumbel
-from tests.soak import noise as soak
+from tests.soak.exactness import noise as soak
 
 WIDTH = 37
 VOCAB = 262_144

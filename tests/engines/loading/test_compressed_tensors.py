@@ -15,7 +15,7 @@ from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local.loading.checkpoint import SINGLE
 from gemma_cli.engines.local.loading.load import load_target, read_config
 from gemma_cli.engines.local.model.quantized import Int4Linear
-from tests.engines import exactness, shapes
+from tests.engines.helpers import exactness, shapes
 
 CPU = torch.device("cpu")
 GROUP = 32

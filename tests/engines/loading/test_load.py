@@ -16,7 +16,7 @@ from gemma_cli.core.errors import GemmaError, InputError, ModelError, UsageError
 from gemma_cli.engines.local import device as devices
 from gemma_cli.engines.local.loading.checkpoint import SINGLE
 from gemma_cli.engines.local.loading.load import choose_device, choose_dtype, load_drafter, load_target, read_config
-from tests.engines import exactness, shapes
+from tests.engines.helpers import exactness, shapes
 
 CPU = torch.device("cpu")
 

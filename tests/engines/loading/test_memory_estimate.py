@@ -25,7 +25,7 @@ from gemma_cli.engines.local.loading.memory.estimate import ROOM, Plan, needs, p
 from gemma_cli.engines.local.model.cache import SLACK
 from gemma_cli.engines.local.model.quantized import of_drafter
 from gemma_cli.store.models import machine
-from tests.engines import shapes
+from tests.engines.helpers import shapes
 
 CPU = torch.device("cpu")
 POCKET = Path(__file__).parents[3] / "gemma_cli" / "pocket" / "pocket"

@@ -23,7 +23,7 @@ from gemma_cli.engines.local.model.schema.architecture import (
     read_drafter,
 )
 from gemma_cli.engines.local.model.schema.json_fields import FieldError
-from tests.engines import shapes
+from tests.engines.helpers import shapes
 
 
 def stock_rope(config: Any, kind: str) -> tuple[tuple[float, ...], float]:

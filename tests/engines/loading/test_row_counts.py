@@ -12,7 +12,7 @@ from gemma_cli.engines.local.loading import batch_invariance
 from gemma_cli.engines.local.loading.batch_invariance import without_slow
 from gemma_cli.engines.local.loading.load import load_target
 from gemma_cli.engines.local.model.row_rule import FIXED, RowRule
-from tests.engines import exactness, shapes
+from tests.engines.helpers import exactness, shapes
 
 CPU = torch.device("cpu")
 ALL = RowRule((2, 3, 4, 5, 8, 16), exact=True)

@@ -23,7 +23,7 @@ from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.loading.synthetic import NAMES, drafter_config, target_config
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
-from tests.engines import shapes
+from tests.engines.helpers import shapes
 
 CPU = torch.device("cpu")
 

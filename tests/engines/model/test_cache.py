@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gemma_cli.engines.local.model.attention import Masks
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
-from tests.engines.faults import OutOfMemoryAt, interrupted_at
+from tests.engines.helpers.faults import OutOfMemoryAt, interrupted_at
 
 CPU = torch.device("cpu")
 WINDOW = 12

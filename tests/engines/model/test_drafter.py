@@ -14,8 +14,8 @@ from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import DraftContext, Drafter
 from gemma_cli.engines.local.model.linear import Norm, OneRowNorm
 from gemma_cli.engines.local.model.target import Target
-from tests.engines import exactness, shapes
-from tests.engines.kernels import WITHOUT, kernels_for
+from tests.engines.helpers import exactness, shapes
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 

@@ -23,8 +23,8 @@ from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.moe import Experts
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.target import Target, chunks
-from tests.engines import exactness, shapes
-from tests.engines.kernels import WITHOUT, kernels_for
+from tests.engines.helpers import exactness, shapes
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 ROUNDING = 5e-5  # of values of up to 30 (logits) and about 1 (hidden states, keys)
@@ -147,7 +147,7 @@ def test_a_rows_bits_do_not_depend_on_the_cut(pair: tuple[Any, Target]) -> None:
 def test_bits_do_not_depend_on_the_cut_in_bfloat16() -> None:
     """In a process of its own: some virtual machines die of bfloat16 unless oneDNN is told before it starts."""
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.engines.exactness", "bfloat16"]
+    command = [sys.executable, "-m", "tests.engines.helpers.exactness", "bfloat16"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 

@@ -31,7 +31,7 @@ from gemma_cli.engines.local.model.multi_gpu import SpreadTarget
 from gemma_cli.engines.local.model.row_rule import FIXED
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
-from tests.engines import pretended_devices, shapes, tiny
+from tests.engines.helpers import pretended_devices, shapes, tiny
 
 CPU = torch.device("cpu")
 SAME = torch.device("cpu", 0)  # another name of it

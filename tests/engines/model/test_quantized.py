@@ -21,8 +21,8 @@ from gemma_cli.engines.local.model import quantized
 from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
 from gemma_cli.engines.local.model.rounding import ELEMENTS, eight_bits, four_bits, from_eight_bits, from_four_bits
-from tests.engines import exactness, shapes
-from tests.engines.kernels import WITHOUT, kernels_for
+from tests.engines.helpers import exactness, shapes
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 DTYPES = (torch.float32, torch.bfloat16)

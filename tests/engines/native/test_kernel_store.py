@@ -14,8 +14,8 @@ import torch
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.native import build, stored
-from tests.engines.kernels import CAN_BUILD
-from tests.engines.stored_kernels import (
+from tests.engines.helpers.kernels import CAN_BUILD
+from tests.engines.helpers.stored_kernels import (
     FALLEN_BACK,
     MISSING,
     REBUILT,

@@ -19,7 +19,7 @@ from gemma_cli.engines.local.model.cache import EVERY, Slots
 from gemma_cli.engines.local.model.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.native import build
 from gemma_cli.engines.local.native.ops import Kernels
-from tests.engines.kernels import CAN_BUILD
+from tests.engines.helpers.kernels import CAN_BUILD
 
 pytestmark = pytest.mark.skipif(not CAN_BUILD, reason="needs gcc")
 

@@ -25,7 +25,7 @@ from gemma_cli.engines.local.text import bounded_template, template_worker
 from gemma_cli.engines.local.text.bounded_template import KNOWN, BoundedTemplate, open_template
 from gemma_cli.engines.local.text.chat_template import ChatTemplate
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
-from tests.engines import tiny
+from tests.engines.helpers import tiny
 
 POCKET = Path(__file__).parents[3] / "gemma_cli" / "pocket" / "pocket"
 SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>"}

@@ -22,7 +22,7 @@ from gemma_cli.core.messages import Audio, Image, Message, Request, Text, ToolCa
 from gemma_cli.engines.local.text.chat_template import ChatTemplate
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, Span
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
-from tests.engines import tiny
+from tests.engines.helpers import tiny
 
 TRUE = Path(__file__).parents[3].parent / "shared" / "gemma4-tokenizer"
 needs_true = pytest.mark.skipif(not TRUE.is_dir(), reason="Gemma 4's own vocabulary is not here (gemma4-tokenizer)")

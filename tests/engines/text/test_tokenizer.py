@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gemma_cli.engines.local.text.chat_template import ChatTemplate
 from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
-from tests.engines import tiny
+from tests.engines.helpers import tiny
 
 TRUE = Path(__file__).parents[3].parent / "shared" / "gemma4-tokenizer"
 POCKET = Path(__file__).parents[3] / "gemma_cli" / "pocket" / "pocket"

@@ -7,7 +7,7 @@ import pytest
 
 from gemma_cli.text.encodings import decode
 from gemma_cli.text.timed.marked import Marked
-from tests.soak.round_trips import trial
+from tests.soak.files.round_trips import trial
 from tests.text.timed.documents import passages, times, translated
 from tests.text.timed.odd_files import FORMATS, odd_file
 

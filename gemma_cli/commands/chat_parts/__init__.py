@@ -1,0 +1,1 @@
+"""Parts of `gemma chat`, which other commands use too."""

@@ -1,0 +1,179 @@
+"""Translating texts: passage by passage, with everything that is not text left as it stands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from gemma_cli.commands.translate_parts.text_file import TextFile, nothing_to_translate, read_document, write_text
+from gemma_cli.common.inputs import opened
+from gemma_cli.common.notices import figures, heading, notice
+from gemma_cli.common.options import EngineOptions, OutputOptions
+from gemma_cli.common.text_input import MOST_TEXT, as_text, text_in
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.errors import InputError
+from gemma_cli.core.events import Turn
+from gemma_cli.core.messages import GREEDY, Request, ask
+from gemma_cli.engines.replies import ordered_replies
+from gemma_cli.media.files import STDIN, display_name
+from gemma_cli.media.input_files import InputFile
+from gemma_cli.speech.pipeline import together
+from gemma_cli.store.atomic_write import write_together
+from gemma_cli.text.documents import plain
+from gemma_cli.text.languages import language
+from gemma_cli.text.passages import Passage
+from gemma_cli.text.repetition import loop, without_loops
+from gemma_cli.views.sanitize import safe
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+
+@dataclass(frozen=True)
+class TextTranslation:
+    """What is wanted of a text, and how to ask for a passage. source None: the model tells by itself."""
+
+    source: str | None
+    target: str
+    prompt: Callable[[str], str]
+
+
+class Translator:
+    """Asks the engine for one passage after another and keeps the turns."""
+
+    def __init__(self, writing: TextTranslation, engine: Callable[[], Engine], options: EngineOptions) -> None:
+        self.turns: list[Turn] = []
+        self._writing, self._engine, self._drafting = writing, engine, options.drafting()
+
+    def translate(self, passages: Iterable[Passage]) -> Iterator[str]:
+        """Each passage in the other language, together where there are several; what is no text comes as it is."""
+        waiting = list(passages)
+        asked = [self._request(passage.text) for passage in waiting if passage.text is not None]
+        if not asked:
+            yield from (passage.source for passage in waiting)
+            return
+        texts = [passage.text for passage in waiting if passage.text is not None]
+        with closing(ordered_replies(self._engine(), asked, lambda index, turn: _loops(turn, texts[index]))) as turns:
+            for passage in waiting:
+                if passage.text is None:
+                    yield passage.source
+                else:
+                    translation = self._settled(next(turns), passage.text)
+                    _warn_of_misplaced(passage, translation)
+                    yield passage.translated(translation)
+
+    def _request(self, text: str) -> Request:
+        limit = len(text.encode()) + 64  # no translation has more tokens than its original has bytes
+        return Request(ask(self._writing.prompt(text)), replace(GREEDY, max_tokens=limit), self._drafting)
+
+    def _settled(self, turn: Turn, text: str) -> str:
+        """Return the translation in a reply, without its loops."""
+        self.turns.append(turn)
+        self._warn(turn, text)
+        reply = without_loops(turn.text) if _loops(turn, text) else turn.text
+        return reply if reply == text else safe(reply)
+
+    def _warn(self, turn: Turn, text: str) -> None:
+        begins = f"{text[:40]}..." if len(text) > 40 else text
+        if turn.finish_reason == "length":
+            notice(f"the translation of {begins!r} does not end; do not trust it")
+        if not turn.text.strip():
+            notice(f"there is no translation of {begins!r}")
+
+
+def _warn_of_misplaced(passage: Passage, translation: str) -> None:
+    for raw in passage.misplaced(translation):
+        notice(f"{raw} stood within a word of {(passage.text or '')[:40]!r}; it is around the whole word now")
+
+
+def _loops(turn: Turn, text: str) -> bool:
+    return turn.finish_reason == "length" or (loop(turn.text) is not None and loop(text) is None)
+
+
+def _translate_lines(translator: Translator) -> None:
+    """Translate each line of stdin as soon as it comes, so that a program before this one is answered while it writes.
+
+    Raises InputError.
+    """
+    read = False
+    held = ""  # nothing is written before there is something to translate
+    for line in _lines():
+        read = True
+        held += "".join(translator.translate(plain(line)))
+        if translator.turns:
+            write_text(held)
+            held = ""
+    if not translator.turns:
+        raise nothing_to_translate(STDIN) if read else InputError("standard input: empty (0 bytes)")
+
+
+def _lines() -> Iterator[str]:
+    source = cast("BufferedReader", sys.stdin.buffer)
+    while line := source.readline(MOST_TEXT):
+        text = as_text(line)
+        if text is None:
+            raise InputError("standard input: a line is not UTF-8; give --encoding NAME to read all of it in that")
+        yield text
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How the texts of one command are translated.
+
+    many: whether there are several inputs. encoding: of the files, if it is known.
+    """
+
+    writing: TextTranslation
+    engine: Callable[[], Engine]
+    options: EngineOptions
+    output: OutputOptions
+    many: bool
+    encoding: str | None = None
+
+    def lines(self) -> None:
+        """Standard input to stdout, each line when it comes. Raises InputError."""
+        translator = self._translator()
+        _translate_lines(translator)
+        self._tell(translator)
+
+    def document(self, file: InputFile, path: Path | None) -> None:
+        """Translate a text into a file, or to stdout: as it comes or as an object. Raises InputError."""
+        translator = self._translator()
+        work = self._read(file)
+        passages = work.translated(translator.translate)
+        if path:
+            write_together({path: work.encoded("".join(passages))})
+            if not self.output.quiet:
+                notice(f"wrote {path}")
+        elif self.output.as_json:
+            self._print_object(work.name, "".join(passages), translator.turns)
+        else:
+            sys.stdout.write(heading(work.name, 2 if self.many else 1))
+            work.print(passages, alone=not self.many)
+        self._tell(translator)
+
+    def _read(self, file: InputFile) -> TextFile:
+        source = language(self.writing.source).code if self.writing.source else None
+        with opened(file.path, self.output.quiet) as handle:
+            text = text_in(handle, display_name(file.path), self.encoding, source, "give --encoding NAME")
+        return read_document(display_name(file.path), file.relative, text)
+
+    def _translator(self) -> Translator:
+        return Translator(self.writing, self.engine, self.options)
+
+    def _tell(self, translator: Translator) -> None:
+        if self.output.stats:
+            notice(figures(together(translator.turns)))
+
+    def _print_object(self, name: str, text: str, turns: list[Turn]) -> None:
+        from gemma_cli.views import json
+
+        about = {"file": name, "language": self.writing.source, "target_language": self.writing.target}
+        absent = {"transcript": None, "duration_s": None, "segments": None}
+        turn = replace(together(turns), text=text.strip())
+        fields = json.turn_object(turn, self.engine().info, self.options.draft_tokens)
+        json.write(about | absent | fields, sys.stdout)

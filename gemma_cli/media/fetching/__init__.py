@@ -1,0 +1,1 @@
+"""Fetching a recording by its address, and the addresses that are refused."""

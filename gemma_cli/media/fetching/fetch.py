@@ -1,0 +1,252 @@
+"""What stands at an http(s) address, streamed into a temporary file that has no name and goes when it is closed.
+
+Nothing is asked for but the bytes themselves: no cookies, no compression, no credentials. Proxies are those of the
+environment (`https_proxy`, `no_proxy`). httpcore2 speaks HTTP; peers.py decides with whom and for how long.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from gemma_cli import __version__
+from gemma_cli.core.errors import InputError
+from gemma_cli.media.spool import new_spool, spooling
+
+if TYPE_CHECKING:
+    import httpcore2
+
+    from gemma_cli.media.fetching.address_guard import Peers
+
+LIMIT_BYTES = 2 << 30
+LIMIT_S = 3600.0
+"""For all of it, from the first connection on: a server that sends a byte a second would otherwise go on for ever."""
+
+STALL_S = 30.0
+"""Without a single byte."""
+
+REDIRECTS = 5
+_CHUNK = 1 << 16
+
+ProgressCallback = Callable[[int, int | None], None]
+"""Is told the bytes that are there, and how many there will be if the server says so."""
+
+
+def is_address(name: str) -> bool:
+    """Whether an input is named by an http(s) address."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def file_name(address: str) -> str:
+    """What the file at an address is called: the last part of its path, or else the host."""
+    parts = urlsplit(address)
+    return PurePosixPath(unquote(parts.path)).name.replace("\0", "") or parts.hostname or "address"
+
+
+def fetch(address: str, told: ProgressCallback = lambda there, total: None) -> BinaryIO:
+    """The bytes there, from the first one on. The caller closes it.
+
+    Raises InputError for an address with nothing to be had, a web page, more than LIMIT_BYTES or LIMIT_S; GemmaError
+    where the disk is full.
+    """
+    import httpcore2
+
+    from gemma_cli.media.fetching.address_guard import Peers
+
+    deadline, peers, url = monotonic() + LIMIT_S, Peers(), _checked(address)
+    try:
+        for _ in range(REDIRECTS + 1):
+            with _opened(url, peers, deadline) as response:
+                headers = _headers(response)
+                target = headers.get("location")
+                if response.status not in _REDIRECT or target is None:
+                    return _stored(response, headers, address, told)
+            url = _led(url, target, address)
+    except (httpcore2.TimeoutException, TimeoutError):
+        raise InputError(f"{address}: {_late(deadline)}") from None
+    except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
+        raise InputError(f"{address}: {_reason(error)}") from None
+    raise InputError(f"{address}: leads in circles, or further than {REDIRECTS} times")
+
+
+_REDIRECT = (301, 302, 303, 307, 308)
+
+
+def _checked(address: str) -> SplitResult:
+    """The parts of an address that can be asked for. Raises InputError."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port  # a port that is no number raises here
+    except ValueError:
+        host = None
+    if not host or any(character.isspace() or ord(character) < 32 for character in address):
+        raise InputError(f"{address}: not an address; write it as https://host/path, with %20 for a space")
+    if "@" in parts.netloc:
+        raise InputError(f"https://{host}: user and password in an address are not sent; download it and give the file")
+    try:
+        netloc = parts.netloc.lower() if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    except UnicodeError as error:
+        raise InputError(f"{address}: cannot be fetched ({error})") from None
+    return parts._replace(netloc=netloc, path=_quoted(parts.path) or "/", query=_quoted(parts.query), fragment="")
+
+
+def _led(url: SplitResult, target: str, address: str) -> SplitResult:
+    """Where a redirect leads. Raises InputError where that is not as safe as where it comes from."""
+    try:
+        led = urljoin(url.geturl(), target.strip().replace(" ", "%20"))
+    except ValueError:
+        raise InputError(f"{address}: leads to what is not an address") from None
+    if not is_address(led) or (url.scheme == "https" and not led.lower().startswith("https:")):
+        raise InputError(f"{address}: leads to {led}, which is not as safe; give that one if you mean it")
+    try:
+        return _checked(led)
+    except InputError as error:
+        raise InputError(f"{address}: leads to what cannot be fetched: {error}") from None
+
+
+@contextmanager
+def _opened(url: SplitResult, peers: Peers, deadline: float) -> Iterator[httpcore2.Response]:
+    """The response, of which only the headers have been read."""
+    import httpcore2
+
+    query = f"?{url.query}" if url.query else ""
+    asked = httpcore2.URL(
+        scheme=url.scheme.encode(),
+        host=(url.hostname or "").encode(),
+        port=url.port,
+        target=f"{url.path}{query}".encode(),
+    )
+    headers = [
+        ("Host", url.netloc),
+        ("User-Agent", f"gemma/{__version__}"),
+        ("Accept", "*/*"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), STALL_S)
+    with (
+        _pool(url, peers, deadline) as pool,
+        pool.stream("GET", asked, headers=headers, extensions={"timeout": timeout}) as response,
+    ):
+        yield response
+
+
+def _pool(url: SplitResult, peers: Peers, deadline: float) -> httpcore2.ConnectionPool:
+    """Connections to the host of an address, or to the proxy that the environment names for it."""
+    import httpcore2
+
+    from gemma_cli.media.fetching.address_guard import Network
+
+    proxy = urllib.request.getproxies().get(url.scheme)
+    if not proxy or urllib.request.proxy_bypass(url.netloc):
+        return httpcore2.ConnectionPool(network_backend=Network(peers, deadline))
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"{url.scheme}_proxy: not an http proxy; write it as http://host:port")
+    peers.proxied()
+    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return httpcore2.HTTPProxy(place, proxy_auth=auth, network_backend=Network(None, deadline))
+
+
+def _headers(response: httpcore2.Response) -> dict[str, str]:
+    """Headers by their names in lower case; of several with one name, the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+
+
+def _quoted(part: str) -> str:
+    """As it was given, with what is no ASCII spelled in percents."""
+    return "".join(c if c.isascii() else "".join(f"%{byte:02X}" for byte in c.encode()) for c in part)
+
+
+def _stored(response: httpcore2.Response, headers: dict[str, str], address: str, told: ProgressCallback) -> BinaryIO:
+    import httpcore2
+
+    if response.status not in (200, 203):
+        raise InputError(f"{address}: {_answer(response.status)}")
+    total = _promised(headers, address)
+    spool = new_spool()
+    there = 0
+    try:
+        for chunk in response.iter_stream():
+            there += len(chunk)
+            if there > LIMIT_BYTES:
+                raise _too_much(address)
+            with spooling():
+                spool.write(chunk)
+            told(there, total)
+        if not there:
+            raise InputError(f"{address}: empty (0 bytes)")
+        with spooling():
+            spool.seek(0)
+    except (httpcore2.ProtocolError, httpcore2.ReadError):
+        spool.close()
+        of = f" of {total:,}" if total else ""
+        raise InputError(f"{address}: broke off after {there:,}{of} bytes; try again") from None
+    except BaseException:
+        with suppress(OSError):  # what could not be written is tried once more
+            spool.close()
+        raise
+    return spool
+
+
+def _promised(headers: dict[str, str], address: str) -> int | None:
+    """Bytes to come, as far as the server says. Raises InputError for what is not worth fetching."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise InputError(f"{address}: comes compressed though nobody asked; download it and give the file")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
+        raise InputError(f"{address}: a web page, not a file; give the address of the recording or text itself")
+    length = headers.get("content-length", "")
+    total = int(length) if length.isdecimal() and "transfer-encoding" not in headers else None
+    if total is not None and total > LIMIT_BYTES:
+        raise _too_much(address)
+    return total
+
+
+def _too_much(address: str) -> InputError:
+    return InputError(f"{address}: more than {LIMIT_BYTES >> 30} GiB; download it and give the file")
+
+
+def _late(deadline: float) -> str:
+    if monotonic() >= deadline:
+        return f"not all there after {LIMIT_S / 60:.0f} minutes; download it and give the file"
+    return f"the server sends nothing for {STALL_S:.0f} s; try later"
+
+
+def _answer(status: int) -> str:
+    """What an answer that is no success means to who asked."""
+    meanings = {
+        401: "wants a login (401); download it and give the file",
+        403: "must not be had (403); download it and give the file",
+        404: "nothing there (404); check the address",
+        410: "no longer there (410)",
+        429: "asked too often (429); try later",
+    }
+    known = meanings.get(status)
+    return known or f"the server answers {status}{'; try later' if status >= 500 else '; check the address'}"
+
+
+def _reason(error: Exception) -> str:
+    """What a failed connection means; httpcore2's errors hold that of the socket."""
+    from gemma_cli.media.fetching.address_guard import RedirectedInside
+
+    cause = error if isinstance(error, OSError) else next(iter(error.args), error)
+    match cause:
+        case RedirectedInside():
+            return "leads from outside into the local network; give that address if you mean it"
+        case socket.gaierror():
+            return "no such host; check the address, and whether this machine is online"
+        case ConnectionRefusedError():
+            return "the server refuses the connection; check the address"
+        case ssl.SSLCertVerificationError():
+            return f"the server cannot prove who it is ({cause.verify_message})"
+        case OSError() if not isinstance(cause, ConnectionError):
+            return f"cannot be fetched ({cause.strerror or cause})"
+    return "the connection broke off; try again"

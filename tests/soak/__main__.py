@@ -1,12 +1,7 @@
 """Run the long trials behind docs/reliability.md: `python -m tests.soak [NAME ...] [--scale X] [--json FILE]`.
 
-<<<<<<< Updated upstream
 Each module in a subfolder holds one trial: `PROMISE`, a sentence, and `trial(scale) -> Outcome`. At scale 1 a trial
 tries as many inputs as docs/reliability.md says. A failed trial does not stop the rest; the exit code is 1 then.
-=======
-Each module in a subfolder holds one trial: `PROMISE`, a sentence, and `trial(scale) -> Outcome`. At scale 1 a trial tries
-as many inputs as docs/reliability.md says. A failed trial does not stop the rest; the exit code is 1 then.
->>>>>>> Stashed changes
 """
 
 import argparse

@@ -187,7 +187,7 @@ class LocalEngine:
         )
 
     def scheduler(self, most: int) -> BatchScheduler | None:
-        """See core.engine.Scheduling."""
+        """See core.scheduling.Scheduling. Passes over rows of several requests have not been measured on GPUs."""
         from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
 
         together = self.target.device.type == "cpu" and self.target.rows.exact and self.accept is equal

@@ -18,7 +18,8 @@ from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 
 class PaddedRows:
-    """The real rows of `few`, whose other rows, if it takes any to make a pass, repeat the last of them."""
+    """The real rows of `few`, whose other rows, if it takes any to make a pass, repeat the last of them. For attention
+    in torch; our kernels take any number of rows."""
 
     def __init__(self, few: FewRows) -> None:
         self._few, self.real = few, few.real

@@ -52,7 +52,7 @@ class SpreadTarget(Target):
     def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
         return _attend(real, lambda on: FewRows(cache, self._masks_on[on], self.ropes_on[on], start, rows, real))
 
-    def some(self, cache: Cache, position: int, count: int) -> Attend:
+    def _padded(self, cache: Cache, position: int, count: int) -> Attend:
         few = self._few(cache, position, self.rows.filled(count), count)
         return _attend(count, lambda on: PaddedRows(cast("FewRows", _on(few, on))))
 

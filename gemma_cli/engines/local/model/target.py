@@ -240,8 +240,10 @@ class Target:
         """Attention of `count` rows from `position` on, in a pass that also has rows of other sequences."""
         if native.on(self.device):  # whose attention gives a row the same bits among any number
             return self._few(cache, position, count, count)
-        few = FewRows(cache, self._masks, self.ropes, position, self.rows.filled(count), count)
-        return PaddedRows(few)
+        return self._padded(cache, position, count)
+
+    def _padded(self, cache: Cache, position: int, count: int) -> Attend:
+        return PaddedRows(FewRows(cache, self._masks, self.ropes, position, self.rows.filled(count), count))
 
     def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
         return FewRows(cache, self._masks, self.ropes, start, rows, real)

@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 from gemma_cli.core.errors import GemmaError, OutOfMemory
 from gemma_cli.core.events import Event
 from gemma_cli.core.messages import Audio, Request
+from gemma_cli.core.scheduling import Answered
 from gemma_cli.engines.local.decoding.draft_length_file import SavedDraftLength
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.loading.batch_invariance import widest_pass
@@ -29,7 +30,6 @@ from gemma_cli.engines.local.scheduling.prompts import PromptReader, first_token
 from gemma_cli.engines.local.scheduling.rounds import Draft, Rounds
 from gemma_cli.engines.local.scheduling.sequence import Sequence
 
-Answered = tuple[int, Event | GemmaError]
 Result = TypeVar("Result")
 
 WIDEST = 128
@@ -53,7 +53,7 @@ class Model(prompts.Model, Protocol):
 
 
 class BatchScheduler:
-    """Answers up to `most` requests at once, in shared passes: a serve.worker.Scheduler."""
+    """Answers up to `most` requests at once, in shared passes: a core.scheduling.Scheduler."""
 
     def __init__(self, model: Model, most: int, pause_s: float = PAUSE_S) -> None:
         self._model, self._most, self._pause_s = model, most, pause_s

@@ -108,7 +108,8 @@ def widest_pass(target: Target, most: int) -> int:
     multiple of FIXED gives a row the bits it gets among RowRule.most, wherever it stands."""
     few = target.rows.most
     widest = max(most // few * few, few)
-    for product, rows in (*_row_products(target, widest), (target.head, _Random(target)(widest, target.hidden_size))):
+    head: tuple[LinearFunction, Tensor] = (target.head, _Random(target)(widest, target.hidden_size))
+    for product, rows in (*_row_products(target, widest), head):
         alone = torch.cat([product(part.clone()) for part in torch.split(rows, few)])
         for count in range(few + FIXED - few % FIXED, widest + 1, FIXED):
             agree = torch.equal(product(rows[:count].clone()), alone[:count])

@@ -59,7 +59,7 @@ def side_by_side(contexts: Sequence[DraftContext]) -> DraftContext:
         return contexts[0]
 
     def of_each(sights: list[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
-        return lambda query: torch.cat([see(row) for see, row in zip(sights, query.split(1), strict=True)])
+        return lambda query: torch.cat([see(row) for see, row in zip(sights, torch.split(query, 1), strict=True)])
 
     ropes = [context.rope for context in contexts]
     rope = {

@@ -49,6 +49,7 @@ def boundaries(words: list[str], voiced: np.ndarray, attention: np.ndarray | Non
     durations = np.arange(1, _LONGEST + 1)
     scores = np.full(len(steps), -np.inf)
     came_from = np.zeros((count, len(steps)), np.int32)
+    spikes = None if attention is None else _spikes(attention, times)
     for index, word in enumerate(words):
         fits = -0.5 * ((durations - expected[index]) / (_SPREAD * expected[index] + _SLOP)) ** 2
         if index == 0:
@@ -64,19 +65,19 @@ def boundaries(words: list[str], voiced: np.ndarray, attention: np.ndarray | Non
             came_from[index] = np.arange(len(steps)) - _LONGEST + best
         if index < count - 1:
             following = following + pauses * (_PAUSE_AFTER_PUNCTUATION if word[-1:] in ".?!,;:…" else _PAUSE)
-        if attention is not None:
-            following = following + _spike(attention[index], times)
+        if spikes is not None:
+            following = following + spikes[index]
         scores = following
     return _path(came_from, scores, steps)
 
 
-def _spike(row: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """What the attention of a word says of its end at each of `times`."""
-    neighbours = np.maximum(np.append(row[1:], 0.0), np.append(0.0, row[:-1]))
-    smooth = np.maximum(row, 0.5 * neighbours)
+def _spikes(attention: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """What the attention of each word says of its end at each of `times`: float [words, times]."""
+    padded = np.pad(attention, ((0, 0), (1, 1)))
+    smooth = np.maximum(attention, 0.5 * np.maximum(padded[:, :-2], padded[:, 2:]))
     frames = np.round((times + STEP_S / 2 + SPIKE_S) / FRAME_S - 0.5).astype(int)
-    spike: np.ndarray = np.log(smooth[np.clip(frames, 0, len(row) - 1)] + _LEAST)
-    return spike
+    spikes: np.ndarray = np.log(smooth + _LEAST)[:, np.clip(frames, 0, attention.shape[1] - 1)]
+    return spikes
 
 
 def _path(came_from: np.ndarray, scores: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

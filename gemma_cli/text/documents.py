@@ -42,15 +42,17 @@ class Document:
     @property
     def has_words(self) -> bool:
         """Whether there is anything to translate."""
-        return any(passage.text for passage in [*self.passages, *self.second(self._source)])
+        return any(passage.text for passage in self.all_passages)
+
+    @property
+    def all_passages(self) -> list[Passage]:
+        """All passages, those of a second splitting included."""
+        source = "".join(passage.source for passage in self.passages)
+        return [*self.passages, *self.second(source)]
 
     def second(self, document: str) -> list[Passage]:
         """Split a document once more, of which the passages are translated."""
         return self.data.second(document)[0] if self.data and self.data.second else []
-
-    @property
-    def _source(self) -> str:
-        return "".join(passage.source for passage in self.passages)
 
 
 def split(name: str, document: str, suffix: str = "", fields: tuple[str, ...] = ()) -> Document:

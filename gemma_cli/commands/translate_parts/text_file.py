@@ -86,7 +86,9 @@ def read_document(name: str, path: PurePath, text: Encoded, fields: tuple[str, .
         notice(f"{name}: {remark}")
     what = "is not translated" if document.data else "is neither a cue nor known structure"
     line = 1
-    for passage in document.passages:
+    for number, passage in enumerate(document.all_passages):
+        if number == len(document.passages):
+            line = 1
         if passage.unknown:
             shown = " ".join(passage.source.split())[:_SHOWN]
             notice(f"{name}: line {line}: {shown!r} {what}; it stays as it is")

@@ -96,7 +96,8 @@ def _messages(document: str) -> Iterator[_Message]:
             last.text += _unescaped(string[1])
         elif _OTHER.fullmatch(line):
             flags = _FLAGS.fullmatch(line)
-            fuzzy = fuzzy or bool(flags and "fuzzy" in re.split(r"[\s,]+", flags[1]))
+            obsolete = line.lstrip("\ufeff \t").startswith("#~")
+            fuzzy = not obsolete and (fuzzy or bool(flags and "fuzzy" in re.split(r"[\s,]+", flags[1])))
             comments += line
             last = None
         else:

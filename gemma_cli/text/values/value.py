@@ -28,11 +28,14 @@ class MalformedError(Exception):
     """A document that cannot be read in its format. The message says where and why."""
 
 
-_FIRST_MARK = 0xE000
-"""The first character of Unicode's private use area, whose characters stand for fixed parts within this module."""
+_FIRST_MARK = 0x100000
+"""The first character of Unicode's last private plane, whose characters stand for fixed parts within this module.
 
-_MARK = re.compile("[\ue000-\uf8ff]")
-_MOST_FIXED = 0xF8FF - _FIRST_MARK
+Icon fonts use the other private areas.
+"""
+
+_MARK = re.compile("[\U00100000-\U0010fffd]")
+_MOST_FIXED = 0xFFFD
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,13 @@ msgid "dog"
 msgstr ""
 
 #, fuzzy
+#~ msgid "gone"
+#~ msgstr "weg"
+
+msgid "old dog"
+msgstr ""
+
+#, fuzzy
 msgid "new dog"
 msgstr "old"
 
@@ -50,8 +57,9 @@ def test_po_is_read_by_polib_as_it_was_meant():
     assert [(each.msgctxt, each.msgid, each.flags) for each in after] == [
         (each.msgctxt, each.msgid, each.flags) for each in before
     ]
-    menu, fuzzy, plural, long, number = after
-    assert (menu.msgstr, fuzzy.msgstr, number.msgstr) == ("very big hound", "old", "")
+    menu, old, fuzzy, plural, long, number = (each for each in after if not each.obsolete)
+    assert (menu.msgstr, old.msgstr) == ("very big hound", "old very big hound")
+    assert (fuzzy.msgstr, number.msgstr) == ("old", "")
     assert plural.msgstr_plural == {0: "one very big hound", 1: "%d of very big hounds", 2: "%d of very big hounds"}
     assert long.msgstr == dogs(long.msgid)
     assert max(map(len, shouted(PO, ".po").splitlines()[-6:])) < 80
@@ -84,6 +92,10 @@ def test_a_translation_that_lost_a_placeholder_is_not_taken(lost, text):
 def test_what_is_no_placeholder_may_go():
     document = split("a", '{"a": "100 % dog, 100%ig"}', ".json", ("a",))
     assert [each.lost("Hund") for each in document.passages if each.text] == [[]]
+
+
+def test_characters_of_icon_fonts_are_no_hindrance():
+    assert shouted("<p>\ue001 dog <code>x\uf8ff</code>", ".html") == "<p>\ue001 very big hound <code>x\uf8ff</code>"
 
 
 def test_a_message_with_cases_is_reported_and_stays():

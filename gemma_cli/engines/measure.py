@@ -23,7 +23,7 @@ def open_stock(engine: Engine) -> Engine:
     """
     local = _local(engine)
     if local is None:
-        raise UsageError(f"{engine.info.model} is not run here, so transformers cannot be run beside it")
+        raise UsageError(f"{engine.info.model} runs on a server; --against transformers needs a model on this machine")
     from gemma_cli.engines.local.measure.transformers_peer import open_stock as beside
 
     return beside(local)

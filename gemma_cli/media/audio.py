@@ -67,7 +67,7 @@ def survey(file: BinaryIO, name: str, part: Part = WHOLE) -> Sound:
     sound = examine(file, name, Wanted(part.channel, part.track))
     _check_length(sound.length, name)
     if duration(sound, part) <= 0:
-        raise InputError(f"{name}: ends after {sound.length / SAMPLE_RATE:.1f} s, before what --clip asks for begins")
+        raise InputError(f"{name}: ends after {sound.length / SAMPLE_RATE:.1f} s, before the start of --clip")
     return sound
 
 
@@ -97,4 +97,4 @@ def _check_length(length: int, name: str) -> None:
     if not length:
         raise InputError(f"{name}: holds no sound (0 samples); it may be cut off")
     if length < _SHORTEST:
-        raise InputError(f"{name}: {length} samples at 16 kHz are too short to hear (20 ms at least)")
+        raise InputError(f"{name}: {length} samples at 16 kHz are too short (20 ms at least)")

@@ -54,7 +54,8 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         opened = av.open(_sought_safely(file), "r", metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
     except av.error.FFmpegError:
         raise InputError(
-            f"{name}: not sound or film in a format read here, or cut off; convert it: ffmpeg -i FILE out.wav (out.mp4)"
+            f"{name}: not sound or video in a supported format, or cut off; "
+            "convert it: ffmpeg -i FILE out.wav (out.mp4)"
         ) from None
     try:
         with opened as container:

@@ -39,7 +39,7 @@ def open_input(path: str | Path) -> Iterator[BinaryIO]:
 def _regular(path: str | Path) -> BinaryIO:
     name = str(path)
     if name.lower().startswith(("http://", "https://")):
-        raise InputError(f"{name}: addresses are not fetched here; download it and give the file")
+        raise InputError(f"{name}: web addresses are not fetched here; download it and give the file")
     try:
         file = open(path, "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:

@@ -26,9 +26,9 @@ _FILM = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.DO
 
 _REFUSED = {
     re.compile(rb"....ftyp(?:heic|heix|heim|hevc|mif1|msf1|avif|avis)", re.DOTALL): (
-        "a picture in HEIC or AVIF, which is not read here; convert it to PNG or JPEG"
+        "a picture in HEIC or AVIF, which is not supported; convert it to PNG or JPEG"
     ),
-    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in a format that is not read here; convert it to PNG",
+    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in an unsupported format; convert it to PNG",
     re.compile(rb"PK\x03\x04"): (
         "a ZIP archive or an office document; unpack it, or export the document as PDF or text"
     ),
@@ -55,7 +55,7 @@ def recognize(file: BinaryIO, name: str) -> Kind:
     kind = _picture(file) or _medium(file, head, name)
     file.seek(0)
     if kind is None and b"\0" in head:
-        raise InputError(f"{name}: not a picture, sound, film, PDF or text in a format read here; convert it")
+        raise InputError(f"{name}: not a picture, sound, video, PDF or text in a supported format; convert it")
     return kind or "text"
 
 

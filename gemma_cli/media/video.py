@@ -38,11 +38,11 @@ def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> Video:
 def video_in(file: BinaryIO, name: str, max_frames: int = MAX_FRAMES) -> Video:
     """Read an open file; see `read_video`."""
     if not available():
-        raise UsageError(f"{name}: films are read with PyAV, which is not installed: {EXTRA}")
+        raise UsageError(f"{name}: videos are read with PyAV, which is not installed: {EXTRA}")
     with open_container(file, name) as container:
         taken = list(_sampled(container, name, max_frames))
     if not taken:
-        raise InputError(f"{name}: holds no pictures; it may be cut off, or only sound")
+        raise InputError(f"{name}: contains no pictures; it may be truncated, or only sound")
     frames = tuple(from_pixels(pixels, f"{name} at {second:.1f} s") for second, pixels in taken)
     return Video(frames, tuple(second for second, _ in taken), name)
 

@@ -57,7 +57,7 @@ class Service:
         """Raise ApiError for the name of another model."""
         if name is not None and name not in self.names:
             known = ", ".join(self.names)
-            message = f"model {name[:100]!r} is not served here: {known} is (--alias adds names)"
+            message = f"model {name[:100]!r} is not served here; use {known} (--alias adds names)"
             raise ApiError(404, message, param="model", code="model_not_found")
 
 

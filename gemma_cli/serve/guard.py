@@ -116,7 +116,7 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
             async with asyncio.timeout(STALL_S):
                 message = await receive()
         except TimeoutError:
-            raise ApiError(408, f"no byte of the body came for {STALL_S:.0f} s") from None
+            raise ApiError(408, f"nothing of the body arrived for {STALL_S:.0f} s") from None
         taken += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if taken > limit:

@@ -164,7 +164,7 @@ class Worker:
             wait = str(max(1, self.waiting // 4))
             raise ApiError(
                 429,
-                f"{self.waiting} requests are waiting, the most that may: try again in {wait} s",
+                f"{self.waiting} requests are waiting, and the queue is full: try again in {wait} s",
                 "rate_limit_error",
                 headers={"retry-after": wait},
             )

@@ -17,11 +17,11 @@ _SUFFIXES = {
     "YAML": ".yaml .yml",
 }
 _REMEDIES = {
-    "JSON": "take the texts out with: jq -r '.. | strings'",
-    "PO": "take the texts out with: po2txt (translate-toolkit)",
+    "JSON": "extract the text with: jq -r '.. | strings'",
+    "PO": "extract the text with: po2txt (translate-toolkit)",
     "HTML": "convert it to Markdown with: pandoc -t gfm",
 }
-_EXTRACT = "save the texts in it as .txt or .md"
+_EXTRACT = "save its text as .txt or .md"
 _BEGINNINGS = (
     ("XLIFF", re.compile(r"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<xliff[\s>]", re.DOTALL)),
     ("HTML", re.compile(r"(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html[\s>])", re.IGNORECASE)),

@@ -102,8 +102,8 @@ def test_json_that_is_cut_off_is_a_failure(chat: Chat, pocket: Engine) -> None:
     outcome = chat(pocket, *arguments)
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
-    assert "the JSON is not complete: it was cut off after 3 tokens" in outcome.err
-    assert "--max-tokens allows more" in outcome.err
+    assert "the JSON is incomplete: reply truncated at --max-tokens (3)" in outcome.err
+    assert "raise --max-tokens" in outcome.err
     told = chat(pocket, *arguments, "--stream-json")
     assert (told.code, told.err) == (1, outcome.err)
     assert lines(told)[-1]["finish_reason"] == "length"

@@ -318,7 +318,7 @@ def test_a_refused_text_prints_nothing_and_is_told_what_it_is(gemma, shouting, t
 def test_what_stays_untranslated_is_reported_with_its_line(gemma, shouting, tmp_path):
     (tmp_path / "a.srt").write_text("Kopf\n" + SRT.replace("\r\n", "\n"))
     outcome = gemma("translate", "a.srt", "--to", "en")
-    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is neither a cue nor known structure; it stays as it is\n"
+    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is neither a cue nor known structure; it is copied unchanged\n"
     assert outcome.out.startswith("Kopf\n1\n")
 
 

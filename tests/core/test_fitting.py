@@ -75,7 +75,7 @@ def test_a_refusal_says_what_the_room_is_made_of(pocket: Engine) -> None:
         fitted(asked, there)
     needed = tokens(pocket, asked)
     assert str(raised.value) == (
-        f"this message takes {needed:,} tokens with the system prompt, and there is room for {there.room:,}: the "
+        f"this message takes {needed:,} tokens with the system prompt, but only {there.room:,}: the "
         f"context of {there.context:,} less {there.reserve:,} for the reply; shorten it, attach less, or lower "
         "max-tokens"
     )

@@ -15,7 +15,7 @@ DEEP = 3000
     [
         ("", "not JSON: Expecting value at line 1, column 1"),
         ('{"type": "object",\n "properties": }', "line 2, column 16"),
-        ('{"const": NaN}', "NaN is no number of JSON"),
+        ('{"const": NaN}', "NaN is not a JSON number"),
         ("[" * 100_000, "nested too deeply"),
         ('{"items":' * DEEP + "{}" + "}" * DEEP, "nested too deeply"),
         ("3", "at its top: Expecting object schema"),

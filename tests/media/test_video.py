@@ -109,7 +109,7 @@ def script(path):
         (lambda path: path.touch(), "empty"),
         (text, "not sound or film"),
         (cut, "cut off"),
-        (sound_only, "holds no pictures"),
+        (sound_only, "contains no pictures"),
         (playlist, "not sound or film"),
         (script, "not sound or film"),
     ],

@@ -117,6 +117,6 @@ def test_what_is_done_is_kept_though_what_comes_before_it_is_not(gemma, engine, 
     assert kept == [f"w{word} w{word} w{word} w{word}" for word in (3, 2, 1)]
     engine.requests.clear()
     whole = gemma("transcribe", long)
-    assert "3 pieces of it are kept" in whole.err
+    assert "3 segments are done" in whole.err
     assert whole.out.split() == [f"w{word}" for word in range(9) for _ in range(4)]
     assert len(engine.requests) == 6

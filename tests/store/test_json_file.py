@@ -42,7 +42,7 @@ def test_a_file_that_is_not_there_is_none(tmp_path: Path) -> None:
         (b"[]", "holds no JSON object"),
         (b"5", "holds no JSON object"),
         (b"\xff\xfe{\x00}\x00", "is not UTF-8 text"),
-        (b'{"a": 1, "b": 2, "a": 1}', "the key 'a' stands twice in an object"),
+        (b'{"a": 1, "b": 2, "a": 1}', "the key 'a' occurs twice in an object"),
         (b'{"x": {"%s": 1, "%s": 2}}' % (b"k" * 10**6, b"k" * 10**6), f"the key '{'k' * 60}' stands twice"),
         (nested(200_000, "[", "]").encode(), "is nested more than 64 levels deep"),
         (nested(200_000, '{"a":', "}").encode(), "is nested more than 64 levels deep"),

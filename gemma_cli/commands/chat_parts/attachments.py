@@ -33,7 +33,7 @@ class AttachOptions:
             "--attach",
             "-a",
             metavar="FILE|URL|-",
-            help="Attach a picture, sound, film, text or PDF, recognised by its content; repeatable.",
+            help="Attach a picture, sound, video, text or PDF (detected from its content); repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
@@ -45,7 +45,7 @@ class AttachOptions:
         typer.Option(
             "--video",
             metavar="FILE",
-            help="A film: a frame for each second, 60 at most; repeatable.",
+            help="Attach a video as one frame per second, 60 at most; repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
@@ -61,7 +61,7 @@ class AttachOptions:
     file: Annotated[
         Files,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="A text or PDF to read first; repeatable.", rich_help_panel=ATTACHMENTS
+            "--file", "-f", metavar="FILE", help="Attach a text or PDF; repeatable.", rich_help_panel=ATTACHMENTS
         ),
     ] = None
 
@@ -74,7 +74,7 @@ class AttachOptions:
         """Return the attachments. Raises InputError, and UsageError where standard input is named twice."""
         named = self._named()
         if sum(name == STDIN for name, _ in named) > 1:
-            raise UsageError("standard input can be attached once: give - to one option")
+            raise UsageError("standard input can be attached only once: use - with one option")
         return [attachment(name, kind, quiet) for name, kind in named]
 
     def _named(self) -> list[tuple[str, Attachable | None]]:
@@ -120,7 +120,7 @@ def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
     """Join what was piped in and typed to one question. Raises UsageError where there is nothing to answer."""
     question = "\n\n".join(text for text in texts if text and text.strip())
     if not question and not attached:
-        raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
+        raise UsageError("no prompt: give a PROMPT, pipe text in, or run gemma chat in a terminal")
     return question
 
 

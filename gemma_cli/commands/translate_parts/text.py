@@ -80,14 +80,14 @@ class Translator:
     def _warn(self, turn: Turn, text: str) -> None:
         begins = f"{text[:40]}..." if len(text) > 40 else text
         if turn.finish_reason == "length":
-            notice(f"the translation of {begins!r} does not end; do not trust it")
+            notice(f"the translation of {begins!r} repeats itself without end; check it")
         if not turn.text.strip():
-            notice(f"there is no translation of {begins!r}")
+            notice(f"the model gave no translation of {begins!r}")
 
 
 def _warn_of_misplaced(passage: Passage, translation: str) -> None:
     for raw in passage.misplaced(translation):
-        notice(f"{raw} stood within a word of {(passage.text or '')[:40]!r}; it is around the whole word now")
+        notice(f"{raw} was inside a word of {(passage.text or '')[:40]!r}; it now encloses the word")
 
 
 def _loops(turn: Turn, text: str) -> bool:
@@ -116,7 +116,7 @@ def _lines() -> Iterator[str]:
     while line := source.readline(MOST_TEXT):
         text = as_text(line)
         if text is None:
-            raise InputError("standard input: a line is not UTF-8; give --encoding NAME to read all of it in that")
+            raise InputError("standard input: a line is not UTF-8; name its encoding with --encoding")
         yield text
 
 

@@ -43,7 +43,7 @@ class TextFile:
             return self.text.encode(text)
         except UnicodeEncodeError as error:
             lacking = text[error.start : error.start + 1]
-            notice(f"{self.name}: {self.text.encoding} has no {lacking!r}; the translation is in UTF-8")
+            notice(f"{self.name}: {self.text.encoding} cannot encode {lacking!r}; the translation is in UTF-8")
             return text.encode()
 
     def print(self, parts: Iterator[str], alone: bool) -> None:
@@ -76,7 +76,7 @@ def read_document(name: str, path: PurePath, text: Encoded) -> TextFile:
     for passage in document.passages:
         if passage.unknown:
             shown = " ".join(passage.source.split())[:_SHOWN]
-            notice(f"{name}: line {line}: {shown!r} is neither a cue nor known structure; it stays as it is")
+            notice(f"{name}: line {line}: {shown!r} is neither a cue nor known structure; it is copied unchanged")
         line += passage.source.count("\n") or passage.source.count("\r")
     return TextFile(name, text, document)
 

@@ -62,9 +62,11 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"device {name!r} is not supported; use auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use auto")
+        raise UsageError(
+            f"device {name!r} is not available: torch sees {torch.cuda.device_count()} CUDA devices; use auto"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps' is not there; use auto or cpu")
+        raise UsageError("device 'mps' is not available; use auto or cpu")
     return device
 
 

@@ -93,9 +93,7 @@ class LocalEngine:
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)
         if spec.synthetic_acceptance is not None and resolved.folder:
-            raise UsageError(
-                f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a drafter that works"
-            )
+            raise UsageError(f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a trained drafter")
         set_threads()
         device = load.choose_device(spec.device)
         # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
@@ -130,7 +128,7 @@ class LocalEngine:
         with _fitting(resolved.name, device):
             failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
         if failure:
-            notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
+            notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
 
@@ -208,7 +206,7 @@ class LocalEngine:
         """How many tokens may be said. Raises InputError where that is none."""
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:
-            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+            raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
         return limit
 
     def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:

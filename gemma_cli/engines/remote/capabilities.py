@@ -69,7 +69,7 @@ def check_request(server: Server, name: str, media: frozenset[str], request: Req
                 able = ", ".join(sorted(media)) or "nothing but text"
                 raise InputError(f"{name} on {server.name} takes no {kind} ({able}): choose another --engine")
     if request.raw is not None:
-        raise InputError(f"{server.name} is asked by messages: a raw prompt needs a model on this machine")
+        raise InputError(f"{server.name} takes messages only: a raw prompt needs a model on this machine")
     if request.thinking_budget is not None:
         raise InputError(f"{server.name} takes no thinking budget: leave --thinking-budget out")
     if request.image_budget is not None and not server.image_budget:

@@ -135,7 +135,7 @@ class Client:
         except httpx2.LocalProtocolError:  # its message may hold the key
             raise UsageError(f"{shown}: the request cannot be sent; check {KEY}") from None
         except httpx2.TransportError as error:
-            raise Lost(f"{shown} broke the connection off ({_reason(error)})", asked=True) from None
+            raise Lost(f"{shown} closed the connection ({_reason(error)})", asked=True) from None
         except (httpx2.InvalidURL, httpx2.DecodingError, UnicodeError) as error:
             raise GemmaError(f"{shown}: not readable as HTTP ({_reason(error)})") from None
 
@@ -147,7 +147,7 @@ class Client:
         reason = _message(response)
         if 300 <= status < 400:
             target = response.headers.get("Location", "another address")[:_LONGEST_REASON]
-            raise UsageError(f"{shown} leads to {target}, which is not followed: give that address with --engine")
+            raise UsageError(f"{shown} redirects to {target}, which is not followed: give that address with --engine")
         if status in (401, 403):
             raise UsageError(f"{shown} refuses the key ({status}): put the right one in {KEY}")
         if status in (408, 425, 429) or status >= 500:

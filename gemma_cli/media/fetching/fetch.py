@@ -73,7 +73,7 @@ def fetch(address: str, told: ProgressCallback = lambda there, total: None) -> B
         raise InputError(f"{address}: {_late(deadline)}") from None
     except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
         raise InputError(f"{address}: {_reason(error)}") from None
-    raise InputError(f"{address}: leads in circles, or further than {REDIRECTS} times")
+    raise InputError(f"{address}: redirects in a loop, or more than {REDIRECTS} times")
 
 
 _REDIRECT = (301, 302, 303, 307, 308)
@@ -102,13 +102,13 @@ def _led(url: SplitResult, target: str, address: str) -> SplitResult:
     try:
         led = urljoin(url.geturl(), target.strip().replace(" ", "%20"))
     except ValueError:
-        raise InputError(f"{address}: leads to what is not an address") from None
+        raise InputError(f"{address}: redirects to an invalid address") from None
     if not is_address(led) or (url.scheme == "https" and not led.lower().startswith("https:")):
-        raise InputError(f"{address}: leads to {led}, which is not as safe; give that one if you mean it")
+        raise InputError(f"{address}: redirects to {led}, which is less secure; give that address if you mean it")
     try:
         return _checked(led)
     except InputError as error:
-        raise InputError(f"{address}: leads to what cannot be fetched: {error}") from None
+        raise InputError(f"{address}: redirects to an address that cannot be fetched: {error}") from None
 
 
 @contextmanager
@@ -200,7 +200,9 @@ def _stored(response: httpcore2.Response, headers: dict[str, str], address: str,
 def _promised(headers: dict[str, str], address: str) -> int | None:
     """Bytes to come, as far as the server says. Raises InputError for what is not worth fetching."""
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise InputError(f"{address}: comes compressed though nobody asked; download it and give the file")
+        raise InputError(
+            f"{address}: was sent compressed although that was not requested; download it and give the file"
+        )
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
         raise InputError(f"{address}: a web page, not a file; give the address of the recording or text itself")
     length = headers.get("content-length", "")
@@ -216,7 +218,7 @@ def _too_much(address: str) -> InputError:
 
 def _late(deadline: float) -> str:
     if monotonic() >= deadline:
-        return f"not all there after {LIMIT_S / 60:.0f} minutes; download it and give the file"
+        return f"not complete after {LIMIT_S / 60:.0f} minutes; download it and give the file"
     return f"the server sends nothing for {STALL_S:.0f} s; try later"
 
 
@@ -224,10 +226,10 @@ def _answer(status: int) -> str:
     """What an answer that is no success means to who asked."""
     meanings = {
         401: "wants a login (401); download it and give the file",
-        403: "must not be had (403); download it and give the file",
-        404: "nothing there (404); check the address",
-        410: "no longer there (410)",
-        429: "asked too often (429); try later",
+        403: "access denied (403); download it and give the file",
+        404: "not found (404); check the address",
+        410: "gone for good (410)",
+        429: "too many requests (429); try later",
     }
     known = meanings.get(status)
     return known or f"the server answers {status}{'; try later' if status >= 500 else '; check the address'}"
@@ -240,13 +242,13 @@ def _reason(error: Exception) -> str:
     cause = error if isinstance(error, OSError) else next(iter(error.args), error)
     match cause:
         case RedirectedInside():
-            return "leads from outside into the local network; give that address if you mean it"
+            return "redirects from the internet into the local network; give that address if you mean it"
         case socket.gaierror():
             return "no such host; check the address, and whether this machine is online"
         case ConnectionRefusedError():
             return "the server refuses the connection; check the address"
         case ssl.SSLCertVerificationError():
-            return f"the server cannot prove who it is ({cause.verify_message})"
+            return f"the server's certificate is not valid ({cause.verify_message})"
         case OSError() if not isinstance(cause, ConnectionError):
             return f"cannot be fetched ({cause.strerror or cause})"
-    return "the connection broke off; try again"
+    return "the connection was lost; try again"

@@ -58,7 +58,7 @@ def _decode(file: BinaryIO, name: str) -> Image:
             picture = pillow.open(file, formats=FORMATS)
         except UnidentifiedImageError:
             formats = ", ".join(FORMATS)
-            raise InputError(f"{name}: not a picture in a format read here ({formats}); convert it to PNG") from None
+            raise InputError(f"{name}: not a picture in a supported format ({formats}); convert it to PNG") from None
         except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
             millions = (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise InputError(f"{name}: more than {millions} million pixels; scale it down") from None

@@ -94,6 +94,6 @@ class Mixer:
             )
         if self._cancelled and self._louder is not None:
             self._findings.remark(
-                f"its channels cancel each other out for {self._cancelled / self._rate:.0f} s; there channel "
-                f"{self._louder + 1} alone is taken (--channel chooses one for all of it)"
+                f"its channels cancel each other out for {self._cancelled / self._rate:.0f} s; there only channel "
+                f"{self._louder + 1} is used (--channel selects one throughout)"
             )

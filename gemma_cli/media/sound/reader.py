@@ -133,7 +133,7 @@ def _reads_all(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
 
 def _by_ffmpeg(file: BinaryIO, name: str, wanted: Wanted) -> Reader:
     if not container.available():
-        what = f"--track {wanted.track} is about films" if wanted.track else "not sound in a format read here"
+        what = f"--track {wanted.track} applies to videos" if wanted.track else "not sound in a supported format"
         raise InputError(
             f"{name}: {what} (WAV, FLAC, OGG, MP3, AIFF, ...); "
             f"{container.EXTRA} reads more, or convert it: ffmpeg -i FILE out.wav"

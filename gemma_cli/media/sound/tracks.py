@@ -22,7 +22,7 @@ def chosen(container: InputContainer, name: str, wanted: str | None, findings: F
     tracks = list(container.streams.audio)
     if not tracks:
         if any(not is_picture(stream) for stream in container.streams.video):
-            raise InputError(f"{name}: a film without a sound track; there is nothing to hear in it")
+            raise InputError(f"{name}: a video without a sound track; there is nothing to transcribe")
         raise InputError(f"{name}: holds no sound; check that it is the right file")
     if wanted:
         track = _wanted(tracks, wanted, name)
@@ -31,12 +31,12 @@ def chosen(container: InputContainer, name: str, wanted: str | None, findings: F
         return track
     decodable = [track for track in tracks if track.codec_context]
     if not decodable:
-        raise InputError(f"{name}: its sound is in a codec that is not read here; convert it: ffmpeg -i FILE out.wav")
+        raise InputError(f"{name}: its sound is in an unsupported codec; convert it: ffmpeg -i FILE out.wav")
     track = next((track for track in decodable if _is_default(track)), decodable[0])
     if len(tracks) > 1:
         others = ", ".join(track_label(tracks, other) for other in tracks if other is not track)
         findings.remark(
-            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is taken, not {others} (--track chooses)"
+            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is used, not {others} (--track selects one)"
         )
     return track
 

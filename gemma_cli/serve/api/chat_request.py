@@ -113,7 +113,7 @@ def _messages(messages: list[ChatMessage], may_fetch: bool) -> Iterator[Message]
         place = f"messages.{index}"
         called |= {call.id: call.function.name for call in message.tool_calls or ()}
         if message.tool_calls and message.role != "assistant":
-            raise ApiError(400, f"{place}.tool_calls: only an assistant calls tools", param=place)
+            raise ApiError(400, f"{place}.tool_calls: only an assistant message can call tools", param=place)
         if message.role == "tool":
             yield Message("tool", tool_responses=(_response(message, called, place),))
             continue
@@ -166,7 +166,7 @@ def _response(message: ChatMessage, called: Mapping[str, str], place: str) -> To
     content = message.content
     if isinstance(content, list):
         if not all(isinstance(part, TextPart) for part in content):
-            raise ApiError(400, f"{place}.content: tools answer with text", param=place)
+            raise ApiError(400, f"{place}.content: a tool message holds only text", param=place)
         content = "".join(part.text for part in content if isinstance(part, TextPart))
     return ToolResponse(name, _object_or_text(content or ""))
 

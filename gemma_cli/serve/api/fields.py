@@ -211,7 +211,7 @@ class ReplyFields(Fields):
         """Texts that end the reply. Raises ApiError."""
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stops) > MOST_STOPS or not all(stops):
-            raise ApiError(400, f"stop: give at most {MOST_STOPS} texts, none of them empty", param="stop")
+            raise ApiError(400, f"stop: give at most {MOST_STOPS} strings, none of them empty", param="stop")
         return stops
 
 
@@ -262,4 +262,4 @@ def validated(kind: type[Body], value: Any) -> Body:
 
 
 def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")

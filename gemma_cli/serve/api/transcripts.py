@@ -171,7 +171,7 @@ def _job(
     if upload.size == 0:
         raise ApiError(400, "file: empty (0 bytes)", param="file")
     if fields.stream and fields.response_format not in ("json", "text"):
-        raise ApiError(400, "stream: comes as json or text only", param="response_format")
+        raise ApiError(400, "stream: only the formats json and text can be streamed", param="response_format")
     engine = BlockingEngine(worker, receipt.info)
     if target is None:
         task = Task(lambda: engine, instructions.transcription(source, fields.prompt), defaults.drafting)

@@ -179,7 +179,7 @@ def _locked(blob: Path, progress: Progress) -> Iterator[None]:
                 held.enter_context(WeakFileLock(lock, timeout=0.2))
                 break
             except TimeoutError:
-                progress.doing = "another process fetches this; waiting for it"
+                progress.doing = "another process is downloading this; waiting for it"
         yield
 
 

@@ -59,7 +59,7 @@ class Constraints:
 
         ends = self._stops - {self._tokenizer.id_of(TOOL_CALLED)}
         if not ends:
-            raise ModelError("this model has no token that ends a reply, so no schema can hold one: choose another")
+            raise ModelError("this model has no end-of-turn token, so it cannot follow a schema: choose another model")
         return vocabulary(self._tokenizer, self._size, ends)
 
     @cached_property

@@ -77,7 +77,7 @@ class MediaEncoders:
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
-            raise InputError(f"{medium.name}: too short to hear anything in")
+            raise InputError(f"{medium.name}: too short to encode")
         self._keep(key, found)
         return found
 
@@ -90,7 +90,7 @@ class MediaEncoders:
         except (ValueError, ZeroDivisionError) as error:
             if is_out_of_memory(error):
                 raise
-            raise InputError(f"{image.name}: cannot be scaled to what the model sees ({error})") from error
+            raise InputError(f"{image.name}: cannot be scaled to the model's input size ({error})") from error
         pixels = prepared["pixel_values"].to(self.device, self.dtype)
         places = prepared["image_position_ids"].to(self.device)
         if self.unified:
@@ -149,7 +149,9 @@ class MediaEncoders:
             if "memory" in str(error):
                 raise
             reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self.folder}: its towers do not run as its configs describe them ({reason})") from error
+            raise ModelError(
+                f"{self.folder}: its encoders do not run as its config files describe them ({reason})"
+            ) from error
 
     @property
     def _described(self) -> Config:

@@ -39,7 +39,7 @@ def check_quantization(path: Path, described: Any) -> None:
         QUANTIZATION.check(described, "quantization_config")
     except FieldError as error:
         raise ModelError(
-            f"{path}: {error}; only symmetric 4-bit weights in groups are read as they are: use the bfloat16 "
+            f"{path}: {error}; only symmetric 4-bit weights in groups are supported: use the bfloat16 "
             "checkpoint with --quantize"
         ) from None
 

@@ -69,7 +69,7 @@ def read_config(folder: Path) -> Config:
     but not one this engine runs, or with a broken config.json."""
     path = folder / "config.json"
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder")
+        raise InputError(f"{folder}: no such folder")
     values = read_object(path)
     if values is None:
         raise InputError(f"{folder} has no config.json; name a folder that holds a Gemma 4 checkpoint")

@@ -62,7 +62,7 @@ class PromptWriter:
         ids, spans = self._written(request, count)
         if len(ids) >= self.context:
             raise InputError(
-                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
+                f"the prompt has {len(ids)} tokens and {self.model} takes at most {self.context - 1}: shorten it"
             )
         self._check_ids(ids)
         in_thought = request.raw is None and self._ends_in_thought(ids)
@@ -87,7 +87,7 @@ class PromptWriter:
         if not ids:
             raise InputError("the prompt is empty: write something")
         if not self._marks.keys().isdisjoint(ids):
-            raise InputError("a raw prompt holds text alone: leave out <|image|>, <|audio|> and <|video|>")
+            raise InputError("a raw prompt is text only: leave out <|image|>, <|audio|> and <|video|>")
         return ids
 
     def _check(self, part: Part) -> None:
@@ -97,8 +97,8 @@ class PromptWriter:
             raise InputError(f"{_name(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
         if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > MAX_AUDIO_S:
             raise InputError(
-                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {MAX_AUDIO_S} s at a time: "
-                "cut it, or use gemma transcribe, which does"
+                f"{part.name}: {seconds:.1f} s of audio, but {self.model} takes at most {MAX_AUDIO_S} s: "
+                "cut it, or use gemma transcribe"
             )
 
     def _check_ids(self, ids: list[int]) -> None:

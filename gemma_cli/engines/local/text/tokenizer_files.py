@@ -101,7 +101,7 @@ def _check(path: Path, backend: Backend) -> None:
     if type(model).__name__ != "BPE":
         raise _broken(path, f"its model is {type(model).__name__}, not BPE")
     if model.dropout:
-        raise _broken(path, f"model.dropout is {model.dropout:g}, so that a text would have other tokens each time")
+        raise _broken(path, f"model.dropout is {model.dropout:g}, which would tokenize a text differently each time")
     if model.unk_token is not None and model.token_to_id(model.unk_token) is None:
         raise _broken(path, f"model.unk_token is {shown(model.unk_token)}, which is not in its vocabulary")
 

@@ -198,7 +198,9 @@ def _overrides(text: Mapping[str, Any], kinds: Sequence[Kind], where: str) -> li
     for key, fields in text["per_layer_config"].items():
         index = int(key) if _LAYER.fullmatch(str(key)) else -1
         if not 0 <= index < len(kinds) or index in own:
-            raise FieldError(f"{where}per_layer_config", key, f"which is no layer of {len(kinds)}, or there twice")
+            raise FieldError(
+                f"{where}per_layer_config", key, f"which is not one of the {len(kinds)} layers, or is there twice"
+            )
         own[index] = {name: value for name, value in fields.items() if value is not None}
     return [own.get(index, {}) for index in range(len(kinds))]
 
@@ -272,7 +274,7 @@ def _ropes(
             raise FieldError(f"{where}head_dim of {kind} layers", sorted(sizes), "but one rotation serves them all")
         parameters = _ROPE[kind] if given is None else given[kind]
         if parameters is None:
-            raise FieldError(f"{where}rope_parameters.{kind}", None, "but it has to be given")
+            raise FieldError(f"{where}rope_parameters.{kind}", None, "but it is required")
         ropes[kind] = (_inverse_frequencies(parameters, sizes.pop()), 1.0)
     return ropes
 

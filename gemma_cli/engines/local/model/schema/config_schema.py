@@ -68,7 +68,7 @@ _TEXT: Fields = {
     "pad_token_id": (Integer(0, 1 << 20), 0),
     "tie_word_embeddings": (Flag(), True),
     "rope_parameters": (Object({SLIDING: (_ROPE, None), FULL: (_ROPE, None)}), None),
-    "use_bidirectional_attention": (OneOf((None, "vision"), ": such a model does not write"), None),
+    "use_bidirectional_attention": (OneOf((None, "vision"), ": such a model does not generate text"), None),
 }
 
 TEXT = Object(
@@ -217,7 +217,7 @@ IMAGE_PROCESSOR = Object(
 )
 """How pictures are cut: Gemma4ImageProcessorPil."""
 
-_NO_DITHER = OneOf((0, 0.0), ": a sound would be heard differently each time")
+_NO_DITHER = OneOf((0, 0.0), ": the same sound would be encoded differently each time")
 _BINS = ListOf(Number(-1e6, 1e6), 1, 1024)
 
 FEATURE_EXTRACTOR = Object(

@@ -82,7 +82,7 @@ class Text:
 
     def check(self, value: Any, field: str) -> str:
         if not isinstance(value, str) or not self.least <= len(value) <= self.most:
-            raise FieldError(field, value, f"not a text of {self.least} to {self.most} characters")
+            raise FieldError(field, value, f"not a string of {self.least} to {self.most} characters")
         return value
 
 
@@ -149,7 +149,7 @@ class Object:
         if value is not None or (name in given and isinstance(rule, OneOf) and None in rule.choices):
             return rule.check(value, field)
         if default is REQUIRED:
-            raise FieldError(field, None, "but it has to be given")
+            raise FieldError(field, None, "but it is required")
         return default
 
 

@@ -301,7 +301,7 @@ def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, e
     [
         ("a.srt", b"\x89PNG\r\n\x1a\n\0\0", ["a.srt", "PNG", "describe-image"]),
         ("a.sub", b"\0\0\x01\xba\x44\0", ["a.sub", "VobSub", "OCR"]),
-        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "no cue"]),
+        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "cues in it"]),
         ("a.txt", b"", ["a.txt", "empty"]),
         ("a.txt", b"a\0b", ["a.txt", "not a text"]),
     ],

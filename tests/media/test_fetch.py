@@ -246,7 +246,7 @@ def test_a_redirect_out_of_tls_is_not_followed(server, secure, monkeypatch):
     server.files["/a.wav"] = secure.files["/a.wav"] = b"sound"
     plain = f"http://out.example:{server.server_port}"
     encrypted = f"https://out.example:{secure.server_port}"
-    assert "which is not as safe" in refused(f"{encrypted}/to/{plain}/a.wav")
+    assert "which is less secure" in refused(f"{encrypted}/to/{plain}/a.wav")
     with fetch(f"{plain}/to/{encrypted}/a.wav") as file:
         assert file.read() == b"sound"
     assert len(net.connected) == 3

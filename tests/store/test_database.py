@@ -246,7 +246,7 @@ def test_a_failure_to_save_anew_is_told_and_made_up_for(path: Path) -> None:
         with pytest.raises(GemmaError, match="cannot be saved"):
             session.save(chat("a", "b"))
     path.parent.unlink()
-    assert "anew as 'work'" in session.save(chat("a", "b", "c"))
+    assert "again as 'work'" in session.save(chat("a", "b", "c"))
     assert stored(path, "work") == ["a", "b", "c"]
 
 

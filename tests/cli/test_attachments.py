@@ -46,8 +46,8 @@ def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -
 @pytest.mark.parametrize(
     ("arguments", "stdin", "words"),
     [
-        (("   ",), b"", "nothing to answer"),
-        (("",), b"  \n", "nothing to answer"),
+        (("   ",), b"", "no prompt"),
+        (("",), b"  \n", "no prompt"),
         (("a", "-a", "-", "--image", "-"), STAR, "standard input can be attached only once"),
         (("a", "-a", "-"), b"", "standard input: empty"),
         (("a", "-a", "gone.png"), b"", "gone.png: no such file"),

@@ -108,7 +108,7 @@ def script(path):
         (lambda path: None, "no such file"),
         (lambda path: path.touch(), "empty"),
         (text, "not sound or video"),
-        (cut, "cut off"),
+        (cut, "truncated"),
         (sound_only, "contains no pictures"),
         (playlist, "not sound or video"),
         (script, "not sound or video"),

@@ -185,7 +185,7 @@ def test_the_oldest_turns_are_left_out_with_a_word(world: World):
     for number in range(8):
         act(talk, f"message {number} " + "x " * 60)
     notice = world.said()
-    assert "the model is not shown" in notice
+    assert "no longer sent to the model" in notice
     assert "message 0" in notice
     assert len(talk.engine.requests[-1].messages) < len(talk.conversation.entries)
     act(talk, "x" * 1100)
@@ -299,7 +299,7 @@ def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, stor
 
 def test_a_chat_that_is_not_kept_says_so(world: World):
     act(chat(world), "/sessions")
-    assert "not kept" in world.said()
+    assert "not saved" in world.said()
 
 
 def test_export_writes_and_never_overwrites(world: World, store: SessionStore, tmp_path: Path):
@@ -506,8 +506,8 @@ def test_the_history_lists_this_chat_and_searches_all(world: World, store: Sessi
     act(talk, '/history "about TOMATOES"')
     assert [line.split("  ")[0] for line in world.said().splitlines()] == ["about-tomatoes", "/load NAME continues one"]
     act(talk, "/history potatoes")
-    assert world.said() == "no saved chat has potatoes\n"
-    with pytest.raises(UsageError, match="not kept"):
+    assert world.said() == "no saved chat contains potatoes\n"
+    with pytest.raises(UsageError, match="not saved"):
         TABLE["history"].action(chat(world), "words")
 
 

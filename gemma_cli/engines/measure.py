@@ -61,7 +61,7 @@ def weight_bytes(engine: Engine) -> int | None:
 
 
 def perplexity(engine: Engine, exchanges: Iterable[tuple[str, str]]) -> float | None:
-    """Of the replies in (prompt, reply), at least one; None where it is not known."""
+    """Measure the perplexity of at least one (prompt, reply); None if it cannot be known."""
     local = _local(engine)
     if local is None:
         return None
@@ -71,7 +71,7 @@ def perplexity(engine: Engine, exchanges: Iterable[tuple[str, str]]) -> float | 
 
 
 def draft_counters(engine: Engine) -> DraftCounters | None:
-    """Count the drafts that the server of an engine has made so far; None where it does not say."""
+    """Count the drafts that an engine's server has made so far; None if it does not report them."""
     module = sys.modules.get("gemma_cli.engines.remote.engine")
     return cast("RemoteEngine", engine).draft_counters() if module and isinstance(engine, module.RemoteEngine) else None
 

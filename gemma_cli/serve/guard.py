@@ -1,4 +1,4 @@
-"""Who may ask and how much they may send; one line of JSON for every request."""
+"""Access control, size limits, and one line of JSON in the log for every request."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Guard:
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without its port; "" where there is none."""
+    """Return the host name in a Host header, without its port; "" if there is none."""
     try:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where a server is, and the key it asks for. A key comes from the environment or a file, never from an address."""
+"""A server's address and its key. A key comes from the environment or a file, never from an address."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether what is sent stays on this machine."""
+        """Whether requests stay on this machine."""
         return self.socket is not None or urlsplit(self.api).hostname in _LOOPBACK
 
     @property
     def is_secret(self) -> bool:
-        """Whether nobody on the way can read what is sent."""
+        """Whether nobody on the way can read the requests."""
         return self.is_local or self.api.startswith("https:")
 
 

@@ -1,7 +1,7 @@
-"""RemoteEngine: requests answered by a server, several at once, through its restarts.
+"""RemoteEngine: an engine that sends requests to a server, several at the same time, and survives its restarts.
 
-A request that a failure cut off is sent again. Where text of it was already shown, the new reply must begin with that
-text, which is then not shown a second time.
+An interrupted request is sent again. If some of its text was already shown, the new reply must begin with that text,
+which is then not shown again.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class RemoteEngine:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def draft_counters(self) -> DraftCounters | None:
-        """Read the counters of drafts in the server's /metrics; None where it has none."""
+        """Read the counters of drafts in the server's /metrics, or None."""
         if not (prefix := self.served.server.metrics):
             return None
         try:
@@ -190,7 +190,7 @@ class _FailsOnIt(GemmaError):
 
 
 class _Given:
-    """What has been given of a reply. After a failure the next one has to begin with it."""
+    """The part of a reply that was delivered. After a failure, the next reply must begin with it."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -198,7 +198,7 @@ class _Given:
         self._why = ""
 
     def again(self, why: str) -> None:
-        """Note that the reply begins anew, and why."""
+        """Record that the reply starts again, and why."""
         self._left, self._why = dict(self._given), why
 
     def new(self, event: Event) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""The sound tracks of a film: which one is taken, and what the user is told of the others."""
+"""The choice of a video's sound track, and the notice about the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def chosen(container: InputContainer, name: str, wanted: str | None, findings: Findings) -> AudioStream:
-    """Choose a sound track: by its number from 1 or its language, otherwise the one flagged as default, or the first.
+    """Choose a sound track: by number from 1 or by language, else the default one, else the first.
 
     Raises InputError where there is none.
     """
@@ -42,7 +42,7 @@ def chosen(container: InputContainer, name: str, wanted: str | None, findings: F
 
 
 def is_picture(stream: Stream) -> bool:
-    """Whether a video stream is the cover of an album."""
+    """Return whether a video stream is an album cover."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
@@ -86,7 +86,7 @@ def _language_name(track: AudioStream) -> str | None:
 
 
 def _code(tag: str) -> str:
-    """One code for all that means the same language: "ger", "deu", "de-AT" and "German" are "de"."""
+    """Return one code for all names of a language: "ger", "deu", "de-AT" and "German" are "de"."""
     try:
         return language(tag).code.partition("-")[0]
     except UsageError:

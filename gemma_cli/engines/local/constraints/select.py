@@ -26,10 +26,8 @@ class Constraints:
         self._tokenizer, self._size, self._stops = tokenizer, size, stops
 
     def of(self, request: Request, in_thought: bool) -> Constraint:
-        """Nothing for a request that asks for nothing. in_thought: its prompt ends inside a thought.
-
-        Raises ModelError where the checkpoint cannot keep what is asked.
-        """
+        """Select the constraint of a request, None without one. in_thought: its prompt ends inside a thought. Raises
+        ModelError if the checkpoint cannot follow it."""
         budget = request.thinking_budget if request.thinking or in_thought else None
         if request.schema is None and budget is None:
             return Free()

@@ -22,7 +22,7 @@ from gemma_cli.engines.local.model.schema.config_schema import QUANTIZATION
 from gemma_cli.engines.local.model.schema.json_fields import FieldError
 
 PACKED, SCALE, SHAPE = "_packed", "_scale", "_shape"
-"""What follows "X.weight" in the names of the three."""
+"""Suffixes of "X.weight" in the names of the three tensors."""
 
 GROUPS = (32, 64, 128, 256)
 """Inputs that may share a scale, as far as torch's kernels go."""

@@ -122,7 +122,7 @@ def _content(token: str | Mapping[str, str]) -> str:
 
 
 def _default(template: str | list[dict[str, str]] | None) -> str | None:
-    """A template as older checkpoints keep it: alone, or among several."""
+    """Return a template in the older form: alone, or one of several."""
     if not isinstance(template, list):
         return template
     return {entry["name"]: entry["template"] for entry in template}.get("default")

@@ -19,7 +19,9 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*\"(])")
-SQL = re.compile(r"\b(SELECT|INSERT|CREATE|DELETE|UPDATE|PRAGMA)\b")
+CODE = re.compile(
+    r"\b(SELECT|INSERT|CREATE|DELETE|UPDATE|PRAGMA)\b|^(gemma|git|curl|ffmpeg|#compdef|_gemma|function|import) "
+)
 WORD = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -62,7 +64,7 @@ def of_messages() -> Iterator[str]:
                 text = ast.unparse(node)[2:-1]
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
                 text = node.value
-            if not SQL.search(text) and len(re.findall(r"(?<![\w{.])[a-z]{2,}(?= )", text)) >= 3:
+            if not CODE.search(text) and len(re.findall(r"(?<![\w{.])[a-z]{2,}(?= )", text)) >= 3:
                 yield f"{' '.join(text.split())}    [{path.relative_to(ROOT)}:{node.lineno}]"
 
 

@@ -334,7 +334,7 @@ def test_a_stalled_connection_is_resumed(server, monkeypatch):
             Fault(body=b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}),
             "a web page was sent instead",
         ),
-        (BIG, Fault(body=b"short"), "sends other bytes of model.safetensors than the Hub lists"),
+        (BIG, Fault(body=b"short"), "sends different content for model.safetensors than the Hub lists"),
         (BIG, Fault(status=503), "the Hub answered 503"),
         (BIG, Fault(status=404), "the Hub lists model.safetensors, but does not have it"),
         (BIG, Fault(cut=0), "the connection broke|peer closed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept
 from gemma_cli.speech.transcript_output import TranscriptOutput
+from gemma_cli.speech.word_options import WordOptions
 from gemma_cli.text.languages import language_or_auto
 
 EXAMPLES = examples(
@@ -43,6 +45,7 @@ def transcribe(
     engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
+    words: WordOptions,
     heard: PartOptions,
     files: Annotated[
         list[str] | None,
@@ -70,9 +73,9 @@ def transcribe(
 
     task = Task(model, instructions.transcription(spoken, context), engine.drafting())
     if mic:
-        _dictate(task, spoken, engine, output, written, heard)
+        _dictate(task, spoken, engine, output, written, words, heard)
     else:
-        _hear_files(files or [], task, spoken, engine, output, written, heard.part())
+        _hear_files(files or [], task, spoken, engine, output, written, words, heard.part())
 
 
 def _dictate(
@@ -81,6 +84,7 @@ def _dictate(
     engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
+    words: WordOptions,
     heard: PartOptions,
 ) -> None:
     from gemma_cli.media.sound.microphone import check_microphone, microphone
@@ -89,9 +93,11 @@ def _dictate(
     if heard.clip:
         raise UsageError("--clip applies to files, not to --mic: leave one of them out")
     formats = written.checked(1, output.as_json)
+    task = replace(task, word_times=words.wanted(formats, output.as_json))
     name = named_by_time()
     paths = written.plan([name], formats)[name] if written.to_files else {}
-    dictation = Dictation(TranscriptOutput(task, language, engine, output, written, formats, many=False), paths)
+    out = TranscriptOutput(task, language, engine, output, written, formats, many=False, words=words)
+    dictation = Dictation(out, paths)
     check_microphone()
     task.engine()  # who is asked to speak should be heard
     with microphone(heard.channel) as incoming, ended_by_signals(incoming.stop):
@@ -105,15 +111,17 @@ def _hear_files(
     engine: ManyOptions,
     output: OutputOptions,
     written: TranscriptOptions,
+    words: WordOptions,
     part: Part,
 ) -> None:
     inputs = sound_files(files)
     formats = written.checked(len(inputs), output.as_json)
+    task = replace(task, word_times=words.wanted(formats, output.as_json))
     planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
     openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
     batch = Batch(len(inputs))
-    out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1)
+    out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1, words=words)
     progress = out.progress(len(inputs))
     done: list[object] = []
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Annotated
 
 import typer
@@ -15,13 +16,14 @@ from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.audio import Part
-from gemma_cli.media.input_files import sound_files
+from gemma_cli.media.input_files import InputFile, sound_files
 from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
 from gemma_cli.speech.pipeline import Task
-from gemma_cli.speech.prefetch import Prefetcher
+from gemma_cli.speech.prefetch import Opening, Prefetcher
 from gemma_cli.speech.resume import kept
+from gemma_cli.speech.speakers import Speakers, openings_by_channel, write_by_channel
 from gemma_cli.speech.transcript_output import TranscriptOutput
 from gemma_cli.speech.word_options import WordOptions
 from gemma_cli.text.languages import language_or_auto
@@ -31,6 +33,7 @@ EXAMPLES = examples(
     "gemma transcribe talk.mp3 --language German --format srt > talk.srt",
     "gemma transcribe recordings/ -o transcripts -f txt -f srt --skip-existing",
     "gemma transcribe lecture.m4a --clip 10:00-12:30 --context 'Daliri, Musco, Suresh'",
+    "gemma transcribe call.wav --speakers channels=Anna,Ben --format vtt --word-times",
     "gemma transcribe https://example.org/talk.mp3 --language German",
     "gemma transcribe --mic --language English -o notes",
     "ffmpeg -v error -i video.mp4 -f wav - | gemma transcribe -",
@@ -56,6 +59,14 @@ def transcribe(
         str | None,
         typer.Option("--context", metavar="TEXT", help="Names and terms that may occur, in their correct spelling."),
     ] = None,
+    speakers: Annotated[
+        str | None,
+        typer.Option(
+            "--speakers",
+            metavar="channels[=NAME,...]",
+            help="Label speakers by channel, for two microphones or a telephone call.",
+        ),
+    ] = None,
     mic: Annotated[bool, typer.Option("--mic", help="Transcribe the microphone until Ctrl-C.")] = False,
 ) -> None:
     """Transcribe audio and video files of any length, or the microphone."""
@@ -72,10 +83,13 @@ def transcribe(
         return start(engine, output)
 
     task = Task(model, instructions.transcription(spoken, context), engine.drafting())
+    by_channel = Speakers.of(speakers) if speakers is not None else None
+    if by_channel and (mic or heard.channel):
+        raise UsageError(f"--speakers reads every channel of files; leave out {'--mic' if mic else '--channel'}")
     if mic:
         _dictate(task, spoken, engine, output, written, words, heard)
     else:
-        _hear_files(files or [], task, spoken, engine, output, written, words, heard.part())
+        _hear_files(files or [], task, spoken, engine, output, written, words, heard.part(), by_channel)
 
 
 def _dictate(
@@ -113,13 +127,14 @@ def _hear_files(
     written: TranscriptOptions,
     words: WordOptions,
     part: Part,
+    speakers: Speakers | None,
 ) -> None:
     inputs = sound_files(files)
     formats = written.checked(len(inputs), output.as_json)
     task = replace(task, word_times=words.wanted(formats, output.as_json))
     planned = written.plan(inputs, formats) if written.to_files else dict.fromkeys(inputs)
     wanted = [(number, file, paths) for number, (file, paths) in enumerate(planned.items(), 1) if paths != {}]
-    openings = [kept(task, file.path, output, part) for _, file, _ in wanted]
+    openings = _openings([file for _, file, _ in wanted], task, output, part, by_channel=speakers is not None)
     batch = Batch(len(inputs))
     out = TranscriptOutput(task, language, engine, output, written, formats, many=len(inputs) > 1, words=words)
     progress = out.progress(len(inputs))
@@ -127,9 +142,23 @@ def _hear_files(
     with told_what_is_written(done, output.quiet), Prefetcher(task, openings) as ahead:
         for number, _, paths in wanted:
             with batch.one():
-                with ahead.following() as (recording, answers):
-                    out.write(recording, answers, paths, progress, number)
-                    done += [paths] if paths else []
-                recording.check_whole()
+                if speakers:
+                    write_by_channel(out, ahead, speakers, paths, progress, number)
+                else:
+                    with ahead.following() as (recording, answers):
+                        out.write(recording, answers, paths, progress, number)
+                    recording.check_whole()
+                done += [paths] if paths else []
     progress.finish()
     batch.finish()
+
+
+def _openings(
+    files: list[InputFile], task: Task, output: OutputOptions, part: Part, by_channel: bool
+) -> Iterator[Opening]:
+    """Yield how to open each file, or each channel of each file."""
+    for file in files:
+        if by_channel:
+            yield from openings_by_channel(partial(kept, task, file.path, output), part)
+        else:
+            yield kept(task, file.path, output, part)

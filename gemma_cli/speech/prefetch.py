@@ -8,7 +8,7 @@ it is there, and a bad file is told when its turn comes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -94,7 +94,7 @@ class _OpenRecording:
 class Prefetcher:
     """The recordings of one command, in order, with the replies to their pieces."""
 
-    def __init__(self, task: Task, openings: Sequence[Opening]) -> None:
+    def __init__(self, task: Task, openings: Iterable[Opening]) -> None:
         self._task = task
         self._openings = iter(openings)
         self._sources: deque[_OpenRecording] = deque()  # opened, the one whose turn it is first

@@ -24,7 +24,7 @@ class Segment:
     """start, end: seconds from the beginning of the recording.
 
     words: with times of their own, where these are known and asked for. avg_logprob: mean natural logarithm of the
-    probabilities of the tokens.
+    probabilities of the tokens. speaker: who says it, where that is known.
     """
 
     id: int
@@ -33,6 +33,7 @@ class Segment:
     text: str
     words: tuple[TimedWord, ...] | None = None
     avg_logprob: float | None = None
+    speaker: str | None = None
 
 
 class TranscriptWriter:
@@ -70,7 +71,7 @@ class Txt(TranscriptWriter):
     one_recording = False
 
     def spoken(self, segment: Segment) -> str:
-        return f"{_line(segment.text)}\n"
+        return f"{_named(segment, _line(segment.text))}\n"
 
 
 class Srt(TranscriptWriter):
@@ -84,7 +85,7 @@ class Srt(TranscriptWriter):
 
     def spoken(self, segment: Segment) -> str:
         self._number += 1
-        text = _lines(segment.text).replace("-->", "→")
+        text = _named(segment, _lines(segment.text)).replace("-->", "→")
         return f"{self._number}\n{clock(segment.start, 3, ',', 2)} --> {clock(segment.end, 3, ',', 2)}\n{text}\n\n"
 
 
@@ -101,7 +102,8 @@ class Vtt(TranscriptWriter):
         words = segment.words or ()
         marks = ["" if number == 0 else f"<{clock(word.start, 3, '.', 2)}>" for number, word in enumerate(words)]
         text = with_marks(segment, marks, lambda part: html.escape(part, quote=False))
-        return f"{clock(segment.start, 3, '.', 2)} --> {clock(segment.end, 3, '.', 2)}\n{text}\n\n"
+        voice = f"<v {html.escape(_line(segment.speaker), quote=False)}>" if segment.speaker else ""
+        return f"{clock(segment.start, 3, '.', 2)} --> {clock(segment.end, 3, '.', 2)}\n{voice}{text}\n\n"
 
 
 class Tsv(TranscriptWriter):
@@ -113,7 +115,7 @@ class Tsv(TranscriptWriter):
         return "start\tend\ttext\n"
 
     def spoken(self, segment: Segment) -> str:
-        text = _line(segment.text).replace("\t", " ")
+        text = _named(segment, _line(segment.text)).replace("\t", " ")
         return f"{_milliseconds(segment.start)}\t{_milliseconds(segment.end)}\t{text}\n"
 
 
@@ -150,7 +152,8 @@ class Ass(TranscriptWriter):
         # Braces begin commands, and nothing escapes them.
         text = with_marks(segment, marks, lambda part: part.replace("{", "(").replace("}", ")")).replace("\n", "\\N")
         start, end = (clock(time, 2, ".", 1) for time in (segment.start, segment.end))
-        return f"Dialogue: 0,{start},{end},Default,,0,0,0,,{text}\n"
+        speaker = _line(segment.speaker or "").replace(",", " ")
+        return f"Dialogue: 0,{start},{end},Default,{speaker},0,0,0,,{text}\n"
 
 
 _ASS_HEADER = """\
@@ -177,7 +180,12 @@ class Lrc(TranscriptWriter):
     def spoken(self, segment: Segment) -> str:
         marks = [f"<{_minutes(word.start)}>" for word in segment.words or ()]
         text = with_marks(segment, marks, lambda part: part)
-        return f"[{_minutes(segment.start)}]{_line(text)}\n"
+        return f"[{_minutes(segment.start)}]{_named(segment, _line(text))}\n"
+
+
+def _named(segment: Segment, text: str) -> str:
+    """The text after the name of its speaker, if that is known."""
+    return f"{_line(segment.speaker)}: {text}" if segment.speaker else text
 
 
 def _minutes(seconds: float) -> str:

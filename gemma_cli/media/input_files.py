@@ -1,6 +1,6 @@
 """What is named on the command line, as the files meant: themselves, what a folder holds, what a pattern matches.
 
-An http(s) address stands for itself, whatever marks of a pattern are in it.
+An http(s) address and a sample stand for themselves, whatever marks of a pattern are in them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from gemma_cli.core.errors import InputError
 from gemma_cli.media.fetching.fetch import file_name, is_address
 from gemma_cli.media.files import STDIN
+from gemma_cli.media.samples import SCHEME, is_sample
 
 _SUFFIXES = (
     "wav flac ogg oga opus spx mp3 mp2 mpa aif aiff aifc au snd caf w64 rf64 voc m4a m4b m4r aac amr awb wma "
@@ -53,6 +54,8 @@ def _meant(name: str, suffixes: Set[str], called: str) -> list[InputFile]:
         return [InputFile(STDIN, PurePath("stdin"))]
     if is_address(name):
         return [InputFile(name, PurePath(file_name(name)))]
+    if is_sample(name):
+        return [InputFile(name, PurePath(name.removeprefix(SCHEME)))]
     if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a name with a NUL on some versions
         found = sorted(_below(Path(name), suffixes), key=lambda file: file.path)
         if not found:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gemma_cli.media.samples import is_file
 from gemma_cli.repl.line.parse import LONGEST
 from gemma_cli.repl.line.paths import Exists, expanded, kind_of, unescaped
 
@@ -30,7 +31,7 @@ class Mention:
     asked: bool
 
 
-def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isfile) -> list[Mention]:
+def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = is_file) -> list[Mention]:
     """Return the files that a typed message mentions, in order. Nothing inside of a text that was pasted is one."""
     if len(text) > LONGEST:
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers.command import ROOT
+from tests.cli.helpers.command import ROOT, SAMPLES
 
 PAGES = ("chat", "transcribe", "translate", "describe-image")
 BLOCK = re.compile(r"^```console\n\$ (?P<command>.+)\n(?P<output>(?:.*\n)+?)```$", re.MULTILINE)
@@ -25,6 +25,7 @@ def test_the_page_tells_the_truth(
     warm_program: str, environment: dict[str, str], tmp_path: Path, command: str, output: str
 ) -> None:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (tmp_path / "star.png").symlink_to(SAMPLES / "star.png")
     done = subprocess.run(
         ["bash", "-c", f"{{ {command}\n}} 2>&1"],
         capture_output=True,

@@ -117,15 +117,17 @@ def _copy(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _defaults() -> Iterator[None]:
-    """Run pocket on this machine inside, with default settings whatever the environment sets."""
+    """Run pocket on this machine inside, with default settings, whatever the environment sets and is piped in."""
     own = {setting.variable for setting in SETTINGS.values() if setting.variable} - {"GEMMA_QUIET", "GEMMA_DEVICE"}
     before = {name: os.environ.pop(name) for name in own if name in os.environ}
     os.environ |= {"GEMMA_MODEL": POCKET, "GEMMA_ENGINE": "local"}
+    piped, sys.stdin = sys.stdin, None  # chat would take it for a part of the question
     try:
         yield
     finally:
         del os.environ["GEMMA_MODEL"], os.environ["GEMMA_ENGINE"]
         os.environ |= before
+        sys.stdin = piped
 
 
 def _heading(place: str, step: Step) -> None:

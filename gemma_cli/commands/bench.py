@@ -63,16 +63,20 @@ T = TypeVar("T")
 class BenchPromptOptions:
     """What the model is asked, and how it chooses its tokens."""
 
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this only.")] = None
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Measure only this prompt.")] = None
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='JSONL, {"prompt": "...", "category": "..."} a line.')
+        Path | None,
+        typer.Option(metavar="FILE", help='JSONL file of prompts: {"prompt": "...", "category": "..."} per line.'),
     ] = None
     context: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="Ask each after a chat that fills so many tokens, prompt included."),
+        typer.Option(
+            metavar="N,N,...", help="Ask each prompt at the end of a chat of this many tokens, prompt included."
+        ),
     ] = None
     max_tokens: Annotated[
-        int, typer.Option(min=2, max=MAX_TOKENS, metavar="N", help="Of each reply.", rich_help_panel=SAMPLING)
+        int,
+        typer.Option(min=2, max=MAX_TOKENS, metavar="N", help="Most tokens of each reply.", rich_help_panel=SAMPLING),
     ] = 128
     temperature: Annotated[float, ranged("temperature")] = 0.0
     seed: Annotated[int | None, ranged("seed")] = 0
@@ -84,7 +88,7 @@ class BenchPromptOptions:
     def given(self) -> tuple[Prompt, ...] | None:
         """The prompts of one's own. Raises UsageError, and InputError for a file that holds none."""
         if self.prompt is not None and self.prompts is not None:
-            raise UsageError("--prompt and --prompts exclude each other")
+            raise UsageError("--prompt and --prompts cannot be combined: give one of them")
         if self.prompt is not None:
             return (Prompt("prompt", self.prompt),)
         return read_prompts(self.prompts) if self.prompts else None
@@ -98,9 +102,9 @@ def bench(
     asked: BenchPromptOptions,
     kept: BenchOutputOptions,
     quality: QualityOptions,
-    runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Runs that count; one more warms up.")] = 5,
+    runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Measured runs; one more run warms up.")] = 5,
     sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="K,K,...", help="Compare these draft lengths, 0 is plain.")
+        str | None, typer.Option("--sweep", metavar="K,K,...", help="Draft lengths to compare; 0 is plain decoding.")
     ] = None,
     against: Annotated[
         str | None,
@@ -111,7 +115,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure speculative against plain decoding: same model, same prompts, run after run in turns."""
+    """Compare speculative with plain decoding: same model, same prompts, in alternating runs."""
     own_prompts, sampling = asked.given(), asked.sampling()
     quality.check()
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
@@ -124,18 +128,20 @@ def bench(
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
         return
     if sweep is not None and source_of(invocation, "drafts") == "COMMANDLINE":
-        raise UsageError("--sweep and --draft-tokens exclude each other")
+        raise UsageError("--sweep and --draft-tokens cannot be combined: give one of them")
     lengths = _lengths(sweep, engine)
     if len(engine.quantizations) > 1:
         if quality.task:
             raise UsageError("--task takes one quantization: run it once for each")
         if against or asked.context or kept.samples or kept.plot or kept.report:
-            raise UsageError("--quantize with several excludes --against, --context, --samples, --plot and --report")
+            raise UsageError(
+                "several --quantize formats cannot be combined with --against, --context, --samples, --plot or --report"
+            )
         _side_by_side(engine, own_prompts, sampling, lengths, runs, kept)
         return
     if quality.task:
         if own_prompts or against or asked.context or kept.plot:
-            raise UsageError("--task excludes --prompt, --prompts, --against, --context and --plot")
+            raise UsageError("--task cannot be combined with --prompt, --prompts, --against, --context or --plot")
         kept.check()
         _score(engine, quality.job(sampling), lengths, kept, command_line(invocation))
         return
@@ -201,9 +207,9 @@ def _check_servers(
     }
     flags |= {"--quantize": engine.quantize, "--synthetic-acceptance": engine.synthetic_acceptance}
     if flag := next((flag for flag, value in flags.items() if value is not None), None):
-        raise UsageError(f"{flag} is for a model on this machine: leave it or --engine out")
+        raise UsageError(f"{flag} needs a model on this machine: leave it or --engine out")
     if against == "transformers":
-        raise UsageError("--against transformers is for a model on this machine: give the URL of a second server")
+        raise UsageError("--against transformers needs a model on this machine: give the URL of a second server")
 
 
 def _side_by_side(
@@ -251,7 +257,7 @@ def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) 
     if not model.info.assistant:
         lengths = (0,)
     if lengths == (0,) and not (quiet or peers):
-        notice("nothing is drafted, so plain decoding has nothing to be compared with")
+        notice("no drafter and no peer: only plain decoding is measured")
     alone = sum(map(bool, lengths)) == 1
     arms = []
     for count in lengths:

@@ -8,7 +8,7 @@ from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.repl import shell, slash_commands
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.editor import Editor
-from gemma_cli.repl.line.mentions import Mention, mentions, named
+from gemma_cli.repl.line.mentions import Mention, mentions, named, sent_as_text
 from gemma_cli.repl.line.parse import Command, Dropped, Line, Message, Shell, parse
 from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, suspendable
 
@@ -28,7 +28,7 @@ def run(chat: Chat, editor: Editor) -> None:
     if chat.session and chat.session.lost:
         chat.keep(chat.conversation)
     if chat.session and chat.session.name and not chat.unsaved:
-        chat.tell(f"saved as '{chat.session.name}': gemma chat --continue goes on with it")
+        chat.tell(f"saved as '{chat.session.name}': gemma chat --continue continues it")
 
 
 def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
@@ -45,7 +45,7 @@ def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
                     chat.tell(f"exit code {code}")
             case Dropped(files):
                 chat.attach(files)
-                chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
+                chat.tell(f"attached to the next message: {', '.join(chat.staged())}")
             case Message(text):
                 chat.draft = line
                 text = attach_mentioned(chat, text, pasted)
@@ -89,6 +89,8 @@ def attach_mentioned(chat: Chat, text: str, pasted: Sequence[str] = ()) -> str:
         raise
     if new := chat.staged()[before:]:
         chat.tell(f"attached: {', '.join(new)}")
+    for path in sent_as_text(text, pasted):
+        chat.tell(f"{path} is sent as text: @{path} attaches the file")
     return named(text, attached)
 
 

@@ -157,7 +157,7 @@ def test_a_task_scores_plain_and_drafted_side_by_side(gemma: Gemma, tmp_path: Pa
     [
         ("--task chat", ["--data FILE"]),
         ("--data items.jsonl", ["belong to --task"]),
-        ("--task chat --data items.jsonl --prompt go", ["--task excludes"]),
+        ("--task chat --data items.jsonl --prompt go", ["--task cannot be combined"]),
         ("--task translate --data texts.jsonl", ["--to LANGUAGE"]),
         ("--task chat --data gone.jsonl", ["gone.jsonl", "no such file"]),
         ("--task chat --data items.jsonl --quantize int8,int4", ["once for each"]),

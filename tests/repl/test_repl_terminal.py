@@ -107,7 +107,7 @@ def test_what_is_typed_before_the_first_prompt_is_read_as_it_was_typed(tmp_path:
 
 def test_ctrl_o_unfolds_the_thoughts_of_any_reply_and_folds_them_without_a_trace(terminal: Driven):
     terminal.send(CTRL_O)
-    terminal.until("no reply has thought yet")
+    terminal.until("no reply has thoughts yet")
     terminal.send("a\r")
     terminal.until(lambda text: "The first answer." in text and prompts(2)(text))
     terminal.send(CTRL_O)
@@ -183,11 +183,14 @@ def test_edit_puts_the_last_message_back_on_the_line(terminal: Driven):
 def test_a_dropped_file_is_attached(tmp_path: Path):
     picture = tmp_path / "my cat.png"
     picture.write_bytes((SAMPLES / "star.png").read_bytes())
+    (tmp_path / "to do.txt").write_text("buy milk")
     driven = Driven(DEMO, str(tmp_path), "0.01", columns=200)  # so wide that the path stands in one line
     try:
         driven.until("tokens, 0%")
         driven.send(BRACKETED.format(f"'{picture}'") + "\r")
         driven.until(f"[{picture}]")
+        driven.send(BRACKETED.format(f"'{tmp_path}/to do.txt'") + " What is left?\r")
+        driven.until(f"attached: {tmp_path}/to do.txt")
     finally:
         driven.close()
 
@@ -277,7 +280,7 @@ def test_leaving(terminal: Driven, tmp_path: Path, keys: str):
     terminal.until(lambda text: "The first answer." in text and prompts(2)(text))
     terminal.send(keys)
     assert terminal.ends() == 0
-    assert "saved as 'hello': gemma chat --continue goes on with it" in terminal.text
+    assert "saved as 'hello': gemma chat --continue continues it" in terminal.text
     assert not terminal.screen.cursor.hidden
     assert before  # the terminal was there to look at
 

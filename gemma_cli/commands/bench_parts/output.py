@@ -29,11 +29,14 @@ class BenchOutputOptions:
     """What is written beside the figures."""
 
     samples: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every reply as a line of JSON.", rich_help_panel=OUTPUT)
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write every reply to this file, one line of JSON each.", rich_help_panel=OUTPUT
+        ),
     ] = None
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Draw what --sweep and --context measured.", rich_help_panel=OUTPUT),
+        typer.Option(metavar="FILE.png", help="Plot the results of --sweep and --context.", rich_help_panel=OUTPUT),
     ] = None
     report: Annotated[
         Path | None,
@@ -56,7 +59,7 @@ class BenchOutputOptions:
             if path and path.exists():
                 raise InputError(f"{path}: exists already; name another file")
             if path and not path.parent.is_dir():
-                raise InputError(f"{path}: there is no such folder; make it first")
+                raise InputError(f"{path}: no such folder; create it first")
 
 
 def written_to(measured: Iterable[Measurement], path: Path, stack: ExitStack) -> Iterator[Measurement]:
@@ -99,7 +102,7 @@ def show(
         if shown := _charts(report):
             draw(shown, kept.plot)
         elif not kept.quiet:
-            notice(f"{kept.plot}: not drawn; a curve takes --sweep with three draft lengths, or --context with two")
+            notice(f"{kept.plot}: not drawn; a plot needs --sweep with three draft lengths, or --context with two")
 
 
 def _charts(report: Report) -> list[Chart]:

@@ -16,6 +16,7 @@ from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageErro
 from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.alignment import alignment, query_log
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding import cuda_graphs
@@ -41,6 +42,7 @@ from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.memory.planning import planned
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.query_log import QueryLog
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
@@ -48,6 +50,7 @@ from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.threads import set_threads
 
 if TYPE_CHECKING:
+    from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
     from gemma_cli.store.models.checkpoints import Resolved
 
 
@@ -93,12 +96,10 @@ class LocalEngine:
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)
         if spec.synthetic_acceptance is not None and resolved.folder:
-            raise UsageError(
-                f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a drafter that works"
-            )
+            raise UsageError(f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a trained drafter")
         set_threads()
         device = load.choose_device(spec.device)
-        # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
+        # A synthetic model uses pocket's vocabulary: its texts mean nothing, only its speed does.
         folder = resolved.folder or locate(POCKET)[1]
         dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
         with _fitting(resolved.name, device):
@@ -130,7 +131,7 @@ class LocalEngine:
         with _fitting(resolved.name, device):
             failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
         if failure:
-            notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
+            notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
 
@@ -144,15 +145,20 @@ class LocalEngine:
         with self._within_memory():
             prompt = prompt or self.writer.write(request, self.towers.count)
             reply = self.reply(request, prompt)
-            with closing(self.tokens(request, prompt)) as bursts:
+            tokens: list[int] = []
+            log = query_log(self.target, request, prompt)
+            with closing(self.tokens(request, prompt, log)) as bursts:
                 for burst in bursts:
                     last = perf_counter()
                     first = first or last
+                    tokens += burst.tokens
                     shown = [event for token in burst.tokens for event in reply.feed(token)]
                     if burst.round:
                         yield burst.round
                     yield Progress(reply.usage, Timings(self.info.load_s, first - began, last - first))
                     yield from shown
+            if aligned := alignment(log, prompt, tokens, self.generation.stop, self.tokenizer):
+                yield aligned
             yield from reply.end(Timings(self.info.load_s, first - began, last - first))
 
     def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
@@ -175,11 +181,22 @@ class LocalEngine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            _release_tensors(error)
-            self._give_back()
-            raise OutOfMemory(
-                f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
-            ) from None
+            raise self.out_of_memory(error) from None
+
+    def out_of_memory(self, error: BaseException) -> OutOfMemory:
+        """Give back all memory that can be had again, what the frames of `error` hold too, and return what to tell."""
+        _release_tensors(error)
+        self._give_back()
+        return OutOfMemory(
+            f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
+        )
+
+    def scheduler(self, most: int) -> BatchScheduler | None:
+        """See core.scheduling.Scheduling. Passes over rows of several requests have not been measured on GPUs."""
+        from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
+
+        together = self.target.device.type == "cpu" and self.target.rows.exact and self.accept is equal
+        return BatchScheduler(self, most) if together else None
 
     def _give_back(self) -> None:
         """Free all memory that the next request can do without."""
@@ -201,28 +218,28 @@ class LocalEngine:
         return token not in self.constraints.control
 
     def _literal_raw(self, token: int) -> bool:
-        """A raw reply shows every token but those that end it."""
+        """Return which tokens are literal: in a raw reply all but those that end it."""
         return token not in self.generation.stop
 
     def room(self, request: Request, prompt: Prompt) -> int:
-        """How many tokens may be said. Raises InputError where that is none."""
+        """Return the most tokens of the reply. Raises InputError if that is none."""
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:
-            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+            raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
         return limit
 
-    def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
-        """The token ids of the reply, as they are decided."""
+    def tokens(self, request: Request, prompt: Prompt, log: QueryLog | None = None) -> Generator[Burst, None, None]:
+        """Yield the token ids of the reply as they are decided. log: records what aligning them with a sound needs."""
         first = not self._replying
         live, rounds = (self.live, self.rounds) if first else (PrefixCache(self.target), None)
         try:
             self._replying = True
             limit = self.room(request, prompt)
             constraint = self.constraints.of(request, prompt.in_thought)
-            read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
-            yield from self._decoded(request, prompt, read, limit, constraint, rounds)
+            read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit, log)
+            yield from self._decoded(request, prompt, read, limit, constraint, None if log else rounds)
         except ModelError:
-            live.forget()  # what is not a number would reach later replies through masks
+            live.forget()  # NaN would reach later replies through masks
             raise
         finally:
             if first:

@@ -19,7 +19,7 @@ from gemma_cli.core.setting_kinds import Choice, Kind, Number, Switch, Texts, Va
 MAX_DRAFT_TOKENS = 16
 ANSWER_TOKENS = Sampling().max_tokens
 THOUGHT_TOKENS = 4096
-"""The longest reply where the model thinks first and nothing else was asked for."""
+"""Most tokens of a reply with thinking, by default."""
 MAX_TOKENS = 1 << 18
 """The longest context any Gemma 4 has."""
 MAX_CONCURRENCY = 256

@@ -22,7 +22,7 @@ OSC_52_LIMIT = 74_994
 
 
 def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) -> str:
-    """Copy `text`; the result says how, for the user."""
+    """Copy `text`, and return a notice about how it was copied."""
     data = text.encode("utf-8", "replace")
     if command := _program(environ):
         try:
@@ -40,7 +40,7 @@ def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) 
 
 
 def _program(environ: Mapping[str, str]) -> list[str] | None:
-    """The clipboard program of this desktop; none over ssh, where it would be the wrong machine's."""
+    """Return the clipboard program of this desktop; none over ssh, where it would be on the wrong machine."""
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
         return None
     if environ.get("WAYLAND_DISPLAY") and shutil.which("wl-copy"):
@@ -84,7 +84,7 @@ def _pasted(environ: Mapping[str, str]) -> bytes:
 
 
 def _output(command: list[str]) -> bytes:
-    """What a clipboard program writes; nothing where it fails, as it does when the clipboard is empty."""
+    """Return the output of a clipboard program; nothing if it fails, as with an empty clipboard."""
     try:
         return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S).stdout
     except (OSError, subprocess.SubprocessError):
@@ -92,7 +92,7 @@ def _output(command: list[str]) -> bytes:
 
 
 def _grabbed() -> bytes:
-    """The same on macOS and Windows, through Pillow."""
+    """Return the picture on macOS and Windows, with Pillow."""
     import io
 
     from PIL import Image as pillow

@@ -1,4 +1,4 @@
-"""What can be changed in the middle of a chat: frozen values, and the words that change them."""
+"""Settings that can change during a chat: frozen values, and their names for /set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Knob:
-    """A setting of /set: what it is declared to be, and where its value is in a chat."""
+    """A setting of /set: its declaration, and the place of its value in a chat."""
 
     setting: Setting
     get: Callable[[Settings], Value]
@@ -107,7 +107,7 @@ def changed(settings: Settings, name: str, text: str) -> Settings:
 
 
 def knob_named(name: str) -> Knob:
-    """The knob, or UsageError with the nearest there is."""
+    """Return the knob. Raises UsageError with the most similar name."""
     if knob := KNOBS.get(name.replace("_", "-")):
         return knob
     close = get_close_matches(name, KNOBS, 1)

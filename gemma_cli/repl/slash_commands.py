@@ -53,7 +53,7 @@ def offered(chat: Chat) -> dict[str, Slash]:
 
 
 def run(chat: Chat, command: Command) -> None:
-    """Do what a slash command says. Raises GemmaError; an unknown one is told with the nearest there is."""
+    """Run a slash command. Raises GemmaError; an unknown one is told with the nearest there is."""
     name = {"quit": "exit", "?": "help", "bye": "exit"}.get(command.name, command.name)
     slash = TABLE.get(name)
     if slash is None:

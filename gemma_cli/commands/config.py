@@ -15,8 +15,9 @@ from gemma_cli.commands.chat_parts.tools import ToolOptions
 from gemma_cli.common.configured import Standing, standing
 from gemma_cli.common.options import ManyOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
 from gemma_cli.common.setting_options import option
+from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
-from gemma_cli.core.settings import SETTINGS, Setting, setting_named
+from gemma_cli.core.settings import SETTINGS, setting_named
 from gemma_cli.store.config import PRESETS, Config, load_config
 from gemma_cli.store.paths import config_file
 from gemma_cli.views.sanitize import safe_json, safe_line

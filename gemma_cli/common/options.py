@@ -20,18 +20,9 @@ from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.setting import MODEL, OUTPUT, SAMPLING, Setting
 from gemma_cli.core.setting_kinds import Whole
-from gemma_cli.core.settings import (
-    ANSWER_TOKENS,
-    MAX_DRAFT_TOKENS,
-    MAX_TOKENS,
-    MODEL,
-    OUTPUT,
-    SAMPLING,
-    SETTINGS,
-    THOUGHT_TOKENS,
-    Setting,
-)
+from gemma_cli.core.settings import ANSWER_TOKENS, MAX_DRAFT_TOKENS, MAX_TOKENS, SETTINGS, THOUGHT_TOKENS
 
 T = TypeVar("T")
 

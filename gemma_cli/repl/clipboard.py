@@ -16,9 +16,21 @@ from typing import IO
 
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import Image
+from gemma_cli.text.code_blocks import code_blocks
 
 OSC_52_LIMIT = 74_994
 """Bytes most terminals take in one sequence (xterm's limit of 100,000 characters of base64)."""
+
+
+def chosen_block(reply: str, which: str) -> str:
+    """Return the code block that /copy names. Raises UsageError that says how many there are."""
+    blocks = code_blocks(reply)
+    wanted = len(blocks) if which == "code" else int(which) if which.isdecimal() else 0
+    if not 1 <= wanted <= len(blocks):
+        there = {0: "no code block", 1: "one code block"}.get(len(blocks), f"{len(blocks)} code blocks")
+        remedy = "/copy copies all of it" if not blocks else "code is the last, 1 the first"
+        raise UsageError(f"/copy {which}: the last reply has {there}; {remedy}")
+    return blocks[wanted - 1]
 
 
 def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) -> str:

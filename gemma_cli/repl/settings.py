@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
-from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS, Setting
+from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS
 
 
 @dataclass(frozen=True)

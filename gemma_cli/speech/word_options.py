@@ -82,7 +82,7 @@ class WordOptions:
             raise UsageError(f"--subtitle-style {self.style}: there are {', '.join(STYLES)}")
         subtitles = any(format_named(form).subtitles for form in formats)
         if self.words_per_cue and not subtitles:
-            raise UsageError("--words-per-cue is about subtitles: give --format srt, vtt, ass or lrc")
+            raise UsageError("--words-per-cue applies to subtitles: give --format srt, vtt, ass or lrc")
         if self.word_times and not as_json and not set(formats) & set(WITH_WORDS):
             raise UsageError(f"--word-times needs --format {', '.join(WITH_WORDS[:-1])} or json, or --json")
         return self.word_times or subtitles or self.confidence or self.review is not None

@@ -66,7 +66,7 @@ def test_po_is_read_by_polib_as_it_was_meant():
     remarks = split("a", PO, ".po").remarks
     assert remarks == (
         "messages marked as fuzzy stay as they are (1)",
-        "all plural forms but the one for 1 get the same words; check them (1 of 3 forms)",
+        "all plural forms except the one for 1 get the same words; check them (1 of 3 forms)",
     )
 
 
@@ -185,11 +185,11 @@ def test_of_a_page_words_and_some_attributes_are_translated():
         ("[" * 200_000, ".json", ("b",), "not JSON|nested too deeply"),
         ("a,b\n1,x\n", ".csv", (), "which values. give --field NAME; its columns: a, b"),
         ("a,b\n1,x\n", ".csv", ("3",), "no column for --field 3; its columns: a, b"),
-        ('a,b\n1,x"y" z\n"a" b,c\n', ".csv", ("b",), "cells cannot be told apart"),
+        ('a,b\n1,x"y" z\n"a" b,c\n', ".csv", ("b",), "cells cannot be separated"),
         ('msgid "a"\nmsgstr x\n', ".po", (), "not PO: line 2 .*; mend it"),
         ("<xliff><file></xliff>", ".xlf", (), "not XLIFF: mismatched tag in line 1; mend it"),
-        ('<!DOCTYPE xliff [<!ENTITY a "b">]><xliff>&a;</xliff>', ".xlf", (), "declares entities of its own"),
-        ("<html><?php echo 1 ?>", ".html", (), "a program in PHP"),
+        ('<!DOCTYPE xliff [<!ENTITY a "b">]><xliff>&a;</xliff>', ".xlf", (), "declares its own entities"),
+        ("<html><?php echo 1 ?>", ".html", (), "a PHP program"),
         ("der Hund", ".md", ("a",), "--field is for JSON, CSV and TSV"),
         ("<p>dog", ".html", ("a",), "--field is for JSON, CSV and TSV"),
         ("a: b", ".yaml", (), "YAML, which would be damaged.*yaml2po"),

@@ -60,7 +60,7 @@ def _check(document: str) -> None:
         try:
             json.loads(line or "0") if line.strip() else None
         except (ValueError, RecursionError):
-            raise MalformedError(f"not JSON: {f'{first}' if number == 1 else f'line {number}'}; mend it") from None
+            raise MalformedError(f"not JSON: {f'{first}' if number == 1 else f'line {number}'}; correct it") from None
 
 
 def _choice(fields: tuple[str, ...]) -> Callable[[str], bool]:

@@ -100,7 +100,7 @@ def explain(context: typer.Context, key: Key) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. value: as it would stand in config.toml, or in brackets what holds where it is not set."""
+    """A line of the table. value: as in config.toml, or in brackets the default."""
 
     standing: Standing
     value: str
@@ -111,7 +111,7 @@ class Row:
 
 
 def in_force(context: typer.Context) -> dict[str, Row]:
-    """What holds for every setting, by its name. Raises UsageError."""
+    """Return the current value of every setting, by name. Raises UsageError."""
     parameters = settings_of(inspect.signature(config).parameters.values())
     found = standing(context, parameters)
     named = {setting.name: _row(setting, found[name], context) for name, setting in parameters.items()}

@@ -65,7 +65,7 @@ _DECLARATIONS = (
     re.compile(rb"\s*<(?:[^>]*>\s*<)*?meta\s[^>]*?\bcharset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE),
     re.compile(rb"(?:#[^\n]*\n|\s)*msgid\s+\"\"\s*msgstr\s+(?:\"[^\n]*\"\s*)*?\"Content-Type:[^\n]*charset=([\w.:-]+)"),
 )
-"""How XML, HTML and PO name their encoding."""
+"""Patterns of an encoding's declaration in XML, HTML and PO."""
 
 _DECLARED_WITHIN = 4096
 """Bytes within which a text names its encoding."""

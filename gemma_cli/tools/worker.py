@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any, TextIO
 
 LAST_S = 1.0
-"""Seconds a function may go on after the program that asked for it has ended."""
+"""Seconds that a function may run after the program that requested it has ended."""
 
 
 class Failed(Exception):

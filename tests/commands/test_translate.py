@@ -381,7 +381,7 @@ def test_what_stays_untranslated_is_reported(gemma, shouting, tmp_path):
     outcome = gemma("translate", "a.po", "--to", "en")
     assert (outcome.code, outcome.out) == (0, (tmp_path / "a.po").read_text())
     assert outcome.err == (
-        "gemma: a.po: messages marked as fuzzy stay as they are (1)\n"
+        "gemma: a.po: messages marked as fuzzy are unchanged (1)\n"
         "gemma: the translation of '%s dogs' changed %s; it stays untranslated\n"
     )
     (tmp_path / "b.po").write_text('msgid "a"\nmsgstr "b"\n')

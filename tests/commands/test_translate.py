@@ -293,7 +293,7 @@ def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, e
     engine.reply = lambda request, samples: "Спит."
     outcome = gemma("translate", "a.txt", "--to", "ru", "--from", "de")
     assert (outcome.code, outcome.out) == (0, "Спит.")
-    assert "cp1252 has no 'С'; the translation is in UTF-8" in outcome.err
+    assert "cp1252 cannot encode 'С'; the translation is in UTF-8" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,12 @@ def test_a_translation_that_lost_a_placeholder_is_not_taken(lost, text):
     assert passage.lost(f"Hund {lost}") == []
 
 
+@pytest.mark.parametrize("reply", ["", " \n"])
+def test_a_reply_without_words_deletes_no_value(reply):
+    assert shouted('{"a": "dog"}', ".json", ("a",), lambda text: reply) == '{"a": "dog"}'
+    assert shouted('msgid "dog"\nmsgstr ""\n', ".po", (), lambda text: reply) == 'msgid "dog"\nmsgstr ""\n'
+
+
 def test_what_is_no_placeholder_may_go():
     document = split("a", '{"a": "100 % dog, 100%ig"}', ".json", ("a",))
     assert [each.lost("Hund") for each in document.passages if each.text] == [[]]

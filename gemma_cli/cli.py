@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from gemma_cli import __version__
 from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.options import examples
+from gemma_cli.common.quick_values import convert_quickly
 from gemma_cli.core.errors import GemmaError, Interrupted
 from gemma_cli.store.models import offline
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "translate": "Translate speech or text.",
     "describe-image": "Say what is in a picture.",
     "serve": "Serve the model over HTTP to OpenAI's clients.",
+    "stop": "End the servers that hold a model.",
     "bench": "Measure speculative against plain decoding, here.",
     "sessions": "List the chats kept here; show, export or delete one.",
     "config": "Show, set and explain the settings.",
@@ -87,11 +89,11 @@ def _load(name: str, parent: Any) -> Any:
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:
-    """The parameters, where those that are flags have no type in --help: they take no value."""
+    """The parameters, read quickly; those that are flags have no type in --help, as they take no value."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False) and parameter.metavar is None:
             parameter.metavar = ""
-    return parameters
+    return convert_quickly(parameters)
 
 
 def command_tree() -> dict[str, Any]:

@@ -6,6 +6,7 @@ are comparable and a cache can tell whether two prompts hold the same picture.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,6 +104,11 @@ class Sampling:
 
 
 GREEDY = Sampling(temperature=0.0)
+
+
+def random_seed() -> int:
+    """Draw a seed, for where none was given."""
+    return int.from_bytes(os.urandom(4), "big")
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
 
 def report_mentioned(prompt: str) -> None:
     """Report the files that a prompt names: a script may have put it together, so none is attached from it."""
+    if not {"@", "."} & set(prompt):  # every mention of a file has one
+        return
     from gemma_cli.repl.line.mentions import mentions
 
     for mention in mentions(prompt):

@@ -93,6 +93,8 @@ class WarmDoor:
     def _greet(self, connection: socket.socket) -> None:
         """Answer what a connection begins with: whether the model is here, who is here, or an order to end."""
         first = wire.read(connection)
+        if not isinstance(first, dict):
+            return
         if first == {"stop": True}:
             wire.write(connection, {"pid": os.getpid(), "model": self._held["model"]})
             os.kill(os.getpid(), signal.SIGTERM)
@@ -161,6 +163,8 @@ class Command:
                 self._answers.put({"tokens": self._engine.prompt_tokens(request)})
             except GemmaError as error:
                 self._answers.put({"error": _kind(error), "message": str(error)})
+            except Exception as error:  # a bug, which is to end no other request
+                self._answers.put({"error": "GemmaError", "message": f"internal error: {type(error).__name__}"})
 
         self._worker.between_rounds(act)
 

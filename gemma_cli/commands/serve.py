@@ -226,7 +226,7 @@ def _application(
     found = None if ":" in info.model else resolve(spec.model, spec.assistant)  # synthetic:, scripted:
     hashes = (checkpoint_hash(found.folder), checkpoint_hash(found.assistant_folder)) if found else (None, None)
     names = dict.fromkeys((info.model, short_name(info.model), *aliases))
-    return application(Service(worker, metrics, Receipt(info, *hashes), defaults, names, int(time.time())))
+    return application(Service(model, worker, metrics, Receipt(info, *hashes), defaults, names, int(time.time())))
 
 
 def _check_installed() -> None:

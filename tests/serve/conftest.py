@@ -1,4 +1,4 @@
-"""One server for the tests of a module."""
+"""One server for the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.serve.server import Server, served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A server as it comes, but for `--alias whisper-1`."""
     with served("--alias", "whisper-1") as running:

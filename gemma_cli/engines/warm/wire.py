@@ -25,29 +25,11 @@ _MARK = "$"
 _ROUTINE = (str, int, float, bool, type(None))
 
 _KINDS: Mapping[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        messages.Text,
-        messages.Image,
-        messages.Audio,
-        messages.Video,
-        messages.ToolCall,
-        messages.ToolResponse,
-        messages.Message,
-        messages.Sampling,
-        messages.Drafting,
-        messages.Request,
-        events.Delta,
-        events.ToolCalled,
-        events.UnreadableCall,
-        events.Round,
-        events.Usage,
-        events.Timings,
-        events.Progress,
-        events.Done,
-        EngineInfo,
-    )
-}
+    name: kind
+    for module in (messages, events)
+    for name, kind in vars(module).items()
+    if is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == module.__name__
+} | {"EngineInfo": EngineInfo}
 
 
 class Broken(Exception):

@@ -25,8 +25,9 @@ class ApiError(Exception):
     cause: GemmaError | None = None
 
     def body(self) -> dict[str, Any]:
-        """The JSON body of the response."""
-        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+        """The JSON body of the response; `type` is for Anthropic's clients."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return {"type": "error", "error": error}
 
 
 class ClientGone(Exception):

@@ -33,7 +33,7 @@ from gemma_cli.core.messages import (
     ask,
 )
 from gemma_cli.engines.warm import place, wire
-from gemma_cli.engines.warm.engine import WarmEngine, find
+from gemma_cli.engines.warm.engine import AT_ONCE, WarmEngine, find
 
 INFO = EngineInfo("pocket", "pocket-assistant", "cpu", "float32", 2048, frozenset({"image", "audio"}), exact=True)
 SAID = (Delta("answer", "one "), Round(4, 2), Delta("answer", "two "), Delta("answer", "three"))
@@ -209,6 +209,8 @@ def test_of_many_requests_those_that_are_left_are_answered_here() -> None:
     here = Here()
 
     def answer(theirs: socket.socket) -> None:
+        for _ in range(AT_ONCE - 1):
+            wire.read(theirs)
         wire.write(theirs, {"number": 1, "events": [SAID[0]]})
         wire.write(theirs, {"number": 0, "events": [*SAID, DONE]})
 

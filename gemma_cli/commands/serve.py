@@ -26,7 +26,6 @@ from gemma_cli.engines.warm.place import asked_for, made
 from gemma_cli.serve.background import Activity, detach, stay
 from gemma_cli.serve.warm import opened_to_commands
 from gemma_cli.serve.worker import Worker, scheduler_of
-from gemma_cli.store.models.checkpoints import resolve
 from gemma_cli.store.models.releases import short_name
 from gemma_cli.store.paths import state_dir
 
@@ -222,15 +221,13 @@ def _application(
     model: Engine, worker: Worker, metrics: Metrics, spec: EngineSpec, aliases: Iterable[str], defaults: Defaults
 ) -> ASGIApp:
     """The application that answers for the model."""
-    from gemma_cli.serve.api.receipt import Receipt, checkpoint_hash
+    from gemma_cli.common.receipts import receipt_of
     from gemma_cli.serve.app import Service, application
 
     metrics.watch(worker)
     info = model.info
-    found = None if ":" in info.model else resolve(spec.model, spec.assistant)  # synthetic:, scripted:
-    hashes = (checkpoint_hash(found.folder), checkpoint_hash(found.assistant_folder)) if found else (None, None)
     names = dict.fromkeys((info.model, short_name(info.model), *aliases))
-    return application(Service(model, worker, metrics, Receipt(info, *hashes), defaults, names, int(time.time())))
+    return application(Service(model, worker, metrics, receipt_of(info, spec), defaults, names, int(time.time())))
 
 
 def _check_installed() -> None:

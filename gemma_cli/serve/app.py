@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gemma_cli import __version__
+from gemma_cli.common.receipts import Receipt
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.messages import Request
 from gemma_cli.serve.answering import error_response, json_response
@@ -25,7 +26,6 @@ from gemma_cli.serve.api.chat_request import Defaults, chat_request, completion_
 from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.serve.api.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
 from gemma_cli.serve.api.messages import MessageForm, MessagesBody, PromptBody
-from gemma_cli.serve.api.receipt import Receipt
 from gemma_cli.serve.api.responses import ResponseForm, ResponsesBody
 from gemma_cli.serve.metrics import Metrics
 from gemma_cli.serve.responding import counted, respond

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gemma_cli.common.receipts import Receipt
 from gemma_cli.core.events import Delta, Done, Event, Progress, Round, Speculation, ToolCalled, UnreadableCall, Usage
 from gemma_cli.core.messages import Request
 from gemma_cli.serve.answering import sse
 from gemma_cli.serve.api.errors import ApiError
 from gemma_cli.serve.api.forced_call import ForcedCall
-from gemma_cli.serve.api.receipt import Receipt
 from gemma_cli.serve.api.stop_text import StopText
 
 Fields = dict[str, Any]
@@ -49,6 +49,7 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     speculation: Speculation = field(default_factory=Speculation)
     calls: int = 0
+    text: str = ""
     begun: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +85,7 @@ class Reply:
                 self._end("tool_calls" if self.forced and reason == "stop" else reason)
 
     def _answer(self, text: str) -> Iterator[Fields]:
+        self.text += text
         if self.forced:
             for name, arguments in self.forced.feed(text):
                 yield self._call(name, arguments)
@@ -167,7 +169,7 @@ class Reply:
 
     def gemma(self) -> Mapping[str, Any]:
         """The receipt: all that the text depends on, and how drafting went."""
-        return self.receipt.of(self.request, self.speculation)
+        return self.receipt.of(self.request, self.speculation, self.text, self.stops)
 
     def _object(self, kind: str, choices: list[Fields]) -> Fields:
         return {

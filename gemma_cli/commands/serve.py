@@ -104,6 +104,16 @@ def serve(
         int,
         typer.Option("--max-running", min=1, help="Replies generated at the same time.", rich_help_panel=LIMITS),
     ] = 16,
+    prefix_cache: Annotated[
+        int,
+        typer.Option(
+            "--prefix-cache",
+            min=0,
+            metavar="MIB",
+            help="Memory for prompts that later ones may begin like; 0 keeps none.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 256,
     max_queue: Annotated[
         int,
         typer.Option(
@@ -172,7 +182,7 @@ def serve(
         model = start(engine, OutputOptions(quiet=quiet))
         metrics = _metrics(model) if over_http else None
         activity = Activity(metrics)
-        worker = Worker(scheduler_of(model, max_running), max_queue, activity)
+        worker = Worker(scheduler_of(model, max_running, prefix_cache << 20), max_queue, activity)
         stack.callback(worker.close)
         door = stack.enter_context(opened_to_commands(worker, model, asked))
         if idle_s:

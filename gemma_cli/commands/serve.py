@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -96,6 +97,15 @@ def serve(
             rich_help_panel=ACCESS,
         ),
     ] = None,
+    allowed_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allowed-origin",
+            metavar="ORIGIN",
+            help="Let web pages of this origin use the server: https://chat.example.org; repeatable.",
+            rich_help_panel=ACCESS,
+        ),
+    ] = None,
     fetch: Annotated[
         bool,
         typer.Option("--fetch/--no-fetch", help="Fetch images that requests give as URLs.", rich_help_panel=ACCESS),
@@ -171,6 +181,7 @@ def serve(
         if not (keys or path is not None or host in LOOPBACK):
             raise UsageError(f"--host {host} can be reached from other machines: set GEMMA_API_KEY or --api-key-file")
     hosts = {"127.0.0.1", "::1", "localhost", host.strip("[]").lower(), *(name.lower() for name in allowed_host or ())}
+    origins = tuple(_origin(origin) for origin in allowed_origin or ())
     ready = None
     if background:
         _check_background(spec, over_http)
@@ -198,7 +209,7 @@ def serve(
         from gemma_cli.serve.api.chat_request import Defaults
         from gemma_cli.serve.guard import Guard, Rules
 
-        rules = Rules(hosts, keys, max_body << 20, max_upload << 20, access_log=not quiet)
+        rules = Rules(hosts, keys, origins, max_body << 20, max_upload << 20, access_log=not quiet)
         app = _application(model, worker, metrics, spec, alias or (), Defaults(engine.drafting(), fetch))
         listening.serve(Guard(app, rules), sock, worker.drain, grace)
 
@@ -213,6 +224,14 @@ def _check_background(spec: EngineSpec, over_http: bool) -> None:
         found.close()
         notice(f"{found.info.model} is held already (gemma stop ends it)")
         raise typer.Exit
+
+
+def _origin(text: str) -> str:
+    """The origin of web pages as browsers write it. Raises UsageError."""
+    parts = urlsplit(text.strip().rstrip("/"))
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or "*" in text:
+        raise UsageError(f"--allowed-origin {text}: not an origin; write it as https://chat.example.org")
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _listener(host: str, port: int, path: Path | None) -> AbstractContextManager[tuple[socket, str]]:

@@ -11,6 +11,6 @@ from tests.serve.server import Server, served
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server as it comes, but for `--alias whisper-1`."""
-    with served("--alias", "whisper-1") as running:
+    """A server as it comes, but for another name of the model and an origin of pages that may use it."""
+    with served("--alias", "whisper-1", "--allowed-origin", "https://pages.example/") as running:
         yield running

@@ -51,11 +51,10 @@ def made() -> Path | None:
 
 def sockets() -> list[Path]:
     """The sockets there are, in no order that means anything; servers may have died."""
-    found = folder()
-    try:
-        return sorted(found.glob("*.sock")) if found else []
-    except OSError:
-        return []
+    if found := folder():
+        with suppress(OSError):
+            return [path for path in found.iterdir() if path.suffix == ".sock"]
+    return []
 
 
 def _own(path: str) -> bool:

@@ -112,7 +112,7 @@ def transcribe(terminal: Terminal) -> None:
     terminal.type("gemma transcribe talk.wav --language English -o . -f srt")
     terminal.wait_for("talk.wav: 0")
     terminal.leave_out()
-    terminal.wait_for("x real time\r\n")
+    terminal.wait_for("talk.srt\r\n")
     terminal.wait_for("$ ")
     terminal.type("head -11 talk.srt")
     terminal.wait_for("00:00:0")

@@ -30,6 +30,7 @@ COMMANDS = {
     "transcribe": "Write down what is said in audio files.",
     "translate": "Translate speech or text.",
     "describe-image": "Say what is in a picture.",
+    "describe-video": "Say what happens in a film.",
     "serve": "Serve the model over HTTP to OpenAI's clients.",
     "bench": "Measure speculative against plain decoding, here.",
     "sessions": "List the chats kept here; show, export or delete one.",

@@ -82,10 +82,11 @@ class FileOptions:
                 if path in taken:
                     raise UsageError(f"{taken[path]} and {file.path} would both be {path}; see --output-template")
                 taken[path] = file.path
-            planned[file] = paths if self.overwrite else self._new(paths)
+            planned[file] = paths if self.overwrite else self.unwritten(paths)
         return planned
 
-    def _new(self, paths: dict[str, Path]) -> dict[str, Path]:
+    def unwritten(self, paths: dict[str, Path]) -> dict[str, Path]:
+        """Return those of the files that are to be written. Raises UsageError where one exists and nothing was said."""
         there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
         if there and not self.skip_existing:
             raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")

@@ -13,7 +13,7 @@ from typing import get_args
 
 from gemma_cli.core.engine import Dtype, Quantization
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.messages import IMAGE_BUDGETS, Drafting, Sampling
+from gemma_cli.core.messages import DETAILS, IMAGE_BUDGETS, Drafting, Sampling
 from gemma_cli.core.setting_kinds import Choice, Kind, Number, Switch, Texts, Value, Whole, Words
 
 MAX_DRAFT_TOKENS = 16
@@ -32,9 +32,9 @@ CHAT = "Chats"
 TOOLS = "Tools"
 INPUT = "Options"
 
-ENGINES = ("chat", "transcribe", "translate", "describe-image", "bench")
+ENGINES = ("chat", "transcribe", "translate", "describe-image", "describe-video", "bench")
 """The commands that run a model."""
-ANSWERS = ("chat", "describe-image")
+ANSWERS = ("chat", "describe-image", "describe-video")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ SETTINGS = _table(
             Whole(1, MAX_CONCURRENCY, "auto"),
             "With --engine: requests under way at once.",
             MODEL,
-            ("transcribe", "translate"),
+            ("transcribe", "translate", "describe-image"),
             unset="8",
         ),
         Setting(
@@ -191,7 +191,7 @@ SETTINGS = _table(
             Number(0, 100),
             "Sampling temperature; 0 decodes greedily.",
             SAMPLING,
-            ANSWERS,
+            ("chat",),
             Sampling().temperature,
             slash="/set",
         ),
@@ -318,8 +318,8 @@ SETTINGS = _table(
         ),
         Setting(
             "detail",
-            Whole(IMAGE_BUDGETS[0], IMAGE_BUDGETS[-1], "auto", IMAGE_BUDGETS),
-            "Tokens a picture may take: 70 for a caption, 1120 for small print.",
+            Whole(IMAGE_BUDGETS[0], IMAGE_BUDGETS[-1], "auto", IMAGE_BUDGETS, DETAILS),
+            "Tokens a picture may take: 70 (low) for a caption, 1120 (max) for small print.",
             INPUT,
             ("describe-image",),
             unset="the model's own",

@@ -42,7 +42,7 @@ from gemma_cli.engines.local.loading.memory.planning import planned
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
-from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
+from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.threads import set_threads
@@ -119,6 +119,7 @@ class LocalEngine:
             quantize=spec.quantize,
             fingerprint=fingerprint(resolved.folder),
             kernels=native.build_name(target.device),
+            image_budget=towers.image_budget,
             context=target.context,
             modalities=towers.modalities,
             load_s=perf_counter() - began,
@@ -142,7 +143,9 @@ class LocalEngine:
         began = perf_counter()
         first = last = 0.0
         with self._within_memory():
-            prompt = prompt or self.writer.write(request, self.towers.count)
+            if prompt is None:
+                self.towers.look(pictures(request))
+                prompt = self.writer.write(request, self.towers.count)
             reply = self.reply(request, prompt)
             with closing(self.tokens(request, prompt)) as bursts:
                 for burst in bursts:

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from gemma_cli.core.errors import InputError, ModelError
-from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Frame, Image
 from gemma_cli.engines.local.device import is_out_of_memory
+from gemma_cli.engines.local.encoders import frames
 from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
+from gemma_cli.engines.local.encoders.picture_batch import PictureBatcher, PicturePatches
 from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
 from gemma_cli.engines.local.text.prompt import Medium
@@ -40,6 +42,7 @@ class MediaEncoders:
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
         self._sounds = AudioBatcher(self._embedded)
+        self._pictures = PictureBatcher(self._seen, self._soft_tokens)
 
     @property
     def modalities(self) -> frozenset[str]:
@@ -49,6 +52,16 @@ class MediaEncoders:
         image = {"image", "video"} if self.config.has("vision_config") else set()
         audio = {"audio"} if self.config.has("audio_config") else set()
         return frozenset(image | audio)
+
+    @property
+    def image_budget(self) -> int | None:
+        """Soft tokens of a picture at most where a request does not say; None where the checkpoint takes none."""
+        if "image" not in self.modalities:
+            return None
+        try:
+            return int(media_config.image_processor_fields(self._described)["max_soft_tokens"])
+        except ModelError:  # said when a picture is to be prepared
+            return None
 
     def forget(self) -> None:
         """Drop all features: they are computed again when needed."""
@@ -82,22 +95,47 @@ class MediaEncoders:
         return found
 
     def _image(self, image: Image, budget: int | None) -> Tensor:
-        options = {} if budget is None else {"max_soft_tokens": budget}
+        pixels, places = self._prepared(image, budget)
+        if self.unified:
+            rows: Tensor = self._vision(pixels, places).pooler_output
+            return rows[(places != -1).all(-1)]
+        return self._pictures.encode([(pixels, places)])[0]
+
+    def _prepared(self, image: Image, budget: int | None) -> PicturePatches:
+        options: dict[str, Any] = {} if budget is None else {"max_soft_tokens": budget}
         try:
+            pixels = image.pixels
+            if isinstance(image, Frame):
+                pixels, options["do_resize"] = frames.scaled(pixels, self._image_processor, budget), False
             prepared = self._image_processor(
-                images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
+                images=[pixels], input_data_format="channels_last", return_tensors="pt", **options
             )
         except (ValueError, ZeroDivisionError) as error:
             if is_out_of_memory(error):
                 raise
             raise InputError(f"{image.name}: cannot be scaled to what the model sees ({error})") from error
-        pixels = prepared["pixel_values"].to(self.device, self.dtype)
-        places = prepared["image_position_ids"].to(self.device)
-        if self.unified:
-            rows: Tensor = self._vision(pixels, places).pooler_output
-            return rows[(places != -1).all(-1)]
+        return prepared["pixel_values"].to(self.device, self.dtype), prepared["image_position_ids"].to(self.device)
+
+    def _seen(self, pixels: Tensor, places: Tensor) -> Tensor:
         embedded: Tensor = self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
         return embedded
+
+    @torch.inference_mode()
+    def look(self, pictures: Sequence[tuple[Image, int | None]]) -> None:
+        """Keep the features of several pictures, each within its budget, as `listen` does those of sounds."""
+        new = {_key(picture, budget): (picture, budget) for picture, budget in pictures}
+        missing = [one for key, one in new.items() if key not in self._counts]
+        if "image" not in self.modalities or self.unified or len(missing) < 2:
+            return
+        _import_without_temporary_folder()
+        prepared: dict[tuple[str, int], PicturePatches] = {}
+        with self._fitting():
+            for picture, budget in missing:
+                with suppress(InputError):  # `features` says it
+                    prepared[_key(picture, budget)] = self._prepared(picture, budget)
+            for key, rows in zip(prepared, self._pictures.encode(list(prepared.values())), strict=True):
+                self._keep(key, rows)
+                self._counts[key] = len(rows)
 
     @torch.inference_mode()
     def listen(self, sounds: Sequence[Audio]) -> None:
@@ -150,6 +188,11 @@ class MediaEncoders:
                 raise
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{self.folder}: its towers do not run as its configs describe them ({reason})") from error
+
+    def _soft_tokens(self, places: Tensor) -> list[int]:
+        """Rows of each picture: its patches, pooled."""
+        pooled = self._image_processor.pooling_kernel_size**2
+        return [int(patches) // pooled for patches in (places != -1).all(-1).sum(-1)]
 
     @property
     def _described(self) -> Config:
@@ -252,4 +295,7 @@ def _import_without_temporary_folder() -> None:
 
 
 def _key(medium: Medium, image_budget: int | None) -> tuple[str, int]:
-    return medium.digest, (image_budget or 0) if isinstance(medium, Image) else 0
+    """Frames are scaled in a way of their own, so they are told from pictures by a negative budget."""
+    if not isinstance(medium, Image):
+        return medium.digest, 0
+    return medium.digest, -(image_budget or 0) if isinstance(medium, Frame) else image_budget or 0

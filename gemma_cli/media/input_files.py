@@ -26,9 +26,12 @@ FILMS = frozenset(f".{suffix}" for suffix in _FILMS.split())
 SOUND = FILMS | {f".{suffix}" for suffix in _SOUNDS.split()}
 _PICTURES = "png apng jpg jpeg jpe jfif webp gif bmp dib tif tiff avif heic heif jxl svg pdf"
 PICTURES = frozenset(f".{suffix}" for suffix in _PICTURES.split())
-_TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp"
+_TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp html htm xhtml po xlf xliff"
 TEXT = frozenset(f".{suffix}" for suffix in _TEXTS.split())
 """Suffixes of what is taken from a folder; a file that is named is taken whatever its suffix."""
+
+TABLES = frozenset((".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
+"""Suffixes of data whose values are taken by name."""
 
 
 @dataclass(frozen=True)

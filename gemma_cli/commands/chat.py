@@ -152,9 +152,9 @@ def ask(
     box: Toolbox,
 ) -> Turn:
     """Return the last of the replies to one question; all are shown, and saved if they belong to a chat."""
-    from gemma_cli.repl.saved_chat import ChatSaver
+    from gemma_cli.repl.saved_chat import ChatSaver, remembering
 
-    model = start(engine, output)
+    model = remembering(start(engine, output), keeping)
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
     saved, rounds = ChatSaver(keeping), ToolRounds(desk(box, model.info.context, output))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
-from gemma_cli.common.notices import notice
+from gemma_cli.common.notices import heading, notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.output_files import told_what_is_written
@@ -23,7 +24,7 @@ from gemma_cli.media.input_files import InputFile, picture_files
 from gemma_cli.vision import instructions
 from gemma_cli.vision.describing import Describer
 from gemma_cli.vision.options import DescriptionOptions, GreedySampling, QuestionOptions
-from gemma_cli.vision.output import DescriptionOutput
+from gemma_cli.vision.output import DescriptionOutput, preview_of
 from gemma_cli.vision.reading import PictureFacts, read
 from gemma_cli.vision.task import Task
 
@@ -59,6 +60,9 @@ def describe_image(
     detail: Annotated[int | None, *option("detail")] = None,
     together: Annotated[bool, typer.Option("--together", help="Ask once about all pictures, in their order.")] = False,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Describe pictures with the same pixels once.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show a thumbnail before each description, on a terminal.")
+    ] = False,
     frames: Annotated[
         bool, typer.Option("--frames", help="Read an animation as a film, not its first picture alone.")
     ] = False,
@@ -75,10 +79,11 @@ def describe_image(
     inputs = picture_files(files)
     formats = written.checked(1 if together else len(inputs), output.as_json)
     writing = DescriptionOutput(task, engine, output, formats[0], many=len(inputs) > 1)
+    shown = preview and sys.stdout.isatty() and formats[0] == "txt" and not (written.writes or output.as_json)
     if together:
         _together(inputs, writing, written, frames)
-    elif len(inputs) == 1 and not written.writes and formats[0] == "txt" and not output.as_json:
-        _streamed(inputs[0], writing, frames)
+    elif shown or (len(inputs) == 1 and not written.writes and formats[0] == "txt" and not output.as_json):
+        _one_by_one(inputs, writing, frames, shown)
     else:
         planned = written.plan(inputs, formats) if written.writes else dict.fromkeys(inputs)
         _described(planned, Describer(task, inputs, output.quiet, frames, dedupe), writing)
@@ -109,12 +114,18 @@ def _described(
     batch.finish()
 
 
-def _streamed(file: InputFile, writing: DescriptionOutput, frames: bool) -> None:
-    """Describe the pictures of one file, word by word."""
-    for facts, part in read(file.path, writing.output.quiet, frames):
-        if facts.page:
-            print(f"==> page {facts.page} <==", flush=True)
-        _ask([facts], [part], writing)
+def _one_by_one(inputs: list[InputFile], writing: DescriptionOutput, frames: bool, shown: bool) -> None:
+    """Describe the pictures word by word; shown: each below its thumbnail."""
+    batch = Batch(len(inputs))
+    for file in inputs:
+        with batch.one():
+            for facts, part in read(file.path, writing.output.quiet, frames):
+                if len(inputs) > 1 or facts.page:
+                    print(heading(facts.label, 2), end="", flush=True)
+                if shown:
+                    preview_of(part)
+                _ask([facts], [part], writing)
+    batch.finish()
 
 
 def _together(inputs: list[InputFile], writing: DescriptionOutput, written: DescriptionOptions, frames: bool) -> None:

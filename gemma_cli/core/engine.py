@@ -104,6 +104,21 @@ class Counting(Protocol):
         ...
 
 
+class FeatureShelf(Protocol):
+    """Where what a tower made of media is kept between runs of the program, by the medium's digest and the tower."""
+
+    def find(self, digest: str, tower: str) -> bytes | None: ...
+
+    def keep(self, digest: str, tower: str, rows: bytes) -> None: ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine that looks for features on a shelf before it makes them, and puts there what it made."""
+
+    def remember_on(self, shelf: FeatureShelf) -> None: ...
+
+
 def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:
     """See Batching.stream_many; one by one where the engine knows no better."""
     return engine.stream_many(requests) if isinstance(engine, Batching) else _one_by_one(engine, requests)

@@ -61,12 +61,16 @@ class Round:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a turn. media_tokens: those of the prompt that stand for pictures and sounds; None without any."""
+    """Tokens of a turn. media_tokens: those of the prompt that stand for pictures and sounds; None without any.
+
+    media_encoded: how many pictures, frames and sounds went through a tower for it; None: not known.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     thinking_tokens: int = 0
     media_tokens: int | None = None
+    media_encoded: int | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,7 @@ def together(turns: list[Turn]) -> Turn:
             completion_tokens=sum(turn.usage.completion_tokens for turn in turns),
             thinking_tokens=sum(turn.usage.thinking_tokens for turn in turns),
             media_tokens=sum(turn.usage.media_tokens or 0 for turn in turns) or None,
+            media_encoded=sum(turn.usage.media_encoded or 0 for turn in turns) or None,
         ),
         timings=Timings(
             ttft_s=turns[0].timings.ttft_s if turns else None,

@@ -54,8 +54,9 @@ def insert_entry(db: sqlite3.Connection, session_id: int, seq: int, entry: Entry
 
 
 def forget_unused_blobs(db: sqlite3.Connection) -> None:
-    """Remove the attachments that no message holds any more."""
+    """Remove the attachments that no message holds any more, and what was made of them."""
     db.execute("DELETE FROM blob WHERE digest NOT IN (SELECT digest FROM part_blob)")
+    db.execute("DELETE FROM feature WHERE digest NOT IN (SELECT digest FROM blob)")
 
 
 def _entry(

@@ -11,6 +11,7 @@ from typing import Any
 from gemma_cli.common.notices import figures, notice
 from gemma_cli.common.options import ModelOptions, OutputOptions
 from gemma_cli.core.events import Turn
+from gemma_cli.core.messages import Image, Video
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.views.sanitize import safe
 from gemma_cli.vision.describing import Description
@@ -129,6 +130,14 @@ class DescriptionOutput:
             return {"data": json.loads(turn.text)}
         except ValueError:  # cut off, which has been said
             return {"data": None}
+
+
+def preview_of(part: Image | Video) -> None:
+    """Print a thumbnail on stdout, a terminal; of a film of its first frame."""
+    from gemma_cli.views.console import terminal
+    from gemma_cli.views.picture import show
+
+    show((part.frames[0] if isinstance(part, Video) else part).pixels, terminal(sys.stdout))
 
 
 def _print(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec
+from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec, FeatureShelf
 from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageError
 from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
@@ -145,6 +145,7 @@ class LocalEngine:
         began = perf_counter()
         first = last = 0.0
         with self._within_memory():
+            encoded = self.towers.encoded
             if prompt is None:
                 self.towers.look(pictures(request))
                 prompt = self.writer.write(request, self.towers.count)
@@ -156,6 +157,7 @@ class LocalEngine:
                     last = perf_counter()
                     first = first or last
                     tokens += burst.tokens
+                    reply.media_encoded = self.towers.encoded - encoded
                     shown = [event for token in burst.tokens for event in reply.feed(token)]
                     if burst.round:
                         yield burst.round
@@ -171,6 +173,11 @@ class LocalEngine:
 
         with self._within_memory():
             yield from Batcher(self, requests).answers()
+
+    def remember_on(self, shelf: FeatureShelf) -> None:
+        """See engine.Remembering. Nothing is kept of a checkpoint that cannot be told from others."""
+        if self.info.fingerprint:
+            self.towers.remember_on(shelf, self.info.fingerprint)
 
     def prompt_tokens(self, request: Request) -> int:
         """See engine.Counting. Pictures and sounds are encoded for it, once. Raises InputError, ModelError."""

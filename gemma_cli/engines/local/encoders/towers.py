@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gemma_cli.core.engine import FeatureShelf
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Frame, Image
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.encoders import frames
 from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
+from gemma_cli.engines.local.encoders.kept_features import KeptFeatures
 from gemma_cli.engines.local.encoders.picture_batch import PictureBatcher, PicturePatches
 from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
@@ -41,6 +43,8 @@ class MediaEncoders:
         self.unified = config is not None and config.unified
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
+        self._shelf: KeptFeatures | None = None
+        self.encoded = 0  # media that went through a tower
         self._sounds = AudioBatcher(self._embedded)
         self._pictures = PictureBatcher(self._seen, self._soft_tokens)
 
@@ -62,6 +66,10 @@ class MediaEncoders:
             return int(media_config.image_processor_fields(self._described)["max_soft_tokens"])
         except ModelError:  # said when a picture is to be prepared
             return None
+
+    def remember_on(self, shelf: FeatureShelf, checkpoint: str) -> None:
+        """Look for features on a shelf before they are made. checkpoint: tells this one from others."""
+        self._shelf = KeptFeatures(shelf, checkpoint, self.device, self.dtype, self._described.decoder().hidden)
 
     def forget(self) -> None:
         """Drop all features: they are computed again when needed."""
@@ -86,13 +94,29 @@ class MediaEncoders:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
+        if (recalled := self._recalled(key)) is not None:
+            return recalled
         _import_without_temporary_folder()
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
             raise InputError(f"{medium.name}: too short to hear anything in")
         self._keep(key, found)
+        self._made(key, found)
         return found
+
+    def _recalled(self, key: tuple[str, int]) -> Tensor | None:
+        """The features of an earlier run of the program."""
+        found = self._shelf.find(key) if self._shelf else None
+        if found is not None:
+            self._keep(key, found)
+            self._counts[key] = len(found)
+        return found
+
+    def _made(self, key: tuple[str, int], rows: Tensor) -> None:
+        self.encoded += 1
+        if self._shelf:
+            self._shelf.keep(key, rows)
 
     def _image(self, image: Image, budget: int | None) -> Tensor:
         pixels, places = self._prepared(image, budget)
@@ -124,8 +148,10 @@ class MediaEncoders:
     def look(self, pictures: Sequence[tuple[Image, int | None]]) -> None:
         """Keep the features of several pictures, each within its budget, as `listen` does those of sounds."""
         new = {_key(picture, budget): (picture, budget) for picture, budget in pictures}
-        missing = [one for key, one in new.items() if key not in self._counts]
-        if "image" not in self.modalities or self.unified or len(missing) < 2:
+        if "image" not in self.modalities or self.unified:
+            return
+        missing = [one for key, one in new.items() if key not in self._counts and self._recalled(key) is None]
+        if len(missing) < 2:
             return
         _import_without_temporary_folder()
         prepared: dict[tuple[str, int], PicturePatches] = {}
@@ -136,6 +162,7 @@ class MediaEncoders:
             for key, rows in zip(prepared, self._pictures.encode(list(prepared.values())), strict=True):
                 self._keep(key, rows)
                 self._counts[key] = len(rows)
+                self._made(key, rows)
 
     @torch.inference_mode()
     def listen(self, sounds: Sequence[Audio]) -> None:
@@ -154,6 +181,7 @@ class MediaEncoders:
             audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
             for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):
                 self._keep(_key(new[digest], None), rows)
+                self._made(_key(new[digest], None), rows)
 
     def _audio(self, audio: Audio) -> Tensor:
         heard, mask = self._extracted(audio)

@@ -17,7 +17,6 @@ from gemma_cli.core.messages import (
     MAX_AUDIO_S,
     SAMPLE_RATE,
     Audio,
-    Frame,
     Image,
     Message,
     Part,
@@ -167,9 +166,10 @@ class PromptWriter:
             if i not in kinds:
                 written.append(i)
                 continue
-            for text, medium in _media_of(next(waiting)):
+            part = next(waiting)
+            within = FRAME_BUDGET if isinstance(part, Video) else budget
+            for text, medium in _media_of(part):
                 written += self.tokenizer.encode(text) if text else ()
-                within = FRAME_BUDGET if isinstance(medium, Frame) else budget
                 length = count(medium, within)
                 opening, closing = self._brackets("audio" if isinstance(medium, Audio) else "image")
                 spans.append(Span(len(written) + 1, length, medium, within))

@@ -31,6 +31,7 @@ class ReplyEvents:
         self._parser = ChannelParser(prompt.in_thought, tools)
         self._prompt_tokens, self._stops, self._literal = len(prompt.ids), stops, literal
         self._media_tokens = sum(span.length for span in prompt.media) or None
+        self.media_encoded: int | None = None  # known where the reply is made alone
         self._tokens = self._thinking = 0
         self._last = -1
         self._called = False
@@ -38,7 +39,8 @@ class ReplyEvents:
     @property
     def usage(self) -> Usage:
         """Tokens so far."""
-        return Usage(self._prompt_tokens, self._tokens, self._thinking, self._media_tokens)
+        encoded = self.media_encoded if self._media_tokens else None
+        return Usage(self._prompt_tokens, self._tokens, self._thinking, self._media_tokens, encoded)
 
     def feed(self, token: int) -> Iterator[Event]:
         """What can be told after one more token."""

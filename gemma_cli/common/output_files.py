@@ -35,7 +35,11 @@ class FileOptions:
     folder: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Write files into this folder, not stdout.", rich_help_panel=OUTPUT
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write files into this folder instead of stdout.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     template: Annotated[
@@ -63,7 +67,7 @@ class FileOptions:
     def check_files(self) -> None:
         """Raise UsageError for options about files where none are written."""
         if not self.to_files and (self.skip_existing or self.overwrite):
-            raise UsageError("--skip-existing and --overwrite are about files: give -o DIR")
+            raise UsageError("--skip-existing and --overwrite apply to files: give -o DIR")
 
     def plan_each(
         self, wanted: Mapping[InputFile, Sequence[str]], naming: OutputNaming
@@ -80,7 +84,9 @@ class FileOptions:
             paths = {form: Path(self.folder or "") / _filled(template, file, form, naming.more) for form in formats}
             for path in paths.values():
                 if path in taken:
-                    raise UsageError(f"{taken[path]} and {file.path} would both be {path}; see --output-template")
+                    raise UsageError(
+                        f"{taken[path]} and {file.path} would both be written to {path}; see --output-template"
+                    )
                 taken[path] = file.path
             planned[file] = paths if self.overwrite else self.unwritten(paths)
         return planned
@@ -89,7 +95,7 @@ class FileOptions:
         """Return those of the files that are to be written. Raises UsageError where one exists and nothing was said."""
         there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
         if there and not self.skip_existing:
-            raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")
+            raise UsageError(f"{there[0]} exists; --skip-existing keeps it, --overwrite replaces it")
         return {form: path for form, path in paths.items() if path not in there}
 
 
@@ -101,7 +107,7 @@ def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[Non
     except KeyboardInterrupt:
         if written and not quiet:
             count = f"{len(written)} file{'s are' if len(written) > 1 else ' is'} done"
-            notice(f"{count}; the same command with --skip-existing goes on after that")
+            notice(f"{count}; the same command with --skip-existing does the rest")
         raise
 
 
@@ -113,7 +119,7 @@ def _check_template(template: str, fields: Sequence[str]) -> None:
     unknown = [name for name in used if name not in fields]
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in fields)
-        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} means nothing; there are {known}")
+        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} is not a field; use {known}")
 
 
 def _filled(template: str, file: InputFile, form: str, more: Mapping[str, str]) -> str:

@@ -19,12 +19,12 @@ def resumable(key: Mapping[str, Any], name: str, unit: str, quiet: bool) -> Iter
     """
     kept = Journal.open(key)
     if kept.resumed and not quiet:
-        notice(f"{name}: going on after an interrupted run; {kept.resumed} {unit} are kept")
+        notice(f"{name}: resuming an interrupted run; {kept.resumed} {unit} are done")
     try:
         yield kept
     except KeyboardInterrupt:
         if kept.lasts and not quiet:
-            notice(f"{name}: interrupted; the same command goes on where it stopped")
+            notice(f"{name}: interrupted; the same command resumes it")
         raise
     else:
         kept.finish()
@@ -37,4 +37,4 @@ def resumable(key: Mapping[str, Any], name: str, unit: str, quiet: bool) -> Iter
 @functools.cache
 def _warn(trouble: str) -> None:
     """Warn once, however many inputs there are."""
-    notice(f"{trouble}; a run that is interrupted cannot go on where it stopped")
+    notice(f"{trouble}; an interrupted run cannot be resumed")

@@ -103,14 +103,14 @@ def film_parts(file: BinaryIO, name: str, choice: FrameChoice, scenes: bool) -> 
 
 def _film(file: BinaryIO, name: str) -> AbstractContextManager[InputContainer]:
     if not available():
-        raise UsageError(f"{name}: films are read with PyAV, which is not installed: {EXTRA}")
+        raise UsageError(f"{name}: videos are read with PyAV, which is not installed: {EXTRA}")
     return open_container(file, name)
 
 
 def _nothing(choice: FrameChoice) -> str:
     if choice.start:
         return f"ends before {choice.start:g} s, where --clip begins"
-    return "holds no pictures; it may be cut off, or only sound"
+    return "contains no pictures; it may be truncated, or only sound"
 
 
 def _video(taken: list[tuple[float, np.ndarray]], name: str) -> Video:

@@ -25,7 +25,9 @@ class PartOptions:
     track: Annotated[
         str | None,
         typer.Option(
-            "--track", metavar="N|LANG", help="This sound track of a film, by number or language. Default: its default."
+            "--track",
+            metavar="N|LANG",
+            help="Sound track of a video, by number or language. Default: the one that the file names.",
         ),
     ] = None
 

@@ -33,12 +33,14 @@ class TranscriptOptions(FileOptions):
     ] = None
     width: Annotated[
         int | None,
-        typer.Option("--max-line-width", min=1, help="Characters in a line of srt and vtt.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--max-line-width", min=1, help="Most characters in a line of srt and vtt.", rich_help_panel=OUTPUT
+        ),
     ] = None
     lines: Annotated[
         int | None,
         typer.Option(
-            "--max-line-count", min=1, help="Lines in a cue; more become further cues.", rich_help_panel=OUTPUT
+            "--max-line-count", min=1, help="Most lines in a cue; longer cues are split.", rich_help_panel=OUTPUT
         ),
     ] = None
 
@@ -48,9 +50,9 @@ class TranscriptOptions(FileOptions):
         for form in formats:
             format_named(form)
         if self.lines and not self.width:
-            raise UsageError("--max-line-count needs --max-line-width, which says what a line is")
+            raise UsageError("--max-line-count needs --max-line-width: give both")
         if as_json and (self.to_files or self.formats):
-            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
+            raise UsageError("--json has its own format and prints to stdout; for files give --format json -o DIR")
         if not self.to_files:
             _check_stdout(formats, files)
         self.check_files()
@@ -68,8 +70,9 @@ class TranscriptOptions(FileOptions):
 
 def _check_stdout(formats: Sequence[str], files: int) -> None:
     if len(formats) > 1:
-        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file")
+        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one format; -o DIR writes each to a file")
     if files > 1 and format_named(formats[0]).one_recording:
         raise UsageError(
-            f"--format {formats[0]} holds one recording: write files with -o DIR, or give --json for all on stdout"
+            f"--format {formats[0]} can hold only one recording: "
+            "write files with -o DIR, or give --json for all on stdout"
         )

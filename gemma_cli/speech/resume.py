@@ -22,7 +22,7 @@ def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator
     if recording.duration_s <= MAX_AUDIO_S:
         yield Journal()
         return
-    with resumable(_key(task, recording), recording.name, "pieces of it", output.quiet) as kept:
+    with resumable(_key(task, recording), recording.name, "segments", output.quiet) as kept:
         yield kept
 
 

@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("describe-image missing.png --detail 100", ["--detail", "280"]),
         ("describe-image a*.webp", ["a*.webp", "no file matches"]),
         ("describe-video missing.mp4", ["missing.mp4", "no such file"]),
-        ("describe-video notes.png", ["notes.png", "not sound or film"]),
+        ("describe-video notes.png", ["notes.png", "not sound or video"]),
         ("chat hello --image notes.png", ["notes.png"]),
         ("chat hello --audio notes.wav", ["notes.wav"]),
         ("chat hello --file binary.txt", ["binary.txt", "UTF-8"]),

@@ -17,7 +17,7 @@ def test_a_folder_is_described_in_order_with_one_load_and_the_bad_ones_named(gem
     done = gemma("describe-image", "photos", "--format", "jsonl")
     assert done.code == 1
     assert done.err == (
-        "gemma: 1 of 7 files failed: photos/2b.png: not a picture in a format read here "
+        "gemma: 1 of 7 files failed: photos/2b.png: not a picture in a supported format "
         "(PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF); convert it to PNG\n"
     )
     assert {told["file"]: told["text"] for told in lines(done)} == photos
@@ -65,12 +65,12 @@ def test_what_was_finished_before_a_stop_is_not_described_again(gemma, engine, p
     engine.most = 3
     stopped = gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low")
     assert (stopped.code, len(engine.asked)) == (130, 6)
-    assert "6 files: interrupted; the same command goes on where it stopped" in stopped.err
+    assert "6 files: interrupted; the same command resumes it" in stopped.err
     engine.asked.clear()
     engine.most = 10_000
     done = gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low")
     assert done.out == whole
-    assert done.err == "gemma: 6 files: going on after an interrupted run; 3 descriptions are kept\n"
+    assert done.err == "gemma: 6 files: resuming an interrupted run; 3 descriptions are done\n"
     assert len(engine.asked) == 3
     engine.asked.clear()
     assert gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low").out == whole

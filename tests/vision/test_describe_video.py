@@ -93,7 +93,7 @@ def test_a_stopped_film_goes_on_after_the_parts_that_are_done(gemma, engine, fil
     engine.stream = stream
     done = gemma(*asked)
     assert done.out == whole
-    assert "going on after an interrupted run; 4 answers are kept" in done.err
+    assert "resuming an interrupted run; 4 answers are done" in done.err
     assert len(engine.asked) == everything - 4
 
 
@@ -101,7 +101,7 @@ def test_films_of_a_folder_into_files_and_the_bad_ones_named(gemma, film, tmp_pa
     (tmp_path / "bad.mp4").write_bytes(film.read_bytes()[:500])
     done = gemma("describe-video", ".", "-o", "out", "-f", "txt", "-f", "json", "--max-tokens", "4")
     assert done.code == 1
-    assert "1 of 2 files failed: bad.mp4: not sound or film" in done.err
+    assert "1 of 2 files failed: bad.mp4: not sound or video" in done.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film.json", "film.txt"]
 
 

@@ -50,6 +50,7 @@ from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.threads import set_threads
 
 if TYPE_CHECKING:
+    from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
     from gemma_cli.store.models.checkpoints import Resolved
 
 
@@ -95,12 +96,10 @@ class LocalEngine:
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)
         if spec.synthetic_acceptance is not None and resolved.folder:
-            raise UsageError(
-                f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a drafter that works"
-            )
+            raise UsageError(f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a trained drafter")
         set_threads()
         device = load.choose_device(spec.device)
-        # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
+        # A synthetic model uses pocket's vocabulary: its texts mean nothing, only its speed does.
         folder = resolved.folder or locate(POCKET)[1]
         dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
         with _fitting(resolved.name, device):
@@ -133,7 +132,7 @@ class LocalEngine:
         with _fitting(resolved.name, device):
             failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
         if failure:
-            notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
+            notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
 
@@ -192,11 +191,22 @@ class LocalEngine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            _release_tensors(error)
-            self._give_back()
-            raise OutOfMemory(
-                f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
-            ) from None
+            raise self.out_of_memory(error) from None
+
+    def out_of_memory(self, error: BaseException) -> OutOfMemory:
+        """Give back all memory that can be had again, what the frames of `error` hold too, and return what to tell."""
+        _release_tensors(error)
+        self._give_back()
+        return OutOfMemory(
+            f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
+        )
+
+    def scheduler(self, most: int) -> BatchScheduler | None:
+        """See core.scheduling.Scheduling. Passes over rows of several requests have not been measured on GPUs."""
+        from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
+
+        together = self.target.device.type == "cpu" and self.target.rows.exact and self.accept is equal
+        return BatchScheduler(self, most) if together else None
 
     def _give_back(self) -> None:
         """Free all memory that the next request can do without."""
@@ -218,14 +228,14 @@ class LocalEngine:
         return token not in self.constraints.control
 
     def _literal_raw(self, token: int) -> bool:
-        """A raw reply shows every token but those that end it."""
+        """Return which tokens are literal: in a raw reply all but those that end it."""
         return token not in self.generation.stop
 
     def room(self, request: Request, prompt: Prompt) -> int:
-        """How many tokens may be said. Raises InputError where that is none."""
+        """Return the most tokens of the reply. Raises InputError if that is none."""
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:
-            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+            raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
         return limit
 
     def tokens(self, request: Request, prompt: Prompt, log: QueryLog | None = None) -> Generator[Burst, None, None]:
@@ -239,7 +249,7 @@ class LocalEngine:
             read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit, log)
             yield from self._decoded(request, prompt, read, limit, constraint, None if log else rounds)
         except ModelError:
-            live.forget()  # what is not a number would reach later replies through masks
+            live.forget()  # NaN would reach later replies through masks
             raise
         finally:
             if first:

@@ -123,7 +123,7 @@ def open_picture(file: BinaryIO, name: str) -> PIL.Image.Image:
         return pillow.open(file, formats=formats)
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        raise InputError(f"{name}: not a picture in a format read here ({known}); convert it to PNG") from None
+        raise InputError(f"{name}: not a picture in a supported format ({known}); convert it to PNG") from None
 
 
 def _registered(file: BinaryIO, name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where transcripts go: one to stdout, many into files named after what they were made of."""
+"""Output of transcripts: one to stdout, many to files named after their inputs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TranscriptOptions(FileOptions):
         return Layout(self.width, self.lines)
 
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
-        """The same of recordings that all get the same formats."""
+        """Plan the files of recordings that all get the same formats."""
         return self.plan_each(dict.fromkeys(files, formats), OutputNaming())
 
 

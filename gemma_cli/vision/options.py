@@ -23,6 +23,9 @@ from gemma_cli.vision.instructions import LENGTHS
 ALT = "alt"
 """Stands among the formats for the alternative text beside a picture."""
 
+COPY = "copy"
+"""Stands among them for a copy of the picture with the description in its metadata."""
+
 
 @dataclass(frozen=True)
 class GreedySampling(SamplingOptions):
@@ -91,6 +94,15 @@ class DescriptionOptions(FileOptions):
         ),
     ] = False
 
+    write_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--write-metadata",
+            help="With -o: also a copy of each JPEG, PNG or WebP with the description in its metadata (XMP).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+
     @property
     def writes(self) -> bool:
         """Whether descriptions go into files, and not to stdout."""
@@ -103,6 +115,8 @@ class DescriptionOptions(FileOptions):
             format_named(form)
         if as_json and (self.writes or self.formats):
             raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
+        if self.write_metadata and self.folder is None:
+            raise UsageError("--write-metadata writes copies: give -o DIR")
         if not self.to_files and len(formats) > 1:
             raise UsageError(
                 f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file"
@@ -116,11 +130,22 @@ class DescriptionOptions(FileOptions):
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
         """Return the files to write for each input, by format, ALT among them; see `plan_each`."""
         planned = self.plan_each(dict.fromkeys(files, formats if self.to_files else ()), OutputNaming())
-        if not self.write_alt:
-            return planned
-        beside = {file: {ALT: _beside(file)} for file in files}
-        chosen = {file: paths if self.overwrite else self.unwritten(paths) for file, paths in beside.items()}
-        return {file: planned[file] | paths for file, paths in chosen.items()}
+        beside: dict[InputFile, dict[str, Path]] = {file: {} for file in files}
+        for file, paths in beside.items():
+            if self.write_alt:
+                paths[ALT] = _beside(file)
+            if self.write_metadata:
+                paths[COPY] = self._copy(file)
+            planned[file] = planned[file] | (paths if self.overwrite else self.unwritten(paths))
+        return planned
+
+    def _copy(self, file: InputFile) -> Path:
+        if file.path == STDIN or is_address(file.path):
+            raise UsageError(f"{file.path}: --write-metadata copies pictures on this disk; download it first")
+        path = Path(self.folder or "") / file.relative
+        if path.resolve() == Path(file.path).resolve():
+            raise UsageError(f"{file.path}: its copy would replace it; give another folder to -o")
+        return path
 
 
 def _beside(file: InputFile) -> Path:

@@ -12,11 +12,12 @@ from gemma_cli.common.notices import figures, notice
 from gemma_cli.common.options import ModelOptions, OutputOptions
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Image, Video
+from gemma_cli.media.pictures.metadata import described
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.views.sanitize import safe
 from gemma_cli.vision.describing import Description
 from gemma_cli.vision.formats import alternative, document, format_named
-from gemma_cli.vision.options import ALT
+from gemma_cli.vision.options import ALT, COPY
 from gemma_cli.vision.reading import PictureFacts
 from gemma_cli.vision.task import Task
 
@@ -79,7 +80,13 @@ class DescriptionOutput:
         json.write({"files": files} | {name: each[0][name] for name in of_all} | self._fields(turn), sys.stdout)
 
     def _save(self, records: list[dict[str, Any]], paths: dict[str, Path]) -> None:
-        texts = {path: safe(document(records, format_named(form))) for form, path in paths.items() if form != ALT}
+        forms = {form: path for form, path in paths.items() if form not in (ALT, COPY)}
+        texts: dict[Path, str | bytes] = {
+            path: safe(document(records, format_named(form))) for form, path in forms.items()
+        }
+        if COPY in paths:
+            content, name = Path(records[0]["file"]).read_bytes(), records[0]["file"]
+            texts[paths[COPY]] = described(content, "\n".join(record["text"] for record in records), name)
         if ALT in paths:
             lines = [safe(alternative(record["text"])) + "\n" for record in records]
             texts[paths[ALT]] = "".join(lines)

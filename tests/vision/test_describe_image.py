@@ -59,6 +59,19 @@ def test_alternative_texts_lie_beside_their_pictures(gemma, photos, tmp_path):
     gemma("describe-image", "photos/1.png", "--write-alt").refuses("1.png.alt.txt exists", "--overwrite")
 
 
+def test_a_copy_has_the_description_in_its_metadata(gemma, photos, tmp_path):
+    original = (tmp_path / "photos" / "1.png").read_bytes()
+    assert gemma("describe-image", "photos/1.png", "-o", "copies", "--write-metadata").code == 0
+    assert (tmp_path / "photos" / "1.png").read_bytes() == original
+    copy = Image.open(tmp_path / "copies" / "1.png")
+    assert photos["photos/1.png"] in copy.info["xmp"].decode()
+    assert list(copy.getdata()) == list(Image.open(tmp_path / "photos" / "1.png").getdata())
+    gemma("describe-image", "photos/1.png", "-o", "photos", "--write-metadata").refuses(
+        "1.png: its copy would replace it"
+    )
+    gemma("describe-image", "photos/1.png", "--write-metadata").refuses("give -o DIR")
+
+
 def test_what_was_finished_before_a_stop_is_not_described_again(gemma, engine, photos):
     whole = gemma("describe-image", "photos", "--format", "jsonl").out
     engine.asked.clear()

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import torch
 
-from gemma_cli.engines.local import native
-
 GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
@@ -31,12 +29,10 @@ class Threads:
 
 @cache
 def set_threads() -> Threads:
-    """Set the threads of torch and of our kernels for this process. Later calls return the first choice."""
+    """Set torch's threads, which our kernels share, for this process. Later calls return the first choice."""
     chosen = choose(torch.get_num_threads(), "OMP_NUM_THREADS" in os.environ, cpu_quota())
     if chosen.count != torch.get_num_threads():
         torch.set_num_threads(chosen.count)
-    if kernels := native.loaded():
-        kernels.set_threads(chosen.count)
     return chosen
 
 

@@ -5,9 +5,11 @@ The GPU is pretended (apple.py); this has not been run on a real one.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,8 +114,12 @@ def test_bfloat16_is_the_default(gpu: None) -> None:
     assert len(reply(engine, Request(ask("hello"), Sampling(seed=SEED, max_tokens=3)))) == 3
 
 
-def test_chat_and_bench_as_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_chat_and_bench_as_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The path from the command line on, which chooses the device and times with it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     limits = ["--model", "pocket", "--max-tokens", "4", "--json"]
     with apple.gpu():
         assert run(["chat", *limits, "--seed", str(SEED), "hello"]) == 0

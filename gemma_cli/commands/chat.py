@@ -16,7 +16,7 @@ from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
 from gemma_cli.common.replies import complete, draw, listen
 from gemma_cli.common.setting_options import option
-from gemma_cli.common.text_input import system_prompt
+from gemma_cli.common.text_input import checked_encoding, system_prompt
 from gemma_cli.core import fitting, summaries
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
@@ -83,9 +83,10 @@ def chat(
     save: Annotated[bool | None, *option("save")] = None,
 ) -> None:
     """Talk with the model. With a PROMPT or with piped text it answers once."""
-    piped = "" if attachments.takes_stdin else read_piped()
+    piped = "" if attachments.takes_stdin else read_piped(checked_encoding(attachments.encoding))
     once = prompt is not None or piped is not None
     answers.check(output, once)
+    attachments.check(piped, once)
     if once:
         check_partners(context, think, bool(tools.tool or tools.mcp))
     with errors_told(answers), opened(tools, output) as box:
@@ -115,7 +116,7 @@ def chat(
         if not once:
             from gemma_cli.repl.app import talk
 
-            talk(engine, output, keeping, conversation, settings, box)
+            talk(engine, output, keeping, conversation, settings, box, attachments.reader)
             return
         holding, told = held(answers), form(answers, output, show_thinking, settings.sampling.seed)
         last = ask(engine, output, keeping, conversation.saying(question), settings, holding, told, box)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO, Literal
 
 from gemma_cli.common.inputs import opened
-from gemma_cli.common.text_input import text_in
+from gemma_cli.common.text_input import GIVE_ENCODING, text_in
 from gemma_cli.core.messages import Part, Text
 from gemma_cli.media.files import display_name
 
@@ -13,17 +13,18 @@ Attachable = Literal["image", "audio", "video", "text"]
 """What a message can hold; a PDF becomes text."""
 
 
-def attachment(name: str, kind: Attachable | None = None, quiet: bool = True) -> Part:
+def attachment(name: str, kind: Attachable | None = None, quiet: bool = True, encoding: str | None = None) -> Part:
     """Read what `name` stands for: a path, an http(s) address, or "-" for standard input.
 
     kind: what it has to be; None recognises it by its content. quiet: show no progress of what is fetched.
+    encoding: of a text; None: see `decode`.
     Raises InputError, and UsageError that names the extra that is missing.
     """
     with opened(name, quiet) as file:
-        return attachment_in(file, display_name(name), kind)
+        return attachment_in(file, display_name(name), kind, encoding)
 
 
-def attachment_in(file: BinaryIO, name: str, kind: Attachable | None = None) -> Part:
+def attachment_in(file: BinaryIO, name: str, kind: Attachable | None = None, encoding: str | None = None) -> Part:
     """Read an open file at its beginning; see `attachment`."""
     from gemma_cli.media.recognize import is_pdf, recognize
 
@@ -46,7 +47,7 @@ def attachment_in(file: BinaryIO, name: str, kind: Attachable | None = None) -> 
 
             return document(name, pdf_text(file, name))
         case _:
-            return document(name, text_in(file, name).text)
+            return document(name, text_in(file, name, encoding, remedy=GIVE_ENCODING).text)
 
 
 def document(name: str, text: str) -> Text:

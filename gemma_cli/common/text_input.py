@@ -8,13 +8,16 @@ from typing import BinaryIO
 from gemma_cli.common.notices import notice
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.files import display_name, open_input
-from gemma_cli.text.encodings import Encoded, decode, kind_of_binary, known_encoding
+from gemma_cli.text.encodings import Encoded, bad_bytes, decode, kind_of_binary, known_encoding
 
 MOST_TEXT = 8 << 20
 """Bytes of text read from a file or a pipe: several times the longest context there is."""
 
 CONVERT = "convert it to UTF-8"
 """The remedy for a wrong encoding where none can be given."""
+
+GIVE_ENCODING = "give --encoding NAME"
+"""The remedy for a wrong encoding where one can be given."""
 
 
 def read_text(path: str | Path, encoding: str | None = None) -> str:
@@ -42,7 +45,7 @@ def text_in(
         raise InputError(f"{name}: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
     text = decode(content, encoding, language)
     if text is None:
-        raise InputError(f"{name}: {_no_text(content, encoding)}")
+        raise InputError(f"{name}: {_no_text(content, encoding, remedy)}")
     if text.detected:
         notice(f"{name}: read as {text.encoding}, as it is not UTF-8; if that is wrong, {remedy}")
     return text
@@ -55,12 +58,18 @@ def checked_encoding(encoding: str | None) -> str | None:
     return encoding
 
 
-def _no_text(content: bytes, encoding: str | None) -> str:
+def _no_text(content: bytes, encoding: str | None, remedy: str) -> str:
     if kind := kind_of_binary(content):
         return f"not a text but {kind[0]}; {kind[1]}"
     if encoding is not None:
         return f"not text in {encoding}; leave out --encoding to have it detected, or name another"
-    return "not a text: it has control characters or is in no known encoding; save it as UTF-8"
+    if bad := bad_bytes(content):
+        more = f" and {bad.count - 1:,} more" if bad.count > 1 else ""
+        return (
+            f"UTF-8 but for byte 0x{bad.byte:02x} at offset {bad.offset:,} (line {bad.line:,}){more}; mend it "
+            f"(iconv -c -f UTF-8 drops such bytes), or if it is in another encoding, {remedy}"
+        )
+    return f"not a text: it has control characters or is in no known encoding; save it as UTF-8, or {remedy}"
 
 
 def as_text(content: bytes) -> str | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 from gemma_cli import __version__
-from gemma_cli.common.attachments import attachment
 from gemma_cli.common.notices import figures
 from gemma_cli.common.opening import busy, start
 from gemma_cli.common.options import EngineOptions, OutputOptions
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.events import Turn
+from gemma_cli.core.messages import Part
 from gemma_cli.engines import open_engine
 from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
@@ -33,10 +34,14 @@ def talk(
     conversation: Conversation,
     settings: Settings,
     box: Toolbox,
+    read: Callable[..., Part],
 ) -> None:
-    """Load the model and talk until the user leaves. What is typed while it loads waits for the first prompt."""
+    """Load the model and talk until the user leaves. What is typed while it loads waits for the first prompt.
+
+    read: reads an attachment, see `ChatHost`.
+    """
     with orderly_exit(), kept_terminal(), suspendable(), silent_input():
-        _talk(options, output, keeping, conversation, settings, box)
+        _talk(options, output, keeping, conversation, settings, box, read)
 
 
 def _talk(
@@ -46,6 +51,7 @@ def _talk(
     conversation: Conversation,
     settings: Settings,
     box: Toolbox,
+    read: Callable[..., Part],
 ) -> None:
     engine = start(options, output)
 
@@ -62,7 +68,7 @@ def _talk(
         settings,
         out=terminal(sys.stdout),
         err=terminal(sys.stderr),
-        outside=ChatHost(attachment, another, models_here, heard),
+        outside=ChatHost(read, another, models_here, heard),
         conversation=conversation.counted_by(engine.info.model),
         store=keeping.store,
         session=keeping.session,

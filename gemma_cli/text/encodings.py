@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 
 _MARKS = (
@@ -59,6 +60,30 @@ _CONTENT = (
 )
 
 
+_DECLARATIONS = (
+    re.compile(rb"<\?xml\s[^>]*?\bencoding\s*=\s*[\"']([\w.:-]+)"),
+    re.compile(rb"\s*<(?:[^>]*>\s*<)*?meta\s[^>]*?\bcharset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE),
+    re.compile(rb"(?:#[^\n]*\n|\s)*msgid\s+\"\"\s*msgstr\s+(?:\"[^\n]*\"\s*)*?\"Content-Type:[^\n]*charset=([\w.:-]+)"),
+)
+"""How XML, HTML and PO name their encoding."""
+
+_DECLARED_WITHIN = 4096
+"""Bytes within which a text names its encoding."""
+
+_SURROGATE = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")
+"""Half of a surrogate pair in UTF-8, which programs write that count in UTF-16, decoded with `surrogateescape`."""
+
+
+@dataclass(frozen=True)
+class BadBytes:
+    """What is wrong with a text in UTF-8. offset: of the first bad byte, from 0. line: its line, from 1."""
+
+    offset: int
+    line: int
+    byte: int
+    count: int
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A text, and how it was encoded. mark: its byte-order mark. detected: whether the encoding is a guess."""
@@ -76,17 +101,37 @@ class Encoded:
 def decode(content: bytes, encoding: str | None = None, language: str | None = None) -> Encoded | None:
     """Decode a text; None if it cannot be one.
 
-    encoding: a name that Python knows; None: the byte-order mark, UTF-8 or detection tells. language: the code of the
-    language it is in, which helps detection.
+    encoding: a name that Python knows; None: the byte-order mark, UTF-8, the text itself or detection tells. language:
+    the code of the language it is in, which helps detection. A text that is UTF-8 but for few bytes is in no encoding.
     """
     for mark, name in _MARKS:
         if content.startswith(mark) and (encoding is None or _same_family(encoding, name)):
             return _decoded(content[len(mark) :], name, mark)
     if encoding is not None:
         return _decoded(content, encoding, b"")
+    declared = _declared(content)
+    if declared and content.isascii():
+        return _decoded(content, declared, b"")
     if (text := _decoded(content, "utf-8", b"")) is not None:
         return text
-    return None if kind_of_binary(content) else _detected(content, language)
+    if declared and (text := _decoded(content, declared, b"")) is not None:
+        return text
+    return None if kind_of_binary(content) or bad_bytes(content) else _detected(content, language)
+
+
+def bad_bytes(content: bytes) -> BadBytes | None:
+    """Return what is wrong with a text that is UTF-8 but for few bytes: no more than it has good characters."""
+    try:
+        content.decode("utf-8")
+        return None
+    except UnicodeDecodeError as error:
+        offset = error.start
+    text, halves = _SURROGATE.subn("\ufffd", content.decode("utf-8", "surrogateescape"))
+    bad = sum("\udc80" <= character <= "\udcff" for character in text)
+    good = sum(character > "\x7f" for character in text) - bad
+    if "\0" in text or good < bad:
+        return None
+    return BadBytes(offset, content.count(b"\n", 0, offset) + 1, content[offset], bad + 3 * halves)
 
 
 def known_encoding(name: str) -> bool:
@@ -115,6 +160,16 @@ def kind_of_binary(content: bytes) -> tuple[str, str] | None:
     if content[4:8] == b"ftyp":
         return "a film or sound", "gemma transcribe"
     return next(((name, remedy) for magic, name, remedy in _CONTENT if content.startswith(magic)), None)
+
+
+def _declared(content: bytes) -> str | None:
+    """Return the encoding that a text names itself, if it is one in which ASCII is ASCII."""
+    head = content[:_DECLARED_WITHIN]
+    name = next((found[1].decode() for declares in _DECLARATIONS if (found := declares.match(head))), None)
+    try:
+        return name if name and known_encoding(name) and "<A".encode(name) == b"<A" else None
+    except UnicodeError:
+        return None
 
 
 def _same_family(encoding: str, name: str) -> bool:

@@ -59,8 +59,9 @@ def chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
 
-    def command(engine: Engine, *arguments: str, stdin: str = "") -> Outcome:
-        monkeypatch.setattr(sys, "stdin", Piped(io.BytesIO(stdin.encode())))
+    def command(engine: Engine, *arguments: str, stdin: str | bytes = "") -> Outcome:
+        content = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", Piped(io.BytesIO(content)))
         monkeypatch.setattr(opening, "open_engine", lambda spec: engine)
         capsys.readouterr()
         code = run(["chat", *arguments])
@@ -79,8 +80,31 @@ class Failing:
     requests: list[Request] = field(default_factory=list)
 
     def stream(self, request: Request) -> Generator[Event, None, None]:
+        self.requests.append(request)
         yield Delta("answer", "Wait")
         raise ModelError("it broke\x1b[2J down")
+
+
+@pytest.mark.parametrize("way", ["piped", "-f", "-a"])
+def test_bad_bytes_in_a_text_are_refused_in_one_way_however_it_comes(chat: Chat, tmp_path: Path, way: str) -> None:
+    content = "Straße\nT".encode() + b"\xfcr\n"
+    (tmp_path / "a.txt").write_bytes(content)
+    engine = Failing()
+    given, stdin = ((), content) if way == "piped" else ((way, "a.txt"), b"")
+    refused = chat(engine, "Count.", *given, stdin=stdin)
+    name = "standard input" if way == "piped" else "a.txt"
+    assert (refused.code, engine.requests) == (2, [])
+    assert refused.err == (
+        f"gemma: {name}: UTF-8 but for byte 0xfc at offset 9 (line 2); mend it (iconv -c -f UTF-8 drops such bytes), "
+        "or if it is in another encoding, give --encoding NAME\n"
+    )
+    chat(engine, "Count.", *given, "--encoding", "cp1252", "--no-save", stdin=stdin)
+    assert "Tür" in engine.requests[0].messages[-1].text
+
+
+def test_an_encoding_of_nothing_is_refused(chat: Chat) -> None:
+    assert "--encoding is about attached or piped texts" in chat(Failing(), "Hi", "--encoding", "cp1252").err
+    assert "--encoding klingon: unknown" in chat(Failing(), "Hi", "--encoding", "klingon", stdin="Hi").err
 
 
 def lines(outcome: Outcome) -> list[dict[str, Any]]:

@@ -1,13 +1,14 @@
 """What a user sees of recordings that are damaged, have several tracks, or are in a language that was not named."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
 from gemma_cli.core.messages import SAMPLE_RATE
-from tests.speech.words import pause, record, say
+from tests.speech.words import ROOT, pause, record, say
 
 
 def cut(path, *stretches):
@@ -35,6 +36,25 @@ def test_a_damaged_recording_does_not_end_a_batch(gemma, tmp_path):
     assert outcome.code == 1
     assert [line for line in outcome.out.splitlines() if line.startswith("w")] == ["w1", "w2", "w3"]
     assert "1 of 3 files failed: 1.wav: cut off" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac"])
+def test_without_pyav_a_joined_recording_is_read_or_the_rest_is_reported(gemma, monkeypatch, tmp_path, name):
+    spoken = soundfile.read(ROOT / "docs/samples/cat.en.wav")[0]
+    soundfile.write(tmp_path / name, spoken, SAMPLE_RATE)
+    one = (tmp_path / name).read_bytes()
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert gemma("transcribe", name).code == 0
+    (tmp_path / name).write_bytes(one + one)
+    outcome = gemma("transcribe", name, "--json")
+    seconds = len(spoken) / SAMPLE_RATE
+    if name == "a.flac":
+        assert (outcome.code, json.loads(outcome.out)["duration_s"]) == (0, pytest.approx(2 * seconds, abs=0.01))
+        return
+    assert outcome.code == 1
+    assert "of sound left out (several recordings in one file) at 0:00:0" in outcome.err
+    assert "pip install 'gemma-cli[video]' reads all of it" in outcome.err
+    assert json.loads(outcome.out)["damage"][0]["at"] == pytest.approx(seconds, abs=0.1)
 
 
 def test_json_holds_the_damage_and_null_where_there_is_none(gemma, tmp_path):

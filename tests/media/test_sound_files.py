@@ -15,6 +15,7 @@ from gemma_cli.media.input_files import sound_files
 from gemma_cli.media.sound.findings import Findings
 from gemma_cli.media.sound.level import raised
 from gemma_cli.media.sound.mixing import Mixer
+from gemma_cli.media.sound.mpeg_frames import frame_seconds
 from gemma_cli.media.voice_activity import FRAME, VoiceDetector
 from tests.media.made_films import RATE, Track, heard, make, tones
 
@@ -64,6 +65,18 @@ def test_files_that_follow_each_other_in_one_are_all_read(tmp_path, name, first,
     path = tmp_path / name
     path.write_bytes(written(path, (400, 800), **first) + written(path, (1200, 1600), **second))
     check(path, [(0.2, 400), (1.2, 800), (2.2, 1200), (3.2, 1600)])
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_length_of_an_mp3_is_counted_from_its_frames(tmp_path, rate, channels):
+    one = written(tmp_path / "a.mp3", (400, 800), rate, channels)
+    damaged = one[:2000] + b"\xff" * 50 + one[2000:]
+    for content, parts in ((one, 1), (one + b"TAG" + b"x" * 125 + one, 2), (damaged, 1)):
+        (tmp_path / "b.mp3").write_bytes(content)
+        with (tmp_path / "b.mp3").open("rb") as file:
+            seconds = frame_seconds(file)
+        assert 2 * parts - 0.1 <= seconds <= 2.3 * parts
 
 
 @pytest.mark.parametrize(("codec", "form"), [("aac", "adts"), ("mp2", "mp2"), ("ac3", "ac3")])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_cli.text.encodings import decode, kind_of_binary, known_encoding, may_be_text
+from gemma_cli.text.encodings import BadBytes, bad_bytes, decode, kind_of_binary, known_encoding, may_be_text
 
 GERMAN = "Der Hund schläft unter dem Tisch.\nWie heißt die Katze?\n"
 SENTENCES = {
@@ -62,6 +62,51 @@ def test_what_is_no_text_is_named(content, kind):
     assert decode(content) is None
     assert kind in kind_of_binary(content)[0]
     assert not may_be_text(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("schläft\n".encode() + b"T\xfcr", BadBytes(10, 2, 0xFC, 1)),
+        ("犬はテーブル".encode()[:-1], BadBytes(15, 1, 0xE3, 2)),
+        (b"Spell \xed\xa0\xbd cat.", BadBytes(6, 1, 0xED, 3)),
+        ((GERMAN * 100).encode() + b"\xff" * 9, BadBytes(len((GERMAN * 100).encode()), 201, 0xFF, 9)),
+    ],
+    ids=["cp1252", "cut", "surrogate", "many"],
+)
+def test_utf_8_with_a_few_bad_bytes_is_not_taken_for_another_encoding(content, found):
+    assert bad_bytes(content) == found
+    assert decode(content) is None
+    assert decode(content, "cp1252" if found.count == 1 else "latin-1") is not None
+
+
+@pytest.mark.parametrize("encoding", SENTENCES)
+def test_text_in_another_encoding_is_not_bad_utf_8(encoding):
+    assert bad_bytes(SENTENCES[encoding][1].encode(encoding)) is None
+
+
+@pytest.mark.parametrize("words", ["Hund", "schläft"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0" encoding="iso-8859-1"?><a>{}</a>',
+        "<!doctype html>\n<html><meta charset='ISO-8859-1'><p>{}",
+        '# K\nmsgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=ISO-8859-1\\n"\n# {}\n',
+    ],
+    ids=["xml", "html", "po"],
+)
+def test_a_text_that_names_its_encoding_is_in_that(text, words):
+    content = text.format(words).encode("latin-1")
+    found = decode(content)
+    assert (found.text, found.encode("ö"), found.detected) == (text.format(words), b"\xf6", False)
+    assert decode(text.format("schläft").encode()).encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "text", ["use <meta charset=latin-1>", '<?xml encoding="klingon"?>', '<?xml encoding="utf-16"?>']
+)
+def test_what_does_not_name_an_encoding_is_utf_8(text):
+    assert decode(text.encode()).encoding == "utf-8"
 
 
 @given(st.binary(max_size=200))

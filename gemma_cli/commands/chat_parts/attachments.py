@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Annotated
 
@@ -12,8 +13,8 @@ import typer
 
 from gemma_cli.common.attachments import Attachable, attachment, attachment_in
 from gemma_cli.common.notices import notice
-from gemma_cli.common.text_input import MOST_TEXT, text_in
-from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.common.text_input import GIVE_ENCODING, MOST_TEXT, checked_encoding, text_in
+from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import MAX_AUDIO_S, Part
 from gemma_cli.media.files import STDIN, display_name, spooled_stdin
 from gemma_cli.media.recognize import recognize
@@ -64,6 +65,15 @@ class AttachOptions:
             "--file", "-f", metavar="FILE", help="A text or PDF to read first; repeatable.", rich_help_panel=ATTACHMENTS
         ),
     ] = None
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="Of attached and piped texts that are not UTF-8. Default: detected.",
+            rich_help_panel=ATTACHMENTS,
+        ),
+    ] = None
 
     @property
     def takes_stdin(self) -> bool:
@@ -75,7 +85,17 @@ class AttachOptions:
         named = self._named()
         if sum(name == STDIN for name, _ in named) > 1:
             raise UsageError("standard input can be attached once: give - to one option")
-        return [attachment(name, kind, quiet) for name, kind in named]
+        return [self.reader(name, kind, quiet) for name, kind in named]
+
+    @property
+    def reader(self) -> Callable[..., Part]:
+        """`attachment` for texts in the encoding that was named."""
+        return partial(attachment, encoding=checked_encoding(self.encoding))
+
+    def check(self, piped: str | Part | None, once: bool) -> None:
+        """Raises UsageError for an encoding that nothing is read in."""
+        if checked_encoding(self.encoding) and once and not (piped or self.attach or self.file):
+            raise UsageError("--encoding is about attached or piped texts: give -a or -f too, or pipe text in")
 
     def _named(self) -> list[tuple[str, Attachable | None]]:
         options: list[tuple[Files, Attachable | None]] = [
@@ -88,10 +108,10 @@ class AttachOptions:
         return [(name, kind) for names, kind in options for name in names or ()]
 
 
-def read_piped() -> str | Part | None:
+def read_piped(encoding: str | None = None) -> str | Part | None:
     """Return the text that is piped in, or the picture, sound, film or PDF; None where someone sits at a terminal.
 
-    Bytes of a text that are in no known encoding become U+FFFD. Raises InputError.
+    encoding: of a text. Raises InputError.
     """
     if sys.stdin is None:
         return ""
@@ -102,18 +122,9 @@ def read_piped() -> str | Part | None:
     if not content:
         return ""
     if recognize(BytesIO(content), name) == "text":
-        return _piped_text(content, name)
+        return text_in(BytesIO(content), name, encoding, remedy=GIVE_ENCODING).text.strip()
     with spooled_stdin(content) as file:  # decoders need a descriptor
         return attachment_in(file, name)
-
-
-def _piped_text(content: bytes, name: str) -> str:
-    try:
-        return text_in(BytesIO(content), name).text.strip()
-    except InputError:
-        if b"\0" in content or len(content) > MOST_TEXT:
-            raise
-        return content.decode("utf-8", "replace").strip()
 
 
 def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:

@@ -13,7 +13,7 @@ from gemma_cli.commands.translate_parts.text_file import TextFile, nothing_to_tr
 from gemma_cli.common.inputs import opened
 from gemma_cli.common.notices import figures, heading, notice
 from gemma_cli.common.options import EngineOptions, OutputOptions
-from gemma_cli.common.text_input import MOST_TEXT, as_text, text_in
+from gemma_cli.common.text_input import GIVE_ENCODING, MOST_TEXT, as_text, text_in
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Turn
@@ -113,10 +113,14 @@ def _translate_lines(translator: Translator) -> None:
 
 def _lines() -> Iterator[str]:
     source = cast("BufferedReader", sys.stdin.buffer)
+    number = 0
     while line := source.readline(MOST_TEXT):
+        number += 1
         text = as_text(line)
         if text is None:
-            raise InputError("standard input: a line is not UTF-8; give --encoding NAME to read all of it in that")
+            raise InputError(
+                f"standard input: line {number:,} is not UTF-8; if it is in another encoding, {GIVE_ENCODING}"
+            )
         yield text
 
 
@@ -159,7 +163,7 @@ class Texts:
     def _read(self, file: InputFile) -> TextFile:
         source = language(self.writing.source).code if self.writing.source else None
         with opened(file.path, self.output.quiet) as handle:
-            text = text_in(handle, display_name(file.path), self.encoding, source, "give --encoding NAME")
+            text = text_in(handle, display_name(file.path), self.encoding, source, GIVE_ENCODING)
         return read_document(display_name(file.path), file.relative, text)
 
     def _translator(self) -> Translator:

@@ -11,12 +11,16 @@ _MOST = 1000
 _NAMED = 3
 
 
+COPY_AGAIN = "copy the file again"
+
+
 @dataclass(frozen=True)
 class Damage:
-    """A place that cannot be read. at: seconds from the beginning of the recording."""
+    """A place that cannot be read. at: seconds from the beginning of the recording. remedy: what to do about it."""
 
     at: float
     reason: str
+    remedy: str = COPY_AGAIN
 
 
 @dataclass
@@ -32,14 +36,14 @@ class Findings:
         if text not in self.remarks:
             self.remarks.append(text)
 
-    def damaged(self, at: float, reason: str) -> None:
+    def damaged(self, at: float, reason: str, remedy: str = COPY_AGAIN) -> None:
         """Note damage at that second; what lies close to the last damage of the same kind belongs to it."""
         at += self.offset
         last = self.damage[-1] if self.damage else None
         if last and last.reason == reason and at - last.at < _NEAR_S:
             return
         if len(self.damage) < _MOST:
-            self.damage.append(Damage(at, reason))
+            self.damage.append(Damage(at, reason, remedy))
 
     def after(self, seconds: float) -> Findings:
         """Return the same findings for a part that begins so many seconds later."""

@@ -1,4 +1,4 @@
-"""Files that hold several sound files end to end: chained Ogg, and WAV after WAV.
+"""Files that hold several sound files end to end: chained Ogg, WAV after WAV, and FLAC after FLAC.
 
 Decoders stop at the end of the first one, or at a change of its form. So each is found here and read by itself.
 """
@@ -6,6 +6,7 @@ Decoders stop at the end of the first one, or at a change of its form. So each i
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _PAGE = struct.Struct("<4sBBqIIIB")  # an Ogg page up to the number of its segments
+_FLAC = b"fLaC\0\0\0\x22"  # the mark of a file, and the head of the block that has to follow
 _BEGINS = 2  # flag of the first page of a stream
 _MOST = 10_000
 _BLOCK = 1 << 16
@@ -27,6 +29,8 @@ def links(file: BinaryIO) -> list[BinaryIO]:
         starts = _ogg_chain(file)
     elif head[:4] == b"RIFF" and head[8:] == b"WAVE":
         starts = _wave_files(file, size)
+    elif head.startswith(_FLAC):
+        starts = _flac_files(file)
     else:
         starts = [0]
     file.seek(0)
@@ -118,6 +122,15 @@ def _wave_files(file: BinaryIO, size: int) -> list[int]:
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             return starts
         starts.append(following)
+    return starts
+
+
+def _flac_files(file: BinaryIO) -> list[int]:
+    """Where the mark of a FLAC file stands, with the head of its first block."""
+    starts = [0]
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        while len(starts) < _MOST and (found := data.find(_FLAC, starts[-1] + 1)) > 0:
+            starts.append(found)
     return starts
 
 

@@ -17,6 +17,8 @@ from gemma_cli.media.sound import ffmpeg, libsndfile
 from gemma_cli.media.sound.convert import Blocks, mono_16_khz
 from gemma_cli.media.sound.findings import Findings
 from gemma_cli.media.sound.links import links
+from gemma_cli.media.sound.mpeg_frames import frame_seconds
+from gemma_cli.text.clock import clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 _NEAR_S = 0.1
 """Seconds by which two readings may differ: encoders add some silence, which decoders may leave out."""
 
+
+_ENCODERS_ADD_S = 0.3
+"""Seconds of an MP3's frames that may hold no sound: a header, and silence that encoders put before and behind."""
 
 _HOLE_S = 0.3
 """Seconds of holes in an Ogg file that are worth minding; libsndfile plays something else in their place."""
@@ -107,7 +112,10 @@ def _best(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
     if kind is None:
         return _read_through(_by_ffmpeg(file, name, wanted), name, wanted)
     sound = _read_through(lambda findings: libsndfile.blocks(file, findings), name, wanted)
-    if not container.available() or _reads_all(file, name, kind, sound):
+    if not container.available():
+        _check_all_read(file, kind, sound)
+        return sound
+    if _reads_all(file, name, kind, sound):
         return sound
     try:
         other = _read_through(_by_ffmpeg(file, name, wanted), name, wanted)
@@ -129,6 +137,20 @@ def _reads_all(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
         return not missed and not ffmpeg.has_more_than_sound(file, name)
     except InputError:
         return True
+
+
+def _check_all_read(file: BinaryIO, kind: str, sound: Sound) -> None:
+    """Note as damage that an MP3 has more sound than libsndfile reads, which stops at the end of the first of several.
+
+    Several joined Ogg, WAV and FLAC files were parted before.
+    """
+    read = sound.length / SAMPLE_RATE
+    if kind != "MP3" or sound.findings.damage:
+        return
+    missed = frame_seconds(file) - read
+    if missed > _ENCODERS_ADD_S:
+        reason = f"{clock(missed, 1)} of sound left out (several recordings in one file)"
+        sound.findings.damaged(read, reason, f"{container.EXTRA} reads all of it")
 
 
 def _by_ffmpeg(file: BinaryIO, name: str, wanted: Wanted) -> Reader:

@@ -30,7 +30,6 @@ NEAR_S = 0.1
 
 def trial(scale: float) -> Outcome:
     """Make `150 * scale` films; three sentences in each are at random times."""
-    rng = random.Random(0)
     voice, _ = soundfile.read(SAMPLES / "cat.en.wav", dtype="float32")
     failures: list[str] = []
     worst = 0.0
@@ -41,7 +40,7 @@ def trial(scale: float) -> Outcome:
         soundfile.write(plain, np.concatenate([np.zeros(RATE, np.float32), voice, np.zeros(RATE, np.float32)]), RATE)
         ((begins, ends),) = ((start - 1.0, end - 1.0) for start, end in _cues(plain))
         for number in range(films):
-            path, times, kind = _film(folder / f"{number}", rng, voice)
+            path, times, kind = _film(folder / f"{number}", random.Random(number), voice)
             found = _cues(path)
             wanted = [(second + begins, second + ends) for second in times]
             off = [abs(a - b) for cue, true in zip(found, wanted, strict=False) for a, b in zip(cue, true, strict=True)]

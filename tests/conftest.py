@@ -14,8 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("CI", "AI_AGENT"):
     os.environ.pop(name, None)
 
-# A shell starts what it puts in the background deaf to Ctrl-C, and nohup deaf to a hang-up; every program that the tests
-# start would be too.
+# A shell starts what it puts in the background deaf to Ctrl-C, and nohup deaf to a hang-up; every program started from
+# there would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gemma_cli.core.messages import ToolCall
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Channel = Literal["answer", "thinking"]
 FinishReason = Literal["stop", "length", "tool_calls", "interrupted"]
@@ -85,13 +88,37 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """Which part of a recording each token of a reply attends to; comes before Done where the request asks for it.
+
+    pieces: the text of each token. logprobs: natural logarithms of the tokens' probabilities. attention: float32
+    [heads, tokens, frames], weights that the row which chose a token gives to frames of the recording.
+    """
+
+    pieces: tuple[str, ...]
+    logprobs: tuple[float, ...]
+    attention: np.ndarray = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word of a transcript. start, end: seconds from the beginning of the recording. probability: the product of the
+    probabilities of its tokens."""
+
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True)
 class Done:
     finish_reason: FinishReason
     usage: Usage = Usage()
     timings: Timings = Timings()
 
 
-Event = Delta | ToolCalled | UnreadableCall | Round | Progress | Done
+Event = Delta | ToolCalled | UnreadableCall | Round | Progress | Alignment | Done
 
 
 ENOUGH = 20
@@ -167,6 +194,9 @@ class Turn:
     usage: Usage = Usage()
     timings: Timings = Timings()
     speculation: Speculation = field(default_factory=Speculation)
+    alignment: Alignment | None = None
+    words: tuple[TimedWord, ...] | None = None
+    avg_logprob: float | None = None
 
 
 def collect(events: Iterable[Event], draw: Callable[[Event], None] | None = None) -> Turn:
@@ -192,6 +222,8 @@ def collect(events: Iterable[Event], draw: Callable[[Event], None] | None = None
                     turn.speculation.rounds.append(event)
                 case Progress():
                     turn.usage, turn.timings = event.usage, event.timings
+                case Alignment():
+                    turn.alignment = event
                 case Done():
                     turn.finish_reason, turn.usage, turn.timings = event.finish_reason, event.usage, event.timings
     except KeyboardInterrupt:

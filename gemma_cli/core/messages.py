@@ -126,6 +126,7 @@ class Request:
     image_budget: int | None = None  # one of IMAGE_BUDGETS; None: what the checkpoint was made for
     thinking_budget: int | None = None  # tokens of thought at most, as Usage counts them; None: any number
     schema: str | None = None  # a JSON schema the answer is held to, as json_schema.checked gives it
+    word_times: bool = False  # an Alignment of the reply with its one recording, where the engine can give it
     raw: str | None = None  # in place of messages: a prompt as it stands, control tokens included; the reply is text
 
 

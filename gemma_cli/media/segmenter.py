@@ -48,12 +48,16 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Piece:
-    """Speech from `start` to `end`, in seconds of the recording. overlaps: the next piece says the end of it again."""
+    """Speech from `start` to `end`, in seconds of the recording.
+
+    overlaps: the next piece says the end of it again. lead: seconds of the audio before `start`.
+    """
 
     start: float
     end: float
     audio: Audio
     overlaps: bool = False
+    lead: float = 0.0
 
 
 def pieces(
@@ -170,7 +174,8 @@ class _Stretch:
         begun = self._start / SAMPLE_RATE
         stop = min(end * FRAME, len(self._samples)) / SAMPLE_RATE
         audio = Audio(hashlib.sha256(samples.tobytes()).hexdigest(), self._name, samples)
-        yield Piece(begun + first * FRAME / SAMPLE_RATE, begun + stop, audio, overlaps)
+        lead = min(first, PAD) * FRAME / SAMPLE_RATE
+        yield Piece(begun + first * FRAME / SAMPLE_RATE, begun + stop, audio, overlaps, lead)
 
     def _drop(self, frames: int) -> None:
         if frames > 0:

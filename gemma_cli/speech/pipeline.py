@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.engine import Engine
-from gemma_cli.core.events import Speculation, Timings, Turn, Usage
+from gemma_cli.core.events import Speculation, TimedWord, Timings, Turn, Usage
 from gemma_cli.core.messages import GREEDY, SAMPLE_RATE, Drafting, Request, ask
 from gemma_cli.engines.replies import ordered_replies
 from gemma_cli.media.segmenter import Piece
 from gemma_cli.speech.recording import SpeechSource
-from gemma_cli.text.overlap import join
+from gemma_cli.text.overlap import join, words
 from gemma_cli.text.repetition import loop, without_loops
+
+if TYPE_CHECKING:
+    from gemma_cli.speech.word_times.words import SoundPlace
 
 TOKENS_PER_SECOND = 15
 """Far more than anyone says in a second, in any script: a reply that needs more has run into a loop."""
@@ -25,19 +29,25 @@ SAME_AGAIN = 8
 
 @dataclass(frozen=True)
 class Task:
-    """What to ask about each piece; read takes the reply apart: a transcript, or a transcript and its translation."""
+    """What to ask about each piece.
+
+    read: takes the reply apart: a transcript, or a transcript and its translation. word_times: ask for the times of the
+    words of a transcript.
+    """
 
     engine: Callable[[], Engine]  # loaded when there is something to hear
     instruction: str
     drafting: Drafting
     read: Callable[[str], tuple[str, ...]] = lambda reply: (reply,)
+    word_times: bool = False
 
 
 @dataclass(frozen=True)
 class Utterance:
     """What was said from `start` to `end`, in seconds.
 
-    overlaps: the next one begins before this ends. resumed: it was decoded by an earlier run.
+    overlaps: the next one begins before this ends. resumed: it was decoded by an earlier run. words: of the first text;
+    None where they have no times.
     """
 
     start: float
@@ -46,15 +56,20 @@ class Utterance:
     turn: Turn
     overlaps: bool = False
     resumed: bool = False
+    words: tuple[TimedWord, ...] | None = None
 
 
 @dataclass(frozen=True)
 class SegmentSpan:
-    """Where a piece stands in its recording, in seconds; overlaps: the next one begins before it ends."""
+    """Where a piece stands in its recording, in seconds.
+
+    overlaps: the next one begins before it ends. sound: what the times of its words need; None where nobody asks.
+    """
 
     start: float
     end: float
     overlaps: bool = False
+    sound: SoundPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,8 @@ class Utterances:
         texts = tuple(without_loops(text).strip() for text in self._task.read(turn.text))
         if turn.finish_reason == "length":
             notice(f"{self._name}: the reply to what is said at {place.start:.0f} s does not end; do not trust it")
-        return Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed)
+        words = turn.words if texts[0] == turn.text.strip() else None
+        return Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed, words)
 
     def _check(self, utterance: Utterance) -> None:
         """Warn once where the model says the same thing to one piece after another."""
@@ -119,13 +135,36 @@ def spoken_answers(task: Task, source: SpeechSource) -> Iterator[Answer]:
     """Yield the reply to every piece in order, as it comes, and ask for none before it is needed."""
     for piece in source.pieces():
         (turn,) = ordered_replies(task.engine(), [request_of(task, piece)], loops)
-        yield Answer(SegmentSpan(piece.start, piece.end, piece.overlaps), turn)
+        yield answered(place_of(task, piece), turn)
+
+
+def place_of(task: Task, piece: Piece) -> SegmentSpan:
+    """Return where a piece stands, with what the times of its words need if the task asks for them."""
+    if not task.word_times:
+        return SegmentSpan(piece.start, piece.end, piece.overlaps)
+    from gemma_cli.speech.word_times.words import SoundPlace
+
+    return SegmentSpan(piece.start, piece.end, piece.overlaps, SoundPlace.of(piece))
+
+
+def answered(place: SegmentSpan, turn: Turn) -> Answer:
+    """Return the reply to a piece, with the times of its words where they are asked for."""
+    if place.sound is None:
+        return Answer(place, turn)
+    from gemma_cli.speech.word_times.words import with_words
+
+    return Answer(place, with_words(turn, place.sound))
 
 
 def request_of(task: Task, piece: Piece) -> Request:
     """What is asked about a piece: greedily. The text goes before the sound, as Gemma 4's card says."""
     limit = math.ceil(TOKENS_PER_SECOND * len(piece.audio.samples) / SAMPLE_RATE) + 64
-    return Request(ask(task.instruction, piece.audio), replace(GREEDY, max_tokens=limit), task.drafting)
+    return Request(
+        ask(task.instruction, piece.audio),
+        replace(GREEDY, max_tokens=limit),
+        task.drafting,
+        word_times=task.word_times,
+    )
 
 
 def loops(_: int, turn: Turn) -> bool:
@@ -155,7 +194,10 @@ def _join(left: Utterance, right: Utterance) -> tuple[Utterance, Utterance]:
     shares = overlap / (left.end - left.start), overlap / (right.end - right.start)
     pairs = [join(before, after, *shares) for before, after in zip(left.texts, right.texts, strict=True)]
     seam = right.start + overlap / 2
+    before, after = pairs[0]
+    first = left.words[: len(words(before))] if left.words else None
+    rest = right.words[len(right.words) - len(words(after)) :] if right.words else None
     return (
-        replace(left, end=seam, texts=tuple(before for before, _ in pairs)),
-        replace(right, start=seam, texts=tuple(after for _, after in pairs)),
+        replace(left, end=first[-1].end if first else seam, texts=tuple(before for before, _ in pairs), words=first),
+        replace(right, start=rest[0].start if rest else seam, texts=tuple(after for _, after in pairs), words=rest),
     )

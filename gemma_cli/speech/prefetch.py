@@ -8,7 +8,7 @@ it is there, and a bad file is told when its turn comes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,7 +19,7 @@ from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Request
 from gemma_cli.engines.replies import replies
 from gemma_cli.media.segmenter import Piece
-from gemma_cli.speech.pipeline import Answer, SegmentSpan, Task, loops, request_of
+from gemma_cli.speech.pipeline import Answer, SegmentSpan, Task, answered, loops, place_of, request_of
 from gemma_cli.speech.recording import Recording
 from gemma_cli.store.journal import Journal
 
@@ -69,7 +69,7 @@ class _OpenRecording:
         if piece is None or self.opened is None:
             self.ended = True
             return None
-        place = SegmentSpan(piece.start, piece.end, piece.overlaps)
+        place = place_of(self._task, piece)
         finished = self.opened[1].find(piece.audio.digest)
         if finished:
             self.waiting.append(
@@ -82,9 +82,9 @@ class _OpenRecording:
 
     def settle(self, waiting: _PendingReply, turn: Turn) -> None:
         """Keep the reply to a piece."""
+        waiting.reply = answered(waiting.place, turn)
         if self.opened:
-            self.opened[1].add(waiting.digest, turn)
-        waiting.reply = Answer(waiting.place, turn)
+            self.opened[1].add(waiting.digest, waiting.reply.turn)
 
     def close(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.ended = True
@@ -94,7 +94,7 @@ class _OpenRecording:
 class Prefetcher:
     """The recordings of one command, in order, with the replies to their pieces."""
 
-    def __init__(self, task: Task, openings: Sequence[Opening]) -> None:
+    def __init__(self, task: Task, openings: Iterable[Opening]) -> None:
         self._task = task
         self._openings = iter(openings)
         self._sources: deque[_OpenRecording] = deque()  # opened, the one whose turn it is first

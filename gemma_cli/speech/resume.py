@@ -67,6 +67,7 @@ def _key(task: Task, recording: Recording) -> dict[str, object]:
         "recording": recording.digest(),
         "part": asdict(recording.part),
         "instruction": task.instruction,
+        "word_times": task.word_times,
         "model": info.model,
         "device": info.device,
         "dtype": info.dtype,

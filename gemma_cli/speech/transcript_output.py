@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from gemma_cli.speech.output import TranscriptOptions
 from gemma_cli.speech.pipeline import Answer, Task, Utterance, Utterances, together
 from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.recording import Recording
+from gemma_cli.speech.word_options import NO_WORDS, WordOptions
 from gemma_cli.store.atomic_write import write_together
+from gemma_cli.text.clock import clock
 from gemma_cli.text.language_of_text import recognised
 from gemma_cli.text.subtitles import lay_out
-from gemma_cli.text.transcript import Segment, TranscriptWriter, document, format_named
+from gemma_cli.text.transcript import Segment, TranscriptWriter, Txt, document, format_named
+from gemma_cli.views.confidence import write_coloured
 from gemma_cli.views.sanitize import safe
 
 
@@ -37,7 +40,7 @@ class TranscriptOutput:
     """Where the transcripts of one command go, and in which formats.
 
     language: of the speech, by name; None: the model recognises it. formats: the first is that of stdout. many: whether
-    there are several inputs.
+    there are several inputs. words: what is done with the times and probabilities of words.
     """
 
     task: Task
@@ -47,6 +50,7 @@ class TranscriptOutput:
     options: TranscriptOptions
     formats: tuple[str, ...]
     many: bool
+    words: WordOptions = field(default=NO_WORDS, kw_only=True)
 
     def progress(self, files: int) -> Progress:
         """Return the progress of the command over its inputs; it is shown where it stands in nobody's way."""
@@ -106,18 +110,26 @@ class TranscriptOutput:
             segment = self.segment(len(transcript.segments), utterance)
             if segment:
                 transcript.segments.append(segment)
-            if segment and printed:
+            if segment and isinstance(printed, Txt) and self._in_colour:
+                write_coloured(segment.text, segment.words or (), sys.stdout)
+            elif segment and printed:
                 for cue in self.cues(segment, type(printed)):
                     _print(printed.segment(cue))
+
+    @property
+    def _in_colour(self) -> bool:
+        return self.words.confidence and sys.stdout.isatty()
 
     def segment(self, number: int, utterance: Utterance) -> Segment | None:
         """Return an utterance as a segment of the transcript, None for one without words."""
         text = utterance.texts[0]
-        return Segment(number, round(utterance.start, 3), round(utterance.end, 3), text) if text else None
+        start, end, turn = round(utterance.start, 3), round(utterance.end, 3), utterance.turn
+        return Segment(number, start, end, text, utterance.words, turn.avg_logprob) if text else None
 
     def cues(self, segment: Segment, kind: type[TranscriptWriter]) -> Iterable[Segment]:
         """Return what a format writes of a segment: of subtitles cues, in lines that fit."""
-        return lay_out([segment], self.options.layout) if kind.subtitles else [segment]
+        cues = lay_out([segment], self.words.layout(self.options.layout)) if kind.subtitles else [segment]
+        return cues if self.words.word_times else (replace(cue, words=None) for cue in cues)
 
     def save(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
         """Write a complete transcript into its files, by format."""
@@ -139,8 +151,20 @@ class TranscriptOutput:
             json.write(self.fields(transcript, name, duration_s), sys.stdout)
         if not transcript.turns and not self.output.quiet:
             notice(silence)
+        for line in self._doubtful(transcript):
+            notice(line)
         if self.output.stats:
             notice(figures(together(transcript.turns)))
+
+    def _doubtful(self, transcript: Transcript) -> Iterator[str]:
+        """Yield a line for each word below the limit of --review, and one where the times of words are missing."""
+        untimed = sum(segment.words is None for segment in transcript.segments)
+        if untimed and (self.words.word_times or self.words.review is not None or self.words.confidence):
+            yield f"the words of {untimed} of {len(transcript.segments)} segments have no times: the model gave none"
+        for segment in transcript.segments if self.words.review is not None else ():
+            for word in segment.words or ():
+                if word.probability < (self.words.review or 0.0):
+                    yield f"{clock(word.start, 2)} {word.text!r} {word.probability:.2f}"
 
     def fields(self, transcript: Transcript, name: str, duration_s: float) -> dict[str, Any]:
         """Return the JSON object of a transcript."""
@@ -153,8 +177,12 @@ class TranscriptOutput:
             file=name,
             language=self.language or recognised(self.spoken(transcript)),
             duration_s=duration_s,
-            segments=transcript.segments,
+            segments=list(self._fielded(transcript.segments)),
         ) | {"damage": [asdict(damage) for damage in transcript.damage] or None}
+
+    def _fielded(self, segments: Sequence[Segment]) -> Iterable[Segment]:
+        """Return segments with the fields that are asked for."""
+        return segments if self.words.word_times else (replace(segment, words=None) for segment in segments)
 
     def spoken(self, transcript: Transcript) -> str:
         """Return the words of a transcript."""

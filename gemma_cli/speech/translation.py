@@ -44,7 +44,8 @@ class TranslationOutput(TranscriptOutput):
         said, translation = utterance.texts
         if not (said or translation):
             return None
-        return TranslatedSegment(number, round(utterance.start, 3), round(utterance.end, 3), translation, said)
+        start, end = round(utterance.start, 3), round(utterance.end, 3)
+        return TranslatedSegment(number, start, end, translation, transcript=said)
 
     def cues(self, segment: Segment, kind: type[TranscriptWriter]) -> Iterable[Segment]:
         """Return the text that is asked for; both: together in subtitles and JSON, elsewhere one after the other."""

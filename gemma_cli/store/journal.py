@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from gemma_cli.core.events import Round, Speculation, Timings, Turn, Usage
+from gemma_cli.core.events import Round, Speculation, TimedWord, Timings, Turn, Usage
 from gemma_cli.store.bounded_read import check_regular
 from gemma_cli.store.paths import state_dir
 
@@ -28,7 +28,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-VERSION = 1
+VERSION = 2
 """Of the file, and of everything that makes a reply and is not in the key."""
 
 _KEPT_DAYS = 30
@@ -136,6 +136,8 @@ def _turn(fields: dict[str, Any]) -> Turn:
         usage=Usage(**fields["usage"]),
         timings=Timings(**fields["timings"]),
         speculation=Speculation(rounds),
+        avg_logprob=fields["avg_logprob"],
+        words=None if fields["words"] is None else tuple(TimedWord(**word) for word in fields["words"]),
     )
 
 

@@ -9,22 +9,31 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.events import TimedWord
 from gemma_cli.text.clock import clock
 
 
 @dataclass(frozen=True)
 class Segment:
-    """start, end: seconds from the beginning of the recording."""
+    """start, end: seconds from the beginning of the recording.
+
+    words: with times of their own, where these are known and asked for. avg_logprob: mean natural logarithm of the
+    probabilities of the tokens. speaker: who says it, where that is known.
+    """
 
     id: int
     start: float
     end: float
     text: str
+    words: tuple[TimedWord, ...] | None = None
+    avg_logprob: float | None = None
+    speaker: str | None = None
 
 
 class TranscriptWriter:
@@ -62,7 +71,7 @@ class Txt(TranscriptWriter):
     one_recording = False
 
     def spoken(self, segment: Segment) -> str:
-        return f"{_line(segment.text)}\n"
+        return f"{_named(segment, _line(segment.text))}\n"
 
 
 class Srt(TranscriptWriter):
@@ -76,7 +85,7 @@ class Srt(TranscriptWriter):
 
     def spoken(self, segment: Segment) -> str:
         self._number += 1
-        text = _lines(segment.text).replace("-->", "→")
+        text = _named(segment, _lines(segment.text)).replace("-->", "→")
         return f"{self._number}\n{clock(segment.start, 3, ',', 2)} --> {clock(segment.end, 3, ',', 2)}\n{text}\n\n"
 
 
@@ -90,8 +99,11 @@ class Vtt(TranscriptWriter):
         return "WEBVTT\n\n"
 
     def spoken(self, segment: Segment) -> str:
-        text = html.escape(_lines(segment.text), quote=False)
-        return f"{clock(segment.start, 3, '.', 2)} --> {clock(segment.end, 3, '.', 2)}\n{text}\n\n"
+        words = segment.words or ()
+        marks = ["" if number == 0 else f"<{clock(word.start, 3, '.', 2)}>" for number, word in enumerate(words)]
+        text = with_marks(segment, marks, lambda part: html.escape(part, quote=False))
+        voice = f"<v {html.escape(_line(segment.speaker), quote=False)}>" if segment.speaker else ""
+        return f"{clock(segment.start, 3, '.', 2)} --> {clock(segment.end, 3, '.', 2)}\n{voice}{text}\n\n"
 
 
 class Tsv(TranscriptWriter):
@@ -103,12 +115,12 @@ class Tsv(TranscriptWriter):
         return "start\tend\ttext\n"
 
     def spoken(self, segment: Segment) -> str:
-        text = _line(segment.text).replace("\t", " ")
+        text = _named(segment, _line(segment.text)).replace("\t", " ")
         return f"{_milliseconds(segment.start)}\t{_milliseconds(segment.end)}\t{text}\n"
 
 
 class Json(TranscriptWriter):
-    """{"text", "segments": [{"id", "start", "end", "text"}]} in one piece; texts as they are."""
+    """{"text", "segments": [...]} in one piece: every field of a segment, texts as they are."""
 
     name = "json"
     has_fields = True
@@ -125,7 +137,79 @@ class Json(TranscriptWriter):
         return json.dumps({"text": text, "segments": [asdict(segment) for segment in self._segments]}) + "\n"
 
 
-FORMATS: dict[str, type[TranscriptWriter]] = {kind.name: kind for kind in (Txt, Srt, Vtt, Tsv, Json)}
+class Ass(TranscriptWriter):
+    """Advanced SubStation Alpha; with word times every word is marked for karaoke, in hundredths of a second."""
+
+    name = "ass"
+    subtitles = True
+
+    def begin(self) -> str:
+        return _ASS_HEADER
+
+    def spoken(self, segment: Segment) -> str:
+        times = [*(word.start for word in segment.words or ()), segment.end]
+        marks = [f"{{\\k{max(0, round(100 * (after - before)))}}}" for before, after in pairwise(times)]
+        # Braces begin commands, and nothing escapes them.
+        text = with_marks(segment, marks, lambda part: part.replace("{", "(").replace("}", ")")).replace("\n", "\\N")
+        start, end = (clock(time, 2, ".", 1) for time in (segment.start, segment.end))
+        speaker = _line(segment.speaker or "").replace(",", " ")
+        return f"Dialogue: 0,{start},{end},Default,{speaker},0,0,0,,{text}\n"
+
+
+_ASS_HEADER = """\
+[Script Info]
+ScriptType: v4.00+
+WrapStyle: 0
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,20,&H00FFFFFF,&H000000FF,&H00000000,&H00000000,0,0,0,0,100,100,0,0,1,2,0,2,10,10,10,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+class Lrc(TranscriptWriter):
+    """Lyrics: a line a segment, after its time; with word times each word has its own (enhanced LRC)."""
+
+    name = "lrc"
+    subtitles = True
+
+    def spoken(self, segment: Segment) -> str:
+        marks = [f"<{_minutes(word.start)}>" for word in segment.words or ()]
+        text = with_marks(segment, marks, lambda part: part)
+        return f"[{_minutes(segment.start)}]{_named(segment, _line(text))}\n"
+
+
+def _named(segment: Segment, text: str) -> str:
+    """The text after the name of its speaker, if that is known."""
+    return f"{_line(segment.speaker)}: {text}" if segment.speaker else text
+
+
+def _minutes(seconds: float) -> str:
+    """Such as 75:04.20: LRC knows no hours."""
+    hundredths = max(0, round(seconds * 100))
+    return f"{hundredths // 6000:02}:{hundredths % 6000 / 100:05.2f}"
+
+
+def with_marks(segment: Segment, marks: Iterable[str], escape: Callable[[str], str]) -> str:
+    """Return the text of a segment, escaped, with the mark of each timed word before it.
+
+    A word that is not found in the text loses its mark.
+    """
+    text, place = _lines(segment.text), 0
+    parts: list[str] = []
+    for word, mark in zip(segment.words or (), marks, strict=True):
+        here = text.find(word.text, place)
+        if here >= 0:
+            parts += [escape(text[place:here]), mark]
+            place = here
+    return "".join([*parts, escape(text[place:])])
+
+
+FORMATS: dict[str, type[TranscriptWriter]] = {kind.name: kind for kind in (Txt, Srt, Vtt, Ass, Lrc, Tsv, Json)}
 
 
 def format_named(name: str) -> type[TranscriptWriter]:

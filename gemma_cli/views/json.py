@@ -14,6 +14,7 @@ from gemma_cli import __version__
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import (
+    Alignment,
     Delta,
     Done,
     Event,
@@ -60,7 +61,7 @@ def event_object(event: Event) -> dict[str, Any] | None:
             return {"type": "tool_call", "name": call.name, "arguments": dict(call.arguments)}
         case UnreadableCall():
             return {"type": "unreadable_tool_call", **asdict(event)}
-        case Progress() | Done():
+        case Progress() | Alignment() | Done():
             return None
 
 

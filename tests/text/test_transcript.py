@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.events import TimedWord
 from gemma_cli.text.transcript import FORMATS, Json, Segment, Srt, Tsv, Txt, Vtt, document, format_named
 
 TEXT = st.text(st.characters(codec=None, exclude_categories=())) | st.sampled_from(
@@ -39,11 +40,12 @@ def test_tsv():
 
 
 def test_json():
+    unknown = {"words": None, "avg_logprob": None, "speaker": None}
     assert json.loads(document(TALK, Json)) == {
         "text": "Hello there. 1 < 2 --> so",
         "segments": [
-            {"id": 0, "start": 0.0, "end": 2.5, "text": "Hello there."},
-            {"id": 1, "start": 2.5, "end": 3661.0421, "text": " 1 < 2 --> so "},
+            {"id": 0, "start": 0.0, "end": 2.5, "text": "Hello there.", **unknown},
+            {"id": 1, "start": 2.5, "end": 3661.0421, "text": " 1 < 2 --> so ", **unknown},
         ],
     }
 
@@ -106,5 +108,26 @@ def test_segments_are_written_as_they_come():
 
 
 def test_an_unknown_format_is_named():
-    with pytest.raises(UsageError, match="'docx': txt, srt, vtt, tsv, json"):
+    with pytest.raises(UsageError, match="'docx': txt, srt, vtt, ass, lrc, tsv, json"):
         format_named("docx")
+
+
+def test_word_times_are_written_as_each_format_has_them():
+    words = (TimedWord("1", 0.0, 0.4, 1.0), TimedWord("<", 0.5, 0.9, 0.9), TimedWord("{2}", 61.25, 62.0, 0.3))
+    talk = [Segment(0, 0.0, 62.0, "1 <\n{2}", words)]
+    assert "\n1 <00:00:00.500>&lt;\n<00:01:01.250>{2}\n\n" in document(talk, FORMATS["vtt"])
+    assert document(talk, FORMATS["lrc"]) == "[00:00.00]<00:00.00>1 <00:00.50>< <01:01.25>{2}\n"
+    line = "Dialogue: 0,0:00:00.00,0:01:02.00,Default,,0,0,0,,{\\k50}1 {\\k6075}<\\N{\\k75}(2)\n"
+    assert document(talk, FORMATS["ass"]).endswith(line)
+    assert json.loads(document(talk, Json))["segments"][0]["words"][2]["start"] == 61.25
+
+
+def test_the_speaker_is_named_as_each_format_has_it():
+    talk = [Segment(0, 0.0, 1.0, "Hello <you>.", speaker="Anna & Ben\n")]
+    assert document(talk, Txt) == "Anna & Ben: Hello <you>.\n"
+    assert "\nAnna & Ben: Hello <you>.\n\n" in document(talk, Srt)
+    assert "\n<v Anna &amp; Ben>Hello &lt;you&gt;.\n\n" in document(talk, Vtt)
+    assert document(talk, FORMATS["ass"]).endswith(",Default,Anna & Ben,0,0,0,,Hello <you>.\n")
+    assert document(talk, FORMATS["lrc"]) == "[00:00.00]Anna & Ben: Hello <you>.\n"
+    assert document(talk, Tsv).endswith("0\t1000\tAnna & Ben: Hello <you>.\n")
+    assert json.loads(document(talk, Json))["segments"][0]["speaker"] == "Anna & Ben\n"

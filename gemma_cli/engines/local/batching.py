@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from time import perf_counter
 from typing import Protocol
@@ -17,6 +17,7 @@ from gemma_cli.core.engine import Answered, EngineInfo
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Event, Round, Timings
 from gemma_cli.core.messages import Audio, Request, Sampling
+from gemma_cli.engines.local.alignment import alignment, query_log
 from gemma_cli.engines.local.constraints.constraint import Free
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding.batch import Batch
@@ -82,6 +83,7 @@ class _RunningReply:
     left: int
     ttft_s: float
     token: int = -1
+    tokens: list[int] = field(default_factory=list)
     decode_s: float = 0.0
 
 
@@ -177,6 +179,7 @@ class Batcher:
             [one.prompt for one in asked],
             lambda span: engine.towers.features(span.medium, span.budget),
             [one.room for one in asked],
+            [query_log(engine.target, one.request, one.prompt) for one in asked],
         )
         now = perf_counter()
         begun = [
@@ -218,6 +221,10 @@ class Batcher:
             chosen = sampler.choose(logits if len(alike) == 1 else logits[rows], positions)
             for row, token in zip(rows, numbers(chosen.tolist()), strict=True):
                 saying[row].token = token
+                saying[row].tokens.append(token)
+            for row, position in zip(rows, positions.tolist(), strict=True):
+                if log := saying[row].cache.log:
+                    log.score(position - 1, logits[row : row + 1], torch.tensor([saying[row].token]))
 
     def _told(self, saying: _RunningReply) -> Generator[Answered, None, None]:
         """What the newest token adds; a reply that ends with it leaves the batch."""
@@ -227,6 +234,9 @@ class Batcher:
             yield index, event
         if saying.token in self._engine.generation.stop or not saying.left:
             self._saying.remove(saying)
+            log, prompt = saying.cache.log, saying.asked.prompt
+            if aligned := alignment(log, prompt, saying.tokens, self._engine.generation.stop, self._engine.tokenizer):
+                yield index, aligned
             for event in saying.said.end(Timings(self._engine.info.load_s, saying.ttft_s, saying.decode_s)):
                 yield index, event
 

@@ -16,6 +16,7 @@ from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageErro
 from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.alignment import alignment, query_log
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding import cuda_graphs
@@ -41,6 +42,7 @@ from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.memory.planning import planned
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.query_log import QueryLog
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
@@ -144,15 +146,20 @@ class LocalEngine:
         with self._within_memory():
             prompt = prompt or self.writer.write(request, self.towers.count)
             reply = self.reply(request, prompt)
-            with closing(self.tokens(request, prompt)) as bursts:
+            tokens: list[int] = []
+            log = query_log(self.target, request, prompt)
+            with closing(self.tokens(request, prompt, log)) as bursts:
                 for burst in bursts:
                     last = perf_counter()
                     first = first or last
+                    tokens += burst.tokens
                     shown = [event for token in burst.tokens for event in reply.feed(token)]
                     if burst.round:
                         yield burst.round
                     yield Progress(reply.usage, Timings(self.info.load_s, first - began, last - first))
                     yield from shown
+            if aligned := alignment(log, prompt, tokens, self.generation.stop, self.tokenizer):
+                yield aligned
             yield from reply.end(Timings(self.info.load_s, first - began, last - first))
 
     def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
@@ -211,16 +218,16 @@ class LocalEngine:
             raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
         return limit
 
-    def tokens(self, request: Request, prompt: Prompt) -> Generator[Burst, None, None]:
-        """The token ids of the reply, as they are decided."""
+    def tokens(self, request: Request, prompt: Prompt, log: QueryLog | None = None) -> Generator[Burst, None, None]:
+        """Yield the token ids of the reply as they are decided. log: records what aligning them with a sound needs."""
         first = not self._replying
         live, rounds = (self.live, self.rounds) if first else (PrefixCache(self.target), None)
         try:
             self._replying = True
             limit = self.room(request, prompt)
             constraint = self.constraints.of(request, prompt.in_thought)
-            read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit)
-            yield from self._decoded(request, prompt, read, limit, constraint, rounds)
+            read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit, log)
+            yield from self._decoded(request, prompt, read, limit, constraint, None if log else rounds)
         except ModelError:
             live.forget()  # what is not a number would reach later replies through masks
             raise

@@ -25,11 +25,12 @@ class Damage:
 
 @dataclass
 class Findings:
-    """Remarks and damage in the order they were found."""
+    """Remarks and damage in the order they were found. channels: how many the sound has, in each of its forms."""
 
     remarks: list[str] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     offset: float = 0.0
+    channels: list[int] = field(default_factory=list)
 
     def remark(self, text: str) -> None:
         """Note a remark, once."""
@@ -47,7 +48,7 @@ class Findings:
 
     def after(self, seconds: float) -> Findings:
         """Return the same findings for a part that begins so many seconds later."""
-        return Findings(self.remarks, self.damage, self.offset + seconds)
+        return Findings(self.remarks, self.damage, self.offset + seconds, self.channels)
 
     def summary(self) -> str:
         """Describe the damage in one line, such as "damaged at 0:00:12 (cannot be decoded) and 2 more places"."""

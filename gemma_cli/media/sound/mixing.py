@@ -28,6 +28,7 @@ class Mixer:
     def __init__(self, rate: int, channels: int, name: str, findings: Findings, channel: int | None = None) -> None:
         import numpy as np
 
+        findings.channels.append(channels)
         if channel and channel > channels:
             has = f"{channels} channel{'s' if channels > 1 else ''}"
             raise InputError(f"{name}: has {has}; there is no --channel {channel}")

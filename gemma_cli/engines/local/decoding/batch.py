@@ -21,6 +21,7 @@ from torch import Tensor
 from gemma_cli.engines.local.decoding.prefix_cache import image_blocks, passes, whole_passes
 from gemma_cli.engines.local.loading.batch_invariance import agree_when_many
 from gemma_cli.engines.local.model.cache import Cache
+from gemma_cli.engines.local.model.query_log import QueryLog
 from gemma_cli.engines.local.model.target import Pass, Target, chunk_size
 from gemma_cli.engines.local.text.prompt import Prompt, Span
 
@@ -59,10 +60,17 @@ class Batch:
 
     @torch.inference_mode()
     def read(
-        self, prompts: Sequence[Prompt], features: Callable[[Span], Tensor], room: Sequence[int]
+        self,
+        prompts: Sequence[Prompt],
+        features: Callable[[Span], Tensor],
+        room: Sequence[int],
+        logs: Sequence[QueryLog | None] = (),
     ) -> tuple[list[Cache], Tensor]:
-        """A cache for each prompt, and the logits [m, vocab] of their last rows. room: tokens that may follow."""
+        """A cache for each prompt, and the logits [m, vocab] of their last rows. room: tokens that may follow. logs:
+        of the prompts whose replies are to be aligned."""
         caches = [self.target.new_cache(len(prompt.ids) + more) for prompt, more in zip(prompts, room, strict=True)]
+        for cache, log in zip(caches, logs, strict=False):
+            cache.record(log)
         logits = [
             self._read_together(prompts[part], features, caches[part])
             for part in self._parts([min(len(prompt.ids), self._chunk) for prompt in prompts])

@@ -116,7 +116,10 @@ def decode(
     not numbers.
     """
     logits, hidden = prefilled
-    token = sampler.choose(constraint.masked(logits, ()), _positions(cache.length, 1, logits.device))
+    logits = constraint.masked(logits, ())
+    token = sampler.choose(logits, _positions(cache.length, 1, logits.device))
+    if cache.log:
+        cache.log.score(cache.length - 1, logits, token)
     tokens: list[int] = numbers(token.tolist())
     constraint.accept(tokens)
     yield Burst(tuple(tokens))
@@ -189,7 +192,10 @@ def verify(
     rows = torch.cat([token, drafts])
     logits, states = target.verify(rows, cache)
     logits = constraint.masked(logits, (drafts,))
-    return sampler.choose(logits, _positions(first, rows.shape[0], rows.device)), states
+    choices = sampler.choose(logits, _positions(first, rows.shape[0], rows.device))
+    if cache.log:
+        cache.log.score(first - 1, logits, choices)
+    return choices, states
 
 
 def _settle(

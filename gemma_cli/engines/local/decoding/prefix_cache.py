@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gemma_cli.core.messages import Image
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS, Cache, Snapshot
+from gemma_cli.engines.local.model.query_log import QueryLog
 from gemma_cli.engines.local.model.target import Pass, Target, chunk_size, chunks
 from gemma_cli.engines.local.text.prompt import Prompt, Span
 
@@ -63,17 +64,20 @@ class PrefixCache:
         self.cache = None
         self._kept = []
 
-    def read(self, prompt: Prompt, features: Callable[[Span], Tensor], room: int) -> tuple[Cache, Last, int]:
+    def read(
+        self, prompt: Prompt, features: Callable[[Span], Tensor], room: int, log: QueryLog | None = None
+    ) -> tuple[Cache, Last, int]:
         """Read `prompt`: the cache, what its last row gives, and the rows reused.
 
-        features: the rows of a span, [length, hidden]. room: tokens that may follow. An interruption leaves the cache
-        empty, to be read anew.
+        features: the rows of a span, [length, hidden]. room: tokens that may follow. log: records the last row.
+        An interruption leaves the cache empty, to be read anew.
         """
         blocks = image_blocks(self.target, prompt)
         ends = whole_passes(prompt, self.chunk, blocks)
         last: Last | None = None
         try:
             cache, start = self._resume(prompt, ends, room)
+            cache.record(log)
             if start == len(prompt.ids) and (known := self._kept[-1].last):
                 return cache, _copy(known), start
             for count, stop in enumerate((*ends, len(prompt.ids)), 1):

@@ -84,6 +84,8 @@ class FewRows:
         """query [rows, heads, head_dim], key and value [rows, kv_heads, head_dim] or None where they are shared;
         returns [rows, heads * head_dim]."""
         slots = self.cache.layers[layer.source]
+        if (log := self.cache.log) and log.layer == layer.index:
+            log.write(self.start, query[: self.real])
         if self._kernels:
             new = None if key is None or value is None else (key, value)
             return self._kernels.attend(query, slots, self.start, self.cache.reach(layer), new)
@@ -135,6 +137,8 @@ class Chunk:
         assert key is not None
         assert value is not None
         slots, window = self.cache.layers[layer.index], self.cache.reach(layer)
+        if (log := self.cache.log) and log.layer == layer.index:
+            log.write(self.start, query)
         if not layer.sliding:
             if self._kernels:
                 return self._kernels.attend(query, slots, self.start, window, (key, value))

@@ -27,6 +27,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.model.query_log import QueryLog
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 SLACK = 64
@@ -112,6 +113,7 @@ class Cache:
         """capacity: positions to make room for at once; more are added as needed. elsewhere: the device of layers that
         do not lie on `device`."""
         self.length = 0
+        self.log: QueryLog | None = None
         self.device = device
         self.window = window
         self.ring_slots = window + SLACK
@@ -125,6 +127,12 @@ class Cache:
                 home, slots = (self._rings, self.ring_slots) if layer.sliding else (self._buffers, self.capacity)
                 home[layer.index] = Slots.empty(layer, slots, (elsewhere or {}).get(layer.index, device), dtype)
         self.layers = {**self._rings, **self._buffers}
+
+    def record(self, log: QueryLog | None) -> None:
+        """Write the queries of what is read and decoded from now on into `log`; None: into none."""
+        self.log = log
+        if log:
+            log.slots = self.layers[log.layer]
 
     def reach(self, layer: LayerShape) -> int:
         """How many positions a row of this layer sees, its own included."""

@@ -77,8 +77,8 @@ def serve(
     ] = False,
     max_running: Annotated[
         int,
-        typer.Option("--max-running", min=1, help="Replies under way at once, in turns.", rich_help_panel=LIMITS),
-    ] = 4,
+        typer.Option("--max-running", min=1, help="Replies under way at once.", rich_help_panel=LIMITS),
+    ] = 16,
     max_queue: Annotated[
         int,
         typer.Option("--max-queue", min=0, help="Requests that may wait; more get 429.", rich_help_panel=LIMITS),
@@ -123,12 +123,12 @@ def serve(
         from gemma_cli.serve.app import Service, application
         from gemma_cli.serve.guard import Guard, Rules
         from gemma_cli.serve.metrics import Metrics
-        from gemma_cli.serve.worker import TakingTurns, Worker
+        from gemma_cli.serve.worker import Worker, scheduler_of
 
         model = start(engine, OutputOptions(quiet=quiet))
         info = model.info
         metrics = Metrics(info.model)
-        worker = Worker(TakingTurns(model, max_running), max_queue, metrics)
+        worker = Worker(scheduler_of(model, max_running), max_queue, metrics)
         metrics.watch(worker)
         found = None if ":" in info.model else resolve(engine.model, engine.assistant)  # synthetic:, scripted:
         hashes = (checkpoint_hash(found.folder), checkpoint_hash(found.assistant_folder)) if found else (None, None)

@@ -21,7 +21,7 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media.fetching.fetch import is_address
 from gemma_cli.media.files import STDIN, open_input
-from gemma_cli.media.input_files import SOUND, TEXT, InputFile, files_meant
+from gemma_cli.media.input_files import SOUND, TABLES, TEXT, InputFile, files_meant
 from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
 from gemma_cli.speech.output import OutputNaming, TranscriptOptions, told_what_is_written
@@ -42,6 +42,7 @@ EXAMPLES = examples(
     "gemma translate film.de.srt --from German --to English > film.en.srt",
     "gemma translate interview.mp3 --from French --to English --format srt --show both > interview.srt",
     "echo 'Good morning.' | gemma translate - --to de",
+    "gemma translate messages.json --field '**' --from English --to French > messages.fr.json",
     "gemma translate talks/ --to German -o translated -f srt -f txt --skip-existing",
     "gemma translate speech.wav --to Spanish --json | jq -r .transcript",
 )
@@ -84,6 +85,14 @@ def translate(
         str | None,
         typer.Option("--encoding", metavar="NAME", help="Of texts that are not UTF-8. Default: detected."),
     ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--field",
+            metavar="NAME",
+            help="Of JSON and tables (CSV, TSV): the key or column whose values are translated; repeatable.",
+        ),
+    ] = None,
     show: Annotated[
         Show | None,
         typer.Option(
@@ -95,8 +104,8 @@ def translate(
 ) -> None:
     """Translate speech or text. Each file's type is detected from its content.
 
-    Only the words of Markdown and of subtitles (srt, vtt, ass, ssa, sbv, ttml, sub, lrc) are translated. A text is
-    written in the encoding it came in. Prose from stdin is translated line by line.
+    Only the words of Markdown, of subtitles (srt, vtt, ass, ssa, sbv, ttml, sub, lrc) and of HTML, PO and XLIFF are
+    translated. A text is written in the encoding it came in. Prose from stdin is translated line by line.
     """
     if to is None:
         raise UsageError("into which language? give --to LANGUAGE, or set it for good: gemma config set to LANGUAGE")
@@ -105,9 +114,12 @@ def translate(
         raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")
     if show == "both" and written.lines:
         raise UsageError("--max-line-count parts a cue, of which --show both needs the whole; leave one of them out")
-    named = files_meant(files, SOUND | TEXT, "sound or text files")
+    fields = tuple(field or ())
+    named = files_meant(
+        files, TABLES if fields else SOUND | TEXT, "tables or JSON" if fields else "sound or text files"
+    )
     formats = written.checked(len(named), output.as_json)
-    inputs = [_looked_at(file, encoding) for file in named]
+    inputs = [_looked_at(file, encoding, bool(fields)) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
         raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel are for speech")
 
@@ -122,7 +134,7 @@ def translate(
     speech = TranslationOutput(
         task, source, engine, output, written, formats, many, target=target.name, show=show or "translation"
     )
-    jobs = _Jobs(speech, Texts(writing, model, engine, output, many, encoding))
+    jobs = _Jobs(speech, Texts(writing, model, engine, output, many, encoding, fields))
     jobs.run(_planned(inputs, written, formats, source, target), heard)
 
 
@@ -170,7 +182,7 @@ class _Jobs:
 
     def _translate_text(self, one: _Input) -> None:
         lines = one.file.path == STDIN and not (self.texts.many or one.paths or self.texts.output.as_json)
-        if lines and self.texts.encoding is None and _is_prose(one.head):
+        if lines and self.texts.encoding is None and not self.texts.fields and _is_prose(one.head):
             self.texts.lines()
         else:
             self.texts.document(one.file, next(iter(one.paths.values())) if one.paths else None)
@@ -199,16 +211,19 @@ def _without(code: str | None, file: InputFile) -> InputFile:
     return replace(file, relative=PurePath(name.parent, name.stem[: -len(code)] + name.suffix))
 
 
-def _looked_at(file: InputFile, encoding: str | None) -> _Input:
-    """Return whether an input is text. An address is judged by its name, as it is not fetched yet."""
-    suffixed = file.relative.suffix.lower() in TEXT
+def _looked_at(file: InputFile, encoding: str | None, table: bool) -> _Input:
+    """Return whether an input is text. An address is judged by its name, as it is not fetched yet.
+
+    table: whether it has to be JSON or a table.
+    """
+    suffixed = table or file.relative.suffix.lower() in TEXT | TABLES
     if is_address(file.path):
         return _Input(file, suffixed)
     try:
         head = beginning(file.path)
     except InputError as error:
         return _Input(file, False, error=error)
-    return _Input(file, encoding is not None or is_text(head) or suffixed, head)
+    return _Input(file, encoding is not None or table or is_text(head) or suffixed, head)
 
 
 def beginning(file: str) -> bytes:

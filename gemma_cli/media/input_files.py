@@ -21,9 +21,12 @@ _SUFFIXES = (
     "mp4 m4v mov qt mkv webm avi divx mpg mpeg vob ts mts m2t m2ts mxf dv flv f4v ogv ogm wmv asf rm rmvb wtv 3gp 3g2"
 )
 SOUND = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-_TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp"
+_TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp html htm xhtml po xlf xliff"
 TEXT = frozenset(f".{suffix}" for suffix in _TEXTS.split())
 """Suffixes of what is taken from a folder; a file that is named is taken whatever its suffix."""
+
+TABLES = frozenset((".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
+"""Suffixes of data whose values are taken by name."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from gemma_cli.repl import clipboard
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.completion import ChatCompleter, completes
 from gemma_cli.repl.confirm import ask
+from gemma_cli.repl.line.mentions import mentioning
 from gemma_cli.repl.line.parse import dropped
 from gemma_cli.repl.line.paths import quoted
 from gemma_cli.repl.thoughts import Fold
@@ -94,6 +95,7 @@ class Editor:
     def __init__(self, chat: Chat, history: History, input: Input | None = None, output: Output | None = None) -> None:
         self.chat, self.fold = chat, Fold()
         self.pasted: deque[str] = deque(maxlen=50)  # what was not typed, and may be on the line again
+        self._dropped: deque[str] = deque(maxlen=50)  # files at the beginning of a line, as the terminal wrote them
         self._notice = ""
         self._completer = ChatCompleter(chat)
         if output is None and not is_dumb_terminal():  # prompt-toolkit has a prompt without escapes for those
@@ -126,7 +128,7 @@ class Editor:
         draft, self.chat.draft = self.chat.draft, ""
         self.fold.thoughts = [safe(thinking) for thinking in self.chat.thoughts]
         try:
-            return self.session.prompt(default=draft)
+            return mentioning(self.session.prompt(default=draft), self._dropped)
         except EOFError:
             return None
         except KeyboardInterrupt:
@@ -236,13 +238,16 @@ class Editor:
     def _pasting(self, text: str, document: Document) -> str:
         """What a paste puts on the line: files dropped into the middle of a message are mentioned in it.
 
-        Any other text is noted, so that no path in it is attached.
+        Files at its beginning stay as they are, since they may be all of it. Any other text is noted, so that no path
+        in it is attached.
         """
         files = dropped(text.strip(), os.path.isfile)
         if not files:
             self.pasted.append(text)
             return text
         before = document.text_before_cursor
+        if not before.strip():
+            self._dropped.append(text.strip())
         if not before.strip() or before.startswith(("/", "!")):
             return text
         mentioned = " ".join(f"@{quoted(path)}" for path in files)

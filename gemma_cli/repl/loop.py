@@ -8,7 +8,7 @@ from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.repl import shell, slash_commands
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.editor import Editor
-from gemma_cli.repl.line.mentions import Mention, mentions, named
+from gemma_cli.repl.line.mentions import Mention, mentions, named, sent_as_text
 from gemma_cli.repl.line.parse import Command, Dropped, Line, Message, Shell, parse
 from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, suspendable
 
@@ -89,6 +89,8 @@ def attach_mentioned(chat: Chat, text: str, pasted: Sequence[str] = ()) -> str:
         raise
     if new := chat.staged()[before:]:
         chat.tell(f"attached: {', '.join(new)}")
+    for path in sent_as_text(text, pasted):
+        chat.tell(f"{path} is sent as text: @{path} attaches the file")
     return named(text, attached)
 
 

@@ -18,6 +18,7 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import Done, Event
 from gemma_cli.core.messages import Request
+from gemma_cli.core.scheduling import Answered, Scheduler, Scheduling
 from gemma_cli.serve.api.errors import ApiError, api_error, unavailable
 
 Item = Event | ApiError
@@ -33,35 +34,6 @@ class Job:
     submitted: float = field(default_factory=perf_counter)
     first_s: float | None = None
     key: int = -1
-
-
-Answered = tuple[int, Event | GemmaError]
-
-
-class Scheduler(Protocol):
-    """Answers requests, several at once or one by one. Called from one thread."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether any request is waiting or running."""
-        ...
-
-    def add(self, key: int, request: Request) -> None:
-        """Take in a request, which is answered under `key`."""
-        ...
-
-    def remove(self, key: int) -> None:
-        """Forget a request, whatever has become of it."""
-        ...
-
-    def step(self) -> Sequence[Answered]:
-        """Do one round: what came of it. A request ends with Done or an error. Raises nothing that ends only one."""
-        ...
-
-    @property
-    def waiting(self) -> Collection[int]:
-        """Keys of the requests that have not begun."""
-        ...
 
 
 class TakingTurns:
@@ -121,6 +93,12 @@ class TakingTurns:
     def _end(self, key: int) -> None:
         if events := self._running.pop(key, None):
             events.close()
+
+
+def scheduler_of(engine: Engine, most: int) -> Scheduler:
+    """The engine's own scheduler, which answers requests together, or one in which they take turns."""
+    own = engine.scheduler(most) if isinstance(engine, Scheduling) else None
+    return own or TakingTurns(engine, most)
 
 
 class Observer(Protocol):

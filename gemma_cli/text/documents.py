@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from gemma_cli.core.errors import GemmaError, InputError
-from gemma_cli.text.data_formats import data_format, remedy
+from gemma_cli.text.data_formats import FIELDS, DataFormat, data_format
 from gemma_cli.text.markdown_passages import markdown
 from gemma_cli.text.passages import Passage
 from gemma_cli.text.timed.formats import SUFFIXES, timed_format
+from gemma_cli.text.values.value import MalformedError
 
 LONGEST = 2000
 """Characters in a passage; longer paragraphs are cut between sentences. Models are better at a page than at ten."""
@@ -26,40 +27,71 @@ _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?!\s*(?:\n|\Z)))*")
 
 @dataclass(frozen=True)
 class Document:
-    """A document in passages. cues: how many it has, if it is timed text. markdown: whether it is that."""
+    """A document in passages. cues: how many it has, if it is timed text. markdown: whether it is that.
+
+    data: the format of data; its `second` splits what the passages were translated to once more. remarks: about what is
+    not translated.
+    """
 
     passages: list[Passage]
     cues: int | None = None
     markdown: bool = False
+    data: DataFormat | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def has_words(self) -> bool:
         """Whether there is anything to translate."""
-        return any(passage.text for passage in self.passages)
+        return any(passage.text for passage in self.all_passages)
+
+    @property
+    def all_passages(self) -> list[Passage]:
+        """All passages, those of a second splitting included."""
+        source = "".join(passage.source for passage in self.passages)
+        return [*self.passages, *self.second(source)]
+
+    def second(self, document: str) -> list[Passage]:
+        """Split a document once more, of which the passages are translated."""
+        return self.data.second(document)[0] if self.data and self.data.second else []
 
 
-def split(name: str, document: str, suffix: str = "") -> Document:
+def split(name: str, document: str, suffix: str = "", fields: tuple[str, ...] = ()) -> Document:
     """Split a document by its format, which its content tells, or else its suffix. name: for errors.
 
-    Raises InputError for a format that cannot be translated, and for subtitles without a cue.
+    fields: the values of JSON and tables to translate. Raises InputError for a format that cannot be translated, and
+    for subtitles without a cue.
     """
-    timed = timed_format(suffix.lower(), document)
+    suffix = suffix.lower()
+    data = data_format(suffix, document, fields)
+    timed = None if fields else timed_format(suffix, document)
+    if fields and (data is None or data.name not in FIELDS.split()):
+        raise InputError(f"{name}: --field is for JSON, CSV and TSV; leave it out for this file")
     if timed is not None:
         cues = timed.cues(document)
         if not cues and not document.removeprefix("\ufeff").startswith("WEBVTT"):
             raise InputError(f"{name}: no cue of {timed.name} in it; a text that is no subtitles needs the suffix .txt")
         found = Document(list(timed.passages(document)), cues)
-    elif suffix.lower() in SUFFIXES:
+    elif suffix in SUFFIXES:
         raise InputError(f"{name}: neither MicroDVD nor SubViewer; convert it to srt")
-    elif data := data_format(suffix.lower(), document):
-        raise InputError(f"{name}: {data}, which would be damaged if it were translated as prose; {remedy(data)}")
-    elif suffix.lower() in (".md", ".markdown"):
+    elif data is not None:
+        found = _split_data(name, document, data)
+    elif suffix in (".md", ".markdown"):
         found = Document(list(markdown(document)), markdown=True)
     else:
         found = Document(list(plain(document)))
     if "".join(passage.source for passage in found.passages) != document:
         raise GemmaError(f"{name}: its structure cannot be kept, so nothing was translated; please report this file")
     return found
+
+
+def _split_data(name: str, document: str, data: DataFormat) -> Document:
+    if data.split is None:
+        raise InputError(f"{name}: {data.name}, which would be damaged if it were translated as prose; {data.remedy}")
+    try:
+        passages, remarks = data.split(document)
+    except MalformedError as error:
+        raise InputError(f"{name}: {error}") from None
+    return Document(passages, data=data, remarks=tuple(remarks))
 
 
 def suffix_of(name: PurePath) -> str:

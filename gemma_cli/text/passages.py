@@ -26,6 +26,10 @@ class Passage:
         lines = [line.strip() for line in translation.splitlines()]
         return self.before + self.newline.join(line for line in lines if line) + self.after
 
+    def lost(self, translation: str) -> list[str]:
+        """Return the parts of the source that have to be in a translation and are not: it is not used then."""
+        return []
+
     def misplaced(self, translation: str) -> list[str]:
         """Return the markup of the source that has no exact place in the translation."""
         return []

@@ -343,8 +343,59 @@ def test_control_characters_of_a_model_never_come_out(gemma, engine, tmp_path):
     assert "\x1b" not in gemma("translate", "film.srt", "--to", "en").out
 
 
-@pytest.mark.parametrize("content", [b'{"a": "Hund"}\n', b'msgid "dog"\nmsgstr ""\n', b"<html><p>Hund</p></html>"])
-def test_data_from_stdin_is_refused_and_nothing_is_asked(gemma, shouting, piped, content):
+@pytest.mark.parametrize(
+    ("content", "translated"),
+    [
+        (b'msgid "dog"\nmsgstr ""\n', 'msgid "dog"\nmsgstr "DOG"\n'),
+        (b"<html><p title='x y'>Hund</p></html>", "<html><p title='X Y'>HUND</p></html>"),
+    ],
+)
+def test_data_from_stdin_keeps_its_form(gemma, shouting, piped, content, translated):
     piped(content)
-    gemma("translate", "-", "--to", "en").refuses("standard input", "translated as prose")
+    assert gemma("translate", "-", "--to", "en").out == translated
+
+
+@pytest.mark.parametrize("content", [b'{"a": "Hund"}\n', b"\\rtf1", b'<?xml version="1.0"?><a>Hund</a>'])
+def test_data_without_fields_or_of_another_kind_is_refused_and_nothing_is_asked(gemma, shouting, piped, content):
+    piped(content if content[:1] in b"{<" else b"{" + content)
+    gemma("translate", "-", "--to", "en").refuses("standard input", "; ")
     assert shouting.requests == []
+
+
+def test_fields_of_json_and_tables_are_translated(gemma, shouting, piped, tmp_path):
+    piped(b"id,text\na,Hund\n")
+    assert gemma("translate", "-", "--to", "en", "--field", "text").out == "id,text\na,HUND\n"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_text('{"text": "Hund", "id": "a"}')
+    (tmp_path / "in" / "b.csv").write_text("id\na\n")
+    (tmp_path / "in" / "c.md").write_text("text")
+    outcome = gemma("translate", "in", "--to", "en", "--field", "text", "-o", "out")
+    assert outcome.code == 1
+    assert (tmp_path / "out" / "a.en.json").read_text() == '{"text": "HUND", "id": "a"}'
+    assert "1 of 2 files failed: in/b.csv: no column for --field text; its columns: id" in outcome.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.en.json"]
+
+
+def test_what_stays_untranslated_is_reported(gemma, shouting, tmp_path):
+    (tmp_path / "a.po").write_text('msgid "%s dogs"\nmsgstr ""\n\n#, fuzzy\nmsgid "b"\nmsgstr "c"\n')
+    outcome = gemma("translate", "a.po", "--to", "en")
+    assert (outcome.code, outcome.out) == (0, (tmp_path / "a.po").read_text())
+    assert outcome.err == (
+        "gemma: a.po: messages marked as fuzzy stay as they are (1)\n"
+        "gemma: the translation of '%s dogs' changed %s; it stays untranslated\n"
+    )
+    (tmp_path / "b.po").write_text('msgid "a"\nmsgstr "b"\n')
+    outcome = gemma("translate", "b.po", "--to", "en")
+    assert (outcome.code, outcome.out) == (0, 'msgid "a"\nmsgstr "b"\n')
+    assert outcome.err == "gemma: b.po: nothing in it is left to translate; it stays as it is\n"
+    (tmp_path / "c.json").write_text('{"a": "{n, plural, one {dog} other {dogs}}"}')
+    outcome = gemma("translate", "c.json", "--to", "en", "--field", "a")
+    assert "is not translated; it stays as it is" in outcome.err
+
+
+def test_a_character_that_a_page_s_encoding_lacks_is_written_as_its_number(gemma, engine, tmp_path):
+    (tmp_path / "a.html").write_bytes(b'<!doctype html><meta charset="iso-8859-1"><p>Hund')
+    engine.reply = lambda request, samples: "собака ä"
+    assert gemma("translate", "a.html", "--to", "en", "-o", ".").code == 0
+    written = (tmp_path / "a.en.html").read_bytes()
+    assert written.endswith("<p>&#1089;&#1086;&#1073;&#1072;&#1082;&#1072; ä".encode("latin-1"))

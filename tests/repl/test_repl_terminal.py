@@ -183,11 +183,14 @@ def test_edit_puts_the_last_message_back_on_the_line(terminal: Driven):
 def test_a_dropped_file_is_attached(tmp_path: Path):
     picture = tmp_path / "my cat.png"
     picture.write_bytes((SAMPLES / "star.png").read_bytes())
+    (tmp_path / "to do.txt").write_text("buy milk")
     driven = Driven(DEMO, str(tmp_path), "0.01", columns=200)  # so wide that the path stands in one line
     try:
         driven.until("tokens, 0%")
         driven.send(BRACKETED.format(f"'{picture}'") + "\r")
         driven.until(f"[{picture}]")
+        driven.send(BRACKETED.format(f"'{tmp_path}/to do.txt'") + " What is left?\r")
+        driven.until(f"attached: {tmp_path}/to do.txt")
     finally:
         driven.close()
 

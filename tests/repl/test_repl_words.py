@@ -16,7 +16,7 @@ from gemma_cli.core.messages import Drafting, Sampling
 from gemma_cli.core.setting_kinds import Number, Whole
 from gemma_cli.core.settings import ANSWER_TOKENS, THOUGHT_TOKENS
 from gemma_cli.repl.completion import ChatCompleter
-from gemma_cli.repl.line.mentions import mentions, named
+from gemma_cli.repl.line.mentions import mentioning, mentions, named, sent_as_text
 from gemma_cli.repl.line.parse import Command, Dropped, Message, Shell, nearest, parse
 from gemma_cli.repl.line.paths import paths
 from gemma_cli.repl.settings import KNOBS, Settings, changed, reseeded, thinking
@@ -291,6 +291,27 @@ def test_what_was_pasted_mentions_nothing():
     text = "look: see @a.png and b.png. also @c.png"
     found = mentions(text, ("see @a.png and b.png",), {"a.png", "b.png", "c.png"}.__contains__)
     assert [mention.word for mention in found] == ["c.png"]
+
+
+def test_files_dropped_before_words_are_mentioned():
+    exists = {"/a/b c.txt", "/a/d.txt"}.__contains__
+    for drop, line, meant in (
+        ("/a/d.txt", "/a/d.txt what?", "@/a/d.txt what?"),
+        ("'/a/b c.txt'", " '/a/b c.txt'  what?", "@/a/b\\ c.txt  what?"),
+        ("/a/d.txt", "/a/d.txt", "/a/d.txt"),
+        ("/a/d.txt", "/a/d.txt ", "/a/d.txt "),
+        ("/a/d.txt", "see /a/d.txt what?", "see /a/d.txt what?"),
+        ("/a/gone.txt", "/a/gone.txt what?", "/a/gone.txt what?"),
+    ):
+        assert mentioning(line, [drop], exists) == meant
+    assert mentioning("/a/d.txt what?", [], exists) == "/a/d.txt what?"
+
+
+def test_an_absolute_path_that_is_sent_as_text_is_named():
+    exists = {"/a/d.txt", "/a/e.png"}.__contains__
+    text = "why is /a/d.txt, (or '/a/d.txt') empty, and /a/x.txt not? see @/a/d.txt /a/e.png d.txt"
+    assert sent_as_text(text, exists=exists) == ["/a/d.txt", "'/a/d.txt'"]
+    assert sent_as_text(text, ["/a/d.txt, (or '/a/d.txt') empty"], exists) == []
 
 
 @given(st.text(alphabet="@'\"\\ .a/\n$*~[({"))

@@ -63,7 +63,7 @@ class Translator:
                     yield passage.source
                 else:
                     translation = self._settled(next(turns), passage.text)
-                    _warn_of_misplaced(passage, translation)
+                    _warn_of_marks(passage, translation)
                     yield passage.translated(translation)
 
     def _request(self, text: str) -> Request:
@@ -85,7 +85,9 @@ class Translator:
             notice(f"there is no translation of {begins!r}")
 
 
-def _warn_of_misplaced(passage: Passage, translation: str) -> None:
+def _warn_of_marks(passage: Passage, translation: str) -> None:
+    if lost := passage.lost(translation):
+        notice(f"the translation of {(passage.text or '')[:40]!r} changed {', '.join(lost)}; it stays untranslated")
     for raw in passage.misplaced(translation):
         notice(f"{raw} stood within a word of {(passage.text or '')[:40]!r}; it is around the whole word now")
 
@@ -128,7 +130,8 @@ def _lines() -> Iterator[str]:
 class Texts:
     """How the texts of one command are translated.
 
-    many: whether there are several inputs. encoding: of the files, if it is known.
+    many: whether there are several inputs. encoding: of the files, if it is known. fields: the values of JSON and
+    tables to translate.
     """
 
     writing: TextTranslation
@@ -137,6 +140,7 @@ class Texts:
     output: OutputOptions
     many: bool
     encoding: str | None = None
+    fields: tuple[str, ...] = ()
 
     def lines(self) -> None:
         """Standard input to stdout, each line when it comes. Raises InputError."""
@@ -164,7 +168,7 @@ class Texts:
         source = language(self.writing.source).code if self.writing.source else None
         with opened(file.path, self.output.quiet) as handle:
             text = text_in(handle, display_name(file.path), self.encoding, source, GIVE_ENCODING)
-        return read_document(display_name(file.path), file.relative, text)
+        return read_document(display_name(file.path), file.relative, text, self.fields)
 
     def _translator(self) -> Translator:
         return Translator(self.writing, self.engine, self.options)

@@ -32,6 +32,8 @@ class TextFile:
     def translated(self, translate: Translate) -> Iterator[str]:
         """Yield the document in the other language, passage by passage as they come."""
         passages = self.document.passages
+        if self.document.data and self.document.data.second:
+            passages = self.document.second("".join(translate(passages)))
         for passage, translation in zip(passages, translate(passages), strict=True):
             if self.document.markdown:
                 _check_kept(passage, translation)
@@ -42,6 +44,8 @@ class TextFile:
         try:
             return self.text.encode(text)
         except UnicodeEncodeError as error:
+            if self.document.data and self.document.data.references:
+                return self.text.mark + text.encode(self.text.encoding, "xmlcharrefreplace")
             lacking = text[error.start : error.start + 1]
             notice(f"{self.name}: {self.text.encoding} has no {lacking!r}; the translation is in UTF-8")
             return text.encode()
@@ -65,18 +69,29 @@ class TextFile:
             sys.stdout.write("\n")
 
 
-def read_document(name: str, path: PurePath, text: Encoded) -> TextFile:
-    """Split a text and warn of what is neither words to translate nor known structure. Raises InputError."""
-    document = split(name, text.text, suffix_of(path))
+def read_document(name: str, path: PurePath, text: Encoded, fields: tuple[str, ...] = ()) -> TextFile:
+    """Split a text and warn of what is neither words to translate nor known structure. Raises InputError.
+
+    fields: the values of JSON and tables to translate.
+    """
+    document = split(name, text.text, suffix_of(path), fields)
     if not document.has_words:
-        if not document.cues:
+        if document.data:
+            notice(f"{name}: nothing in it is left to translate; it stays as it is")
+        elif document.cues:
+            notice(f"{name}: no words in its cues; it stays as it is")
+        else:
             raise nothing_to_translate(name)
-        notice(f"{name}: no words in its cues; it stays as it is")
+    for remark in document.remarks:
+        notice(f"{name}: {remark}")
+    what = "is not translated" if document.data else "is neither a cue nor known structure"
     line = 1
-    for passage in document.passages:
+    for number, passage in enumerate(document.all_passages):
+        if number == len(document.passages):
+            line = 1
         if passage.unknown:
             shown = " ".join(passage.source.split())[:_SHOWN]
-            notice(f"{name}: line {line}: {shown!r} is neither a cue nor known structure; it stays as it is")
+            notice(f"{name}: line {line}: {shown!r} {what}; it stays as it is")
         line += passage.source.count("\n") or passage.source.count("\r")
     return TextFile(name, text, document)
 

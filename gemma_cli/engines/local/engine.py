@@ -50,6 +50,7 @@ from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.threads import set_threads
 
 if TYPE_CHECKING:
+    from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
     from gemma_cli.store.models.checkpoints import Resolved
 
 
@@ -182,11 +183,22 @@ class LocalEngine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            _release_tensors(error)
-            self._give_back()
-            raise OutOfMemory(
-                f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
-            ) from None
+            raise self.out_of_memory(error) from None
+
+    def out_of_memory(self, error: BaseException) -> OutOfMemory:
+        """Give back all memory that can be had again, what the frames of `error` hold too, and return what to tell."""
+        _release_tensors(error)
+        self._give_back()
+        return OutOfMemory(
+            f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
+        )
+
+    def scheduler(self, most: int) -> BatchScheduler | None:
+        """See core.scheduling.Scheduling. Passes over rows of several requests have not been measured on GPUs."""
+        from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
+
+        together = self.target.device.type == "cpu" and self.target.rows.exact and self.accept is equal
+        return BatchScheduler(self, most) if together else None
 
     def _give_back(self) -> None:
         """Free all memory that the next request can do without."""

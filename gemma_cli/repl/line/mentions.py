@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma_cli.repl.line.parse import LONGEST
-from gemma_cli.repl.line.paths import Exists, expanded, kind_of, unescaped
+from gemma_cli.repl.line.parse import LONGEST, dropped
+from gemma_cli.repl.line.paths import Exists, expanded, kind_of, quoted, unescaped
 
 _WORD = re.compile(r"""(?<![^\s(\[{<`'"])(?P<at>@?)(?P<word>"[^"\n]+"|'[^'\n]+'|(?:\\.|[^\s\\])+)""")
 _PUNCTUATION = ".,;:!?)]}>`'\""
+_ABSOLUTE = ("/", "~/", "file://", "$HOME/", "'/", '"/')
 _DOCUMENTS = (".txt", ".md", ".pdf", ".csv", ".json", ".html", ".py")
 
 
@@ -34,13 +35,32 @@ def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isf
     """Return the files that a typed message mentions, in order. Nothing inside of a text that was pasted is one."""
     if len(text) > LONGEST:
         return []
-    barred = [(match.start(), match.end()) for part in pasted if part for match in re.finditer(re.escape(part), text)]
-    return [
-        mention
-        for match in _WORD.finditer(text)
-        if (mention := _mention(match, exists))
-        and not any(start <= mention.start and mention.end <= end for start, end in barred)
+    return [mention for match in _typed(text, pasted) if (mention := _mention(match, exists))]
+
+
+def mentioning(line: str, drops: Sequence[str], exists: Exists = os.path.isfile) -> str:
+    """Return a line that begins with files dropped there, and continues with words, as one that mentions them.
+
+    drops: what a terminal wrote for them.
+    """
+    for drop in drops:
+        words = line.lstrip().removeprefix(drop)
+        if words[:1].isspace() and words.strip():
+            files = " ".join(f"@{quoted(path)}" for path in dropped(drop, exists))
+            return files + words if files else line
+    return line
+
+
+def sent_as_text(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isfile) -> list[str]:
+    """Return the absolute paths of files in a typed message that it does not mention: they may be words of it."""
+    words = [
+        word
+        for match in (_typed(text, pasted) if len(text) <= LONGEST else ())
+        if not _mention(match, exists)
+        for word in _without_punctuation(match["word"])
+        if word.startswith(_ABSOLUTE) and any(map(exists, expanded(unescaped(word), exists)))
     ]
+    return list(dict.fromkeys(words))
 
 
 def named(text: str, found: Sequence[Mention]) -> str:
@@ -49,6 +69,14 @@ def named(text: str, found: Sequence[Mention]) -> str:
         names = ", ".join(Path(path).name if kind_of(path) else path for path in mention.paths)
         text = text[: mention.start] + names + text[mention.end :]
     return text
+
+
+def _typed(text: str, pasted: Sequence[str]) -> Iterator[re.Match[str]]:
+    """Yield the words of a text that are in no part of it that was pasted."""
+    barred = [(match.start(), match.end()) for part in pasted if part for match in re.finditer(re.escape(part), text)]
+    for match in _WORD.finditer(text):
+        if not any(start <= match.start() < end for start, end in barred):
+            yield match
 
 
 def _mention(match: re.Match[str], exists: Exists) -> Mention | None:

@@ -122,6 +122,23 @@ XML = Markup(
     _unescape,
     _escape,
 )
+_ELEMENT = r"</?[a-zA-Z](?:[^<>\"']|\"[^\"]*\"|'[^']*')*>"
+HTML = Markup(
+    re.compile(rf"<!--.*?-->|{_ELEMENT}", re.DOTALL),
+    re.compile(r"\s*<br\b[^<>]*>\s*", re.IGNORECASE),
+    _unescape,
+    _escape,
+)
+XLIFF = Markup(
+    re.compile(rf"<((?:\w+:)?(?:ph|bpt|ept|it))\b(?:[^<>]*/>|.*?</\1\s*>)|{XML.tag.pattern}", re.DOTALL),
+    re.compile(r"(?!)"),
+    _unescape,
+    _escape,
+)
+MESSAGE = Markup(re.compile(_ELEMENT), re.compile(_NEWLINE), _same, lambda text, _: text)
+"""Texts of programs: tags of HTML may be in them, and line ends are the author's."""
+
+TEXT = Markup(re.compile(r"(?!)"), re.compile(r"(?!)"), _same, lambda text, _: text)
 SUBSTATION = Markup(
     re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}[^{]*|\{[^{}]*\}"),
     re.compile(r"[ \t]*\\[Nn][ \t]*"),

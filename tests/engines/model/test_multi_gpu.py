@@ -101,7 +101,7 @@ def side_by_side(target: Target) -> list[Tensor]:
     caches = [target.new_cache(), target.new_cache()]
     for cache, count in zip(caches, (9, 40), strict=True):
         target.prefill(torch.arange(3, 3 + count), cache)
-    return list(target.step(torch.tensor([7, 8]), caches))
+    return list(target.verify_each(torch.tensor([7, 8, 9]), caches, (1, 2)))
 
 
 @pytest.mark.parametrize("name", shapes.NAMES)

@@ -201,13 +201,19 @@ def verify(
 def _settle(
     drafts: Tensor, choices: Tensor, stop: Collection[int], accept: Accept, position: int
 ) -> tuple[list[int], int]:
-    """The tokens of a round, up to the first that ends the reply, and how many of them had been drafted.
-
-    The one place in a round where the host waits for the device.
-    """
+    """`settle` of tensors: the one place in a round where the host waits for the device."""
     together = torch.cat([drafts, choices]).tolist()
     count = drafts.shape[0]
-    drafted, chosen = together[:count], together[count:]
+    return settle(together[:count], together[count:], stop, accept, position)
+
+
+def settle(
+    drafted: list[int], chosen: list[int], stop: Collection[int], accept: Accept = equal, position: int = 0
+) -> tuple[list[int], int]:
+    """The tokens of a round, up to the first that ends the reply, and how many of them had been drafted.
+
+    drafted: K tokens; chosen: the target's choices, K + 1. Raises ModelError where one of them was not a number.
+    """
     accepted = accept(drafted, chosen, position)
     tokens = numbers(chosen[: accepted + 1])
     end = next((i for i, token in enumerate(tokens) if token in stop), accepted)

@@ -89,6 +89,12 @@ class AdaptiveDraftLength:
             lost = self._cost(drafted) / self._cost(best) - self._tokens(drafted) / self._tokens(best)
             self.rounds_to_probe = round(min(max(lost / PROBE_SHARE, PROBE_SOONEST), PROBE_LATEST))
 
+    def observe_batch(self, drafted: int, accepted: list[int], seconds: float) -> None:
+        """Learn from one round in which as many tokens were drafted for each of several sequences."""
+        for count in accepted[1:]:
+            self._count(drafted, count)
+        self.observe(drafted, accepted[0], seconds)
+
     def choose_copy(self, found: int) -> int:
         """How many of `found` tokens that could be copied to try in place of the drafter's; 0: none."""
         fitting = [index for index, length in enumerate(COPIES) if length <= found]

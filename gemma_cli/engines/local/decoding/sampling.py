@@ -117,12 +117,14 @@ class Sampler:
         return scores.masked_fill(scores < self._least, -torch.inf) if self.sampling.min_p > 0 else scores
 
     def guess(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
-        """What `choose` is expected to choose, int64 [1], from a drafter's one row: of equal scores any, and always an
-        id, for a broken drafter is not believed. It is only compared, so it need not wait for ties to be settled."""
+        """What `choose` is expected to choose, int64 [m], from a drafter's rows: of equal scores any, and always an id,
+        for a broken drafter is not believed. It is only compared, so it need not wait for ties to be settled."""
         if self.sampling.temperature:
             return self.choose(logits, positions, ids).clamp(min=0)
         best = self._without_suppressed(logits, ids).argmax(-1)
-        return best if ids is None else ids.view(-1).index_select(0, best)
+        if ids is None:
+            return best
+        return ids.view(-1).index_select(0, best) if len(ids) == 1 else ids.gather(-1, best[:, None])[:, 0]
 
     def _without_suppressed(self, logits: Tensor, ids: Tensor | None) -> Tensor:
         if not len(self._suppress):

@@ -102,6 +102,23 @@ def agree_when_many(target: Target, rows: int) -> bool:
     return all(_whole_agrees(product, many) for product, many in _row_products(target, rows))
 
 
+@torch.inference_mode()
+def widest_pass(target: Target, most: int) -> int:
+    """The rows, at most `most`, of the widest target pass that rows of several sequences may share: up to it every
+    multiple of FIXED gives a row the bits it gets among RowRule.most, wherever it stands."""
+    few = target.rows.most
+    widest = max(most // few * few, few)
+    head: tuple[LinearFunction, Tensor] = (target.head, _Random(target)(widest, target.hidden_size))
+    for product, rows in (*_row_products(target, widest), head):
+        alone = torch.cat([product(part.clone()) for part in torch.split(rows, few)])
+        for count in range(few + FIXED - few % FIXED, widest + 1, FIXED):
+            agree = torch.equal(product(rows[:count].clone()), alone[:count])
+            if not (agree and _placeless(product, rows[:count])):
+                widest = count - FIXED if count - FIXED > few else few
+                break
+    return widest
+
+
 def _whole_agrees(product: LinearFunction, rows: Tensor) -> bool:
     count = rows.shape[0]
     whole = product(rows.clone())

@@ -17,17 +17,19 @@ from gemma_cli.engines.local.model.layer import Attend
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 
-class PaddedRow:
-    """The first row of `few`, whose other rows, if it takes any to make a pass, repeat it."""
+class PaddedRows:
+    """The real rows of `few`, whose other rows, if it takes any to make a pass, repeat the last of them. For attention
+    in torch; our kernels take any number of rows."""
 
     def __init__(self, few: FewRows) -> None:
-        self._few, self.real = few, 1
-        self._rows = few.rope["full_attention"][0].shape[0]
-        self.rope = {kind: (cos[:1], sin[:1]) for kind, (cos, sin) in few.rope.items()}
+        self._few, self.real = few, few.real
+        self._missing = few.rope["full_attention"][0].shape[0] - few.real
+        self.rope = {kind: (cos[: few.real], sin[: few.real]) for kind, (cos, sin) in few.rope.items()}
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
-        repeated = [None if rows is None else rows.expand(self._rows, -1, -1) for rows in (key, value)]
-        return self._few.attend(layer, query.expand(self._rows, -1, -1), *repeated)[:1]
+        """As layer.Attend: query [real, heads, head_dim] -> [real, heads * head_dim]."""
+        filled = [None if rows is None else fill([rows], self._missing) for rows in (key, value)]
+        return self._few.attend(layer, fill([query], self._missing), *filled)[: self.real]
 
 
 class BatchedAttention:

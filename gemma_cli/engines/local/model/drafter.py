@@ -13,7 +13,7 @@ device. position: where the newest token stands, cache.length (the convention of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -40,7 +40,8 @@ class DraftAttention(Attend, Protocol):
 
 @dataclass
 class DraftContext:
-    """The attention of a draft's one query [1, heads, head_dim] over the keys it reads, and its rotation."""
+    """The attention of a draft's one query [1, heads, head_dim] over the keys it reads, and its rotation; of `real`
+    drafts' queries where several sequences are drafted at once."""
 
     target: Target
     rope: dict[str, tuple[Tensor, Tensor]]
@@ -50,6 +51,28 @@ class DraftContext:
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         return self.sliding(query) if layer.sliding else self.full(query)
+
+
+def side_by_side(contexts: Sequence[DraftContext]) -> DraftContext:
+    """The contexts of several sequences as that of one step with a row for each."""
+    if len(contexts) == 1:
+        return contexts[0]
+
+    def of_each(sights: list[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+        return lambda query: torch.cat([see(row) for see, row in zip(sights, torch.split(query, 1), strict=True)])
+
+    ropes = [context.rope for context in contexts]
+    rope = {
+        kind: (torch.cat([each[kind][0] for each in ropes]), torch.cat([each[kind][1] for each in ropes]))
+        for kind in ropes[0]
+    }
+    return DraftContext(
+        target=contexts[0].target,
+        rope=rope,
+        sliding=of_each([context.sliding for context in contexts]),
+        full=of_each([context.full for context in contexts]),
+        real=len(contexts),
+    )
 
 
 def _sight(cache: Cache, layer: int, window: int) -> Callable[[Tensor], Tensor]:
@@ -85,9 +108,12 @@ class CentroidHead:
     clusters: int
 
     def __call__(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
-        chosen = self.centroids(hidden)[0].topk(self.clusters).indices
-        rows = self.rows.index_select(0, chosen).flatten(0, 1)
-        return F.linear(hidden, rows).float(), self.ids.index_select(0, chosen).view(1, -1)
+        chosen = self.centroids(hidden).topk(self.clusters).indices
+        if hidden.shape[0] == 1:
+            rows = self.rows.index_select(0, chosen[0]).flatten(0, 1)
+            return F.linear(hidden, rows).float(), self.ids.index_select(0, chosen[0]).view(1, -1)
+        logits = torch.bmm(self.rows[chosen].flatten(1, 2), hidden[:, :, None])[:, :, 0]
+        return logits.float(), self.ids[chosen].flatten(1)
 
 
 @dataclass
@@ -116,7 +142,7 @@ class Drafter:
     def step(self, token: Tensor, hidden: Tensor, context: DraftAttention) -> tuple[Tensor, Tensor | None, Tensor]:
         """(logits float32 [1, c], their token ids [1, c] or None where c is the whole vocabulary, next hidden state
         [1, hidden]) from the newest token, int64 [1], and the hidden state that predicted it: the target's, after its
-        final norm, or the previous step's."""
+        final norm, or the previous step's. With `side_by_side` contexts there is a row for each of them."""
         x = self.before(torch.cat((context.target.embed(token), hidden), -1))
         for layer in self.layers:
             x = layer(x, None, context)

@@ -115,16 +115,20 @@ class Norm:
 
 class OneRowNorm(Norm):
     """Norm of a single row on a CPU, where reading its length as a number is no wait: scale, weight and residual then
-    make one kernel. The bits are not those of a row among several: for drafters, whose steps have one."""
+    make one kernel. The bits are not those of a row among several: for drafters, whose steps mostly have one."""
 
     def __init__(self, weight: Tensor, eps: float, device: torch.device) -> None:
         super().__init__(weight, eps, device)
         self._wide = weight.float()
 
     def __call__(self, x: Tensor) -> Tensor:
+        if x.shape[0] > 1:
+            return super().__call__(x)
         return as_dtype(torch.addcmul(_ZERO, x, self._wide, value=self._scale(x)), x.dtype)
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
+        if x.shape[0] > 1:
+            return super().add(residual, x)
         return as_dtype(torch.addcmul(residual, x, self._wide, value=self._scale(x)), residual.dtype)
 
     def _scale(self, x: Tensor) -> float:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
-from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRow
+from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.rope import Rope
@@ -52,9 +52,9 @@ class SpreadTarget(Target):
     def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
         return _attend(real, lambda on: FewRows(cache, self._masks_on[on], self.ropes_on[on], start, rows, real))
 
-    def one(self, cache: Cache, position: int) -> Attend:
-        few = self._few(cache, position, self.rows.counts[0], 1)
-        return _attend(1, lambda on: PaddedRow(cast("FewRows", _on(few, on))))
+    def _padded(self, cache: Cache, position: int, count: int) -> Attend:
+        few = self._few(cache, position, self.rows.filled(count), count)
+        return _attend(count, lambda on: PaddedRows(cast("FewRows", _on(few, on))))
 
     def _chunk(self, cache: Cache, rows: int, images: Tensor | None) -> Attend:
         start = cache.length

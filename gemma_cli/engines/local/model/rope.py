@@ -14,19 +14,20 @@ from gemma_cli.engines.local.device import has_float64
 
 BLOCK = 1024
 OVERHANG = 64
+BLOCKS = 8
+"""Blocks that are kept at most, for sequences of several lengths that are decoded side by side."""
 
 
 class Rope:
-    """Tables for one kind of layer. A block of positions is kept, because a table for a whole 262144-token context
-    of 512-wide heads would take a gigabyte; decoding stays inside a block for a thousand tokens."""
+    """Tables for one kind of layer. A few blocks of positions are kept, because a table for a whole 262144-token
+    context of 512-wide heads would take a gigabyte; decoding stays inside a block for a thousand tokens."""
 
     def __init__(self, frequencies: tuple[float, ...], factor: float, device: torch.device) -> None:
         self._device = device
         where = device if has_float64(device) else torch.device("cpu")
         self._frequencies = torch.tensor(frequencies, dtype=torch.float32, device=where)
         self._factor = factor
-        self._block = -1
-        self._cos = self._sin = torch.empty(0)
+        self._blocks: dict[int, tuple[Tensor, Tensor]] = {}  # the oldest first
 
     def rows(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         """(cos, sin), float32 [count, 1, head_dim], for positions start .. start + count - 1."""
@@ -34,10 +35,12 @@ class Rope:
             cos, sin = self._compute(start, count)
             return cos, sin
         block, offset = divmod(start, BLOCK)
-        if block != self._block:
-            self._cos, self._sin = self._compute(block * BLOCK, BLOCK + OVERHANG)
-            self._block = block
-        return self._cos[offset : offset + count], self._sin[offset : offset + count]
+        if block not in self._blocks:
+            if len(self._blocks) == BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[block] = self._compute(block * BLOCK, BLOCK + OVERHANG)
+        cos, sin = self._blocks[block]
+        return cos[offset : offset + count], sin[offset : offset + count]
 
     def _compute(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         cos, sin = self.at(torch.arange(start, start + count, device=self._frequencies.device))

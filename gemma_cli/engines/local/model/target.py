@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
-from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRow, fill
+from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
@@ -209,29 +209,41 @@ class Target:
     def finish(self, passes: Sequence[Pass], states: Tensor) -> tuple[Tensor, Tensor]:
         """The rest for the last row of prompts that have been read: logits [m, vocab] and hidden states [m, hidden]
         as verify gives them. passes: the last one of each; states [m, hidden]: what `read` made of it."""
-        few = [self.one(one.cache, one.stop - 1) for one in passes]
+        few = [self.some(one.cache, one.stop - 1, 1) for one in passes]
         x, ids, rows = self._joined([one.x[-1:] for one in passes], [one.ids[-1:] for one in passes], few)
         states = fill([states], x.shape[0] - len(passes))
         hidden = self.norm(self._run(self.layers[self._own :], states, self._per_layer(ids, x), rows))
         return self._logits(hidden)[: len(passes)], hidden[: len(passes)]
 
     @torch.inference_mode()
-    def step(self, ids: Tensor, caches: Sequence[Cache]) -> tuple[Tensor, Tensor]:
-        """`verify` of one row in each of several caches, at most rows.most: what each would give alone."""
-        few = []
-        for cache in caches:
-            cache.reserve(self.rows.counts[0])
-            few.append(self.one(cache, cache.length))
-        x, ids, rows = self._joined([self.embed(ids)], [ids], few)
-        x = self._run(self.layers, x, self._per_layer(ids, x), rows)
-        for cache in caches:
-            cache.advance(1)
-        hidden = self.norm(x)
-        return self._logits(hidden)[: len(caches)], hidden[: len(caches)]
+    def verify_each(self, ids: Tensor, caches: Sequence[Cache], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """`verify` of several sequences in one pass: counts[i] rows of ids int64 [m], in order, belong to caches[i].
 
-    def one(self, cache: Cache, position: int) -> Attend:
-        """Attention of the one row at `position`."""
-        return PaddedRow(FewRows(cache, self._masks, self.ropes, position, self.rows.counts[0], 1))
+        Logits [m, vocab] and states [m, hidden], what each sequence would get alone. m is at most what
+        batch_invariance.widest_pass found, each count at most rows.most.
+        """
+        if len(caches) == 1:
+            return self.verify(ids, caches[0])
+        parts = []
+        for cache, count in zip(caches, counts, strict=True):
+            cache.reserve(self.rows.filled(count))
+            parts.append(self.some(cache, cache.length, count))
+        real = ids.shape[0]
+        x, ids, rows = self._joined([self.embed(ids)], [ids], parts)
+        hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+        logits = self._logits(hidden)
+        for cache, count in zip(caches, counts, strict=True):
+            cache.advance(count)
+        return logits[:real], hidden[:real]
+
+    def some(self, cache: Cache, position: int, count: int) -> Attend:
+        """Attention of `count` rows from `position` on, in a pass that also has rows of other sequences."""
+        if native.on(self.device):  # whose attention gives a row the same bits among any number
+            return self._few(cache, position, count, count)
+        return self._padded(cache, position, count)
+
+    def _padded(self, cache: Cache, position: int, count: int) -> Attend:
+        return PaddedRows(FewRows(cache, self._masks, self.ropes, position, self.rows.filled(count), count))
 
     def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
         return FewRows(cache, self._masks, self.ropes, start, rows, real)

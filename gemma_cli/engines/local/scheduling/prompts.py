@@ -1,0 +1,130 @@
+"""From a request to its first token: the prompt is written, read in passes, and the first choice made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from time import perf_counter
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.messages import Request
+from gemma_cli.engines.local.constraints.select import Constraints
+from gemma_cli.engines.local.decoding.decode import numbers
+from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.decoding.prefix_cache import image_blocks, passes, whole_passes
+from gemma_cli.engines.local.decoding.row_sampling import RowChooser
+from gemma_cli.engines.local.encoders.towers import MediaEncoders
+from gemma_cli.engines.local.loading.batch_invariance import agree_when_many
+from gemma_cli.engines.local.model.target import chunk_size
+from gemma_cli.engines.local.scheduling import rounds
+from gemma_cli.engines.local.scheduling.sequence import Sequence as Running
+from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, Span
+from gemma_cli.engines.local.text.reply_events import ReplyEvents
+
+MOST_READ = 1032
+"""Rows of prompts read in one pass: enough that what a pass costs by itself no longer shows."""
+
+
+class Model(rounds.Model, Protocol):
+    """The part of an engine that reading a prompt uses."""
+
+    towers: MediaEncoders
+    info: EngineInfo
+    writer: PromptWriter
+    constraints: Constraints
+
+    def room(self, request: Request, prompt: Prompt) -> int: ...
+
+    def reply(self, request: Request, prompt: Prompt) -> ReplyEvents: ...
+
+
+class PromptReader:
+    """Begins requests and reads their prompts."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._chunk = chunk_size(model.target)
+
+    def write(self, request: Request) -> Prompt:
+        """The prompt of a request. Raises InputError, ModelError."""
+        return self._model.writer.write(request, self._model.towers.count)
+
+    def room(self, request: Request, prompt: Prompt) -> int:
+        """How many tokens may follow a prompt. Raises InputError where that is none."""
+        return self._model.room(request, prompt)
+
+    @torch.inference_mode()
+    def begin(self, key: int, request: Request, prompt: Prompt, began: float) -> Running:
+        """A request whose first pass is to be read next. Raises InputError, ModelError."""
+        model, room = self._model, self.room(request, prompt)
+        blocks = image_blocks(model.target, prompt)
+        stops = (*whole_passes(prompt, self._chunk, blocks), len(prompt.ids))
+        cache = model.target.new_cache(min(len(prompt.ids) + room, model.target.context))
+        one = Running(
+            key,
+            request,
+            prompt,
+            room,
+            cache,
+            passes(model.target, prompt, self._features, blocks, cache, stops),
+            model.constraints.of(request, prompt.in_thought),
+            Lookup(prompt.ids) if request.drafting.adaptive else None,
+            model.reply(request, prompt),
+            model.info.load_s,
+            began,
+        )
+        one.advance()
+        return one
+
+    def together(self, reading: Sequence[Running], due: float) -> list[Running]:
+        """The first of `reading`, and those after it whose passes may go into one with its own; after the time `due`
+        no other."""
+        rows = 0
+        part: list[Running] = []
+        for one in reading:
+            assert one.following is not None
+            rows += one.following.x.shape[0]
+            if part and (rows > MOST_READ or perf_counter() > due or not self._agree_when_many):
+                break
+            part.append(one)
+        return part
+
+    @torch.inference_mode()
+    def read(self, part: Sequence[Running]) -> None:
+        """Read the next pass of each as one. Those whose last it was have their first token then, in `newest`."""
+        following = [one.following for one in part if one.following is not None]
+        states = self._model.target.read(following)
+        ends = [row for row, one in enumerate(part) if following[row].stop == len(one.prompt.ids)]
+        most = self._model.target.rows.most
+        for first in range(0, len(ends), most):
+            rows = ends[first : first + most]
+            logits, hidden = self._model.target.finish([following[row] for row in rows], states[rows])
+            self._choose([part[row] for row in rows], logits, hidden)
+
+    def _choose(self, sequences: Sequence[Running], logits: Tensor, hidden: Tensor) -> None:
+        """The first token of each reply; -1 where it is not a number."""
+        for row, one in enumerate(sequences):
+            if not one.free:
+                logits[row] = one.constraint.masked(logits[row : row + 1], ())[0]
+        samplings = [one.request.sampling for one in sequences]
+        chooser = RowChooser(samplings, self._model.generation.suppress, self._model.target.vocab_size)
+        positions = torch.tensor([len(one.prompt.ids) for one in sequences])
+        for row, (one, token) in enumerate(zip(sequences, chooser.choose(logits, positions).tolist(), strict=True)):
+            one.newest, one.hidden = [token], hidden[row : row + 1]
+
+    @cached_property
+    def _agree_when_many(self) -> bool:
+        return agree_when_many(self._model.target, MOST_READ)
+
+    def _features(self, span: Span) -> Tensor:
+        return self._model.towers.features(span.medium, span.budget)
+
+
+def first_token(one: Running) -> None:
+    """Take in the first token of a reply. Raises ModelError where it was not a number, or is not allowed."""
+    assert one.hidden is not None
+    one.go_on(numbers(one.newest), one.hidden)

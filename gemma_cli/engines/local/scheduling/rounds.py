@@ -1,0 +1,166 @@
+"""A round of several sequences: draft for all, verify all in one target pass, accept for each.
+
+    draft    each step of the drafter has a row for every sequence
+    verify   one target pass over [x_t, d_1 .. d_K] of the first, then of the second, ...
+    accept   for each by itself, as decode.py does; the cache of each forgets its own rejected rows
+
+How many tokens are drafted for a sequence decides only how fast its text comes (decode.py), so the number may depend on
+who else is there. Each bit of a sequence's logits is the one it gets alone: products give a row the same bits in any
+pass up to `widest_pass`, and attention is taken sequence by sequence (batched_attention.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gemma_cli.core.errors import ModelError
+from gemma_cli.core.events import DraftSource, Round
+from gemma_cli.engines.local.decoding.decode import copied_drafts, settle
+from gemma_cli.engines.local.decoding.draft_length import AdaptiveDraftLength
+from gemma_cli.engines.local.decoding.row_sampling import RowChooser
+from gemma_cli.engines.local.loading.generation_config import GenerationConfig
+from gemma_cli.engines.local.model.drafter import Drafter, side_by_side
+from gemma_cli.engines.local.model.target import Target
+from gemma_cli.engines.local.scheduling.sequence import Sequence
+
+
+class Model(Protocol):
+    """The part of an engine that a round uses."""
+
+    target: Target
+    drafter: Drafter | None
+    generation: GenerationConfig
+
+
+@dataclass(eq=False)
+class Draft:
+    """What is proposed to one sequence in a round. error: why it got no tokens."""
+
+    sequence: Sequence
+    tokens: list[int] = field(default_factory=list)
+    source: DraftSource = "drafter"
+    accepted: int = 0
+    error: ModelError | None = None
+
+    @property
+    def round(self) -> Round:
+        """The round as an event."""
+        return Round(len(self.tokens), self.accepted, self.source)
+
+
+class Rounds:
+    """Rounds of a model. widest: rows that a target pass may have; pace: draft lengths of a sequence alone."""
+
+    def __init__(self, model: Model, widest: int, pace: AdaptiveDraftLength) -> None:
+        self._model, self._target, self.widest = model, model.target, widest
+        self._paces = {1: pace}
+
+    @torch.inference_mode()
+    def run(self, sequences: list[Sequence]) -> list[Draft]:
+        """Do one round, of as many sequences as `widest` at most: what was proposed, and how much of it accepted."""
+        lengths = [one.cache.length for one in sequences]
+        try:
+            return self._run(sequences)
+        except BaseException:  # no memory, say: the next round begins where this one did
+            for one, length in zip(sequences, lengths, strict=True):
+                one.cache.rollback(length)
+            raise
+
+    def _run(self, sequences: list[Sequence]) -> list[Draft]:
+        began = perf_counter()
+        rows = min(self.widest // len(sequences), self._target.rows.most)  # for each sequence
+        pace = self._pace(len(sequences))
+        drafts = [self._copied(sequence, pace, rows) for sequence in sequences]
+        length = pace.choose(rows - 1)
+        counts = [self._count(draft, length, rows) for draft in drafts]
+        self._draft([draft for draft, count in zip(drafts, counts, strict=True) if count], [c for c in counts if c])
+        chosen, states = self._verify(drafts)
+        for draft, tokens, state in zip(drafts, chosen, states, strict=True):
+            self._settle(draft, tokens, state)
+        self._observe(pace, length, drafts, perf_counter() - began)
+        return drafts
+
+    def _pace(self, count: int) -> AdaptiveDraftLength:
+        """What was learned with about so many sequences: up to the next power of two."""
+        return self._paces.setdefault(1 << (count - 1).bit_length(), AdaptiveDraftLength())
+
+    def _copied(self, sequence: Sequence, pace: AdaptiveDraftLength, rows: int) -> Draft:
+        if sequence.lookup is None:
+            return Draft(sequence)
+        copied = copied_drafts(sequence.lookup, pace, sequence.newest, min(sequence.left, rows) - 1)
+        return Draft(sequence, copied, "lookup" if copied else "drafter")
+
+    def _count(self, draft: Draft, length: int, rows: int) -> int:
+        """Tokens that the drafter proposes."""
+        if self._model.drafter is None or draft.tokens:
+            return 0
+        drafting = draft.sequence.request.drafting
+        wanted = min(length, drafting.draft_tokens) if drafting.adaptive else drafting.draft_tokens
+        return max(min(wanted, draft.sequence.left - 1, rows - 1), 0)
+
+    def _draft(self, drafts: list[Draft], counts: list[int]) -> None:
+        """Fill in counts[i] >= 1 tokens that the drafter expects of each sequence, each step for all of them."""
+        if not drafts or self._model.drafter is None:
+            return
+        target, drafter, sequences = self._target, self._model.drafter, [draft.sequence for draft in drafts]
+        context = side_by_side([drafter.begin(target, one.cache, one.cache.length) for one in sequences])
+        chooser = self._chooser(sequences, [1] * len(sequences))
+        tokens = torch.tensor([one.newest[-1] for one in sequences])
+        positions = torch.tensor([one.cache.length for one in sequences])
+        hidden = torch.cat([one.hidden for one in sequences if one.hidden is not None])
+        steps: list[Tensor] = []
+        for _ in range(max(counts)):
+            logits, ids, hidden = drafter.step(tokens, hidden, context)
+            positions = positions + 1
+            for row, one in enumerate(sequences):
+                if not one.free:
+                    before = [step[row : row + 1] for step in steps]
+                    shortlist = None if ids is None else ids[row : row + 1]
+                    logits[row] = one.constraint.masked(logits[row : row + 1], before, shortlist)[0]
+            tokens = chooser.guess(logits, positions, ids)
+            steps.append(tokens)
+        for draft, count, proposed in zip(drafts, counts, torch.stack(steps, 1).tolist(), strict=True):
+            draft.tokens = proposed[:count]
+
+    def _verify(self, drafts: list[Draft]) -> tuple[list[list[int]], list[Tensor]]:
+        """The target's own choices after the newest token and each draft of every sequence, and their states."""
+        sequences = [draft.sequence for draft in drafts]
+        counts = [1 + len(draft.tokens) for draft in drafts]
+        firsts = [one.cache.length + 1 for one in sequences]
+        ids = torch.tensor([token for draft in drafts for token in (draft.sequence.newest[-1], *draft.tokens)])
+        logits, states = self._target.verify_each(ids, [one.cache for one in sequences], counts)
+        for draft, rows in zip(drafts, torch.split(logits, counts), strict=True):
+            if not draft.sequence.free:
+                rows.copy_(draft.sequence.constraint.masked(rows, (torch.tensor(draft.tokens, dtype=torch.int64),)))
+        places = [first + row for first, count in zip(firsts, counts, strict=True) for row in range(count)]
+        chosen = iter(self._chooser(sequences, counts).choose(logits, torch.tensor(places)).tolist())
+        return [[next(chosen) for _ in range(count)] for count in counts], list(torch.split(states, counts))
+
+    def _settle(self, draft: Draft, chosen: list[int], states: Tensor) -> None:
+        """Accept for one sequence."""
+        one = draft.sequence
+        try:
+            tokens, draft.accepted = settle(draft.tokens, chosen, self._model.generation.stop)
+            one.cache.rollback(one.cache.length - len(chosen) + len(tokens))
+            one.go_on(tokens, states[len(tokens) - 1 : len(tokens)])
+        except ModelError as error:
+            draft.error = error
+
+    def _observe(self, pace: AdaptiveDraftLength, length: int, drafts: list[Draft], seconds: float) -> None:
+        """Learn from what the drafter proposed at the chosen length, and from copies."""
+        adaptive = [draft for draft in drafts if draft.sequence.request.drafting.adaptive]
+        alike = [draft.accepted for draft in adaptive if len(draft.tokens) == length and draft.source == "drafter"]
+        if alike:
+            pace.observe_batch(length, alike, seconds)
+        for draft in adaptive:
+            if draft.source == "lookup":
+                pace.observe_copy(len(draft.tokens), draft.accepted, seconds)
+
+    def _chooser(self, sequences: list[Sequence], counts: list[int]) -> RowChooser:
+        samplings = [one.request.sampling for one, count in zip(sequences, counts, strict=True) for _ in range(count)]
+        return RowChooser(samplings, self._model.generation.suppress, self._target.vocab_size)

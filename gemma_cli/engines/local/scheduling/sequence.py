@@ -1,0 +1,82 @@
+"""A request under way: its prompt while it is read, then its reply so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from torch import Tensor
+
+from gemma_cli.core.events import Event, Progress, Round, Timings
+from gemma_cli.core.messages import Request
+from gemma_cli.engines.local.constraints.constraint import Constraint, Free
+from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.model.cache import Cache
+from gemma_cli.engines.local.model.target import Pass
+from gemma_cli.engines.local.text.prompt import Prompt
+from gemma_cli.engines.local.text.reply_events import ReplyEvents
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One request, from when its prompt is written until its reply ends.
+
+    room, left: tokens that the reply may have, and may still get. passes: those of the prompt that have not been read;
+    following: the next of them, None once all are read. newest: tokens of the last round, of which the cache does not
+    hold the last. hidden [1, hidden]: the target's state that chose it.
+    """
+
+    key: int
+    request: Request
+    prompt: Prompt
+    room: int
+    cache: Cache
+    passes: Iterator[Pass]
+    constraint: Constraint
+    lookup: Lookup | None
+    reply: ReplyEvents
+    load_s: float | None
+    began: float
+    following: Pass | None = None
+    left: int = 0
+    newest: list[int] = field(default_factory=list)
+    hidden: Tensor | None = None
+    first: float = 0.0
+    last: float = 0.0
+
+    @property
+    def length(self) -> int:
+        """Positions that the request takes up at most."""
+        return len(self.prompt.ids) + self.room
+
+    @property
+    def free(self) -> bool:
+        """Whether any token may come next."""
+        return isinstance(self.constraint, Free)
+
+    def __post_init__(self) -> None:
+        self.left = self.room
+
+    def advance(self) -> None:
+        """Take in that the pass in `following` has been read, and prepare the next."""
+        self.following = next(self.passes, None)
+
+    def go_on(self, tokens: list[int], hidden: Tensor) -> None:
+        """Take in what the target chose."""
+        self.constraint.accept(tokens)
+        self.newest, self.hidden = tokens, hidden
+        self.left -= len(tokens)
+
+    def ended(self, stop: frozenset[int]) -> bool:
+        """Whether the newest token is the reply's last."""
+        return not self.left or self.newest[-1] in stop
+
+    def events(self, stop: frozenset[int], round_: Round | None = None) -> list[Event]:
+        """What the newest tokens add. round_: what they come from; None for the first, which the prompt gives."""
+        self.last = perf_counter()
+        self.first = self.first or self.last
+        timings = Timings(self.load_s, self.first - self.began, self.last - self.first)
+        shown = [event for token in self.newest for event in self.reply.feed(token)]
+        found = [*([round_] if round_ else []), Progress(self.reply.usage, timings), *shown]
+        return [*found, *self.reply.end(timings)] if self.ended(stop) else found

@@ -26,18 +26,18 @@ from gemma_cli.core.errors import GemmaError, Interrupted
 from gemma_cli.store.models import offline
 
 COMMANDS = {
-    "chat": "Talk with the model, or ask it one thing.",
-    "transcribe": "Write down what is said in audio files.",
+    "chat": "Chat with the model, or get a single answer.",
+    "transcribe": "Transcribe audio and video files, or the microphone.",
     "translate": "Translate speech or text.",
-    "describe-image": "Say what is in a picture.",
-    "serve": "Serve the model over HTTP to OpenAI's clients.",
-    "bench": "Measure speculative against plain decoding, here.",
-    "sessions": "List the chats kept here; show, export or delete one.",
-    "config": "Show, set and explain the settings.",
-    "models": "List the models on this disk; fetch one.",
-    "help": "Print the help of a command, or describe all to a program.",
-    "completion": "Complete commands and values in bash, zsh or fish.",
-    "doctor": "Check what this machine can run, and how.",
+    "describe-image": "Describe images, or answer questions about them.",
+    "serve": "Serve the model over an OpenAI-compatible HTTP API.",
+    "bench": "Compare speculative with plain decoding on this machine.",
+    "sessions": "List, show, search, export and delete saved chats.",
+    "config": "Show, change and explain settings.",
+    "models": "List, download and remove models.",
+    "help": "Print the help of a command, or of all as JSON.",
+    "completion": "Set up shell completion for bash, zsh and fish.",
+    "doctor": "Check this installation and what the machine can run.",
 }
 """Each command is the `app` of its module in gemma_cli.commands."""
 

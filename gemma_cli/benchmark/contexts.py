@@ -57,7 +57,7 @@ def filled(engine: Engine, prompts: Sequence[Prompt], lengths: Sequence[int], ro
     """
     for length in lengths:
         if length > engine.info.context:
-            raise UsageError(f"--context {length}: {engine.info.model} reads {engine.info.context} tokens at most")
+            raise UsageError(f"--context {length}: {engine.info.model} takes at most {engine.info.context} tokens")
     exchanges = POCKET if engine.info.model.startswith("pocket") else STANDARD
     sizes = [_size(engine, Prompt("", "-", _turns(exchanges[:count]))) for count in range(len(exchanges) + 1)]
     most = engine.info.context - room
@@ -74,7 +74,7 @@ def _history(
     """The turns that make `prompt` min(length, most) tokens long. sizes: of a prompt after 0, 1, 2, ... exchanges."""
     left = min(length, most) - _size(engine, prompt)
     if left < 0:
-        raise UsageError(f"--context {length}: a prompt is longer by itself; give a longer context or another --prompt")
+        raise UsageError(f"--context {length}: the prompt alone is longer; give a longer context or another --prompt")
     cycles, rest = divmod(left, sizes[-1] - sizes[0])
     partial = sum(size - sizes[0] <= rest for size in sizes[1:])
     return _turns((*(exchanges * cycles), *exchanges[:partial]))

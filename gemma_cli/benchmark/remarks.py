@@ -26,13 +26,13 @@ def _findings(report: Report) -> list[str]:
         which = f", with {best.arm.drafting.draft_tokens} drafts" if of_several else ""
         said.append(_verdict(report.speedup, which))
     if (peer := report.overall.peer_of(best)) is not None and (times := ratio(best, peer)) is not None:
-        said.append(f"That is {times:.2f} times the speed of {report.peer} with as many drafts.")
+        said.append(f"That is {times:.2f} times the speed of {report.peer} at the same draft length.")
     plain = report.overall.plain
     if (peer := report.overall.peer_of(plain)) is not None and (times := ratio(plain, peer)) is not None:
         said.append(f"Plain decoding is {times:.2f} times as fast as that of {report.peer}.")
     if report.bandwidth is not None:
         read = f"{report.bandwidth / 1e9:.1f} GB/s"
-        said.append(f"Memory was read at {read} beside it (the fastest of a few readings of a large buffer).")
+        said.append(f"Memory bandwidth during the bench was {read} (the fastest of several reads of a large buffer).")
     return said
 
 
@@ -57,8 +57,8 @@ def _texts(report: Report) -> list[str]:
     if report.peer_divergence:
         found = report.peer_divergence
         said.append(
-            f"{found.arm} says something else from character {found.character} of the reply to {found.prompt[:40]!r} "
-            "on: other kernels round otherwise, and near ties fall the other way."
+            f"{found.arm} gives another text from character {found.character} of the reply to {found.prompt[:40]!r} "
+            "on: its kernels round differently, which can decide a near tie differently."
         )
     return said
 
@@ -73,7 +73,7 @@ def _doubts(report: Report) -> list[str]:
         said.append("The runs differ by more than a quarter: close other programs, or give more --runs.")
     if report.runs < FEWEST_RUNS:
         said.append(
-            f"Medians of {report.runs} run{'s' if report.runs > 1 else ''} say little: {FEWEST_RUNS} is the least to "
-            "go by."
+            f"The median of {report.runs} run{'s' if report.runs > 1 else ''} is not reliable: "
+            f"use --runs {FEWEST_RUNS} or more."
         )
     return said

@@ -14,16 +14,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SPEED = (
-    "Decode speed: all tokens but the first of each reply, over the time they took; median of the runs. "
-    "TTFT: time to first token, from a cold prompt."
+    "Decode speed: the tokens after the first of each reply, divided by their time; median of the runs. "
+    "TTFT: time to first token, with no prompt in the cache."
 )
-EFFICIENCY = (
-    " Efficiency: what the rounds had to read, over what could have been read in their time (the bandwidth below)."
-)
+EFFICIENCY = " Efficiency: bytes that the rounds read, as a share of what the bandwidth below allows in their time."
 ACCEPTANCE = (
-    "Each target pass checks the drafted tokens at once and adds one of its own. Accepted: drafts kept of "
-    "drafts made. Length: tokens gained by a pass that had a draft. At 1, 2, …: share kept at that place "
-    "of the draft."
+    "Each target pass verifies all drafted tokens and adds one token. Accepted: share of drafted tokens accepted. "
+    "Length: tokens per pass that had a draft. At 1, 2, …: share accepted at that position of the draft."
 )
 MANY_ARMS = 3
 """Arms of ours from which they are rows, not columns."""

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ABOUT = (
-    "TTFT: time to first token; TPOT: time for each token after it; medians over replies, and the 95th percentile. "
-    "tokens/s: tokens of all replies over the time of a run, median of the runs. Servers cache prompts, so those after "
-    "the first run are not cold. Accepted: drafts accepted of drafts made, as the server counts them."
+    "TTFT: time to first token. TPOT: time per token after the first. Both: median over replies, and 95th percentile. "
+    "tokens/s: tokens of all replies divided by the time of a run, median of the runs. Servers cache prompts: only the "
+    "first run starts without a cache. Accepted: share of drafted tokens accepted, as the server reports it."
 )
 
 
@@ -78,7 +78,7 @@ def _findings(reports: Sequence[ServerReport]) -> list[str]:
 def _told(found: Difference) -> str:
     start = max(0, found.at - 20)
     ours, theirs = (repr(text[start : found.at + 20]) for text in found.texts)
-    return f"First at character {found.at} of the reply to {found.prompt[:60]!r}: {ours} became {theirs}."
+    return f"They differ from character {found.at} of the reply to {found.prompt[:60]!r} on: {ours} became {theirs}."
 
 
 def _level(level: Level) -> dict[str, Any]:

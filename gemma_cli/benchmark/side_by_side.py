@@ -22,8 +22,8 @@ HELD_OUT = "held_out.jsonl"
 """Questions and answers from the grammar pocket learned, none of which it was trained on."""
 
 ABOUT = (
-    "tokens/s: medians of runs in turns, one reply of each after the other. Weights: what a target pass reads, without "
-    "keys, values and tables. Perplexity: of replies that training never saw; lower is better."
+    "tokens/s: median of alternating runs. Weights: bytes that a target pass reads, without keys, values and embedding "
+    "tables. Perplexity: on replies that training never saw; lower is better."
 )
 
 
@@ -85,7 +85,11 @@ def renderables(shown: Sequence[Column]) -> list[RenderableType]:
     table.add_row("weights, MB", *(_form(column.weights and column.weights / 1e6, "{:,.1f}") for column in shown))
     table.add_row("perplexity", *(_form(column.perplexity, "{:.3f}") for column in shown))
     kept = all(column.report.divergence is None for column in shown)
-    same = "In each column all arms and runs said the same." if kept else "In a column, arms did not say the same."
+    same = (
+        "In each column all runs gave the same texts, drafted or not."
+        if kept
+        else "In some column, texts differ between runs."
+    )
     return [table, Text(f"{ABOUT}\n", style="dim"), Text(same)]
 
 

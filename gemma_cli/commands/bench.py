@@ -66,16 +66,20 @@ T = TypeVar("T")
 class BenchPromptOptions:
     """What the model is asked, and how it chooses its tokens."""
 
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this only.")] = None
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Measure only this prompt.")] = None
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='JSONL, {"prompt": "...", "category": "..."} a line.')
+        Path | None,
+        typer.Option(metavar="FILE", help='JSONL file of prompts: {"prompt": "...", "category": "..."} per line.'),
     ] = None
     context: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="Ask each after a chat that fills so many tokens, prompt included."),
+        typer.Option(
+            metavar="N,N,...", help="Ask each prompt at the end of a chat of this many tokens, prompt included."
+        ),
     ] = None
     max_tokens: Annotated[
-        int, typer.Option(min=2, max=MAX_TOKENS, metavar="N", help="Of each reply.", rich_help_panel=SAMPLING)
+        int,
+        typer.Option(min=2, max=MAX_TOKENS, metavar="N", help="Most tokens of each reply.", rich_help_panel=SAMPLING),
     ] = 128
     temperature: Annotated[float, ranged("temperature")] = 0.0
     seed: Annotated[int | None, ranged("seed")] = 0
@@ -87,7 +91,7 @@ class BenchPromptOptions:
     def given(self) -> tuple[Prompt, ...] | None:
         """The prompts of one's own. Raises UsageError, and InputError for a file that holds none."""
         if self.prompt is not None and self.prompts is not None:
-            raise UsageError("--prompt and --prompts exclude each other")
+            raise UsageError("--prompt and --prompts cannot be combined: give one of them")
         if self.prompt is not None:
             return (Prompt("prompt", self.prompt),)
         return read_prompts(self.prompts) if self.prompts else None
@@ -98,11 +102,14 @@ class BenchOutputOptions:
     """What is written beside the figures."""
 
     samples: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every reply as a line of JSON.", rich_help_panel=OUTPUT)
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write every reply to this file, one line of JSON each.", rich_help_panel=OUTPUT
+        ),
     ] = None
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Draw what --sweep and --context measured.", rich_help_panel=OUTPUT),
+        typer.Option(metavar="FILE.png", help="Plot the results of --sweep and --context.", rich_help_panel=OUTPUT),
     ] = None
     as_json: Json = False
     quiet: Quiet = False
@@ -115,7 +122,7 @@ class BenchOutputOptions:
             if path and path.exists():
                 raise InputError(f"{path}: exists already; name another file")
             if path and not path.parent.is_dir():
-                raise InputError(f"{path}: there is no such folder; make it first")
+                raise InputError(f"{path}: no such folder; create it first")
 
 
 @app.command(epilog=EXAMPLES)
@@ -125,9 +132,9 @@ def bench(
     engine: BenchEngineOptions,
     asked: BenchPromptOptions,
     kept: BenchOutputOptions,
-    runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Runs that count; one more warms up.")] = 5,
+    runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Measured runs; one more run warms up.")] = 5,
     sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="K,K,...", help="Compare these draft lengths, 0 is plain.")
+        str | None, typer.Option("--sweep", metavar="K,K,...", help="Draft lengths to compare; 0 is plain decoding.")
     ] = None,
     against: Annotated[
         str | None,
@@ -138,7 +145,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure speculative against plain decoding: same model, same prompts, run after run in turns."""
+    """Compare speculative with plain decoding: same model, same prompts, in alternating runs."""
     own_prompts, sampling = asked.given(), asked.sampling()
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     _check_servers(engine, against, sweep, asked, kept)
@@ -148,11 +155,13 @@ def bench(
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
         return
     if sweep is not None and source_of(invocation, "drafts") == "COMMANDLINE":
-        raise UsageError("--sweep and --draft-tokens exclude each other")
+        raise UsageError("--sweep and --draft-tokens cannot be combined: give one of them")
     lengths = _lengths(sweep, engine)
     if len(engine.quantizations) > 1:
         if against or asked.context or kept.samples or kept.plot:
-            raise UsageError("--quantize with several excludes --against, --context, --samples and --plot")
+            raise UsageError(
+                "several --quantize formats cannot be combined with --against, --context, --samples or --plot"
+            )
         _side_by_side(engine, own_prompts, sampling, lengths, runs, kept)
         return
     contexts = numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
@@ -197,9 +206,9 @@ def _check_servers(
     }
     flags |= {"--quantize": engine.quantize, "--synthetic-acceptance": engine.synthetic_acceptance}
     if flag := next((flag for flag, value in flags.items() if value is not None), None):
-        raise UsageError(f"{flag} is for a model on this machine: leave it or --engine out")
+        raise UsageError(f"{flag} needs a model on this machine: leave it or --engine out")
     if against == "transformers":
-        raise UsageError("--against transformers is for a model on this machine: give the URL of a second server")
+        raise UsageError("--against transformers needs a model on this machine: give the URL of a second server")
 
 
 def _side_by_side(
@@ -247,7 +256,7 @@ def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) 
     if not model.info.assistant:
         lengths = (0,)
     if lengths == (0,) and not (quiet or peers):
-        notice("nothing is drafted, so plain decoding has nothing to be compared with")
+        notice("no drafter and no peer: only plain decoding is measured")
     alone = sum(map(bool, lengths)) == 1
     arms = []
     for count in lengths:
@@ -288,7 +297,7 @@ def _show(report: Report, kept: BenchOutputOptions) -> None:
         if shown := charts(report):
             draw(shown, kept.plot)
         elif not kept.quiet:
-            notice(f"{kept.plot}: not drawn; a curve takes --sweep with three draft lengths, or --context with two")
+            notice(f"{kept.plot}: not drawn; a plot needs --sweep with three draft lengths, or --context with two")
 
 
 def _watched(measured: Iterable[T], total: int, warm_up: int, unit: str = "replies") -> Iterator[T]:

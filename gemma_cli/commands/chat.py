@@ -76,7 +76,7 @@ def chat(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Continue this chat, or begin one of this name.",
+            help="Continue the chat of this name, or start it.",
             rich_help_panel=CHATS,
         ),
     ] = None,
@@ -129,7 +129,7 @@ def check_partners(context: typer.Context, think: bool, with_tools: bool) -> Non
     partners = {
         "thinking_budget": (think, "--thinking-budget limits thoughts: give --think too"),
         "show_thinking": (think, "--show-thinking shows thoughts: give --think too"),
-        "tool_timeout": (with_tools, "--tool-timeout is about tools: give --tool or --mcp too"),
+        "tool_timeout": (with_tools, "--tool-timeout applies to tools: give --tool or --mcp too"),
         "summarize": (
             context.params["go_on"] or context.params["session"],
             "--summarize shortens a chat: give --continue or --session too",

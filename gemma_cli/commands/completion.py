@@ -71,7 +71,9 @@ SCRIPTS: dict[Shell, str] = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 )
 def completion(
     shell: Annotated[Shell | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish. Default: yours.")] = None,
-    install: Annotated[bool, typer.Option("--install", help="Put it where the shell reads it at its start.")] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install the script where the shell loads it at startup.")
+    ] = False,
 ) -> None:
     """Print the script that lets a shell complete gemma's commands, options and values, or install it."""
     chosen = shell or _own()
@@ -80,7 +82,7 @@ def completion(
         return
     for path in _install(chosen):
         notice(f"written: {path}")
-    notice(f"it works in the next {chosen} that is started")
+    notice(f"it takes effect in the next {chosen} you start")
 
 
 def _own() -> Shell:

@@ -36,7 +36,7 @@ app = typer.Typer(
 
 Key = Annotated[
     str,
-    typer.Argument(metavar="KEY", help="A setting, or presets.NAME.SETTING for one of a preset."),
+    typer.Argument(metavar="KEY", help="Name of a setting, or presets.NAME.SETTING in a preset."),
 ]
 
 
@@ -57,7 +57,7 @@ def config(
     language: Annotated[str | None, *option("language")] = None,
     to: Annotated[str | None, *option("to")] = None,
 ) -> None:
-    """Show every setting, its value and where that comes from.
+    """Show every setting, its value and the source of the value.
 
     With options, --preset among them, it shows what a command would make of them.
     """
@@ -73,9 +73,9 @@ def config(
 @app.command("set", epilog=examples("gemma config set model e4b", "gemma config set draft-tokens auto"))
 def set_value(
     key: Key,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value; several of a list with commas between.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Value; separate the items of a list with commas.")],
 ) -> None:
-    """Write a setting to config.toml; everything else there stays as it is, comments too."""
+    """Write a setting to config.toml; the rest of the file, with its comments, is unchanged."""
     from gemma_cli.store.config_edit import set_key
 
     set_key(key, value)
@@ -91,7 +91,7 @@ def unset(key: Key) -> None:
 
 @app.command(epilog=examples("gemma config explain temperature", "gemma config explain save"))
 def explain(context: typer.Context, key: Key) -> None:
-    """Tell what a setting does, what it takes, how to set it, and which value holds."""
+    """Explain a setting: what it does, its values, how to set it, and its current value."""
     setting = setting_named(key)
     row = in_force(cast("typer.Context", context.parent))[setting.name]
     print("\n".join(safe_line(line) for line in _explained(setting, row)))

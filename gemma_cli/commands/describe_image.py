@@ -36,7 +36,7 @@ def describe_image(
     engine: EngineOptions,
     sampling: SamplingOptions,
     output: OutputOptions,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What to ask about each picture.")] = PROMPT,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Question to ask about each picture.")] = PROMPT,
     detail: Annotated[int | None, *option("detail")] = None,
 ) -> None:
     """Say what is in pictures."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "gemma-cli"
 
 EXTRAS = {
-    "video": "films, and sound in M4A and WebM",
+    "video": "videos, and sound in M4A and WebM",
     "mcp": "tools of MCP servers in gemma chat",
     "pdf": "PDF documents in gemma chat",
     "plot": "gemma bench --plot",
@@ -60,7 +60,7 @@ class Check:
 
 @app.command(epilog=examples("gemma doctor", "gemma doctor --json | jq '.checks[] | select(.ok == false)'"))
 def doctor(as_json: Json = False) -> None:
-    """Check what this machine has and can run; exits with 1 when something is wrong."""
+    """Check this installation and what the machine can run; exits with 1 when something is wrong."""
     checks = _checks()
     found = list(checks if as_json else _printed(checks))
     wrong = [check for check in found if check.ok is False]
@@ -100,7 +100,7 @@ def _dependencies() -> Iterator[Check]:
     try:
         lines = importlib.metadata.requires(DISTRIBUTION) or ()
     except importlib.metadata.PackageNotFoundError:
-        yield Check("packages", "not known: gemma-cli runs from a folder", None, "pip install it")
+        yield Check("packages", "unknown: gemma-cli is not installed as a package", None, "pip install it")
         return
     for line in lines:
         wanted = Requirement(line)
@@ -163,7 +163,7 @@ def _folders() -> Iterator[Check]:
     for name, folder in (("hub cache", paths.hub_cache()), ("cache", paths.cache_dir()), ("state", paths.state_dir())):
         why = _unwritable(folder)
         found = f"{_where(folder)}: {why}" if why else _where(folder)
-        yield Check(name, found, not why, "make it a folder that can be written to" if why else None)
+        yield Check(name, found, not why, "make it a writable folder" if why else None)
 
 
 def _broken_config() -> str:
@@ -203,7 +203,7 @@ def _device() -> Iterator[Check]:
 
     device = choose_device("auto")
     there = places(device)
-    spread = ": a model that one does not hold is spread over them" if len(there) > 1 else ""
+    spread = ": a model too large for one is split across them" if len(there) > 1 else ""
     yield Check("device", f"{device}{spread}", True)
     for each, free in there.items() if device.type != "cpu" else ():
         yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
@@ -213,8 +213,8 @@ def _device() -> Iterator[Check]:
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
         ours, told = native.on(device) is not None, native.notice(device)
-        why = library().why or "the library that was built cannot be loaded"
-        found = "ours, built for this processor" if ours else f"torch's, which decode slower: {why}"
+        why = library().why or "the compiled library cannot be loaded"
+        found = "gemma's own, compiled for this processor" if ours else f"torch's, which decode slower: {why}"
         yield Check("kernels", f"{found}; {told}" if ours and told else found, ours or None)
     yield Check("quantize", _quantizations(device.type))
     here = {release.alias for release in RELEASES if is_here(release)}
@@ -234,7 +234,9 @@ def _quantizations(device_type: str) -> str:
         return f"not on {device_type}"
     device = choose_device(device_type)
     integers = native.on(device) or (device_type == "cpu" and integer_products())
-    return f"int8{' in integers' if integers else ''}" + (", int4" if int4_runs(device_type) else "; int4 does not run")
+    return f"int8{' (integer kernels)' if integers else ''}" + (
+        ", int4" if int4_runs(device_type) else "; int4 does not run"
+    )
 
 
 def _download(alias: str) -> int:
@@ -246,7 +248,7 @@ def _model() -> Check:
     from gemma_cli.commands import chat
 
     if _broken_config():
-        return Check("model", "not known before the configuration can be read")
+        return Check("model", "unknown until the configuration can be read")
     source = chosen_by()
     try:
         context = cast("typer.Context", typer.main.get_command(chat.app).make_context("chat", ["?"]))
@@ -265,10 +267,10 @@ def _pocket() -> Iterator[Check]:
     try:
         folder = locate(POCKET)[1].parent
         damaged = [name for digest, name in _sums(folder) if _sha256(folder / name) != digest]
-        found = f"{len(damaged)} files damaged: {', '.join(damaged)}" if damaged else "all files as they were made"
+        found = f"{len(damaged)} files damaged: {', '.join(damaged)}" if damaged else "all files match their checksums"
         yield Check("pocket files", found, not damaged, again if damaged else None)
         if _broken_config():
-            yield Check("pocket", "not tried before the configuration can be read")
+            yield Check("pocket", "not run until the configuration can be read")
             return
         engine = open_engine(EngineSpec(model=POCKET, assistant=POCKET + DRAFTER))
     except OutOfMemory as error:
@@ -284,7 +286,7 @@ def _pocket() -> Iterator[Check]:
     same = plain.text == drafted.text
     found = f"loads in {engine.info.load_s or 0.0:.1f} s, {engine.info.dtype} on {engine.info.device}"
     yield Check("pocket", found, True)
-    found = "the same text with the drafter and without" if same else f"{plain.text!r} became {drafted.text!r}"
+    found = "the same text with and without the drafter" if same else f"{plain.text!r} became {drafted.text!r}"
     yield Check("same text", found, same, None if same else "please report this")
 
 

@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 @app.command("help", epilog=examples("gemma help chat", "gemma help config set", "gemma help --json"))
 def show_help(
     context: typer.Context,
-    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="As gemma --help lists it.")] = None,
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Name of a command.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the help of a command.

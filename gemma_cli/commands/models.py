@@ -24,7 +24,7 @@ app = typer.Typer(
 
 @app.callback()
 def models(context: typer.Context, as_json: Json = False) -> None:
-    """List the Gemma 4 checkpoints on this disk and those that could be fetched. Nothing is fetched."""
+    """List the Gemma 4 checkpoints on this disk and those that can be downloaded. Downloads nothing."""
     if context.invoked_subcommand is None:
         entries = catalogue()
         print(_as_json(entries) if as_json else _table(entries))
@@ -34,7 +34,7 @@ def models(context: typer.Context, as_json: Json = False) -> None:
 def pull(
     name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
 ) -> None:
-    """Fetch a checkpoint and its drafter from the Hugging Face Hub into the local cache.
+    """Download a checkpoint and its drafter from the Hugging Face Hub into the local cache.
 
     Continues inside a file where an earlier pull stopped. Every file's digest is compared with the Hub's.
     """
@@ -48,7 +48,7 @@ def pull(
 def remove(
     name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Remove only what downloads left that did not reach their end.")
+        bool, typer.Option("--unfinished", help="Remove only the partial files of unfinished downloads.")
     ] = False,
 ) -> None:
     """Remove a checkpoint and its drafter from the Hugging Face cache, for every program that uses it."""
@@ -87,7 +87,7 @@ def _chosen() -> str | None:
         source = chosen_by()
         return resolve().name
     except GemmaError as error:
-        notice(f"no model has a star: {f'{source}: ' if source else ''}{error}")
+        notice(f"no model is marked: {f'{source}: ' if source else ''}{error}")
         return None
 
 

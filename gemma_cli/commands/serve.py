@@ -37,15 +37,17 @@ app = typer.Typer(add_completion=False)
 @grouped
 def serve(
     engine: EngineOptions,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0: any free one.")] = 8000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000,
     path: Annotated[
         Path | None,
-        typer.Option("--socket", metavar="PATH", help="Listen at a Unix socket of this user alone, not at a port."),
+        typer.Option(
+            "--socket", metavar="PATH", help="Listen on a Unix socket that only this user can open, instead of a port."
+        ),
     ] = None,
     alias: Annotated[
         list[str] | None,
-        typer.Option("--alias", metavar="NAME", help="Another name that requests may call the model; repeatable."),
+        typer.Option("--alias", metavar="NAME", help="Additional name of the model in requests; repeatable."),
     ] = None,
     api_key: Annotated[
         str | None,
@@ -54,40 +56,42 @@ def serve(
             envvar="GEMMA_API_KEY",
             metavar="KEY",
             show_envvar=True,
-            help="Key that requests must send. Others see a command line: better in the environment or a file.",
+            help="Key that requests must send. Other users can see it here; a key file or the environment is safer.",
             rich_help_panel=ACCESS,
         ),
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option("--api-key-file", metavar="FILE", help="Keys, one on each line.", rich_help_panel=ACCESS),
+        typer.Option("--api-key-file", metavar="FILE", help="File of keys, one per line.", rich_help_panel=ACCESS),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             "--allowed-host",
             metavar="NAME",
-            help="A further name that the Host header may hold; repeatable.",
+            help="Additional name to accept in the Host header; repeatable.",
             rich_help_panel=ACCESS,
         ),
     ] = None,
     fetch: Annotated[
         bool,
-        typer.Option("--fetch/--no-fetch", help="Fetch images that requests name by address.", rich_help_panel=ACCESS),
+        typer.Option("--fetch/--no-fetch", help="Fetch images that requests give as URLs.", rich_help_panel=ACCESS),
     ] = False,
     max_running: Annotated[
         int,
-        typer.Option("--max-running", min=1, help="Replies under way at once.", rich_help_panel=LIMITS),
+        typer.Option("--max-running", min=1, help="Replies generated at the same time.", rich_help_panel=LIMITS),
     ] = 16,
     max_queue: Annotated[
         int,
-        typer.Option("--max-queue", min=0, help="Requests that may wait; more get 429.", rich_help_panel=LIMITS),
+        typer.Option(
+            "--max-queue", min=0, help="Requests that may wait; further ones get 429.", rich_help_panel=LIMITS
+        ),
     ] = 64,
     max_body: Annotated[
-        int, typer.Option("--max-body", min=1, metavar="MIB", help="Size of a JSON body.", rich_help_panel=LIMITS)
+        int, typer.Option("--max-body", min=1, metavar="MIB", help="Largest JSON body.", rich_help_panel=LIMITS)
     ] = 64,
     max_upload: Annotated[
-        int, typer.Option("--max-upload", min=1, metavar="MIB", help="Size of a recording.", rich_help_panel=LIMITS)
+        int, typer.Option("--max-upload", min=1, metavar="MIB", help="Largest recording.", rich_help_panel=LIMITS)
     ] = 2048,
     grace: Annotated[
         int,
@@ -95,7 +99,7 @@ def serve(
             "--grace",
             min=0,
             metavar="SECONDS",
-            help="Time that requests under way have to finish after SIGTERM or Ctrl-C.",
+            help="Time for running requests to finish after SIGTERM or Ctrl-C.",
             rich_help_panel=LIMITS,
         ),
     ] = 30,

@@ -1,4 +1,4 @@
-"""`gemma sessions`: the chats kept on this disk; show, export or delete one."""
+"""`gemma sessions`: list, show, search, export and delete saved chats."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ app = typer.Typer(
     ),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As gemma sessions lists it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a chat, as listed by gemma sessions.")]
 
 
 @app.callback()
 def sessions(context: typer.Context, as_json: Json = False) -> None:
-    """List the chats kept on this disk, the latest first. gemma chat --session NAME goes on with one."""
+    """List the saved chats, the latest first. gemma chat --session NAME continues one."""
     if context.invoked_subcommand is not None:
         return
     from gemma_cli.repl.saved_chat import open_store
@@ -57,12 +57,12 @@ def show(name: Name, as_json: Json = False) -> None:
 def search(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORDS...", help="All must occur in a message; in quotes, one after the other."),
+        typer.Argument(metavar="WORDS...", help="Words that must all occur in a message; quote a phrase."),
     ],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, metavar="N", help="Messages shown.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Search the text of all chats kept on this disk; what fits best comes first."""
+    """Search the text of all saved chats; the best match comes first."""
     from gemma_cli.repl.saved_chat import open_store
     from gemma_cli.store.search import match_line
     from gemma_cli.store.search import search as found_in
@@ -81,7 +81,7 @@ def export(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown, or JSON if it ends in .json.")],
 ) -> None:
-    """Write a chat to a file of its own; nothing is overwritten."""
+    """Write a chat to a new file; existing files are not overwritten."""
     from gemma_cli.repl.saved_chat import open_store
     from gemma_cli.store.export import write
 
@@ -93,10 +93,10 @@ def export(
 def delete(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="As gemma sessions lists them."),
+        typer.Argument(metavar="NAME...", help="Names of chats, as listed by gemma sessions."),
     ],
 ) -> None:
-    """Delete chats, with the attachments no other chat holds."""
+    """Delete chats, and attachments that no other chat uses."""
     from gemma_cli.repl.saved_chat import open_store
 
     store = open_store()

@@ -57,22 +57,26 @@ def transcribe(
     language: Annotated[str | None, *option("language")] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
+        typer.Option("--context", metavar="TEXT", help="Names and terms that may occur, in their correct spelling."),
     ] = None,
     speakers: Annotated[
         str | None,
         typer.Option(
             "--speakers",
             metavar="channels[=NAME,...]",
-            help="Label who speaks by channel: two microphones, or a telephone call.",
+            help="Label speakers by channel, for two microphones or a telephone call.",
         ),
     ] = None,
-    mic: Annotated[bool, typer.Option("--mic", help="What is said into the microphone, until Ctrl-C.")] = False,
+    mic: Annotated[bool, typer.Option("--mic", help="Transcribe the microphone until Ctrl-C.")] = False,
 ) -> None:
-    """Write down what is said in sound files of any length, or into the microphone."""
+    """Transcribe audio and video files of any length, or the microphone."""
     spoken = language_or_auto(language)
     if mic == bool(files):
-        raise UsageError("--mic takes no files" if mic else "no input: name a file, use - for stdin, or pass --mic")
+        raise UsageError(
+            "--mic takes no files: leave out one of them"
+            if mic
+            else "no input: name a file, use - for stdin, or pass --mic"
+        )
 
     @cache
     def model() -> Engine:
@@ -101,7 +105,7 @@ def _dictate(
     from gemma_cli.speech.dictation import Dictation, ended_by_signals, named_by_time
 
     if heard.clip:
-        raise UsageError("--clip is about recordings; --mic has no end yet")
+        raise UsageError("--clip applies to files, not to --mic: leave one of them out")
     formats = written.checked(1, output.as_json)
     task = replace(task, word_times=words.wanted(formats, output.as_json))
     name = named_by_time()

@@ -79,25 +79,25 @@ def translate(
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="TEXT", help="Names and words that may occur, as they are spelled."),
+        typer.Option("--context", metavar="TEXT", help="Names and terms that may occur, in their correct spelling."),
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="NAME", help="Of texts that are not UTF-8. Default: detected."),
+        typer.Option("--encoding", metavar="NAME", help="Encoding of texts that are not UTF-8. Default: detected."),
     ] = None,
     field: Annotated[
         list[str] | None,
         typer.Option(
             "--field",
             metavar="NAME",
-            help="Of JSON and tables (CSV, TSV): the key or column whose values are translated; repeatable.",
+            help="Key of JSON or column of a table (CSV, TSV) to translate; repeatable.",
         ),
     ] = None,
     show: Annotated[
         Show | None,
         typer.Option(
             "--show",
-            help="Of speech: its translation, which is the default, or the transcript.",
+            help="What to print of speech. Default: translation.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -108,12 +108,12 @@ def translate(
     translated. A text is written in the encoding it came in. Prose from stdin is translated line by line.
     """
     if to is None:
-        raise UsageError("into which language? give --to LANGUAGE, or set it for good: gemma config set to LANGUAGE")
+        raise UsageError("no target language: give --to LANGUAGE, or set a default: gemma config set to LANGUAGE")
     target, source, encoding = language(to), language_or_auto(origin), checked_encoding(encoding)
     if output.as_json and show:
-        raise UsageError("--json holds transcript and translation in a form of its own: leave out --show")
+        raise UsageError("--json always holds both transcript and translation: leave out --show")
     if show == "both" and written.lines:
-        raise UsageError("--max-line-count parts a cue, of which --show both needs the whole; leave one of them out")
+        raise UsageError("--max-line-count splits cues and --show both needs whole cues: leave one of them out")
     fields = tuple(field or ())
     named = files_meant(
         files, TABLES if fields else SOUND | TEXT, "tables or JSON" if fields else "sound or text files"
@@ -121,7 +121,7 @@ def translate(
     formats = written.checked(len(named), output.as_json)
     inputs = [_looked_at(file, encoding, bool(fields)) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
-        raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel are for speech")
+        raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel apply to speech only")
 
     @cache
     def model() -> Engine:

@@ -20,5 +20,5 @@ def end_of_file_is_an_error() -> Iterator[None]:
         if "marshal" not in str(error):
             raise RuntimeError(f"EOFError: {error}") from error
         raise GemmaError(
-            "a compiled module of Python is cut short; install gemma again, or delete its __pycache__ folders"
+            "a compiled Python module is truncated; install gemma again, or delete its __pycache__ folders"
         ) from error

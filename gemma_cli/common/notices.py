@@ -21,7 +21,7 @@ def heading(name: str, size: int) -> str:
 def figures(turn: Turn) -> str:
     """Speed and acceptance of a reply."""
     usage, timings, speculation = turn.usage, turn.timings, turn.speculation
-    thought = f", {usage.thinking_tokens} of them thought" if usage.thinking_tokens else ""
+    thought = f", {usage.thinking_tokens} of them thinking" if usage.thinking_tokens else ""
     said = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written{thought}"]
     if timings.ttft_s is not None:
         said.append(f"first after {timings.ttft_s:.2f} s")
@@ -33,7 +33,7 @@ def figures(turn: Turn) -> str:
             f"mean acceptance length {speculation.mean_acceptance_length:.2f}"
         )
     if copied := speculation.of("lookup").accepted:
-        said.append(f"{copied} of {speculation.accepted} accepted ones copied from the context")
+        said.append(f"{copied} of {speculation.accepted} accepted drafts copied from the context")
     if speculation.remark:
         said.append(speculation.remark)
     return ", ".join(said)

@@ -259,7 +259,7 @@ class Conversation:
         asked = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "user")
         index = next(asked, None)
         if index is None:
-            raise InputError("nothing has been said yet")
+            raise InputError("the chat is empty")
         return index
 
     def _last_reply(self) -> int:

@@ -164,9 +164,9 @@ class Speculation:
         """What is worth saying of figures that are out of the ordinary."""
         drafter, undrafted = self.of("drafter"), sum(not r.drafted for r in self.rounds)
         if drafter.drafted >= ENOUGH and drafter.accepted < NEARLY_NONE * drafter.drafted:
-            return "hardly any draft was right: the drafter may belong to another model"
+            return "hardly any draft was accepted: the drafter may belong to another model"
         if self.drafted and self.target_passes >= ENOUGH and undrafted > self.target_passes / 2:
-            return "drafting did not pay, most passes went without"
+            return "drafting was not faster, so most passes skipped it"
         return None
 
     @property

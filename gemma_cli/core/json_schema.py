@@ -34,7 +34,7 @@ def checked(text: str, name: str) -> str:
     if fault := _fault(schema):
         place = _place(schema, fault)
         shown = place if len(place) <= LONGEST_PLACE else f"…{place[-LONGEST_PLACE:]}"
-        raise InputError(f"{name}: not a schema to hold a reply to: {shown or 'at its top'}: {fault}")
+        raise InputError(f"{name}: not a usable JSON schema: {shown or 'at the top level'}: {fault}")
     return json.dumps(schema)
 
 
@@ -46,7 +46,7 @@ def grammar(schema: str) -> str:
 
 
 def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _fault(schema: Any) -> str:

@@ -114,7 +114,7 @@ SETTINGS = _table(
             "pocket, e2b, e4b, 12b, 26b-a4b, 31b, a hub id on this disk, or a folder.",
             MODEL,
             ENGINES,
-            unset="the best one on this disk",
+            unset="the largest on this disk that fits in memory",
             flags=("--model", "-m"),
             slash="/model",
         ),
@@ -130,7 +130,7 @@ SETTINGS = _table(
         Setting(
             "concurrency",
             Whole(1, MAX_CONCURRENCY, "auto"),
-            "With --engine: requests under way at once.",
+            "With --engine: requests at the same time.",
             MODEL,
             ("transcribe", "translate"),
             unset="8",
@@ -170,7 +170,7 @@ SETTINGS = _table(
         Setting(
             "draft-tokens",
             Whole(0, MAX_DRAFT_TOKENS, "auto"),
-            "Tokens drafted per target pass; 0 decodes plainly. The text is the same.",
+            "Tokens drafted per target pass; 0 turns drafting off. The text stays the same.",
             MODEL,
             ENGINES,
             unset=f"auto, adaptive up to {Drafting().draft_tokens}; in bench {Drafting().draft_tokens}",
@@ -198,7 +198,7 @@ SETTINGS = _table(
         Setting(
             "top-p",
             Number(0, 1),
-            "Sample from the smallest set of tokens with this total probability; 1: no limit.",
+            "Sample from the smallest set of tokens with at least this total probability; 1: no limit.",
             SAMPLING,
             ANSWERS,
             Sampling().top_p,
@@ -207,7 +207,7 @@ SETTINGS = _table(
         Setting(
             "min-p",
             Number(0, 1),
-            "Leave out tokens less likely than this share of the likeliest; 0: none.",
+            "Drop tokens less likely than this share of the likeliest token's probability; 0: none.",
             SAMPLING,
             ANSWERS,
             Sampling().min_p,
@@ -216,7 +216,7 @@ SETTINGS = _table(
         Setting(
             "top-k",
             Whole(0, MAX_TOKENS),
-            "Sample from this many likeliest tokens; 0: no limit.",
+            "Sample from this many of the likeliest tokens; 0: no limit.",
             SAMPLING,
             ANSWERS,
             Sampling().top_k,
@@ -264,7 +264,7 @@ SETTINGS = _table(
         Setting(
             "summarize",
             Switch(),
-            "When the context is full: continue from a summary the model writes, or leave the oldest out.",
+            "When the context is full, continue from a summary by the model, or drop the oldest messages.",
             CHAT,
             ("chat",),
             False,
@@ -274,7 +274,7 @@ SETTINGS = _table(
         Setting(
             "save",
             Switch(),
-            "Save the chat, or a single answer, and what is typed on this disk.",
+            "Save the chat, or a single answer, and the input history on this disk.",
             CHAT,
             ("chat",),
             unset="chats; single answers only with -c or --session",
@@ -302,7 +302,7 @@ SETTINGS = _table(
         Setting(
             "allow-tool",
             Texts("NAME|all"),
-            "Carry out its calls unasked; repeatable. Off a terminal no other call is carried out.",
+            "Run this tool without asking; repeatable. Without a terminal no other tool runs.",
             TOOLS,
             ("chat",),
             unset="none",
@@ -311,7 +311,7 @@ SETTINGS = _table(
         Setting(
             "tool-timeout",
             Number(0.1, 86_400),
-            "Seconds until a call is stopped; the model is told. Ctrl-C stops one too.",
+            "Stop a tool call after this many seconds. Ctrl-C stops one too.",
             TOOLS,
             ("chat",),
             TOOL_TIMEOUT_S,

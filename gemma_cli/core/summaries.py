@@ -42,7 +42,7 @@ def compact(conversation: Conversation, model: str, space: Space, drafting: Draf
         raise UsageError("there is nothing to summarize yet")
     summarized = _summarized(conversation, len(conversation.entries), model, space, drafting, write)
     if summarized is None:
-        raise UsageError("no summary was written: all stays as it was")
+        raise UsageError("the model wrote no summary; the chat is unchanged")
     return summarized
 
 

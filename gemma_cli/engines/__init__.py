@@ -27,7 +27,7 @@ BACKENDS = {
 
 
 class Backend(Protocol):
-    """What the module of a backend defines."""
+    """Interface of a backend's module."""
 
     def model_name(self, spec: EngineSpec) -> str:
         """Name what would run. Takes no time: it comes before libraries are imported. Raises UsageError."""

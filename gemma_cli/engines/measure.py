@@ -23,7 +23,7 @@ def open_stock(engine: Engine) -> Engine:
     """
     local = _local(engine)
     if local is None:
-        raise UsageError(f"{engine.info.model} is not run here, so transformers cannot be run beside it")
+        raise UsageError(f"{engine.info.model} runs on a server; --against transformers needs a model on this machine")
     from gemma_cli.engines.local.measure.transformers_peer import open_stock as beside
 
     return beside(local)
@@ -61,7 +61,7 @@ def weight_bytes(engine: Engine) -> int | None:
 
 
 def perplexity(engine: Engine, exchanges: Iterable[tuple[str, str]]) -> float | None:
-    """Of the replies in (prompt, reply), at least one; None where it is not known."""
+    """Measure the perplexity of at least one (prompt, reply); None if it cannot be known."""
     local = _local(engine)
     if local is None:
         return None
@@ -71,7 +71,7 @@ def perplexity(engine: Engine, exchanges: Iterable[tuple[str, str]]) -> float | 
 
 
 def draft_counters(engine: Engine) -> DraftCounters | None:
-    """Count the drafts that the server of an engine has made so far; None where it does not say."""
+    """Count the drafts that an engine's server has made so far; None if it does not report them."""
     module = sys.modules.get("gemma_cli.engines.remote.engine")
     return cast("RemoteEngine", engine).draft_counters() if module and isinstance(engine, module.RemoteEngine) else None
 

@@ -1,4 +1,4 @@
-"""Many questions asked at once: a reply that loops is asked for once more, here and nowhere else."""
+"""Replies to many requests. Only here is a looping reply requested again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gemma_cli.core.events import Done, Event, Turn, collect
 from gemma_cli.core.messages import Request, Sampling
 
 RETRY = Sampling(temperature=0.6, seed=0)
-"""How a request is decoded again after a loop, with its own limit of tokens."""
+"""Sampling for the retry of a looping reply, with its own token limit."""
 
 Loops = Callable[[int, Turn], bool]
-"""Whether the reply to the request of an index runs in a loop."""
+"""A test of whether the reply to the request with an index loops."""
 
 
 @dataclass
 class _Asked:
-    """A request that has been asked, by its index among all. first: the reply that looped, where this is a retry."""
+    """A request in progress, with its index among all. first: the looping reply, if this is a retry."""
 
     index: int
     request: Request

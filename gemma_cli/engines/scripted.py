@@ -33,7 +33,7 @@ INFO = EngineInfo(
 
 @dataclass(frozen=True)
 class Reply:
-    """What is said to one request; the thoughts only when the request asks for thinking."""
+    """The reply to one request; thoughts appear only if the request asks for thinking."""
 
     text: str
     thinking: str = ""

@@ -1,7 +1,7 @@
-"""Sound files to what the model hears: mono float32 at 16 kHz, in pieces of at most 30 s.
+"""Sound files as input for the model: mono float32 at 16 kHz, in segments of at most 30 s.
 
-Everything streams in blocks, so an hour of audio takes the memory of one piece. The samples are the same whatever the
-block size: the resampler keeps its state between blocks.
+Everything streams in blocks, so an hour of audio takes no more memory than one segment. The samples are the same for
+any block size, because the resampler keeps its state between blocks.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ _SHORTEST = SAMPLE_RATE // 50  # one 20 ms analysis frame
 
 @dataclass(frozen=True)
 class Part:
-    """What is heard of a recording: seconds start to end, one channel (from 1) or all mixed, and one sound track.
-
-    track: its number from 1, or its language; None takes the film's default.
-    """
+    """The selected part of a recording: seconds start to end, one channel (from 1) or a mix of all, and one sound
+    track. track: its number from 1 or its language; None selects the default track."""
 
     start: float = 0.0
     end: float = math.inf
@@ -44,7 +42,7 @@ WHOLE = Part()
 
 
 def read_audio(path: str | Path) -> Audio:
-    """A whole file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError, for a damaged one too."""
+    """Read a file of at most MAX_AUDIO_S; "-" is standard input. Raises InputError, also for a damaged file."""
     with open_input(path) as file:
         return audio_in(file, display_name(path))
 
@@ -67,7 +65,7 @@ def survey(file: BinaryIO, name: str, part: Part = WHOLE) -> Sound:
     sound = examine(file, name, Wanted(part.channel, part.track))
     _check_length(sound.length, name)
     if duration(sound, part) <= 0:
-        raise InputError(f"{name}: ends after {sound.length / SAMPLE_RATE:.1f} s, before what --clip asks for begins")
+        raise InputError(f"{name}: ends after {sound.length / SAMPLE_RATE:.1f} s, before the start of --clip")
     return sound
 
 
@@ -77,13 +75,13 @@ def duration(sound: Sound, part: Part = WHOLE) -> float:
 
 
 def speech(sound: Sound, part: Part = WHOLE) -> Iterator[Piece]:
-    """What is said in that part of a file, in pieces of at most MAX_AUDIO_S. Raises InputError."""
+    """Yield the speech in that part of a file, in segments of at most MAX_AUDIO_S. Raises InputError."""
     first = round(part.start * SAMPLE_RATE)
     return pieces(_within(sound.samples(), first, part.end), VoiceDetector(), sound.name, first)
 
 
 def _within(blocks: Iterator[np.ndarray], first: int, end: float) -> Iterator[np.ndarray]:
-    """What of the blocks lies between sample `first` and second `end`."""
+    """Yield the samples from sample `first` to second `end`."""
     stop = end * SAMPLE_RATE
     position = 0
     for block in blocks:
@@ -97,4 +95,4 @@ def _check_length(length: int, name: str) -> None:
     if not length:
         raise InputError(f"{name}: holds no sound (0 samples); it may be cut off")
     if length < _SHORTEST:
-        raise InputError(f"{name}: {length} samples at 16 kHz are too short to hear (20 ms at least)")
+        raise InputError(f"{name}: {length} samples at 16 kHz are too short (20 ms at least)")

@@ -24,13 +24,13 @@ _CONTAINERS = ",".join(
         "wav,w64,aiff,caf,au,voc,wv,tta,ape,tak,mpc,mpc8,dsf",
     )
 )
-"""Formats that hold what they play; none of them names another file."""
+"""Formats that contain their media; none of them refers to another file."""
 
 EXTRA = "pip install 'gemma-cli[video]'"
 
 
 def available() -> bool:
-    """Whether the extra is installed."""
+    """Return whether the extra is installed."""
     try:
         import av  # noqa: F401
     except ImportError:
@@ -54,7 +54,8 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         opened = av.open(_sought_safely(file), "r", metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
     except av.error.FFmpegError:
         raise InputError(
-            f"{name}: not sound or film in a format read here, or cut off; convert it: ffmpeg -i FILE out.wav (out.mp4)"
+            f"{name}: not sound or video in a supported format, or cut off; "
+            "convert it: ffmpeg -i FILE out.wav (out.mp4)"
         ) from None
     try:
         with opened as container:
@@ -65,7 +66,8 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
 
 
 def shows_pictures(file: BinaryIO, name: str) -> bool:
-    """Whether a container is a film; the cover of an album makes none. Raises InputError where there is neither."""
+    """Return whether a container is a video; the cover of an album does not count. Raises InputError where there is
+    neither."""
     import av
 
     with open_container(file, name) as container:

@@ -19,16 +19,16 @@ _CHUNK = 1 << 20
 
 
 def display_name(path: str | Path) -> str:
-    """What messages and results call an input."""
+    """Return the name of an input in messages and results."""
     return "standard input" if str(path) == STDIN else str(path)
 
 
 @contextlib.contextmanager
 def open_input(path: str | Path) -> Iterator[BinaryIO]:
-    """A seekable binary file with a descriptor and at least one byte; "-" is standard input, spooled to disk.
+    """Open a seekable binary file with a descriptor and at least one byte; "-" is standard input, spooled to disk.
 
-    Decoders get this handle, never the path: ffmpeg and libsndfile treat some paths as more than a file.
-    Raises InputError.
+    Decoders get this handle, never the path: ffmpeg and libsndfile treat some paths as more than a file. Raises
+    InputError.
     """
     with spooled_stdin() if str(path) == STDIN else _regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
@@ -39,7 +39,7 @@ def open_input(path: str | Path) -> Iterator[BinaryIO]:
 def _regular(path: str | Path) -> BinaryIO:
     name = str(path)
     if name.lower().startswith(("http://", "https://")):
-        raise InputError(f"{name}: addresses are not fetched here; download it and give the file")
+        raise InputError(f"{name}: web addresses are not fetched here; download it and give the file")
     try:
         file = open(path, "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def _without_blocking(path: str, flags: int) -> int:
 
 
 def spooled_stdin(begun: bytes = b"") -> BinaryIO:
-    """Return what is piped in, on disk and seekable, at its beginning. Raises InputError.
+    """Return piped input as a seekable file on disk, at its beginning. Raises InputError.
 
     begun: what was read of it already.
     """

@@ -1,6 +1,6 @@
-"""What is named on the command line, as the files meant: themselves, what a folder holds, what a pattern matches.
+"""Input files from the command line: files, the contents of folders, and matches of patterns.
 
-An http(s) address stands for itself, whatever marks of a pattern are in it.
+An http(s) address is one input, even if it contains pattern characters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUFFIXES = (
 SOUND = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp html htm xhtml po xlf xliff"
 TEXT = frozenset(f".{suffix}" for suffix in _TEXTS.split())
-"""Suffixes of what is taken from a folder; a file that is named is taken whatever its suffix."""
+"""Suffixes of files that are taken from a folder; a file given by name may have any suffix."""
 
 TABLES = frozenset((".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
 """Suffixes of data whose values are taken by name."""
@@ -31,7 +31,7 @@ TABLES = frozenset((".csv", ".tsv", ".json", ".jsonl", ".ndjson"))
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file to read. relative: its path as seen from the folder it was found in, for naming what is made of it."""
+    """A file to read. relative: its path from the folder where it was found, to name its output files."""
 
     path: str
     relative: PurePath
@@ -43,7 +43,8 @@ def sound_files(names: Iterable[str]) -> list[InputFile]:
 
 
 def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[InputFile]:
-    """The files that files, folders (with what is below them) and patterns stand for, in order, each once.
+    """Return the files that the given files, folders (recursively) and patterns stand for, in order, without
+    duplicates.
 
     suffixes: of what is taken from a folder, and what that is called. "-" is standard input. A file that does not exist
     is left for opening to complain of. Raises InputError for a folder or pattern with nothing in it.
@@ -80,7 +81,7 @@ def _below(folder: Path, suffixes: Set[str]) -> Iterator[InputFile]:
 
 
 def _is_typescript(path: Path) -> bool:
-    """Whether a .ts or .mts file is a program: an MPEG transport stream begins with a sync byte, at 0 or at 4."""
+    """Return whether a .ts or .mts file is source code: an MPEG transport stream has a sync byte at 0 or at 4."""
     if path.suffix.lower() not in (".ts", ".mts"):
         return False
     try:

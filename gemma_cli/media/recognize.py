@@ -1,4 +1,4 @@
-"""What a file holds, known from its content alone: its name promises nothing."""
+"""Detection of a file's type from its content; its name proves nothing."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _SOUND = re.compile(
     rb"(?:RIFF|RIFX|RF64)....WAVE|riff\x2e\x91\xcf\x11|fLaC|OggS|ID3|\xff[\xe2-\xff]|FORM....AIF[FC]|caff|\.snd|#!AMR",
     re.DOTALL,
 )
-"""How sound begins that needs no extra: WAV, W64, FLAC, Ogg, MP3, AAC, AIFF, CAF, AU, AMR."""
+"""First bytes of sound formats that need no extra: WAV, W64, FLAC, Ogg, MP3, AAC, AIFF, CAF, AU, AMR."""
 
 _FILM = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.DOTALL)
-"""How films begin, and sound in the same containers: MP4, Matroska and WebM, AVI, FLV."""
+"""First bytes of video, and of sound in the same containers: MP4, Matroska and WebM, AVI, FLV."""
 
 _REFUSED = {
     re.compile(rb"....ftyp(?:heic|heix|heim|hevc|mif1|msf1|avif|avis)", re.DOTALL): (
-        "a picture in HEIC or AVIF, which is not read here; convert it to PNG or JPEG"
+        "a picture in HEIC or AVIF, which is not supported; convert it to PNG or JPEG"
     ),
-    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in a format that is not read here; convert it to PNG",
+    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in an unsupported format; convert it to PNG",
     re.compile(rb"PK\x03\x04"): (
         "a ZIP archive or an office document; unpack it, or export the document as PDF or text"
     ),
     re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!"): "a compressed file; unpack it first",
     re.compile(rb"\xd0\xcf\x11\xe0"): "an old office document; export it as PDF or text",
 }
-"""What is recognised and not read, with the remedy."""
+"""Unsupported types that are recognised, each with a remedy."""
 
 
 def recognize(file: BinaryIO, name: str) -> Kind:
@@ -55,19 +55,19 @@ def recognize(file: BinaryIO, name: str) -> Kind:
     kind = _picture(file) or _medium(file, head, name)
     file.seek(0)
     if kind is None and b"\0" in head:
-        raise InputError(f"{name}: not a picture, sound, film, PDF or text in a format read here; convert it")
+        raise InputError(f"{name}: not a picture, sound, video, PDF or text in a supported format; convert it")
     return kind or "text"
 
 
 def is_pdf(file: BinaryIO) -> bool:
-    """Whether an open file is a PDF; it is left at its beginning."""
+    """Return whether an open file is a PDF; its position afterwards is the beginning."""
     head = file.read(1024)
     file.seek(0)
     return b"%PDF-" in head
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a file that begins so is text in UTF-8, or in UTF-16 with a byte order mark."""
+    """Return whether a file with this beginning is text in UTF-8, or in UTF-16 with a byte order mark."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
     try:
@@ -87,7 +87,7 @@ def _picture(file: BinaryIO) -> Kind | None:
             pillow.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         return None
-    except Exception:  # a damaged picture, or one with too many pixels; reading it says so
+    except Exception:  # a damaged picture, or one with too many pixels; reading it raises the error
         return "image"
     finally:
         file.seek(0)
@@ -102,4 +102,4 @@ def _medium(file: BinaryIO, head: bytes, name: str) -> Kind | None:
     try:
         return "video" if container.shows_pictures(file, name) else "audio"
     except InputError:
-        return "video" if _FILM.match(head) else None  # a damaged one; reading it says so
+        return "video" if _FILM.match(head) else None  # a damaged one; reading it raises the error

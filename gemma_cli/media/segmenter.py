@@ -1,10 +1,10 @@
-"""Recordings of any length to pieces of speech short enough for the model, with the times they were said at.
+"""Segmentation of recordings of any length into speech short enough for the model, with times.
 
-A piece ends where nobody speaks for PAUSE. Where nobody pauses for so long before the encoder's limit is reached, it
-ends in the longest shorter gap; where there is none either, the cut goes through speech, and the next piece says the
-last OVERLAP again so that the words at the seam can be put together (text.overlap). What the detector does not take for
-a voice is in no piece, and a quiet piece is amplified. The samples stream: memory holds one piece, whatever the length
-of the recording.
+A segment ends at a pause of PAUSE. Without one before the encoder's limit, it ends at the longest shorter gap. Without
+any gap, the cut goes through speech, and the next segment repeats the last OVERLAP so that the words at the cut can be
+joined (text.overlap). Segments contain only what the detector takes for a voice, and quiet ones are amplified.
+
+The samples stream: memory holds one segment, whatever the length of the recording.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ def _frames(seconds: float) -> int:
 
 
 LONGEST = _frames(MAX_AUDIO_S - 2)
-"""Frames from first to last word; with PAD on both sides a piece stays under MAX_AUDIO_S."""
+"""Frames from first to last word; with PAD on both sides a segment is shorter than MAX_AUDIO_S."""
 
 PAUSE = _frames(0.5)
 """Frames: as long as between sentences, longer than within one."""
 
 OVERLAP = _frames(3.0)
 PAD = _frames(0.25)
-"""Frames of what surrounds a piece that the model hears too: the detector misses the first of a soft consonant."""
+"""Frames added around a segment, because the detector misses the start of a soft consonant."""
 
 _GAP = _frames(0.1)  # the least that counts as one, where no pause came
 _SHORTEST = _frames(0.1)  # of voice: a click is shorter
 AT_ONCE = 64
-"""Frames the detector takes at once (2 s); for a recording always the same, so that its figures are always the same."""
+"""Frames that the detector takes per call (2 s); always the same for recordings, so that its results are too."""
 
 
 @dataclass(frozen=True)
 class Piece:
     """Speech from `start` to `end`, in seconds of the recording.
 
-    overlaps: the next piece says the end of it again. lead: seconds of the audio before `start`.
+    overlaps: the next segment repeats its end. lead: seconds of the audio before `start`.
     """
 
     start: float
@@ -76,7 +76,7 @@ def pieces(
 
 
 def _in_blocks(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of that size; the last may be shorter."""
+    """Yield the same samples in blocks of that size; the last may be shorter."""
     import numpy as np
 
     held: list[np.ndarray] = []
@@ -119,7 +119,7 @@ class _Stretch:
         self._voiced = np.concatenate([self._voiced, found])
 
     def finished(self) -> Iterator[Piece]:
-        """The pieces whose end is known."""
+        """Yield the segments whose end is known."""
         import numpy as np
 
         while True:
@@ -149,7 +149,7 @@ class _Stretch:
         return int(voiced[-1]) if self.ended or silent >= PAUSE else None
 
     def _cut(self, first: int) -> Iterator[Piece]:
-        """A piece that has to end before anyone pauses: in the longest gap of its last two thirds, if it has one."""
+        """Cut a segment that must end before a pause: at the longest gap in its last two thirds, if there is one."""
         import numpy as np
 
         voiced = first + np.flatnonzero(self._voiced[first : first + LONGEST])

@@ -11,7 +11,7 @@ from gemma_cli.core.errors import GemmaError
 
 
 def new_spool() -> BinaryIO:
-    """An empty temporary file, gone when it is closed. Raises GemmaError."""
+    """Open an empty temporary file that disappears when it is closed. Raises GemmaError."""
     with spooling():
         return tempfile.TemporaryFile()
 
@@ -28,7 +28,7 @@ def spooled(content: bytes) -> Iterator[BinaryIO]:
 
 @contextmanager
 def spooling() -> Iterator[None]:
-    """Say of a failure to write to a temporary file where it lies and how to move it, as a GemmaError."""
+    """Convert a failure to write a temporary file to a GemmaError that names its folder and a remedy."""
     try:
         yield
     except FileNotFoundError:  # no folder that can be written to: TMPDIR, /tmp, ...

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 MAX_FRAMES = 60
 """The most Gemma 4's model card gives a film: a minute at one frame a second."""
 
-_MOST_PIXELS = 64_000_000  # of a frame as it is decoded
-_KEPT_PIXELS = 1_000_000  # of a frame as it is kept: above what any budget but the largest shows of a single picture
+_MOST_PIXELS = 64_000_000  # pixels of a decoded frame
+_KEPT_PIXELS = 1_000_000  # pixels of a stored frame: more than all budgets but the largest use for a single picture
 _SKIP_SECONDS = 5.0  # a step longer than this is taken by seeking, a shorter one by decoding
 
 
 def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> Video:
-    """One frame a second; of a film longer than max_frames seconds, max_frames frames evenly spread over all of it.
+    """Read one frame per second; from a longer video than max_frames seconds, max_frames evenly spaced frames.
 
     "-" is standard input. Raises InputError, and UsageError where the extra `video` is not installed.
     """
@@ -38,11 +38,11 @@ def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> Video:
 def video_in(file: BinaryIO, name: str, max_frames: int = MAX_FRAMES) -> Video:
     """Read an open file; see `read_video`."""
     if not available():
-        raise UsageError(f"{name}: films are read with PyAV, which is not installed: {EXTRA}")
+        raise UsageError(f"{name}: videos are read with PyAV, which is not installed: {EXTRA}")
     with open_container(file, name) as container:
         taken = list(_sampled(container, name, max_frames))
     if not taken:
-        raise InputError(f"{name}: holds no pictures; it may be cut off, or only sound")
+        raise InputError(f"{name}: contains no pictures; it may be truncated, or only sound")
     frames = tuple(from_pixels(pixels, f"{name} at {second:.1f} s") for second, pixels in taken)
     return Video(frames, tuple(second for second, _ in taken), name)
 

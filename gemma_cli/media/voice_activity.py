@@ -1,9 +1,10 @@
-"""Where there is a voice: Silero's detector, over a block of frames at once.
+"""Voice activity detection with Silero's network, over a block of frames at a time.
 
-The package silero-vad (MIT) is used for its weights, which it ships as plain tensors. Its own front end calls
-TorchScript, which torch has deprecated, once per 32 ms frame, and sets torch to one thread when it is imported; the
-network is small enough to be stated here, and run over a block of frames it takes a tenth of the time. It misses speech
-below -40 dB of full scale, so what is quiet is amplified first.
+The package silero-vad (MIT) provides the weights as plain tensors. Its own front end calls TorchScript, which torch has
+deprecated, once per frame of 32 ms, and sets torch to one thread on import. The network is small, so it is implemented
+here; on blocks of frames it takes a tenth of the time.
+
+It misses speech below -40 dB of full scale, so quiet sound is amplified first.
 """
 
 from __future__ import annotations

@@ -196,7 +196,9 @@ class Chat:
             self.keep(reached)
             raise
         if reached is before:
-            self.tell("cancelled before the first word" + (": your message is on the line again" * bool(self.draft)))
+            self.tell(
+                "cancelled before the first word" + (": your message is back on the input line" * bool(self.draft))
+            )
             self.keep(before)
 
     def _go_on(self, conversation: Conversation) -> Conversation:
@@ -210,7 +212,7 @@ class Chat:
         self.outside.heard(turn)
         if turn.finish_reason == "length":
             limit = self.settings.sampling.max_tokens
-            self.tell(f"the reply was cut off at {limit} tokens; /set max-tokens {2 * limit} allows more")
+            self.tell(f"reply truncated at max-tokens ({limit}); /set max-tokens {2 * limit} allows more")
 
     def _draw(self, conversation: Conversation) -> Turn:
         """The reply, drawn as it comes. What was said before the program is ended, or its terminal goes, is kept."""
@@ -260,7 +262,9 @@ class Chat:
         entries = self.conversation.entries
         if not entries:
             return
-        self.tell(f"on with '{self.session.name if self.session else 'this chat'}', {len(entries)} messages; the last:")
+        self.tell(
+            f"continuing '{self.session.name if self.session else 'this chat'}', {len(entries)} messages; the last one:"
+        )
         asked = next((entry.message for entry in reversed(entries) if entry.message.role == "user"), None)
         if asked:
             self.tell(f"> {opening_words(asked, 200)}")
@@ -279,7 +283,7 @@ class Chat:
         except GemmaError as error:
             if not self.unsaved:
                 self.complain(error)
-                self.tell("the chat goes on unsaved; /export FILE writes it elsewhere")
+                self.tell("the chat continues unsaved; /export FILE writes it elsewhere")
             self.unsaved = True
             return
         if self.unsaved:
@@ -316,5 +320,5 @@ def left_out_notice(entries: tuple[Entry, ...]) -> str:
     span = f"“{opening_words(asked[0])}”"
     if len(asked) > 1:
         span += f" to “{opening_words(asked[-1])}”"
-    count = "the oldest exchange" if len(asked) == 1 else f"the {len(asked)} oldest exchanges"
-    return f"the context is full: the model is not shown {count} any more ({span}); /new starts afresh"
+    left_out = "the oldest exchange is" if len(asked) == 1 else f"the {len(asked)} oldest exchanges are"
+    return f"the context is full: {left_out} no longer sent to the model ({span}); /new starts a new chat"

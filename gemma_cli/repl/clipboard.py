@@ -31,12 +31,12 @@ def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) 
         except (OSError, subprocess.SubprocessError):
             pass
     if not terminal.isatty():
-        return "not copied: neither a clipboard program nor a terminal is there; write it with /export"
+        return "not copied: there is neither a clipboard program nor a terminal; write it with /export"
     if len(data) > OSC_52_LIMIT:
         return f"not copied: {len(data)} bytes are more than a terminal takes; write them with /export"
     terminal.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
     terminal.flush()
-    return f"asked the terminal to copy {len(text)} characters (OSC 52; not every terminal does)"
+    return f"asked the terminal to copy {len(text)} characters (OSC 52; not every terminal supports it)"
 
 
 def _program(environ: Mapping[str, str]) -> list[str] | None:
@@ -61,7 +61,7 @@ def picture(environ: Mapping[str, str] = os.environ) -> Image:
     from gemma_cli.media.spool import spooled
 
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
-        raise UsageError("the clipboard is that of the machine you sit at, and this is another: copy the file here")
+        raise UsageError("the clipboard belongs to the machine you sit at, not to this one: copy the file here")
     content = _grabbed() if sys.platform in ("darwin", "win32") else _pasted(environ)
     if not content:
         raise InputError("there is no picture in the clipboard: copy one first")
@@ -77,7 +77,7 @@ def _pasted(environ: Mapping[str, str]) -> bytes:
         listing = ["xclip", "-selection", "clipboard", "-out", "-target", "TARGETS"]
         paste = ["xclip", "-selection", "clipboard", "-out", "-target"]
     else:
-        raise UsageError("no clipboard to be read: it takes wl-clipboard (Wayland) or xclip (X11)")
+        raise UsageError("the clipboard cannot be read: install wl-clipboard (Wayland) or xclip (X11)")
     offered = _output(listing).decode("utf-8", "replace").split()
     kind = next((kind for kind in _TYPES if kind in offered), None)
     return _output([*paste, kind]) if kind else b""

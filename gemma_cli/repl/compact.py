@@ -17,7 +17,7 @@ def writer(engine: Engine, tell: Callable[[str], None]) -> Write:
     """Asks the engine, undrawn; Ctrl-C cancels."""
 
     def write(request: Request) -> Turn:
-        tell("summarizing what was said; Ctrl+C cancels")
+        tell("summarizing the chat; Ctrl+C cancels")
         with Cancellation() as cancellation, closing(engine.stream(request)) as events:
             return collect(cancellation.stream(events))
 
@@ -26,4 +26,4 @@ def writer(engine: Engine, tell: Callable[[str], None]) -> Write:
 
 def summary_notice(conversation: Conversation) -> str:
     """What the model goes on from."""
-    return f"in place of all before, the model is shown this summary, which it wrote:\n{conversation.summary}"
+    return f"this summary by the model replaces all earlier messages:\n{conversation.summary}"

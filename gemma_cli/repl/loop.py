@@ -28,7 +28,7 @@ def run(chat: Chat, editor: Editor) -> None:
     if chat.session and chat.session.lost:
         chat.keep(chat.conversation)
     if chat.session and chat.session.name and not chat.unsaved:
-        chat.tell(f"saved as '{chat.session.name}': gemma chat --continue goes on with it")
+        chat.tell(f"saved as '{chat.session.name}': gemma chat --continue continues it")
 
 
 def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
@@ -45,7 +45,7 @@ def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
                     chat.tell(f"exit code {code}")
             case Dropped(files):
                 chat.attach(files)
-                chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
+                chat.tell(f"attached to the next message: {', '.join(chat.staged())}")
             case Message(text):
                 chat.draft = line
                 text = attach_mentioned(chat, text, pasted)

@@ -29,7 +29,7 @@ def open_store() -> SessionStore:
 def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> SavedChat:
     """The latest session (go_on), the one of that name, or, to begin with, a new one. Raises GemmaError."""
     if go_on and name is not None:
-        raise UsageError("--continue goes on with the latest chat and --session with one of your choice: take one")
+        raise UsageError("--continue takes the latest chat and --session a chat by name: give one of them")
     if not save:
         if go_on or name is not None:
             raise UsageError("nothing is saved (--no-save, or save = false): give --save to continue a chat")
@@ -72,7 +72,7 @@ def _holds_chats(path: Path) -> bool:
 
 def _loaded(store: SessionStore, name: str | None) -> SavedChat:
     if name is None:
-        raise InputError("there is no chat to go on with yet: run gemma chat")
+        raise InputError("there is no chat to continue yet: run gemma chat")
     session, conversation = store.load(name)
     return SavedChat(store, session, conversation)
 

@@ -112,4 +112,4 @@ def knob_named(name: str) -> Knob:
         return knob
     close = get_close_matches(name, KNOBS, 1)
     remedy = f"did you mean {close[0]}?" if close else f"there are {', '.join(KNOBS)}"
-    raise UsageError(f"nothing is called '{name}' here: {remedy}")
+    raise UsageError(f"no setting is named '{name}': {remedy}")

@@ -71,7 +71,7 @@ def _help(chat: Chat, rest: str) -> None:
     wanted = rest.removeprefix("/")
     if wanted:
         if wanted not in TABLE:
-            raise UsageError(f"/{wanted} is no command: /help lists them")
+            raise UsageError(f"/{wanted} is not a command: /help lists them")
         commands = {wanted: TABLE[wanted]}
     width = max(len(f"{name} {slash.takes}") for name, slash in commands.items())
     chat.tell("\n".join(f"/{f'{name} {slash.takes}':<{width}}  {slash.says}" for name, slash in commands.items()))
@@ -81,10 +81,10 @@ def _help(chat: Chat, rest: str) -> None:
 
 KEYS = """\
 
-Enter sends; Ctrl+J or Alt+Enter makes a new line; Ctrl+G edits in $EDITOR; Ctrl+R searches what was typed before
+Enter sends; Ctrl+J or Alt+Enter makes a new line; Ctrl+G edits in $EDITOR; Ctrl+R searches earlier input
 Ctrl+C stops a reply or clears the line; Ctrl+D leaves; Ctrl+O unfolds thoughts; Alt+M shows markdown as written
 Ctrl+Z suspends; Ctrl+V attaches a picture from the clipboard; !COMMAND runs in your shell
-@FILE in a message attaches it, and so does dropping it on the terminal; a message that begins with / or ! has two"""
+@FILE in a message, or a file dropped on the terminal, is attached; // or !! begins a message with / or !"""
 
 
 @_slash("exit", "", "leave; so does Ctrl+D")
@@ -99,7 +99,7 @@ def _new(chat: Chat, rest: str) -> None:
     chat.tell("a new chat")
 
 
-@_slash("clear", "", "the same on an empty screen")
+@_slash("clear", "", "start another chat on an empty screen")
 def _clear(chat: Chat, rest: str) -> None:
     _new(chat, "")
     chat.err.clear()
@@ -130,7 +130,7 @@ def _set(chat: Chat, rest: str) -> None:
     chat.tell("\n".join(f"{name} {knob_named(name).get(chat.settings)} ({knob_named(name).says})" for name in names))
 
 
-@_slash("model", "[NAME]", "show the model, or go on with another")
+@_slash("model", "[NAME]", "show the model, or switch to another")
 def _model(chat: Chat, rest: str) -> None:
     if rest:
         chat.tell(f"loading {rest}")
@@ -149,12 +149,14 @@ def _attacher(name: str, kind: Attachable | None) -> Action:
         if not rest:
             raise UsageError(f"/{name} takes the path of a file")
         chat.attach(paths(rest), kind)
-        chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
+        chat.tell(f"attached to the next message: {', '.join(chat.staged())}")
 
     return attach
 
 
-_slash("attach", "FILE...", "attach whatever it is to the next message; so does @FILE in it")(_attacher("attach", None))
+_slash("attach", "FILE...", "attach a file of any kind to the next message, as @FILE in a message does")(
+    _attacher("attach", None)
+)
 _slash("image", "FILE...", "attach pictures to the next message", "image")(_attacher("image", "image"))
 _slash("audio", "FILE...", "attach sound to the next message", "audio")(_attacher("audio", "audio"))
 _slash("video", "FILE...", "attach films to the next message", "video")(_attacher("video", "video"))
@@ -164,23 +166,23 @@ _slash("read", "FILE...", "attach texts and PDFs to the next message")(_attacher
 @_slash("paste", "", "attach the picture in the clipboard to the next message; so does Ctrl+V", "image")
 def _paste(chat: Chat, rest: str) -> None:
     chat.stage(clipboard.picture())
-    chat.tell(f"goes with the next message: {', '.join(chat.staged())}")
+    chat.tell(f"attached to the next message: {', '.join(chat.staged())}")
 
 
-@_slash("drop", "[NUMBER]", "do not attach what was staged, or one of it")
+@_slash("drop", "[NUMBER]", "remove all attachments of the next message, or one")
 def _drop(chat: Chat, rest: str) -> None:
     try:
         chat.conversation = chat.conversation.dropping(int(rest) - 1 if rest else None)
     except (IndexError, ValueError):
         names = ", ".join(f"{number} {name}" for number, name in enumerate(chat.staged(), 1)) or "nothing"
         raise UsageError(f"/drop {rest}: staged is {names}") from None
-    chat.tell(f"goes with the next message: {', '.join(chat.staged()) or 'nothing'}")
+    chat.tell(f"attached to the next message: {', '.join(chat.staged()) or 'nothing'}")
 
 
 # --- the last exchange ----------------------------------------------------------------------------------------------
 
 
-@_slash("retry", "", "another reply to the last message, with the next seed")
+@_slash("retry", "", "generate another reply to the last message, with the next seed")
 def _retry(chat: Chat, rest: str) -> None:
     chat.conversation.without_reply()  # raises before the seed is changed
     if chat.settings.sampling.temperature:
@@ -198,7 +200,7 @@ def _undo(chat: Chat, rest: str) -> None:
     chat.tell(f"taken back: {opening_words(message)}")
 
 
-@_slash("edit", "", "take back the last message to change and send it again")
+@_slash("edit", "", "edit the last message and send it again")
 def _edit(chat: Chat, rest: str) -> None:
     chat.conversation, text = chat.conversation.rewriting()
     chat.draft = as_typed(text)
@@ -224,7 +226,7 @@ def chosen_block(reply: str, which: str) -> str:
     return blocks[wanted - 1]
 
 
-@_slash("stats", "", "speed and acceptance of the last reply")
+@_slash("stats", "", "show speed and acceptance of the last reply")
 def _stats(chat: Chat, rest: str) -> None:
     turn = chat.last
     if turn is None:
@@ -250,7 +252,7 @@ def _stats(chat: Chat, rest: str) -> None:
     chat.tell("\n".join(lines))
 
 
-@_slash("tokens", "", "how full the context is")
+@_slash("tokens", "", "show how full the context is")
 def _tokens(chat: Chat, rest: str) -> None:
     conversation, space = chat.conversation, chat.space
     exact = conversation.used is not None
@@ -262,19 +264,23 @@ def _tokens(chat: Chat, rest: str) -> None:
         f"{max(0, space.room - used):,} left for the next message: {space.reserve:,} are reserved for the reply",
     ]
     if first := conversation.shown_from:
-        lines.append(f"the oldest {first} messages are not shown to the model any more")
+        lines.append(f"the oldest {first} messages are no longer sent to the model")
     if conversation.summary:
         lines.append(summary_notice(conversation))
     chat.tell("\n".join(lines))
 
 
-@_slash("compact", "[auto|off]", "go on from a summary the model writes; auto: whenever the context is full")
+@_slash(
+    "compact", "[auto|off]", "replace earlier messages by a summary of the model; auto: whenever the context is full"
+)
 def _compact(chat: Chat, rest: str) -> None:
     if rest not in ("", "auto", "off"):
         raise UsageError(f"/compact takes auto, off or nothing, not '{rest}'")
     if rest:
         chat.settings = replace(chat.settings, summarize=rest == "auto")
-        chat.tell("when the context is full: " + ("summarized" if rest == "auto" else "the oldest is left out"))
+        chat.tell(
+            "when the context is full: " + ("summarized" if rest == "auto" else "the oldest messages are dropped")
+        )
         return
     before, write = chat.conversation.size(), writer(chat.engine, chat.tell)
     chat.conversation = summaries.compact(
@@ -290,11 +296,11 @@ def _compact(chat: Chat, rest: str) -> None:
 
 def _store(chat: Chat) -> SessionStore:
     if chat.store is None:
-        raise UsageError("this chat is not kept (--no-save); /export FILE writes it")
+        raise UsageError("this chat is not saved (--no-save); /export FILE writes it")
     return chat.store
 
 
-@_slash("save", "[NAME]", "name this chat; it is saved after every turn anyway")
+@_slash("save", "[NAME]", "name this chat (every chat is saved after each turn)")
 def _save(chat: Chat, rest: str) -> None:
     store = _store(chat)
     if chat.session is None:
@@ -305,7 +311,7 @@ def _save(chat: Chat, rest: str) -> None:
     chat.tell(f"saved as '{chat.session.name}'" if chat.session.name else "there is nothing to save yet")
 
 
-@_slash("load", "NAME", "go on with a saved chat")
+@_slash("load", "NAME", "continue a saved chat")
 def _load(chat: Chat, rest: str) -> None:
     store = _store(chat)
     if not rest:
@@ -314,18 +320,18 @@ def _load(chat: Chat, rest: str) -> None:
     chat.recap()
 
 
-@_slash("sessions", "", "the saved chats, the latest first")
+@_slash("sessions", "", "list the saved chats, latest first")
 def _sessions(chat: Chat, rest: str) -> None:
     found = _store(chat).list()
     chat.tell("\n".join(f"{s.name}  {s.messages} messages  {s.said_at[:10]}  {s.opening}" for s in found) or "none yet")
 
 
-@_slash("history", "[WORDS]", "the messages of this chat, or those of all saved chats with these words")
+@_slash("history", "[WORDS]", "list the messages of this chat, or those of all saved chats with these words")
 def _history(chat: Chat, rest: str) -> None:
     if rest:
         found = search(_store(chat), phrases_in(rest))
         lines = [match_line(match) for match in found]
-        chat.tell("\n".join([*lines, "/load NAME continues one"]) if lines else f"no saved chat has {rest}")
+        chat.tell("\n".join([*lines, "/load NAME continues one"]) if lines else f"no saved chat contains {rest}")
         return
     entries = enumerate(chat.conversation.entries, 1)
     lines = [f"{number}  {entry.message.role}: {opening_words(entry.message)}" for number, entry in entries]

@@ -47,7 +47,7 @@ class Fold:
         room = max(1, height - 2)
         self.top = min(self.top, max(0, len(lines) - room))
         shown = lines[self.top : self.top + room]
-        which = "the last reply that thought" if not self.chosen else f"an earlier reply ({self.chosen} back)"
+        which = "the last reply with thoughts" if not self.chosen else f"an earlier reply ({self.chosen} back)"
         part = f", lines {self.top + 1}-{self.top + len(shown)} of {len(lines)}" if len(lines) > len(shown) else ""
         keys = ["Ctrl+O folds"]
         if len(lines) > len(shown):

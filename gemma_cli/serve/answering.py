@@ -1,4 +1,4 @@
-"""From a request's job to its response: whole or as a stream, for as long as the client is there."""
+"""Responses to requests, complete or streamed, for as long as the client stays connected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Events:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, items)
 
     async def next(self, timeout: float | None = None) -> Event | None:
-        """Return the next event; None where none comes within `timeout` seconds. Raises ApiError."""
+        """Return the next event, or None after `timeout` seconds without one. Raises ApiError."""
         if not self._ready:
             try:
                 async with asyncio.timeout(timeout):
@@ -85,7 +85,7 @@ def encoded(value: Mapping[str, Any]) -> bytes:
 
 
 def json_response(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A response that holds one JSON object."""
+    """Build a response that contains one JSON object."""
     return Response(encoded(value), status, dict(headers or {}), "application/json")
 
 
@@ -122,10 +122,10 @@ class EventStream(Response):
 
 
 COMMENT = b": reading\n\n"
-"""Keeps a connection open while nothing can be told yet."""
+"""A comment that keeps an idle connection open."""
 
 
 def sse(value: Mapping[str, Any], event: str | None = None) -> bytes:
-    """One server-sent event."""
+    """Format one server-sent event."""
     head = f"event: {event}\n".encode() if event else b""
     return head + b"data: " + encoded(value) + b"\n\n"

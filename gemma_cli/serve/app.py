@@ -37,14 +37,14 @@ from gemma_cli.serve.metrics import Metrics
 from gemma_cli.serve.worker import Worker
 
 GONE = 499
-"""What the log shows for a client that went away, as nginx does."""
+"""The status that the log shows after a client disconnected, as in nginx."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes share. names: what a request may call the model."""
+    """State that the routes share. names: the model names that a request may use."""
 
     worker: Worker
     metrics: Metrics
@@ -57,7 +57,7 @@ class Service:
         """Raise ApiError for the name of another model."""
         if name is not None and name not in self.names:
             known = ", ".join(self.names)
-            message = f"model {name[:100]!r} is not served here: {known} is (--alias adds names)"
+            message = f"model {name[:100]!r} is not served here; use {known} (--alias adds names)"
             raise ApiError(404, message, param="model", code="model_not_found")
 
 

@@ -13,7 +13,7 @@ from gemma_cli.serve.worker import Item, Worker
 
 
 class BlockingEngine:
-    """An engine whose requests stand in the server's line. Its replies end when `close` is called."""
+    """An engine whose requests wait in the server's queue. `close` ends its replies."""
 
     def __init__(self, worker: Worker, info: EngineInfo) -> None:
         self._worker, self.info = worker, info

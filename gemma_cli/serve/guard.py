@@ -1,4 +1,4 @@
-"""Who may ask and how much they may send; one line of JSON for every request."""
+"""Access control, size limits, and one line of JSON in the log for every request."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Guard:
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without its port; "" where there is none."""
+    """Return the host name in a Host header, without its port; "" if there is none."""
     try:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:
@@ -116,7 +116,7 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
             async with asyncio.timeout(STALL_S):
                 message = await receive()
         except TimeoutError:
-            raise ApiError(408, f"no byte of the body came for {STALL_S:.0f} s") from None
+            raise ApiError(408, f"nothing of the body arrived for {STALL_S:.0f} s") from None
         taken += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if taken > limit:

@@ -26,7 +26,7 @@ HEADERS = 16 << 10
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen: a port of a host, 0 for any free one, or a Unix socket."""
+    """The place to listen on: a port of a host (0: any free one) or a Unix socket."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -34,13 +34,13 @@ class Address:
 
     @property
     def private(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can connect."""
         return self.path is not None or self.host in LOOPBACK
 
 
 @contextlib.contextmanager
 def listener(address: Address) -> Iterator[tuple[socket.socket, str]]:
-    """A listening socket and how users write where it is. Raises UsageError."""
+    """Open a listening socket, and return it with its address for users. Raises UsageError."""
     if address.path is not None:
         with _unix_socket(address.path) as sock:
             yield sock, f"unix:{address.path}"
@@ -60,7 +60,7 @@ def listener(address: Address) -> Iterator[tuple[socket.socket, str]]:
 
 @contextlib.contextmanager
 def _unix_socket(path: Path) -> Iterator[socket.socket]:
-    """A socket file that only this user can connect to, gone afterwards; one that nobody listens at is replaced."""
+    """Open a socket file that only this user can connect to, and remove it afterwards. A stale one is replaced."""
     if not hasattr(socket, "AF_UNIX"):
         raise UsageError("--socket: this system has no Unix sockets; use --port")
     with contextlib.suppress(OSError):

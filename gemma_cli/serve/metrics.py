@@ -79,7 +79,7 @@ class Metrics:
                 self._failed.inc()
 
     def text(self) -> bytes:
-        """All figures in Prometheus' text form."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, help_text: str) -> Counter:

@@ -1,7 +1,7 @@
-"""The thread that drives the engine: requests go in from anywhere, events come out a round at a time.
+"""The thread that drives the engine: any thread may add requests, and events come out a round at a time.
 
-Only this thread touches the engine. A request waits in a line of limited length; whoever asked may take it back at any
-time, and it is gone from the engine before the next round.
+Only this thread touches the engine. A request waits in a queue of limited length. The client may cancel it at any time,
+and it is removed from the engine before the next round.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from gemma_cli.core.scheduling import Answered, Scheduler, Scheduling
 from gemma_cli.serve.api.errors import ApiError, api_error, unavailable
 
 Item = Event | ApiError
-"""What a job delivers: events, the last of them Done, or an error that ends it."""
+"""An item that a job delivers: an event (Done is the last), or the error that ends it."""
 
 
 @dataclass(eq=False)
 class Job:
-    """A request and where its items go. first_s: seconds until the first event, once it has come."""
+    """A request and the receiver of its items. first_s: seconds until the first event, or None before it."""
 
     request: Request
     deliver: Callable[[Sequence[Item]], None]
@@ -37,10 +37,10 @@ class Job:
 
 
 class TakingTurns:
-    """A scheduler over any engine: up to `most` replies are under way, and each does a round when its turn comes.
+    """A scheduler for any engine: up to `most` replies take turns, a round each.
 
-    Every reply keeps its own drafts and cache, so its text is the one it has alone. Requests join and leave between
-    rounds; the next in the line begins where one has ended.
+    Each reply has its own drafts and cache, so its text is the same as alone. Requests join and leave between rounds;
+    the next in the queue starts when one ends.
     """
 
     def __init__(self, engine: Engine, most: int) -> None:
@@ -102,7 +102,7 @@ def scheduler_of(engine: Engine, most: int) -> Scheduler:
 
 
 class Observer(Protocol):
-    """Is shown what the worker does, for figures."""
+    """An observer that gets the worker's figures."""
 
     def event(self, job: Job, item: Item) -> None:
         """See one item of a job, before it is delivered."""
@@ -126,12 +126,12 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """How many requests have begun and not ended."""
+        """Return the number of running requests."""
         return len(self._jobs) - len(self._line)
 
     @property
     def waiting(self) -> int:
-        """How many requests have not begun."""
+        """Return the number of waiting requests."""
         return len(self._line)
 
     def admit(self) -> None:
@@ -142,7 +142,7 @@ class Worker:
             wait = str(max(1, self.waiting // 4))
             raise ApiError(
                 429,
-                f"{self.waiting} requests are waiting, the most that may: try again in {wait} s",
+                f"{self.waiting} requests are waiting, and the queue is full: try again in {wait} s",
                 "rate_limit_error",
                 headers={"retry-after": wait},
             )
@@ -169,7 +169,7 @@ class Worker:
                 self._changed.notify()
 
     def drain(self) -> None:
-        """Refuse new requests and those that wait; let those that run go on."""
+        """Refuse new and waiting requests; let running ones finish."""
         with self._changed:
             self._draining = True
             waiting = [self._jobs[key] for key in self._line]
@@ -208,7 +208,7 @@ class Worker:
     def _round(self) -> None:
         try:
             answered = self._scheduler.step()
-        except Exception as error:  # a bug: whoever is under way learns of it, and the server goes on
+        except Exception as error:  # a bug: running requests get the error, and the server continues
             failed = ApiError(500, f"internal error: {type(error).__name__}: {error}", "server_error")
             for key in [key for key in self._jobs if key not in self._line]:
                 self._deliver(key, [failed])

@@ -26,7 +26,9 @@ class PartOptions:
     track: Annotated[
         str | None,
         typer.Option(
-            "--track", metavar="N|LANG", help="This sound track of a film, by number or language. Default: its default."
+            "--track",
+            metavar="N|LANG",
+            help="Sound track of a video, by number or language. Default: the one that the file names.",
         ),
     ] = None
 
@@ -41,7 +43,7 @@ def clip_of(text: str) -> tuple[float, float]:
     time = r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)"
     found = re.fullmatch(rf"\s*{time}\s*-\s*{time}\s*", text)
     if not found:
-        raise UsageError(f"--clip {text}: not a part of a recording; write it as 90-150 or 1:30-2:30")
+        raise UsageError(f"--clip {text}: not a time range; write it as 90-150 or 1:30-2:30")
     hours, minutes, seconds, *end = found.groups()
     start, stop = _seconds(hours, minutes, seconds), _seconds(*end)
     if start >= stop:

@@ -47,7 +47,11 @@ class TranscriptOptions:
     folder: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Write files into this folder, not stdout.", rich_help_panel=OUTPUT
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write files into this folder instead of stdout.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     template: Annotated[
@@ -69,12 +73,14 @@ class TranscriptOptions:
     ] = False
     width: Annotated[
         int | None,
-        typer.Option("--max-line-width", min=1, help="Characters in a line of srt and vtt.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--max-line-width", min=1, help="Most characters in a line of srt and vtt.", rich_help_panel=OUTPUT
+        ),
     ] = None
     lines: Annotated[
         int | None,
         typer.Option(
-            "--max-line-count", min=1, help="Lines in a cue; more become further cues.", rich_help_panel=OUTPUT
+            "--max-line-count", min=1, help="Most lines in a cue; longer cues are split.", rich_help_panel=OUTPUT
         ),
     ] = None
 
@@ -88,13 +94,13 @@ class TranscriptOptions:
         for form in formats:
             format_named(form)
         if self.lines and not self.width:
-            raise UsageError("--max-line-count needs --max-line-width, which says what a line is")
+            raise UsageError("--max-line-count needs --max-line-width: give both")
         if as_json and (self.to_files or self.formats):
-            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
+            raise UsageError("--json has its own format and prints to stdout; for files give --format json -o DIR")
         if not self.to_files:
             _check_stdout(formats, files)
             if self.skip_existing or self.overwrite:
-                raise UsageError("--skip-existing and --overwrite are about files: give -o DIR")
+                raise UsageError("--skip-existing and --overwrite apply to files: give -o DIR")
         return formats
 
     @property
@@ -121,7 +127,9 @@ class TranscriptOptions:
             paths = {form: Path(self.folder or "") / _filled(template, file, form, naming.more) for form in formats}
             for path in paths.values():
                 if path in taken:
-                    raise UsageError(f"{taken[path]} and {file.path} would both be {path}; see --output-template")
+                    raise UsageError(
+                        f"{taken[path]} and {file.path} would both be written to {path}; see --output-template"
+                    )
                 taken[path] = file.path
             planned[file] = paths if self.overwrite else self._new(paths)
         return planned
@@ -129,7 +137,7 @@ class TranscriptOptions:
     def _new(self, paths: dict[str, Path]) -> dict[str, Path]:
         there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
         if there and not self.skip_existing:
-            raise UsageError(f"{there[0]} exists; --skip-existing leaves it, --overwrite replaces it")
+            raise UsageError(f"{there[0]} exists; --skip-existing keeps it, --overwrite replaces it")
         return {form: path for form, path in paths.items() if path not in there}
 
 
@@ -141,16 +149,17 @@ def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[Non
     except KeyboardInterrupt:
         if written and not quiet:
             count = f"{len(written)} file{'s are' if len(written) > 1 else ' is'} done"
-            notice(f"{count}; the same command with --skip-existing goes on after that")
+            notice(f"{count}; the same command with --skip-existing does the rest")
         raise
 
 
 def _check_stdout(formats: Sequence[str], files: int) -> None:
     if len(formats) > 1:
-        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file")
+        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one format; -o DIR writes each to a file")
     if files > 1 and format_named(formats[0]).one_recording:
         raise UsageError(
-            f"--format {formats[0]} holds one recording: write files with -o DIR, or give --json for all on stdout"
+            f"--format {formats[0]} can hold only one recording: "
+            "write files with -o DIR, or give --json for all on stdout"
         )
 
 
@@ -162,7 +171,7 @@ def _check_template(template: str, fields: Sequence[str]) -> None:
     unknown = [name for name in used if name not in fields]
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in fields)
-        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} means nothing; there are {known}")
+        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} is not a field; use {known}")
 
 
 def _filled(template: str, file: InputFile, form: str, more: Mapping[str, str]) -> str:

@@ -116,7 +116,7 @@ class Utterances:
         place, turn = answer.place, answer.turn
         texts = tuple(without_loops(text).strip() for text in self._task.read(turn.text))
         if turn.finish_reason == "length":
-            notice(f"{self._name}: the reply to what is said at {place.start:.0f} s does not end; do not trust it")
+            notice(f"{self._name}: the transcript at {place.start:.0f} s repeats itself without end; check it")
         words = turn.words if texts[0] == turn.text.strip() else None
         return Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed, words)
 
@@ -125,10 +125,7 @@ class Utterances:
         self._times = self._times + 1 if utterance.texts == self._last and any(utterance.texts) else 1
         self._last = utterance.texts
         if self._times == SAME_AGAIN:
-            notice(
-                f"{self._name}: {self._times} pieces up to {utterance.end:.0f} s have one and the same text; "
-                "do not trust it"
-            )
+            notice(f"{self._name}: {self._times} segments up to {utterance.end:.0f} s have the same text; check it")
 
 
 def spoken_answers(task: Task, source: SpeechSource) -> Iterator[Answer]:

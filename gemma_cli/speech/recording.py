@@ -60,7 +60,9 @@ class Recording:
         """Raise DamagedError where part of the file could not be read; the rest has been written by now."""
         findings = self.sound.findings
         if findings.damage:
-            raise DamagedError(f"{self.name}: {findings.summary()}; the rest is written, {findings.damage[0].remedy}")
+            raise DamagedError(
+                f"{self.name}: {findings.summary()}; the rest is transcribed, {findings.damage[0].remedy}"
+            )
 
 
 @contextmanager

@@ -25,12 +25,12 @@ def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator
         return
     kept = Journal.open(_key(task, recording))
     if kept.resumed and not output.quiet:
-        notice(f"{recording.name}: going on after an interrupted run; {kept.resumed} pieces of it are kept")
+        notice(f"{recording.name}: resuming an interrupted run; {kept.resumed} segments are done")
     try:
         yield kept
     except KeyboardInterrupt:
         if kept.lasts and not output.quiet:
-            notice(f"{recording.name}: interrupted; the same command goes on where it stopped")
+            notice(f"{recording.name}: interrupted; the same command resumes it")
         raise
     else:
         kept.finish()
@@ -43,7 +43,7 @@ def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator
 @functools.cache
 def _warn(trouble: str) -> None:
     """Warn once, however many recordings there are."""
-    notice(f"{trouble}; a run that is interrupted cannot go on where it stopped")
+    notice(f"{trouble}; an interrupted run cannot be resumed")
 
 
 def kept(task: Task, path: str, output: OutputOptions, part: Part = WHOLE) -> Opening:

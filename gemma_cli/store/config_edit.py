@@ -47,7 +47,7 @@ def unset_key(key: str) -> None:
     elif name != DESCRIPTION:
         name = setting_named(name).name
     if name not in table:
-        raise InputError(f"{key} is not set in {config_file()}: gemma config shows what is")
+        raise InputError(f"{key} is not set in {config_file()}: gemma config shows the settings")
     del table[name]
     _write(document)
 

@@ -146,7 +146,11 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.OperationalError as error:
-        remedy = "another gemma holds it, try again" if "locked" in str(error) else "check the disk and its permissions"
+        remedy = (
+            "another gemma process holds it, try again"
+            if "locked" in str(error)
+            else "check the disk and its permissions"
+        )
         raise GemmaError(f"sessions cannot be saved in {path}: {error}; {remedy}") from error
     except (sqlite3.DatabaseError, zlib.error) as error:
         raise GemmaError(f"{path} is damaged ({error}): move it away to start a new one") from error

@@ -12,7 +12,7 @@ from gemma_cli.core.conversation import Conversation, Entry
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.messages import Part, Text
 
-SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "Summary of what was said before", "tool": "Tool"}
+SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "Summary of earlier messages", "tool": "Tool"}
 
 
 def to_markdown(name: str, conversation: Conversation) -> str:

@@ -32,7 +32,7 @@ _DIGITS = 40
 def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any] | None:
     """Read the JSON object in a file of at most `limit` bytes; None if there is no such file.
 
-    Raises ModelError. A key that stands twice in an object is refused: readers differ in which of the two they take.
+    Raises ModelError. A key that occurs twice in an object is refused: readers differ in which of the two they take.
     """
     text = read_text(path, limit)
     if text is None:
@@ -79,7 +79,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {twice[:60]!r} stands twice in an object")
+        raise ValueError(f"the key {twice[:60]!r} occurs twice in an object")
     return values
 
 

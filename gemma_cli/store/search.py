@@ -49,7 +49,7 @@ def search(store: SessionStore, phrases: Sequence[str], limit: int = 20) -> list
     """
     wanted = [" ".join(well_formed(phrase).split()) for phrase in phrases]
     if not any(any(map(str.isalnum, phrase)) for phrase in wanted):
-        raise UsageError("nothing to look for: give a word")
+        raise UsageError("no search words: give at least one")
     index = _index(store.texts())
     try:
         rows = _by_words(index, [phrase for phrase in wanted if any(map(str.isalnum, phrase))], limit)

@@ -126,7 +126,7 @@ class SessionStore:
         if name is not None:
             name = valid_name(name)
             if self.exists(name):
-                raise InputError(f"a session named '{name}' exists: go on with it by /load or --session")
+                raise InputError(f"a session named '{name}' exists: continue it with /load or --session")
         return Session(self, name)
 
     def delete(self, name: str) -> None:
@@ -165,8 +165,8 @@ class Session:
             self.store.holds.release()
         elif not self.store.holds.hold(self.name):
             return (
-                f"'{self.name}' is open in another chat too: whoever writes first keeps the name, "
-                "and the other goes on under a name of its own"
+                f"'{self.name}' is open in another chat too: the first to save keeps the name, "
+                "and the other continues under a new one"
             )
         return None
 
@@ -211,11 +211,11 @@ class Session:
     def _leaving(self, name: str, moved: bool) -> str | None:
         """Why this chat is saved under `name`, where that is news. moved: the database is another one."""
         if moved and self._id is not None:
-            return f"{self.store.path} was deleted or replaced: this chat is saved anew as '{name}'"
+            return f"{self.store.path} was deleted or replaced: this chat is saved again as '{name}'"
         if self._id is not None:
-            return f"'{self.name}' was changed by another chat: this one goes on as '{name}'"
+            return f"'{self.name}' was changed by another chat: this one continues as '{name}'"
         if self.name not in (None, name):
-            return f"'{self.name}' was begun by another chat: this one goes on as '{name}'"
+            return f"'{self.name}' was begun by another chat: this one continues as '{name}'"
         return None
 
     @property

@@ -58,7 +58,7 @@ _REMEDIES = {
         ("RTF", "LaTeX", "reStructuredText", "AsciiDoc", "Org"), "convert it to Markdown with: pandoc -t gfm"
     ),
 }
-_EXTRACT = "save the texts in it as .txt or .md"
+_EXTRACT = "save its text as .txt or .md"
 _PROLOG = r"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
 _BEGINNINGS = (
     ("XLIFF", re.compile(rf"{_PROLOG}(?:<!DOCTYPE\s[^>]*>\s*)?<(?:\w+:)?xliff[\s>]", re.DOTALL)),

@@ -69,7 +69,7 @@ def split(name: str, document: str, suffix: str = "", fields: tuple[str, ...] = 
     if timed is not None:
         cues = timed.cues(document)
         if not cues and not document.removeprefix("\ufeff").startswith("WEBVTT"):
-            raise InputError(f"{name}: no cue of {timed.name} in it; a text that is no subtitles needs the suffix .txt")
+            raise InputError(f"{name}: no {timed.name} cues in it; rename it to .txt if it is plain text")
         found = Document(list(timed.passages(document)), cues)
     elif suffix in SUFFIXES:
         raise InputError(f"{name}: neither MicroDVD nor SubViewer; convert it to srt")
@@ -80,7 +80,9 @@ def split(name: str, document: str, suffix: str = "", fields: tuple[str, ...] = 
     else:
         found = Document(list(plain(document)))
     if "".join(passage.source for passage in found.passages) != document:
-        raise GemmaError(f"{name}: its structure cannot be kept, so nothing was translated; please report this file")
+        raise GemmaError(
+            f"{name}: its structure cannot be preserved, so nothing was translated; please report this file"
+        )
     return found
 
 

@@ -86,6 +86,6 @@ def distinct(tools: list[Tool]) -> Iterator[Tool]:
     for tool in tools:
         chosen = tool.named(f"{tool.source}_{tool.name}") if names.count(tool.name) > 1 else tool
         if chosen.name in taken:
-            raise UsageError(f"two tools are called {chosen.name} ({tool.source}): rename one")
+            raise UsageError(f"two tools are named {chosen.name} ({tool.source}): rename one")
         taken.add(chosen.name)
         yield chosen

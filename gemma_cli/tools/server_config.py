@@ -75,7 +75,9 @@ def read(path: Path) -> list[Server]:
 def _server(path: Path, name: str, entry: _Entry) -> Server:
     if entry.url and not entry.command:
         if entry.type == "sse":
-            raise UsageError(f"--mcp {path}: {name}: the old SSE transport is not spoken; give its streamable HTTP url")
+            raise UsageError(
+                f"--mcp {path}: {name}: the old SSE transport is not supported; give its streamable HTTP url"
+            )
         return Remote(name, entry.url, entry.headers)
     if entry.command and not entry.url:
         return Local(name, entry.command, tuple(entry.args), entry.env, entry.cwd)

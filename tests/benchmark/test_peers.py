@@ -148,7 +148,7 @@ def test_contexts_that_cannot_be() -> None:
     engine = ScriptedEngine([Reply("well")])
     with pytest.raises(UsageError, match=r"9000.*8192"):
         filled(engine, [PROMPT], [9000], 10)
-    with pytest.raises(UsageError, match="longer by itself"):
+    with pytest.raises(UsageError, match="the prompt alone is longer"):
         filled(engine, [Prompt("prose", "a long question indeed")], [2], 10)
 
 

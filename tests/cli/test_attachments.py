@@ -46,12 +46,12 @@ def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -
 @pytest.mark.parametrize(
     ("arguments", "stdin", "words"),
     [
-        (("   ",), b"", "nothing to answer"),
-        (("",), b"  \n", "nothing to answer"),
-        (("a", "-a", "-", "--image", "-"), STAR, "standard input can be attached once"),
+        (("   ",), b"", "no prompt"),
+        (("",), b"  \n", "no prompt"),
+        (("a", "-a", "-", "--image", "-"), STAR, "standard input can be attached only once"),
         (("a", "-a", "-"), b"", "standard input: empty"),
         (("a", "-a", "gone.png"), b"", "gone.png: no such file"),
-        (("a",), b"\0\1\2" * 50, "not a picture, sound, film, PDF or text"),
+        (("a",), b"\0\1\2" * 50, "not a picture, sound, video, PDF or text"),
     ],
 )
 def test_what_is_wrong_is_one_line(gemma: Gemma, arguments: tuple[str, ...], stdin: bytes, words: str) -> None:

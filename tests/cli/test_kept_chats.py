@@ -46,7 +46,7 @@ def test_a_chat_is_gone_on_with_shown_exported_and_deleted(gemma: Gemma, kept: d
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("chat", "hello", "--continue"), ("no chat to go on with",)),
+        (("chat", "hello", "--continue"), ("no chat to continue",)),
         (("chat", "hello", "--continue", "--session", "x"), ("--continue", "--session")),
         (("chat", "hello", "--no-save", "--session", "x"), ("--no-save",)),
         (("chat", "hello", "--session", "a\x1b[2J"), ("cannot name a session",)),

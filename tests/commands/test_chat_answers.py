@@ -103,7 +103,7 @@ def test_bad_bytes_in_a_text_are_refused_in_one_way_however_it_comes(chat: Chat,
 
 
 def test_an_encoding_of_nothing_is_refused(chat: Chat) -> None:
-    assert "--encoding is about attached or piped texts" in chat(Failing(), "Hi", "--encoding", "cp1252").err
+    assert "--encoding applies to attached or piped texts" in chat(Failing(), "Hi", "--encoding", "cp1252").err
     assert "--encoding klingon: unknown" in chat(Failing(), "Hi", "--encoding", "klingon", stdin="Hi").err
 
 
@@ -126,8 +126,8 @@ def test_json_that_is_cut_off_is_a_failure(chat: Chat, pocket: Engine) -> None:
     outcome = chat(pocket, *arguments)
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
-    assert "the JSON is not complete: it was cut off after 3 tokens" in outcome.err
-    assert "--max-tokens allows more" in outcome.err
+    assert "the JSON is incomplete: reply truncated at --max-tokens (3)" in outcome.err
+    assert "raise --max-tokens" in outcome.err
     told = chat(pocket, *arguments, "--stream-json")
     assert (told.code, told.err) == (1, outcome.err)
     assert lines(told)[-1]["finish_reason"] == "length"

@@ -22,7 +22,7 @@ def test_what_can_be_read_is_written_and_the_damage_is_named_with_exit_code_1(ge
     outcome = gemma("transcribe", "a.wav")
     assert (outcome.code, outcome.out) == (1, "w1 w2\n")
     assert outcome.err == (
-        "gemma: a.wav: cut off (it promises 0:00:03.7) at 0:00:03.2; the rest is written, copy the file again\n"
+        "gemma: a.wav: cut off (it promises 0:00:03.7) at 0:00:03.2; the rest is transcribed, copy the file again\n"
     )
     files = gemma("transcribe", "a.wav", "-o", ".")
     assert (files.code, (tmp_path / "a.txt").read_text()) == (1, "w1 w2\n")
@@ -110,7 +110,7 @@ def test_a_track_is_taken_by_its_language(gemma, tmp_path):
     ]
     make(tmp_path / "a.mkv", tracks, "matroska", 2.0)
     told = gemma("transcribe", "a.mkv")
-    assert "has 2 sound tracks: 1 (German) is taken, not 2 (English) (--track chooses)" in told.err
+    assert "has 2 sound tracks: 1 (German) is used, not 2 (English) (--track selects one)" in told.err
     other = gemma("transcribe", "a.mkv", "--track", "en")
     assert (other.code, other.err) == (0, "")
     assert other.out != told.out

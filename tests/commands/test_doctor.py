@@ -212,7 +212,7 @@ def test_models_are_listed_whatever_model_is_named(
         assert code == 0
         assert [line[2:] for line in listed.splitlines()] == plain
         assert "*" not in listed
-        assert said.startswith("gemma: no model has a star: GEMMA_MODEL: ")
+        assert said.startswith("gemma: no model is marked: GEMMA_MODEL: ")
         assert words in said
         assert said.count("\n") == 1
     monkeypatch.delenv("GEMMA_MODEL")
@@ -221,7 +221,7 @@ def test_models_are_listed_whatever_model_is_named(
         code, listed, said = run(capsys, "models")
         assert code == 0
         assert [line[2:] for line in listed.splitlines()] == plain
-        assert said.startswith(f"gemma: no model has a star: {file}: ")
+        assert said.startswith(f"gemma: no model is marked: {file}: ")
         assert said.count(str(file)) == 1
     code, listed, said = run(capsys, "models", "--json")
     assert (code, said) == (0, "")

@@ -71,7 +71,7 @@ def test_a_chat_is_not_begun_anew_where_the_old_one_cannot_be_read(state: Path) 
         with pytest.raises(GemmaError, match="damaged"):
             kept(**going_on, save=True, begin=False)  # type: ignore[arg-type]
     os.truncate(state / "sessions.db", 0)
-    with pytest.raises(InputError, match="no chat to go on with"):
+    with pytest.raises(InputError, match="no chat to continue"):
         kept(go_on=True, name=None, save=True, begin=False)
 
 

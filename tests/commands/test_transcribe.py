@@ -82,12 +82,12 @@ def test_a_loop_that_stays_is_said_once(gemma, engine, tmp_path):
     engine.reply = lambda request, samples: " ".join(map(str, range(1000)))
     endless = gemma("transcribe", "a.wav")
     assert endless.code == 0
-    assert "a.wav: the reply to what is said at 0 s does not end; do not trust it" in endless.err
+    assert "a.wav: the transcript at 0 s repeats itself without end; check it" in endless.err
 
 
 def test_one_text_again_and_again_is_told(gemma, engine, tmp_path):
     record(tmp_path / "a.wav", *[say([1]), pause(1.0)] * 9)
-    assert "8 pieces up to 10 s have one and the same text" in gemma("transcribe", "a.wav").err
+    assert "8 segments up to 10 s have the same text" in gemma("transcribe", "a.wav").err
 
 
 def test_a_clip_keeps_the_times_of_the_recording(gemma, tmp_path):
@@ -152,7 +152,7 @@ def test_an_interrupted_batch_tells_how_to_go_on(gemma, engine, tmp_path):
     engine.reply = interrupted
     outcome = gemma("transcribe", "1.wav", "2.wav", "-o", "out")
     assert outcome.code == 130
-    assert outcome.err.endswith("gemma: 1 file is done; the same command with --skip-existing goes on after that\n")
+    assert outcome.err.endswith("gemma: 1 file is done; the same command with --skip-existing does the rest\n")
     engine.reply = lambda request, samples: hear(samples)
     assert gemma("transcribe", "1.wav", "2.wav", "-o", "out", "--skip-existing").code == 0
     assert (tmp_path / "out" / "2.txt").read_text() == "w2\n"

@@ -301,7 +301,7 @@ def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, e
     [
         ("a.srt", b"\x89PNG\r\n\x1a\n\0\0", ["a.srt", "PNG", "describe-image"]),
         ("a.sub", b"\0\0\x01\xba\x44\0", ["a.sub", "VobSub", "OCR"]),
-        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "no cue"]),
+        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "cues in it"]),
         ("a.txt", b"", ["a.txt", "empty"]),
         ("a.txt", b"a\0b", ["a.txt", "not a text"]),
     ],
@@ -318,7 +318,7 @@ def test_a_refused_text_prints_nothing_and_is_told_what_it_is(gemma, shouting, t
 def test_what_stays_untranslated_is_reported_with_its_line(gemma, shouting, tmp_path):
     (tmp_path / "a.srt").write_text("Kopf\n" + SRT.replace("\r\n", "\n"))
     outcome = gemma("translate", "a.srt", "--to", "en")
-    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is neither a cue nor known structure; it stays as it is\n"
+    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is neither a cue nor known structure; it is copied unchanged\n"
     assert outcome.out.startswith("Kopf\n1\n")
 
 
@@ -387,10 +387,10 @@ def test_what_stays_untranslated_is_reported(gemma, shouting, tmp_path):
     (tmp_path / "b.po").write_text('msgid "a"\nmsgstr "b"\n')
     outcome = gemma("translate", "b.po", "--to", "en")
     assert (outcome.code, outcome.out) == (0, 'msgid "a"\nmsgstr "b"\n')
-    assert outcome.err == "gemma: b.po: nothing in it is left to translate; it stays as it is\n"
+    assert outcome.err == "gemma: b.po: nothing left to translate; it is copied unchanged\n"
     (tmp_path / "c.json").write_text('{"a": "{n, plural, one {dog} other {dogs}}"}')
     outcome = gemma("translate", "c.json", "--to", "en", "--field", "a")
-    assert "is not translated; it stays as it is" in outcome.err
+    assert "is not translated; it is copied unchanged" in outcome.err
 
 
 def test_a_character_that_a_page_s_encoding_lacks_is_written_as_its_number(gemma, engine, tmp_path):

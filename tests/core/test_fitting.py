@@ -75,8 +75,8 @@ def test_a_refusal_says_what_the_room_is_made_of(pocket: Engine) -> None:
         fitted(asked, there)
     needed = tokens(pocket, asked)
     assert str(raised.value) == (
-        f"this message takes {needed:,} tokens with the system prompt, and there is room for {there.room:,}: the "
-        f"context of {there.context:,} less {there.reserve:,} for the reply; shorten it, attach less, or lower "
+        f"this message takes {needed:,} tokens with the system prompt, but only {there.room:,} are left: the "
+        f"context of {there.context:,} minus {there.reserve:,} for the reply; shorten it, attach less, or lower "
         "max-tokens"
     )
 

@@ -94,5 +94,5 @@ def test_compact_stands_for_all_and_undo_takes_it_back():
         summaries.compact(compact, SMALL.model, SPACE, Drafting(), Writer())
     with pytest.raises(UsageError, match="nothing to summarize"):
         summaries.compact(Conversation(), SMALL.model, SPACE, Drafting(), Writer())
-    with pytest.raises(UsageError, match="no summary was written"):
+    with pytest.raises(UsageError, match="the model wrote no summary"):
         summaries.compact(conversation, SMALL.model, SPACE, Drafting(), Writer("Hm", "interrupted"))

@@ -132,7 +132,7 @@ def test_what_is_said_is_found_in_every_format_each_time_it_is_read(tmp_path, ex
 def test_a_part_after_the_end_is_refused(tmp_path):
     with (
         write(tmp_path / "a.wav", tone(2.0)).open("rb") as file,
-        pytest.raises(InputError, match=r"a\.wav: ends after 2\.0 s, before what --clip"),
+        pytest.raises(InputError, match=r"a\.wav: ends after 2\.0 s, before the start of --clip"),
     ):
         survey(file, "a.wav", Part(3, 4))
 

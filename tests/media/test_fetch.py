@@ -46,22 +46,22 @@ def test_redirects_are_followed_but_not_for_ever_nor_anywhere(server):
     server.files["/a.wav"] = b"sound"
     with fetch(server.address("/to//to//a.wav")) as file:
         assert file.read() == b"sound"
-    assert refused(server.address("/round/1")).startswith("leads in circles")
+    assert refused(server.address("/round/1")).startswith("redirects in a loop")
     assert len(server.asked) < 20
     for target in ("file:///etc/passwd", "ftp://127.0.0.1/a.wav", "data:,x"):
-        assert refused(server.address(f"/to/{target}")).startswith(f"leads to {target}, which is not as safe")
+        assert refused(server.address(f"/to/{target}")).startswith(f"redirects to {target}, which is less secure")
     for target in ("http://me:secret@127.0.0.1/a.wav", "http://[/", "http://a:b/"):
         reason = refused(server.address(f"/to/{target}"))
-        assert reason.startswith("leads to what ")
+        assert reason.startswith("redirects to an ")
         assert "secret" not in reason
 
 
 @pytest.mark.parametrize(
     ("page", "reason"),
     [
-        ("/missing.wav", "nothing there (404)"),
+        ("/missing.wav", "not found (404)"),
         ("/status/401", "wants a login"),
-        ("/status/403", "must not be had"),
+        ("/status/403", "access denied"),
         ("/status/418", "the server answers 418"),
         ("/status/503", "try later"),
         ("/page/watch?v=1", "a web page"),
@@ -198,7 +198,7 @@ def secure(monkeypatch):
         yield server
 
 
-LEADS_INSIDE = "leads from outside into the local network"
+LEADS_INSIDE = "redirects from the internet into the local network"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_redirect_out_of_tls_is_not_followed(server, secure, monkeypatch):
     server.files["/a.wav"] = secure.files["/a.wav"] = b"sound"
     plain = f"http://out.example:{server.server_port}"
     encrypted = f"https://out.example:{secure.server_port}"
-    assert "which is not as safe" in refused(f"{encrypted}/to/{plain}/a.wav")
+    assert "which is less secure" in refused(f"{encrypted}/to/{plain}/a.wav")
     with fetch(f"{plain}/to/{encrypted}/a.wav") as file:
         assert file.read() == b"sound"
     assert len(net.connected) == 3
@@ -254,7 +254,7 @@ def test_a_redirect_out_of_tls_is_not_followed(server, secure, monkeypatch):
 
 def test_a_certificate_of_another_name_is_refused(secure, monkeypatch):
     Internet(monkeypatch, other_test=["8.8.8.8"])
-    assert "cannot prove who it is" in refused(f"https://other.test:{secure.server_port}/a.wav")
+    assert "certificate is not valid" in refused(f"https://other.test:{secure.server_port}/a.wav")
     assert not secure.asked
 
 
@@ -313,7 +313,7 @@ def test_the_deadline_holds_in_every_part_of_a_response(server, monkeypatch, sta
     monkeypatch.setattr(module, "LIMIT_S", 0.3)
     began = monotonic()
     reason = refused(server.address(f"/drip/{start.hex()}"))
-    assert "not all there after" in reason or (not start and "broke off" in reason)
+    assert "not complete after" in reason or (not start and "broke off" in reason)
     assert monotonic() - began < 0.3 + 0.5
 
 

@@ -120,7 +120,7 @@ def test_the_default_track_is_taken_and_the_others_are_reported(tmp_path, flagge
     (remark,) = check(path, [(0.2, (400, 800)[flagged])]).remarks
     names = ['1 (German, "Kommentar")', "2 (English)"]
     taken, other = names[flagged], names[1 - flagged]
-    assert remark == f"has 2 sound tracks: {taken} is taken, not {other} (--track chooses)"
+    assert remark == f"has 2 sound tracks: {taken} is used, not {other} (--track selects one)"
 
 
 @pytest.mark.parametrize(("wanted", "pitch"), [("1", 400), ("2", 800), ("de", 400), ("deu", 400), ("English", 800)])
@@ -138,7 +138,7 @@ def test_a_track_that_is_not_there_is_refused_with_those_that_are(tmp_path, want
 
 def test_a_film_without_a_sound_track_is_named_as_one(tmp_path):
     path = make(tmp_path / "a.mp4", [], "mp4", 1.0)
-    with pytest.raises(InputError, match=r"a\.mp4: a film without a sound track"):
+    with pytest.raises(InputError, match=r"a\.mp4: a video without a sound track"):
         read(path)
 
 

@@ -78,7 +78,7 @@ def test_a_file_is_recognised_whatever_its_name(content, kind: type, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\x00\x01\x02\x03" * 100, "not a picture, sound, film, PDF or text"),
+        (b"\x00\x01\x02\x03" * 100, "not a picture, sound, video, PDF or text"),
         (b"\x00\x00\x00\x18ftypheic" + bytes(100), "HEIC or AVIF"),
         (b"\x1f\x8b\x08" + bytes(50), "unpack it first"),
         (b"8BPS\x00\x01" + bytes(50), "convert it to PNG"),

@@ -107,11 +107,11 @@ def script(path):
     [
         (lambda path: None, "no such file"),
         (lambda path: path.touch(), "empty"),
-        (text, "not sound or film"),
-        (cut, "cut off"),
-        (sound_only, "holds no pictures"),
-        (playlist, "not sound or film"),
-        (script, "not sound or film"),
+        (text, "not sound or video"),
+        (cut, "truncated"),
+        (sound_only, "contains no pictures"),
+        (playlist, "not sound or video"),
+        (script, "not sound or video"),
     ],
     ids=["missing", "empty", "text", "cut", "sound", "m3u8", "ffconcat"],
 )

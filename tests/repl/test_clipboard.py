@@ -45,7 +45,7 @@ def test_a_clipboard_without_a_picture_says_so(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"), [({}, "wl-clipboard"), ({"DISPLAY": ":0", "SSH_TTY": "/dev/pts/1"}, "this is another")]
+    ("environment", "words"), [({}, "wl-clipboard"), ({"DISPLAY": ":0", "SSH_TTY": "/dev/pts/1"}, "not to this one")]
 )
 def test_where_there_is_none_the_remedy_is_named(
     environment: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -110,7 +110,7 @@ def test_several_attachments_go_with_the_next_text(world: World):
     act(talk, "/image a.png b\\ c.png")
     act(talk, "/audio d.wav")
     act(talk, "/read notes.md")
-    assert "goes with the next message: a.png, b c.png, d.wav, notes.md" in world.said()
+    assert "attached to the next message: a.png, b c.png, d.wav, notes.md" in world.said()
     act(talk, "/drop 1")
     act(talk, "what?")
     kinds = [type(part).__name__ for part in talk.engine.requests[0].messages[0].parts]
@@ -160,7 +160,7 @@ def test_undo_and_edit(world: World, store: SessionStore):
     act(talk, "/undo")
     assert texts(talk.conversation) == []
     act(talk, "/undo")
-    assert "nothing has been said yet" in world.said()
+    assert "the chat is empty" in world.said()
 
 
 def test_thoughts_are_folded_in_full_or_hidden(world: World):
@@ -185,7 +185,7 @@ def test_the_oldest_turns_are_left_out_with_a_word(world: World):
     for number in range(8):
         act(talk, f"message {number} " + "x " * 60)
     notice = world.said()
-    assert "the model is not shown" in notice
+    assert "no longer sent to the model" in notice
     assert "message 0" in notice
     assert len(talk.engine.requests[-1].messages) < len(talk.conversation.entries)
     act(talk, "x" * 1100)
@@ -281,7 +281,7 @@ def test_two_chats_on_one_session_are_told(world: World, store: SessionStore):
     act(yours, "/load hello")
     act(mine, "mine")
     act(yours, "yours")
-    assert "'hello' was changed by another chat: this one goes on as 'hello-2'" in world.said()
+    assert "'hello' was changed by another chat: this one continues as 'hello-2'" in world.said()
 
 
 def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, store: SessionStore):
@@ -290,7 +290,7 @@ def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, stor
     act(talk, "hello " + "x" * 20_000)
     act(talk, "again")
     assert world.out.getvalue() == "first\n\nsecond\n\n"
-    assert world.said().count("goes on unsaved") == 1
+    assert world.said().count("continues unsaved") == 1
     store._db.execute("PRAGMA max_page_count = 100000")
     act(talk, "and again")
     assert "saved again" in world.said()
@@ -299,7 +299,7 @@ def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, stor
 
 def test_a_chat_that_is_not_kept_says_so(world: World):
     act(chat(world), "/sessions")
-    assert "not kept" in world.said()
+    assert "not saved" in world.said()
 
 
 def test_export_writes_and_never_overwrites(world: World, store: SessionStore, tmp_path: Path):
@@ -414,7 +414,7 @@ def test_a_full_context_is_summarized_where_asked(world: World, store: SessionSt
     for text in ("first " * 25, "second " * 25, "third " * 25):
         act(talk, text)
     said = world.said()
-    assert "this summary, which it wrote:\nThey said^[[2J little." in said
+    assert "this summary by the model replaces all earlier messages:\nThey said^[[2J little." in said
     assert "\x1b[2J" not in said
     assert talk.engine.requests[-1].messages[0].text.endswith("in short:\nThey said\x1b[2J little.")
     assert "first" not in "".join(message.text for message in talk.engine.requests[-1].messages)
@@ -429,15 +429,15 @@ def test_compact_goes_on_from_a_summary(world: World, store: SessionStore, tmp_p
     assert "nothing to summarize yet" in world.said()
     act(talk, "hello")
     act(talk, "/compact")
-    assert "which it wrote:\nA greeting.\n" in world.said()
+    assert "replaces all earlier messages:\nA greeting.\n" in world.said()
     act(talk, "and?")
     assert [m.text for m in talk.engine.requests[-1].messages] == [
         *("What was said before, in short:\nA greeting.", "and?"),
     ]
     act(talk, f"/export {tmp_path / 'chat.md'}")
-    assert "## Summary of what was said before\n\nA greeting." in (tmp_path / "chat.md").read_text()
+    assert "## Summary of earlier messages\n\nA greeting." in (tmp_path / "chat.md").read_text()
     act(talk, "/tokens")
-    assert "the oldest 2 messages are not shown" in world.said()
+    assert "the oldest 2 messages are no longer sent" in world.said()
     act(talk, "/compact now")
     assert "auto, off or nothing" in world.said()
 
@@ -455,7 +455,7 @@ def test_a_chat_whose_database_is_deleted_is_saved_anew_and_the_user_is_told(wor
     store.path.unlink()
     world.said()
     act(talk, "and?")
-    assert world.said() == f"{store.path} was deleted or replaced: this chat is saved anew as 'hello'\n"
+    assert world.said() == f"{store.path} was deleted or replaced: this chat is saved again as 'hello'\n"
     assert texts(SessionStore.open(store.path).load("hello")[1]) == ["hello", "first", "and?", "second"]
 
 
@@ -465,7 +465,7 @@ def test_a_database_deleted_after_the_last_message_is_made_up_for_when_the_chat_
     store.path.unlink()
     world.said()
     run(talk, NobodyTypes())
-    assert "saved anew as 'hello'" in world.said()
+    assert "saved again as 'hello'" in world.said()
     assert texts(SessionStore.open(store.path).load("hello")[1]) == ["hello", "first"]
 
 
@@ -506,8 +506,8 @@ def test_the_history_lists_this_chat_and_searches_all(world: World, store: Sessi
     act(talk, '/history "about TOMATOES"')
     assert [line.split("  ")[0] for line in world.said().splitlines()] == ["about-tomatoes", "/load NAME continues one"]
     act(talk, "/history potatoes")
-    assert world.said() == "no saved chat has potatoes\n"
-    with pytest.raises(UsageError, match="not kept"):
+    assert world.said() == "no saved chat contains potatoes\n"
+    with pytest.raises(UsageError, match="not saved"):
         TABLE["history"].action(chat(world), "words")
 
 

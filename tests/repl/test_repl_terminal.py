@@ -107,7 +107,7 @@ def test_what_is_typed_before_the_first_prompt_is_read_as_it_was_typed(tmp_path:
 
 def test_ctrl_o_unfolds_the_thoughts_of_any_reply_and_folds_them_without_a_trace(terminal: Driven):
     terminal.send(CTRL_O)
-    terminal.until("no reply has thought yet")
+    terminal.until("no reply has thoughts yet")
     terminal.send("a\r")
     terminal.until(lambda text: "The first answer." in text and prompts(2)(text))
     terminal.send(CTRL_O)
@@ -280,7 +280,7 @@ def test_leaving(terminal: Driven, tmp_path: Path, keys: str):
     terminal.until(lambda text: "The first answer." in text and prompts(2)(text))
     terminal.send(keys)
     assert terminal.ends() == 0
-    assert "saved as 'hello': gemma chat --continue goes on with it" in terminal.text
+    assert "saved as 'hello': gemma chat --continue continues it" in terminal.text
     assert not terminal.screen.cursor.hidden
     assert before  # the terminal was there to look at
 

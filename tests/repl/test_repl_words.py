@@ -170,7 +170,7 @@ def test_thoughts_unfold_and_fold():
     assert fold.rows(80, 20, wrap) == []
     assert fold.toggle()
     assert fold.rows(80, 20, wrap)[1:] == ["│ second", "│ thoughts", ""]
-    assert "thoughts of the last reply that thought" in fold.rows(80, 20, wrap)[0]
+    assert "thoughts of the last reply with thoughts" in fold.rows(80, 20, wrap)[0]
     fold.go(1)
     assert fold.rows(80, 20, wrap)[1:] == ["│ first", ""]
     fold.go(5)

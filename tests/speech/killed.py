@@ -108,7 +108,7 @@ class Victim:
         self.ends += 1
 
     def check_resumed(self, said: str) -> None:
-        found = re.search(r"(\d+) pieces of it are kept", said)
+        found = re.search(r"(\d+) segments are done", said)
         assert found, said
         assert int(found[1]) == self.kept, said
 

@@ -130,7 +130,7 @@ def test_the_meter_tells_level_time_and_what_waits():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--mic a.wav", ["--mic takes no files"]),
+        ("--mic a.wav", ["--mic takes no files: leave out one of them"]),
         ("--mic --clip 0-5", ["--clip", "--mic"]),
         ("--mic -f txt -f srt", ["-o DIR"]),
         ("", ["name a file", "--mic"]),

@@ -113,10 +113,10 @@ def test_what_is_done_is_kept_though_what_comes_before_it_is_not(gemma, engine, 
         patch.setattr(Journal, "add", adding)
         outcome = gemma("transcribe", long)
     assert outcome.code == 130
-    assert "interrupted; the same command goes on" in outcome.err
+    assert "interrupted; the same command resumes" in outcome.err
     assert kept == [f"w{word} w{word} w{word} w{word}" for word in (3, 2, 1)]
     engine.requests.clear()
     whole = gemma("transcribe", long)
-    assert "3 pieces of it are kept" in whole.err
+    assert "3 segments are done" in whole.err
     assert whole.out.split() == [f"w{word}" for word in range(9) for _ in range(4)]
     assert len(engine.requests) == 6

@@ -82,7 +82,7 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
     last = begin(environment, "transcribe", long, "-o", tmp_path / "parts", *formats)
     _, said = last.communicate()
     assert last.returncode == 0
-    assert "going on after an interrupted run" in said
+    assert "resuming an interrupted run" in said
     for form in ("srt", "json", "txt"):
         assert (tmp_path / "parts" / f"long.{form}").read_bytes() == (tmp_path / "whole" / f"long.{form}").read_bytes()
     decoded = log.read_text().splitlines()
@@ -97,7 +97,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert said == f"gemma: {long}: interrupted; the same command goes on where it stopped\n"
+    assert said == f"gemma: {long}: interrupted; the same command resumes it\n"
 
 
 @pytest.mark.slow
@@ -117,5 +117,5 @@ def test_another_input_or_question_starts_anew(tmp_path, world, long):
     log.write_text("")
     done = begin(environment, "transcribe", long)
     _, said = done.communicate()
-    assert "going on after an interrupted run" in said
+    assert "resuming an interrupted run" in said
     assert len(log.read_text().splitlines()) <= PIECES + 2 - (begun - 1)

@@ -169,7 +169,7 @@ def test_local_folders(checkpoint, monkeypatch, tmp_path):
     assert resolve("~/mine").folder == folder
     assert (
         resolve(str(drafter)).notice
-        == f"no drafter for {drafter} (it would be {drafter}-assistant), so nothing is drafted"
+        == f"no drafter for {drafter} (it would be {drafter}-assistant), so decoding is plain"
     )
 
 

@@ -125,7 +125,7 @@ def test_a_lock_is_no_reason_to_read_only(path: Path, monkeypatch: pytest.Monkey
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr(database, "connect", fails)
-    with pytest.raises(GemmaError, match="another gemma holds it"):
+    with pytest.raises(GemmaError, match="another gemma process holds it"):
         SessionStore.open(path)
 
 
@@ -193,7 +193,7 @@ def test_a_chat_whose_database_goes_is_saved_anew_and_says_so(path: Path, pull: 
     assert not session.lost
     pull(path)
     assert session.lost
-    assert session.save(chat("a", "b", "c")) == (f"{path} was deleted or replaced: this chat is saved anew as 'work'")
+    assert session.save(chat("a", "b", "c")) == (f"{path} was deleted or replaced: this chat is saved again as 'work'")
     assert not session.lost
     assert session.save(chat("a", "b", "c", "d")) is None
     assert stored(path, "work") == ["a", "b", "c", "d"]
@@ -246,7 +246,7 @@ def test_a_failure_to_save_anew_is_told_and_made_up_for(path: Path) -> None:
         with pytest.raises(GemmaError, match="cannot be saved"):
             session.save(chat("a", "b"))
     path.parent.unlink()
-    assert "anew as 'work'" in session.save(chat("a", "b", "c"))
+    assert "again as 'work'" in session.save(chat("a", "b", "c"))
     assert stored(path, "work") == ["a", "b", "c"]
 
 
@@ -256,7 +256,7 @@ def test_a_failure_to_save_anew_is_told_and_made_up_for(path: Path) -> None:
 def test_a_name_that_another_took_first_is_told(path: Path) -> None:
     mine, yours = SessionStore.open(path).new("work"), SessionStore.open(path).new("work")
     assert mine.save(chat("mine")) is None
-    assert yours.save(chat("yours")) == "'work' was begun by another chat: this one goes on as 'work-2'"
+    assert yours.save(chat("yours")) == "'work' was begun by another chat: this one continues as 'work-2'"
     unnamed = SessionStore.open(path).new()
     assert unnamed.save(chat("work")) is None  # a name that nobody asked for may be another
 

@@ -326,11 +326,15 @@ def test_a_stalled_connection_is_resumed(server, monkeypatch):
         ("", Fault(status=418), "the Hub answered 418"),
         ("", Fault(body=b"[1]"), "list of files cannot be read"),
         ("", Fault(body=b"{" * 100_000), "list of files cannot be read"),
-        ("", Fault(body=b"<html>", headers={"Content-Type": "text/html"}), "a web page comes instead"),
-        ("", Fault(status=302, headers={"Location": "ftp://127.0.0.1/a"}), "not as safe"),
+        ("", Fault(body=b"<html>", headers={"Content-Type": "text/html"}), "a web page was sent instead"),
+        ("", Fault(status=302, headers={"Location": "ftp://127.0.0.1/a"}), "less secure"),
         ("", Fault(status=429, headers={"Retry-After": "9000"}), "answered 429 and asks to wait 150 minutes"),
-        (BIG, Fault(body=b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}), "a web page comes instead"),
-        (BIG, Fault(body=b"short"), "sends other bytes of model.safetensors than the Hub lists"),
+        (
+            BIG,
+            Fault(body=b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}),
+            "a web page was sent instead",
+        ),
+        (BIG, Fault(body=b"short"), "sends different content for model.safetensors than the Hub lists"),
         (BIG, Fault(status=503), "the Hub answered 503"),
         (BIG, Fault(status=404), "the Hub lists model.safetensors, but does not have it"),
         (BIG, Fault(cut=0), "the connection broke|peer closed"),
@@ -435,7 +439,7 @@ def test_redirects_of_an_encrypted_hub(monkeypatch, target, sent):
     client._client = httpx2.Client(transport=httpx2.MockTransport(answer))
     client.token = "hf_secret"
     if sent == "refused":
-        with pytest.raises(HubError, match="not as safe"), client.get("https://hub.example/file"):
+        with pytest.raises(HubError, match="less secure"), client.get("https://hub.example/file"):
             pass
         assert len(asked) == 1
     else:

@@ -42,8 +42,8 @@ def test_a_file_that_is_not_there_is_none(tmp_path: Path) -> None:
         (b"[]", "holds no JSON object"),
         (b"5", "holds no JSON object"),
         (b"\xff\xfe{\x00}\x00", "is not UTF-8 text"),
-        (b'{"a": 1, "b": 2, "a": 1}', "the key 'a' stands twice in an object"),
-        (b'{"x": {"%s": 1, "%s": 2}}' % (b"k" * 10**6, b"k" * 10**6), f"the key '{'k' * 60}' stands twice"),
+        (b'{"a": 1, "b": 2, "a": 1}', "the key 'a' occurs twice in an object"),
+        (b'{"x": {"%s": 1, "%s": 2}}' % (b"k" * 10**6, b"k" * 10**6), f"the key '{'k' * 60}' occurs twice"),
         (nested(200_000, "[", "]").encode(), "is nested more than 64 levels deep"),
         (nested(200_000, '{"a":', "}").encode(), "is nested more than 64 levels deep"),
         (nested(DEEPEST, "[", "]").encode(), "is nested more than 64 levels deep"),
@@ -76,7 +76,7 @@ def test_a_whole_number_of_any_length_is_read(path: Path) -> None:
 def test_a_key_that_stands_twice_is_found_at_once_among_many(path: Path) -> None:
     path.write_text("{" + ",".join(f'"{i}":0' for i in range(100_000)) + ',"99999":0}')
     began = time.process_time()
-    with pytest.raises(ModelError, match="the key '99999' stands twice"):
+    with pytest.raises(ModelError, match="the key '99999' occurs twice"):
         read_object(path)
     assert time.process_time() - began < 3
 

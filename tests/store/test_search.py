@@ -81,7 +81,7 @@ def test_the_best_comes_first_and_the_limit_holds(store: SessionStore) -> None:
 def test_what_was_deleted_is_not_found(store: SessionStore) -> None:
     store.delete("garden")
     assert found(store, "saints") == []
-    with pytest.raises(UsageError, match="nothing to look for"):
+    with pytest.raises(UsageError, match="no search words"):
         search(store, ["  ", "?!"])
 
 
@@ -105,7 +105,7 @@ def test_no_query_is_an_error(store: SessionStore, phrases: list[str]) -> None:
     if any(map(str.isalnum, "".join(phrases))):
         search(store, phrases)
     else:
-        with pytest.raises(UsageError, match="nothing to look for"):
+        with pytest.raises(UsageError, match="no search words"):
             search(store, phrases)
 
 

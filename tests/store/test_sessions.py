@@ -188,7 +188,7 @@ def test_two_chats_on_one_session_branch_and_never_interleave(path: Path):
     SessionStore.open(path).new("work").save(chat("a"))
     (mine, history), (yours, same) = SessionStore.open(path).load("work"), SessionStore.open(path).load("work")
     assert mine.save(exchange(history, "mine")) is None
-    assert yours.save(exchange(same, "yours")) == "'work' was changed by another chat: this one goes on as 'work-2'"
+    assert yours.save(exchange(same, "yours")) == "'work' was changed by another chat: this one continues as 'work-2'"
     assert yours.name == "work-2"
     assert mine.save(exchange(exchange(history, "mine"), "mine too")) is None
     assert yours.save(exchange(exchange(same, "yours"), "yours too")) is None
@@ -201,7 +201,7 @@ def test_a_session_deleted_under_a_chat_is_made_again_by_its_next_turn(path: Pat
     session = store.new("work")
     session.save(chat("a"))
     SessionStore.open(path).delete("work")
-    assert session.save(chat("a", "b")) == "'work' was changed by another chat: this one goes on as 'work'"
+    assert session.save(chat("a", "b")) == "'work' was changed by another chat: this one continues as 'work'"
     assert stored(path, session.name) == ["a", "re a", "b", "re b"]
 
 

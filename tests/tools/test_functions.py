@@ -275,7 +275,7 @@ def test_two_tools_of_one_name_are_told_apart(worker: Worker, module: Path, tmp_
     )
     assert list(box.tools) == ["mine_leave", "yours_leave", "count"]
     assert [tool["function"]["name"] for tool in box.declarations] == list(box.tools)
-    with pytest.raises(UsageError, match="two tools are called mine_count"):
+    with pytest.raises(UsageError, match="two tools are named mine_count"):
         toolbox([load(worker, f"{module}:count"), load(worker, f"{module}:count")], [])
     with pytest.raises(UsageError, match="no such tool; there are: count"):
         toolbox([load(worker, f"{module}:count")], ["cuont"])

@@ -18,7 +18,7 @@ def numbers(flag: str, text: str, least: int, most: int) -> tuple[int, ...]:
     """Numbers between commas, in rising order, each once. Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and least <= int(part[:9]) <= most for part in parts):
-        raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} with commas between")
+        raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} separated by commas")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -31,7 +31,7 @@ class BenchEngineOptions(ModelOptions):
         typer.Option(
             envvar=SETTINGS["quantize"].variable,
             metavar="int8|int4|int8,int4",
-            help="Quantize the weights; several are measured next to the model as stored.",
+            help="Quantize the weights; several formats are measured next to the stored one.",
             rich_help_panel=MODEL,
         ),
         SETTINGS["quantize"],
@@ -51,7 +51,7 @@ class BenchEngineOptions(ModelOptions):
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="With --engine: requests at once, several are measured after each other. Default: 1.",
+            help="With --engine: requests at the same time; several numbers are measured in turn. Default: 1.",
             rich_help_panel=MODEL,
         ),
     ] = None

@@ -42,13 +42,15 @@ class AnswerOptions(SummaryOptions):
         typer.Option(
             "--schema",
             metavar="FILE",
-            help="Hold the answer to a JSON schema: one line of JSON, and nothing else.",
+            help="Restrict the answer to a JSON schema: one line of JSON, and nothing else.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
     stream_json: Annotated[
         bool,
-        typer.Option("--stream-json", help="Print events as JSON lines, as they happen.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--stream-json", help="Print events as they happen, one line of JSON each.", rich_help_panel=OUTPUT
+        ),
     ] = False
 
     def check(self, output: OutputOptions, once: bool) -> None:
@@ -74,8 +76,8 @@ class ReplyLimits:
         """Raises GemmaError where JSON was cut off."""
         if self.schema is not None and turn.finish_reason == "length":
             raise GemmaError(
-                f"the JSON is not complete: it was cut off after {turn.usage.completion_tokens} tokens, "
-                "the most the reply may have; --max-tokens allows more"
+                f"the JSON is incomplete: reply truncated at --max-tokens ({turn.usage.completion_tokens}); "
+                "raise --max-tokens"
             )
 
 

@@ -34,7 +34,7 @@ class AttachOptions:
             "--attach",
             "-a",
             metavar="FILE|URL|-",
-            help="Attach a picture, sound, film, text or PDF, recognised by its content; repeatable.",
+            help="Attach a picture, sound, video, text or PDF (detected from its content); repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
@@ -46,7 +46,7 @@ class AttachOptions:
         typer.Option(
             "--video",
             metavar="FILE",
-            help="A film: a frame for each second, 60 at most; repeatable.",
+            help="Attach a video as one frame per second, 60 at most; repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
@@ -62,7 +62,7 @@ class AttachOptions:
     file: Annotated[
         Files,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="A text or PDF to read first; repeatable.", rich_help_panel=ATTACHMENTS
+            "--file", "-f", metavar="FILE", help="Attach a text or PDF; repeatable.", rich_help_panel=ATTACHMENTS
         ),
     ] = None
     encoding: Annotated[
@@ -70,7 +70,7 @@ class AttachOptions:
         typer.Option(
             "--encoding",
             metavar="NAME",
-            help="Of attached and piped texts that are not UTF-8. Default: detected.",
+            help="Encoding of attached and piped texts that are not UTF-8. Default: detected.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
@@ -84,7 +84,7 @@ class AttachOptions:
         """Return the attachments. Raises InputError, and UsageError where standard input is named twice."""
         named = self._named()
         if sum(name == STDIN for name, _ in named) > 1:
-            raise UsageError("standard input can be attached once: give - to one option")
+            raise UsageError("standard input can be attached only once: use - with one option")
         return [self.reader(name, kind, quiet) for name, kind in named]
 
     @property
@@ -95,7 +95,7 @@ class AttachOptions:
     def check(self, piped: str | Part | None, once: bool) -> None:
         """Raises UsageError for an encoding that nothing is read in."""
         if checked_encoding(self.encoding) and once and not (piped or self.attach or self.file):
-            raise UsageError("--encoding is about attached or piped texts: give -a or -f too, or pipe text in")
+            raise UsageError("--encoding applies to attached or piped texts: give -a or -f too, or pipe text in")
 
     def _named(self) -> list[tuple[str, Attachable | None]]:
         options: list[tuple[Files, Attachable | None]] = [
@@ -131,7 +131,7 @@ def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
     """Join what was piped in and typed to one question. Raises UsageError where there is nothing to answer."""
     question = "\n\n".join(text for text in texts if text and text.strip())
     if not question and not attached:
-        raise UsageError("nothing to answer: give a PROMPT, pipe text in, or run gemma chat on a terminal")
+        raise UsageError("no prompt: give a PROMPT, pipe text in, or run gemma chat in a terminal")
     return question
 
 

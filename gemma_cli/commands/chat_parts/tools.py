@@ -84,7 +84,7 @@ def desk(box: Toolbox, context: int, output: OutputOptions) -> ToolRunner:
 def _asked(call: ToolCall) -> Permission:
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise GemmaError(
-            f"the model calls {call_line(call)}, and nobody is here to ask: --allow-tool {call.name} allows it"
+            f"the model calls {call_line(call)}, but there is no terminal to ask on: --allow-tool {call.name} allows it"
         )
     notice(f"the model calls {call_line(call)}")
     with line_input():

@@ -80,16 +80,16 @@ class Translator:
     def _warn(self, turn: Turn, text: str) -> None:
         begins = f"{text[:40]}..." if len(text) > 40 else text
         if turn.finish_reason == "length":
-            notice(f"the translation of {begins!r} does not end; do not trust it")
+            notice(f"the translation of {begins!r} repeats itself without end; check it")
         if not turn.text.strip():
-            notice(f"there is no translation of {begins!r}")
+            notice(f"the model gave no translation of {begins!r}")
 
 
 def _warn_of_marks(passage: Passage, translation: str) -> None:
     if lost := passage.lost(translation):
         notice(f"the translation of {(passage.text or '')[:40]!r} changed {', '.join(lost)}; it stays untranslated")
     for raw in passage.misplaced(translation):
-        notice(f"{raw} stood within a word of {(passage.text or '')[:40]!r}; it is around the whole word now")
+        notice(f"{raw} was inside a word of {(passage.text or '')[:40]!r}; it now encloses the word")
 
 
 def _loops(turn: Turn, text: str) -> bool:

@@ -47,7 +47,7 @@ class TextFile:
             if self.document.data and self.document.data.references:
                 return self.text.mark + text.encode(self.text.encoding, "xmlcharrefreplace")
             lacking = text[error.start : error.start + 1]
-            notice(f"{self.name}: {self.text.encoding} has no {lacking!r}; the translation is in UTF-8")
+            notice(f"{self.name}: {self.text.encoding} cannot encode {lacking!r}; the translation is in UTF-8")
             return text.encode()
 
     def print(self, parts: Iterator[str], alone: bool) -> None:
@@ -77,9 +77,9 @@ def read_document(name: str, path: PurePath, text: Encoded, fields: tuple[str, .
     document = split(name, text.text, suffix_of(path), fields)
     if not document.has_words:
         if document.data:
-            notice(f"{name}: nothing in it is left to translate; it stays as it is")
+            notice(f"{name}: nothing left to translate; it is copied unchanged")
         elif document.cues:
-            notice(f"{name}: no words in its cues; it stays as it is")
+            notice(f"{name}: no words in its cues; it is copied unchanged")
         else:
             raise nothing_to_translate(name)
     for remark in document.remarks:
@@ -91,7 +91,7 @@ def read_document(name: str, path: PurePath, text: Encoded, fields: tuple[str, .
             line = 1
         if passage.unknown:
             shown = " ".join(passage.source.split())[:_SHOWN]
-            notice(f"{name}: line {line}: {shown!r} {what}; it stays as it is")
+            notice(f"{name}: line {line}: {shown!r} {what}; it is copied unchanged")
         line += passage.source.count("\n") or passage.source.count("\r")
     return TextFile(name, text, document)
 

@@ -162,7 +162,7 @@ class Reader:
     def _string(self, quote: str) -> str:
         end = next_quote(self.text, self.at, quote)
         if end < 0:
-            raise Unreadable("a text has no end")
+            raise Unreadable("a string is not closed")
         raw, self.at = self.text[self.at : end], end + len(quote)
         if quote != QUOTE and QUOTE in raw:
             raise Unreadable("its quotes are mixed")
@@ -174,7 +174,7 @@ class Reader:
         word = found.group().strip() if found else ""
         self._work += len(word)
         if self._work > MOST_WORK:
-            raise Unclear("it is too long for what is wrong with it")
+            raise Unclear("it is too long to repair")
         if not found or not word or word[0] in ":=":
             raise Unreadable("a value is missing")
         if (value := literal(word)) is not None:
@@ -191,7 +191,7 @@ class Reader:
             if _SIGN.search(word):
                 raise Unreadable("a comma or a quote is missing")
         elif not self._is_text(word, schema):
-            raise Unreadable("a text has no quotes")
+            raise Unreadable("a string has no quotes")
         self.faults.add("unquoted")
         self.at = found.end()
         return word
@@ -212,7 +212,7 @@ class Reader:
                 raise Unreadable("the name of an argument is missing")
             key, self.at = found.group(), found.end()
         if _MARKER.search(key):
-            raise Unreadable("a name holds a control token")
+            raise Unreadable("a name contains a control token")
         return key
 
     def _take(self, mark: str) -> bool:
@@ -302,14 +302,14 @@ def unescaped(raw: str, quote: str) -> str:
     escapes = [found.group(1) for found in _ESCAPE.finditer(raw)]
     known = [len(escape) > 1 or (escape in _SINGLE and (escape, quote) != ("/", "'")) for escape in escapes]
     if any(escape in _ELSEWHERE for escape in escapes) or (any(known) and not all(known)):
-        raise Unreadable("a text has escapes that are not JSON's")
+        raise Unreadable("a string has escapes that JSON does not allow")
     if not any(known):
         return raw
     text = _ESCAPE.sub(lambda found: _character(found.group(1)), raw)
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise Unreadable("a text has half a character") from None
+        raise Unreadable("a string contains half a character") from None
 
 
 def _character(escape: str) -> str:
@@ -317,5 +317,5 @@ def _character(escape: str) -> str:
         return _SINGLE[escape]
     number = int(escape[1:], 16)
     if number > 0x10FFFF:
-        raise Unreadable("a text has escapes that are not JSON's")
+        raise Unreadable("a string has escapes that JSON does not allow")
     return chr(number)

@@ -1,4 +1,4 @@
-"""How the C library's allocator treats what loading frees."""
+"""Settings of the C library's allocator for memory that loading frees."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 _LOADING = 1 << 20
-"""Bytes from which a block is mapped alone while a model is loaded."""
+"""Block size in bytes from which glibc maps each block separately while a model is loaded."""
 
 _RUNNING = 32 << 20
-"""The same afterwards: the most that glibc arrives at when left alone. Activations are freed all the time, and mapping
-them anew for every pass would cost more than it saves."""
+"""Block size in bytes after loading: the largest threshold that glibc itself chooses. Activations are freed all the
+time, and mapping them anew for every pass would cost more than it saves."""
 
 
 @contextmanager

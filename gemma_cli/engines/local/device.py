@@ -1,4 +1,4 @@
-"""Which device and which number format to run in.
+"""Choice of the device and the number format.
 
     choose_device("auto" | "cpu" | "cuda" | "cuda:1" | "mps") -> torch.device
     choose_dtype("auto" | "float32" | "bfloat16", device, size) -> torch.dtype
@@ -62,19 +62,21 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"device {name!r} is not supported; use auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use auto")
+        raise UsageError(
+            f"device {name!r} is not available: torch sees {torch.cuda.device_count()} CUDA devices; use auto"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps' is not there; use auto or cpu")
+        raise UsageError("device 'mps' is not available; use auto or cpu")
     return device
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether the device computes in double precision. Apple GPUs do not."""
+    """Return whether the device computes in double precision. Apple GPUs do not."""
     return device.type != "mps"
 
 
 def describe(device: torch.device) -> str:
-    """What a GPU is called, and how much memory it has."""
+    """Return the name of a GPU and its memory."""
     if device.type != "cuda":
         return "shares main memory"
     properties = torch.cuda.get_device_properties(device)
@@ -104,7 +106,7 @@ def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:
 
 
 def last_level_cache(device: torch.device) -> int:
-    """Bytes; what Linux says of the CPU, GPU_CACHE elsewhere."""
+    """Return the size of the last-level cache in bytes: on a CPU as Linux reports it, GPU_CACHE elsewhere."""
     if device.type != "cpu":
         return GPU_CACHE
     sizes = [0]
@@ -136,7 +138,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def bfloat16_on_cpu() -> Verdict:
-    """Whether a bfloat16 product survives on this CPU, as is or with oneDNN's instruction set capped; remembered per
+    """Return whether a bfloat16 matmul runs on this CPU, directly or with oneDNN's instruction set capped; saved per
     processor and torch version."""
     file = paths.cache_dir() / "bfloat16.json"
     known = _read(file)
@@ -149,7 +151,7 @@ def bfloat16_on_cpu() -> Verdict:
 
 @functools.cache
 def has_tiles() -> bool:
-    """Whether torch multiplies bfloat16 with AMX here, for many rows ten times as fast as with vectors."""
+    """Return whether torch uses AMX for bfloat16 matmuls here, which is ten times as fast for many rows."""
     return "amx_bf16" in processor() and CAP[0] not in os.environ and bfloat16_on_cpu() == "works"
 
 
@@ -174,7 +176,7 @@ def processor() -> str:
 
 
 def _machine() -> str:
-    """What the verdict depends on: processor, torch, a cap already set."""
+    """Return the key of the saved result: processor, torch, and a cap already set."""
     asked = f"{processor()} torch {torch.__version__} {os.environ.get(CAP[0], '')}"
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
@@ -195,6 +197,6 @@ def _read(file: Path) -> dict[str, Verdict]:
 
 
 def _write(file: Path, known: dict[str, Verdict]) -> None:
-    """A verdict that cannot be kept is found again next time."""
+    """A result that cannot be saved is measured again next time."""
     with suppress(GemmaError):
         write_whole(file, json.dumps(known))

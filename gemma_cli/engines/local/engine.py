@@ -96,12 +96,10 @@ class LocalEngine:
         began = perf_counter()
         resolved = resolve(spec.model, spec.assistant)
         if spec.synthetic_acceptance is not None and resolved.folder:
-            raise UsageError(
-                f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a drafter that works"
-            )
+            raise UsageError(f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a trained drafter")
         set_threads()
         device = load.choose_device(spec.device)
-        # A synthetic model borrows pocket's vocabulary: what it says means nothing, how fast it says it does.
+        # A synthetic model uses pocket's vocabulary: its texts mean nothing, only its speed does.
         folder = resolved.folder or locate(POCKET)[1]
         dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
         with _fitting(resolved.name, device):
@@ -133,7 +131,7 @@ class LocalEngine:
         with _fitting(resolved.name, device):
             failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
         if failure:
-            notice = f"{device} records no graphs ({failure}): replies are the same, and slower"
+            notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
 
@@ -220,14 +218,14 @@ class LocalEngine:
         return token not in self.constraints.control
 
     def _literal_raw(self, token: int) -> bool:
-        """A raw reply shows every token but those that end it."""
+        """Return which tokens are literal: in a raw reply all but those that end it."""
         return token not in self.generation.stop
 
     def room(self, request: Request, prompt: Prompt) -> int:
-        """How many tokens may be said. Raises InputError where that is none."""
+        """Return the most tokens of the reply. Raises InputError if that is none."""
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:
-            raise InputError(f"max tokens is {request.sampling.max_tokens}: it takes at least 1")
+            raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
         return limit
 
     def tokens(self, request: Request, prompt: Prompt, log: QueryLog | None = None) -> Generator[Burst, None, None]:
@@ -241,7 +239,7 @@ class LocalEngine:
             read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit, log)
             yield from self._decoded(request, prompt, read, limit, constraint, None if log else rounds)
         except ModelError:
-            live.forget()  # what is not a number would reach later replies through masks
+            live.forget()  # NaN would reach later replies through masks
             raise
         finally:
             if first:

@@ -1,4 +1,4 @@
-"""Where a server is, and the key it asks for. A key comes from the environment or a file, never from an address."""
+"""A server's address and its key. A key comes from the environment or a file, never from an address."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether what is sent stays on this machine."""
+        """Whether requests stay on this machine."""
         return self.socket is not None or urlsplit(self.api).hostname in _LOOPBACK
 
     @property
     def is_secret(self) -> bool:
-        """Whether nobody on the way can read what is sent."""
+        """Whether nobody on the way can read the requests."""
         return self.is_local or self.api.startswith("https:")
 
 
@@ -48,7 +48,7 @@ def parse_address(url: str) -> Address:
     """Read http://HOST[:PORT][/v1], https://… or unix:SOCKET. Raises UsageError."""
     url = url.strip()
     if not url.isprintable():
-        raise UsageError(f"--engine: an address has no control characters; {EXAMPLE}")
+        raise UsageError(f"--engine: an address must not contain control characters; {EXAMPLE}")
     scheme, _, rest = url.partition(":")
     if scheme == "unix":
         path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
@@ -65,7 +65,7 @@ def parse_address(url: str) -> Address:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or " " in url:
         raise UsageError(f"--engine {url}: not an address; {EXAMPLE}")
     if parts.query or parts.fragment:
-        raise UsageError(f"--engine {url}: an address ends with its path; {EXAMPLE}")
+        raise UsageError(f"--engine {url}: the address must not have a query or fragment; {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     origin = f"{parts.scheme}://{parts.netloc}"
     return Address(origin + path.removesuffix("/v1"), origin + (path or "/v1"))

@@ -1,4 +1,4 @@
-"""What each kind of server takes and reports: the differences, in one table. docs/remote.md has it in words."""
+"""Capabilities of each kind of server, in one table. docs/remote.md has it in words."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ SERVERS = {
     "llamacpp": Server("llama-server", round_timings=True, raw=True, extra=(("timings_per_token", True),)),
     "library": Server("ollama", thinking="effort", sampling=_OPENAI, media=frozenset({"image", "audio"})),
 }
-"""By `owned_by` in the list of models."""
+"""Servers by `owned_by` in the list of models."""
 
 UNKNOWN = Server("an OpenAI-compatible server", thinking="effort", sampling=_OPENAI)
 
 
 def server_of(model: Mapping[str, Any]) -> Server:
-    """Return the kind of server that lists its model so. Only `gemma serve` says whether it is exact."""
+    """Return the kind of server from its list of models. Only `gemma serve` says whether it is exact."""
     if isinstance(model.get("exact"), bool):
         return SERVERS["gemma"]
     owner = model.get("owned_by")
@@ -69,7 +69,7 @@ def check_request(server: Server, name: str, media: frozenset[str], request: Req
                 able = ", ".join(sorted(media)) or "nothing but text"
                 raise InputError(f"{name} on {server.name} takes no {kind} ({able}): choose another --engine")
     if request.raw is not None:
-        raise InputError(f"{server.name} is asked by messages: a raw prompt needs a model on this machine")
+        raise InputError(f"{server.name} takes messages only: a raw prompt needs a model on this machine")
     if request.thinking_budget is not None:
         raise InputError(f"{server.name} takes no thinking budget: leave --thinking-budget out")
     if request.image_budget is not None and not server.image_budget:

@@ -1,4 +1,4 @@
-"""HTTP to one server: what is sent, what comes back, and which failures are worth another try.
+"""HTTP to one server: requests, responses, and the failures that are worth a retry.
 
 The key goes to the server's own origin: no redirect is followed. Environment variables for proxies count, but for
 servers on this machine.
@@ -110,7 +110,7 @@ class Client:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind != "text/event-stream":
                 raise GemmaError(f"{self.address.shown} gave {kind or 'no type'} for a reply: is it an OpenAI API?")
-            response.encoding = "utf-8"  # whatever the header says: event streams have no other
+            response.encoding = "utf-8"  # despite the header: event streams are always UTF-8
             yield httpx2.EventSource(response)
 
     @contextmanager
@@ -135,7 +135,7 @@ class Client:
         except httpx2.LocalProtocolError:  # its message may hold the key
             raise UsageError(f"{shown}: the request cannot be sent; check {KEY}") from None
         except httpx2.TransportError as error:
-            raise Lost(f"{shown} broke the connection off ({_reason(error)})", asked=True) from None
+            raise Lost(f"{shown} closed the connection ({_reason(error)})", asked=True) from None
         except (httpx2.InvalidURL, httpx2.DecodingError, UnicodeError) as error:
             raise GemmaError(f"{shown}: not readable as HTTP ({_reason(error)})") from None
 
@@ -147,7 +147,7 @@ class Client:
         reason = _message(response)
         if 300 <= status < 400:
             target = response.headers.get("Location", "another address")[:_LONGEST_REASON]
-            raise UsageError(f"{shown} leads to {target}, which is not followed: give that address with --engine")
+            raise UsageError(f"{shown} redirects to {target}, which is not followed: give that address with --engine")
         if status in (401, 403):
             raise UsageError(f"{shown} refuses the key ({status}): put the right one in {KEY}")
         if status in (408, 425, 429) or status >= 500:
@@ -162,7 +162,7 @@ class Client:
 
 
 def read_object(response: httpx2.Response) -> dict[str, Any]:
-    """Return the JSON object of a response; an empty one where there is none."""
+    """Return the JSON object of a response, or an empty one."""
     try:
         found = response.json() if response.is_success else {}
     except (ValueError, RecursionError):
@@ -179,7 +179,7 @@ def error_text(error: object) -> str:
 
 
 def _message(response: httpx2.Response) -> str:
-    """Return ": " and what an error response says; "" where that is nothing."""
+    """Return ": " and the message of an error response, or ""."""
     content = b""
     with suppress(httpx2.HTTPError, httpx2.StreamError):
         for part in response.iter_bytes() if not response.is_closed else [response.content]:

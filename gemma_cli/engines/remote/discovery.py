@@ -1,4 +1,4 @@
-"""Which model a server runs, and what it says about itself: /v1/models, /version, and llama-server's /props."""
+"""Discovery of a server's models and properties: /v1/models, /version, and llama-server's /props."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _chosen(shown: str, models: list[dict[str, Any]], wanted: str | None) -> dic
 
 
 def _facts(client: Client, server: Server) -> Mapping[str, Any]:
-    """What the server says of itself outside the API; nothing where it says nothing."""
+    """Return a server's own description outside the API, or nothing."""
     path = "/props" if server.round_timings else "/version"
     try:
         return read_object(client.get(path, root=True))
@@ -90,7 +90,8 @@ def _context(model: Mapping[str, Any], facts: Mapping[str, Any]) -> int:
 
 
 def _media(model: Mapping[str, Any], facts: Mapping[str, Any], server: Server) -> frozenset[str]:
-    """Kinds the server names; those its kind may take where it names none. Frames of a video go as images."""
+    """Return the kinds of media that the server lists, else those of its kind of server. Frames of a video go as
+    images."""
     architecture = model.get("architecture")
     named = model.get("modalities") or (
         architecture.get("input_modalities") if isinstance(architecture, dict) else None

@@ -1,7 +1,7 @@
-"""RemoteEngine: requests answered by a server, several at once, through its restarts.
+"""RemoteEngine: an engine that sends requests to a server, several at the same time, and survives its restarts.
 
-A request that a failure cut off is sent again. Where text of it was already shown, the new reply must begin with that
-text, which is then not shown a second time.
+An interrupted request is sent again. If some of its text was already shown, the new reply must begin with that text,
+which is then not shown again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RemoteEngine:
         served = _discovered(client, spec.model, began + timeout_s)
         version = f" {served.version}" if served.version else ""
         notices = [] if served.exact else [f"{served.server.name} does not promise the same text for a seed"]
-        notices += [f"{name} does not apply: the server chose when it started" for name in _unused(spec)]
+        notices += [f"{name} is ignored: the server set it when it started" for name in _unused(spec)]
         if key and not address.is_secret:
             notices.append(f"{KEY} travels unencrypted to {address.shown}")
         info = EngineInfo(
@@ -115,7 +115,7 @@ class RemoteEngine:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def draft_counters(self) -> DraftCounters | None:
-        """Read the counters of drafts in the server's /metrics; None where it has none."""
+        """Read the counters of drafts in the server's /metrics, or None."""
         if not (prefix := self.served.server.metrics):
             return None
         try:
@@ -172,7 +172,7 @@ class RemoteEngine:
                     raise _broken(shown, error)
                 yield from reader.read(chunk)
             if not reader.finished:
-                raise Lost(f"{shown} ended a reply in the middle", asked=True)
+                raise Lost(f"{shown} ended a reply before it was complete", asked=True)
         for event in reader.end():
             if isinstance(event, Done) and event.finish_reason == "stop" and request.schema is not None:
                 self._check_schema(reader.answer, request.schema)
@@ -182,7 +182,7 @@ class RemoteEngine:
         from gemma_cli.engines.remote.schema import follows
 
         if not follows(answer, schema):
-            raise GemmaError(f"{self.served.server.name} did not hold the reply to the schema: use another --engine")
+            raise GemmaError(f"{self.served.server.name} did not apply the schema to the reply: use another --engine")
 
 
 class _FailsOnIt(GemmaError):
@@ -190,7 +190,7 @@ class _FailsOnIt(GemmaError):
 
 
 class _Given:
-    """What has been given of a reply. After a failure the next one has to begin with it."""
+    """The part of a reply that was delivered. After a failure, the next reply must begin with it."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -198,7 +198,7 @@ class _Given:
         self._why = ""
 
     def again(self, why: str) -> None:
-        """Note that the reply begins anew, and why."""
+        """Record that the reply starts again, and why."""
         self._left, self._why = dict(self._given), why
 
     def new(self, event: Event) -> Iterator[Event]:
@@ -239,7 +239,7 @@ def _chunk(event: httpx2.ServerSentEvent) -> dict[str, object]:
     try:
         chunk = event.json()
     except (ValueError, RecursionError):
-        raise Lost("the server sent what is not JSON", asked=True) from None
+        raise Lost("the server sent data that is not JSON", asked=True) from None
     return chunk if isinstance(chunk, dict) else {}
 
 

@@ -26,7 +26,7 @@ class DraftCounters:
 
 
 def read_counters(text: str, prefix: str) -> DraftCounters | None:
-    """Read counters with vLLM's names after `prefix`; None where the server has none. Labels are summed over."""
+    """Read counters with vLLM's names after `prefix`, summed over labels; None if the server has none."""
     found: dict[str, float] = defaultdict(float)
     for line in text.splitlines():
         sample = _SAMPLE.match(line.strip())

@@ -1,4 +1,4 @@
-"""A Request as the body of POST /v1/chat/completions. Pictures and sounds travel in it, without loss."""
+"""Conversion of a Request to the body of POST /v1/chat/completions. Pictures and sound are embedded without loss."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _text(value: Any) -> str:
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:
-    """One text as a string, which every template takes; else the parts in their order."""
+    """Return a single text as a string, which every template takes; else the parts in order."""
     parts: list[dict[str, Any]] = []
     for part in message.parts:
         for written in _part(part):

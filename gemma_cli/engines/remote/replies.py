@@ -38,7 +38,7 @@ class ReplyReader:
 
     @property
     def finished(self) -> bool:
-        """Whether the server has given a reason why the reply ended."""
+        """Whether the server gave a reason for the end of the reply."""
         return self._reason is not None
 
     def read(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
@@ -61,7 +61,7 @@ class ReplyReader:
             self._reason = reason
 
     def end(self) -> Iterator[Event]:
-        """Give what is known only now: calls, an answer that came as a thought, and Done."""
+        """Yield the events known only at the end: calls, an answer that arrived as a thought, and Done."""
         if self._unasked and not self.answer and not self._calls:
             yield from self._text(self._unasked)
         yield from self._sorted(self._parser.flush())
@@ -89,7 +89,7 @@ class ReplyReader:
         yield from self._sorted(self._parser.feed(text) if self._raw else [Delta("answer", text)])
 
     def _sorted(self, events: Iterable[Event]) -> Iterator[Delta]:
-        """Give texts at once, and keep calls for the end."""
+        """Yield texts immediately, and collect calls for the end."""
         for event in events:
             if not isinstance(event, Delta):
                 self._raw_calls.append(event)
@@ -98,7 +98,7 @@ class ReplyReader:
             yield event
 
     def _read_calls(self, calls: list[Any]) -> None:
-        """Join the parts of calls: the name comes first, the arguments piece by piece."""
+        """Join the parts of calls: the name comes first, then the arguments in parts."""
         for position, part in enumerate(map(_mapping, calls)):
             index = part.get("index", position)
             if not isinstance(index, int) or len(self._calls) >= _MOST_CALLS:
@@ -134,13 +134,13 @@ class ReplyReader:
 
 
 class _OneLine:
-    """JSON as `--schema` promises it: one line. A line break can only stand between its tokens."""
+    """Return JSON on one line, as `--schema` promises. Line breaks can occur only between its tokens."""
 
     def __init__(self) -> None:
         self._blank = ""
 
     def feed(self, text: str) -> str:
-        """Return `text` with each run of white space that holds a line break made one space, or none at either end."""
+        """Return `text` with white space that contains a line break reduced to one space, or to none at either end."""
         written = ""
         for character in text:
             if character in " \t\r\n":

@@ -1,10 +1,10 @@
-"""Whether a server held a reply to its JSON schema: not every server does, and few say so."""
+"""Validation of a reply against its JSON schema: not every server applies one, and few say whether they do."""
 
 from __future__ import annotations
 
 
 def follows(text: str, schema: str) -> bool:
-    """Whether `text` is JSON that `schema`, as json_schema.checked gives it, allows; white space is free."""
+    """Return whether `text` is JSON that `schema` (checked by json_schema.checked) allows; white space is free."""
     from llguidance import LLMatcher, LLTokenizer
 
     grammar = LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": True})

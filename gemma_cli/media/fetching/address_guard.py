@@ -1,4 +1,4 @@
-"""Who a fetch may talk to, and until when: an address outside must not lead it to what only this network can reach."""
+"""Limits on the peers and the time of a download: an internet address must not redirect into the local network."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class RedirectedInside(ConnectionError):
-    """A redirect, or a name, led from outside into the local network."""
+    """A redirect or a host name led from the internet into the local network."""
 
 
 class Peers:
-    """The hosts of one fetch, in the order they are connected to.
+    """The hosts of one download, in order of connection.
 
-    Two kinds of address are certain: those of the internet and those of the local network. The rest (addresses that
-    hold another one, as in NAT64, 6to4, Teredo and the IPv4 forms of IPv6; multicast; what is reserved) can be either.
-    Where a fetch begins they count as outside, and where it is led to as inside.
+    Two kinds of address are certain: internet and local. Others can be either: addresses that contain another one
+    (NAT64, 6to4, Teredo and IPv4 forms of IPv6), multicast and reserved addresses. They count as internet where a
+    download begins, and as local where a redirect leads.
     """
 
     def __init__(self) -> None:
@@ -78,11 +78,10 @@ def _of_local_network(address: IPv4Address | IPv6Address) -> bool:
 
 
 class Network(httpcore2.NetworkBackend):
-    """TCP connections to peers that were checked, none of which outlasts the deadline.
+    """TCP connections to checked peers, none of which outlasts the deadline.
 
-    A name is looked up once for each connection, and the address that was checked is the one that is connected to:
-    nothing is sent to another, not even a first packet.
-    peers: None for connections to a proxy, which may lie anywhere. deadline: of time.monotonic.
+    A name is resolved once for each connection, and the checked address is the one that is connected to: no other gets
+    even a first packet. peers: None for connections to a proxy, which may be anywhere. deadline: in time.monotonic.
     """
 
     def __init__(self, peers: Peers | None, deadline: float) -> None:
@@ -116,7 +115,7 @@ class Network(httpcore2.NetworkBackend):
 
 
 class _Timed(httpcore2.NetworkStream):
-    """A connection on which no wait outlasts the deadline, whatever part of a response it is for."""
+    """A connection on which no wait outlasts the deadline, for any part of a response."""
 
     def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
         self._stream, self._deadline = stream, deadline

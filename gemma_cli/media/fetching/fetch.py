@@ -1,7 +1,7 @@
-"""What stands at an http(s) address, streamed into a temporary file that has no name and goes when it is closed.
+"""Downloads of http(s) addresses into an unnamed temporary file that disappears when it is closed.
 
-Nothing is asked for but the bytes themselves: no cookies, no compression, no credentials. Proxies are those of the
-environment (`https_proxy`, `no_proxy`). httpcore2 speaks HTTP; peers.py decides with whom and for how long.
+Requests have no cookies, no compression and no credentials. Proxies are those of the environment (`https_proxy`,
+`no_proxy`). httpcore2 speaks HTTP; `address_guard` decides which peers are allowed and for how long.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 2 << 30
 LIMIT_S = 3600.0
-"""For all of it, from the first connection on: a server that sends a byte a second would otherwise go on for ever."""
+"""Seconds for the entire download: a server that sends one byte a second must not hold it forever."""
 
 STALL_S = 30.0
-"""Without a single byte."""
+"""Seconds without a byte."""
 
 REDIRECTS = 5
 _CHUNK = 1 << 16
 
 ProgressCallback = Callable[[int, int | None], None]
-"""Is told the bytes that are there, and how many there will be if the server says so."""
+"""A callback with the bytes that have arrived, and the total if the server gives it."""
 
 
 def is_address(name: str) -> bool:
-    """Whether an input is named by an http(s) address."""
+    """Return whether an input is an http(s) address."""
     return name.lower().startswith(("http://", "https://"))
 
 
 def file_name(address: str) -> str:
-    """What the file at an address is called: the last part of its path, or else the host."""
+    """Return the file name of an address: the last part of its path, else the host."""
     parts = urlsplit(address)
     return PurePosixPath(unquote(parts.path)).name.replace("\0", "") or parts.hostname or "address"
 
@@ -73,7 +73,7 @@ def fetch(address: str, told: ProgressCallback = lambda there, total: None) -> B
         raise InputError(f"{address}: {_late(deadline)}") from None
     except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
         raise InputError(f"{address}: {_reason(error)}") from None
-    raise InputError(f"{address}: leads in circles, or further than {REDIRECTS} times")
+    raise InputError(f"{address}: redirects in a loop, or more than {REDIRECTS} times")
 
 
 _REDIRECT = (301, 302, 303, 307, 308)
@@ -98,17 +98,17 @@ def _checked(address: str) -> SplitResult:
 
 
 def _led(url: SplitResult, target: str, address: str) -> SplitResult:
-    """Where a redirect leads. Raises InputError where that is not as safe as where it comes from."""
+    """Return the target of a redirect. Raises InputError if it is less secure than its origin."""
     try:
         led = urljoin(url.geturl(), target.strip().replace(" ", "%20"))
     except ValueError:
-        raise InputError(f"{address}: leads to what is not an address") from None
+        raise InputError(f"{address}: redirects to an invalid address") from None
     if not is_address(led) or (url.scheme == "https" and not led.lower().startswith("https:")):
-        raise InputError(f"{address}: leads to {led}, which is not as safe; give that one if you mean it")
+        raise InputError(f"{address}: redirects to {led}, which is less secure; give that address if you mean it")
     try:
         return _checked(led)
     except InputError as error:
-        raise InputError(f"{address}: leads to what cannot be fetched: {error}") from None
+        raise InputError(f"{address}: redirects to an address that cannot be fetched: {error}") from None
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def _headers(response: httpcore2.Response) -> dict[str, str]:
 
 
 def _quoted(part: str) -> str:
-    """As it was given, with what is no ASCII spelled in percents."""
+    """Return the address with non-ASCII characters percent-encoded."""
     return "".join(c if c.isascii() else "".join(f"%{byte:02X}" for byte in c.encode()) for c in part)
 
 
@@ -198,9 +198,11 @@ def _stored(response: httpcore2.Response, headers: dict[str, str], address: str,
 
 
 def _promised(headers: dict[str, str], address: str) -> int | None:
-    """Bytes to come, as far as the server says. Raises InputError for what is not worth fetching."""
+    """Return the expected number of bytes, if the server gives it. Raises InputError for a response of no use."""
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise InputError(f"{address}: comes compressed though nobody asked; download it and give the file")
+        raise InputError(
+            f"{address}: was sent compressed although that was not requested; download it and give the file"
+        )
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
         raise InputError(f"{address}: a web page, not a file; give the address of the recording or text itself")
     length = headers.get("content-length", "")
@@ -216,37 +218,37 @@ def _too_much(address: str) -> InputError:
 
 def _late(deadline: float) -> str:
     if monotonic() >= deadline:
-        return f"not all there after {LIMIT_S / 60:.0f} minutes; download it and give the file"
+        return f"not complete after {LIMIT_S / 60:.0f} minutes; download it and give the file"
     return f"the server sends nothing for {STALL_S:.0f} s; try later"
 
 
 def _answer(status: int) -> str:
-    """What an answer that is no success means to who asked."""
+    """Explain an unsuccessful status to the user."""
     meanings = {
         401: "wants a login (401); download it and give the file",
-        403: "must not be had (403); download it and give the file",
-        404: "nothing there (404); check the address",
-        410: "no longer there (410)",
-        429: "asked too often (429); try later",
+        403: "access denied (403); download it and give the file",
+        404: "not found (404); check the address",
+        410: "gone for good (410)",
+        429: "too many requests (429); try later",
     }
     known = meanings.get(status)
     return known or f"the server answers {status}{'; try later' if status >= 500 else '; check the address'}"
 
 
 def _reason(error: Exception) -> str:
-    """What a failed connection means; httpcore2's errors hold that of the socket."""
+    """Explain a failed connection; httpcore2's errors wrap those of the socket."""
     from gemma_cli.media.fetching.address_guard import RedirectedInside
 
     cause = error if isinstance(error, OSError) else next(iter(error.args), error)
     match cause:
         case RedirectedInside():
-            return "leads from outside into the local network; give that address if you mean it"
+            return "redirects from the internet into the local network; give that address if you mean it"
         case socket.gaierror():
             return "no such host; check the address, and whether this machine is online"
         case ConnectionRefusedError():
             return "the server refuses the connection; check the address"
         case ssl.SSLCertVerificationError():
-            return f"the server cannot prove who it is ({cause.verify_message})"
+            return f"the server's certificate is not valid ({cause.verify_message})"
         case OSError() if not isinstance(cause, ConnectionError):
             return f"cannot be fetched ({cause.strerror or cause})"
-    return "the connection broke off; try again"
+    return "the connection was lost; try again"

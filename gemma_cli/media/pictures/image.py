@@ -25,7 +25,8 @@ _STRIP = 1 << 20  # pixels converted at a time
 
 
 def read_image(path: str | Path) -> Image:
-    """The first frame of a picture: rotated as its EXIF says, transparency over white. "-" is standard input.
+    """Read the first frame of a picture: rotated according to its EXIF data, with transparency over white. "-" is
+    standard input.
 
     Raises InputError.
     """
@@ -58,7 +59,7 @@ def _decode(file: BinaryIO, name: str) -> Image:
             picture = pillow.open(file, formats=FORMATS)
         except UnidentifiedImageError:
             formats = ", ".join(FORMATS)
-            raise InputError(f"{name}: not a picture in a format read here ({formats}); convert it to PNG") from None
+            raise InputError(f"{name}: not a picture in a supported format ({formats}); convert it to PNG") from None
         except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
             millions = (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
             raise InputError(f"{name}: more than {millions} million pixels; scale it down") from None
@@ -90,7 +91,7 @@ def _silence_libtiff() -> None:
 
 
 def from_pixels(pixels: np.ndarray, name: str) -> Image:
-    """An Image of uint8 [height, width, 3]; the digest covers size and pixels."""
+    """Build an Image of uint8 [height, width, 3]; the digest covers size and pixels."""
     import numpy as np
 
     digest = hashlib.sha256(repr(pixels.shape).encode())
@@ -125,7 +126,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _rgb(picture: PIL.Image.Image, name: str) -> np.ndarray:
-    """The picture's pixels as uint8 [height, width, 3] over white, half as wide and high if it has more than FULL.
+    """Return the pixels as uint8 [height, width, 3] over white, at half the width and height above FULL pixels.
 
     Goes strip by strip: conversions of all of it at once would take several times the memory of the picture.
     """
@@ -136,7 +137,7 @@ def _rgb(picture: PIL.Image.Image, name: str) -> np.ndarray:
     width, height = picture.size
     factor = 2 if width * height > FULL else 1
     pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
-    rows = max(2, _STRIP // width // 2 * 2)  # even, so that strips are halved as the whole would be
+    rows = max(2, _STRIP // width // 2 * 2)  # even, so that halving strips equals halving the entire picture
     for top in range(0, height, rows):
         strip = _over_white(picture.crop((0, top, width, min(top + rows, height))), name)
         part = np.asarray(strip.reduce(factor) if factor > 1 else strip)
@@ -145,7 +146,7 @@ def _rgb(picture: PIL.Image.Image, name: str) -> np.ndarray:
 
 
 def _over_white(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    """RGB over white; 16-bit grey keeps its high byte, which convert() would clip."""
+    """Convert to RGB over white; 16-bit grey keeps its high byte, which convert() would clip."""
     import numpy as np
     import PIL.Image as pillow
 

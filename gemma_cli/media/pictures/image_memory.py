@@ -1,17 +1,17 @@
-"""Memory that decoding a picture takes, foretold from its header, so that what would take too much is refused."""
+"""Estimates of the memory that decoding a picture takes, from its header, so that costly pictures are refused."""
 
 from __future__ import annotations
 
 from typing import Any, BinaryIO
 
 LIMIT = 560_000_000
-"""Bytes for decoding one picture. What else is needed, strips above all, takes less than 40 MB more."""
+"""Bytes for decoding one picture. Everything else, mostly strips, takes less than 40 MB more."""
 
 FULL = 1 << 25
 """Pixels above which a picture is halved in width and height: the model sees 2.6 million at most."""
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-"""Of a pixel in Pillow's memory, where it is not 4."""
+"""Bytes per pixel in Pillow's memory, for modes where it is not 4."""
 
 
 def decoding_memory(picture: Any, file: BinaryIO) -> int:
@@ -42,7 +42,7 @@ def _coefficients(picture: Any, file: BinaryIO) -> int:
 
 
 def _single_scan(picture: Any, file: BinaryIO) -> bool:
-    """Whether the first scan holds all components; Pillow has just read its header: length and count come first."""
+    """Return whether the first scan has all components; Pillow has just read its header (length, then count)."""
     place = file.tell()
     length = 6 + 2 * picture.layers
     if place < length:

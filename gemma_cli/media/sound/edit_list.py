@@ -1,6 +1,6 @@
-"""The stretches of an MP4's sound track that its edit list leaves empty.
+"""Empty ranges in the edit list of an MP4's sound track.
 
-ffmpeg follows edit lists but for an empty edit between two others, during which it plays something else.
+ffmpeg follows edit lists, except for an empty edit between two others, during which it plays other sound.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def empty_spans(file: BinaryIO) -> dict[int, list[Span]]:
     movie = _movie_header(file)
     try:
         return _empty_spans(movie)
-    except (struct.error, IndexError):  # damaged: ffmpeg says so better
+    except (struct.error, IndexError):  # damaged: ffmpeg has the better error
         return {}
 
 
 def _movie_header(file: BinaryIO) -> bytes:
-    """Return what is in the box `moov`; nothing where there is none."""
+    """Return the contents of the box `moov`, or nothing without one."""
     size = file.seek(0, 2)
     at = 0
     while at + 16 <= size:

@@ -45,7 +45,7 @@ _LONGEST_PACKET_S = 10.0  # ffmpeg takes a number that is not there for a length
 _MOST_ERRORS = 50
 _SILENCE = 1 << 16  # samples of a gap at a time
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")
-"""What stands between the frames of MP3s that were joined, and is no damage."""
+"""Tags between the frames of joined MP3s, which are not damage."""
 
 
 def blocks(file: BinaryIO, name: str, track: str | None, findings: Findings) -> Blocks:
@@ -62,7 +62,7 @@ def blocks(file: BinaryIO, name: str, track: str | None, findings: Findings) -> 
 
 @dataclass(frozen=True)
 class _Known:
-    """What ffmpeg does not tell of a file. empty: stretches that edit lists leave empty, by the track's identifier."""
+    """Facts about a file that ffmpeg does not report. empty: empty ranges of edit lists, by the track's identifier."""
 
     pages_missing: bool = False
     cut: bool = False
@@ -78,7 +78,7 @@ def _known_of(file: BinaryIO) -> _Known:
 
 
 def has_more_than_sound(file: BinaryIO, name: str) -> bool:
-    """Whether the file has pictures, or several sound tracks: then its time line is the container's."""
+    """Whether the file has pictures or several sound tracks: its timeline is then the container's."""
     file.seek(0)
     with open_container(file, name) as container:
         pictures = any(not is_picture(stream) for stream in container.streams.video)
@@ -109,7 +109,7 @@ def packet_seconds(file: BinaryIO, name: str) -> tuple[float, float]:
 
 
 def _demuxed(container: InputContainer) -> Iterator[Packet[Stream]]:
-    """All packets of the streams that were there when the file was opened; PyAV ends at the first of a later one."""
+    """Yield all packets of the streams known when the file was opened; PyAV stops at the first of a later stream."""
     while True:
         try:
             yield from container.demux()
@@ -119,7 +119,7 @@ def _demuxed(container: InputContainer) -> Iterator[Packet[Stream]]:
 
 
 class _Track:
-    """One reading of a sound track."""
+    """One pass over a sound track."""
 
     def __init__(self, container: InputContainer, stream: AudioStream, findings: Findings, known: _Known) -> None:
         import av
@@ -156,7 +156,7 @@ class _Track:
             )
 
     def _packets(self) -> Iterator[Packet[Stream]]:
-        """All packets; damage is noted and skipped, as long as there is something behind it."""
+        """Yield all packets; damage is recorded and skipped while more data follows."""
         import av
 
         errors = 0
@@ -185,13 +185,13 @@ class _Track:
         return frames
 
     def _place(self, packet: Packet[Stream]) -> None:
-        """Note where a packet of another stream lies."""
+        """Record the time of another stream's packet."""
         if self._timed and packet.dts is not None and packet.time_base:
             length = float((packet.duration or 0) * packet.time_base)
             self._timeline.place(packet.stream.index, float(packet.dts * packet.time_base), length)
 
     def _placed(self, frame: AudioFrame) -> Blocks:
-        """The frame at its place: after silence where there is a gap, without what lies before the end of the last."""
+        """Place a frame on the timeline: with silence before it for a gap, and without the part before the last end."""
         rate = frame.sample_rate
         samples = self._samples(frame)
         at = self._position

@@ -1,4 +1,4 @@
-"""What turns up while a sound file is read: remarks for the user, and places that are damaged."""
+"""Findings while a sound file is read: remarks for the user, and damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COPY_AGAIN = "copy the file again"
 
 @dataclass(frozen=True)
 class Damage:
-    """A place that cannot be read. at: seconds from the beginning of the recording. remedy: what to do about it."""
+    """An unreadable place. at: seconds from the beginning of the recording. remedy: how to repair it."""
 
     at: float
     reason: str
@@ -38,7 +38,7 @@ class Findings:
             self.remarks.append(text)
 
     def damaged(self, at: float, reason: str, remedy: str = COPY_AGAIN) -> None:
-        """Note damage at that second; what lies close to the last damage of the same kind belongs to it."""
+        """Record damage at that second; it is merged with damage of the same kind shortly before."""
         at += self.offset
         last = self.damage[-1] if self.damage else None
         if last and last.reason == reason and at - last.at < _NEAR_S:

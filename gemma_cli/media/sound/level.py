@@ -1,7 +1,7 @@
-"""The level of a piece of speech: quiet ones are amplified to where recordings usually lie.
+"""The level of speech: quiet segments are amplified to the usual level of recordings.
 
-Gemma's features have a floor, so what is quiet is lost in it: at -40 dB most words are wrong. Loud pieces stay as they
-are, to the bit. The limit of the gain keeps noise noise.
+Gemma's features have a floor that hides quiet sound: at -40 dB most words are wrong. Loud segments are unchanged, to
+the bit. The gain is limited so that noise stays quiet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 TARGET = 0.05
-"""Root mean square (-26 dB of full scale) of the loud frames of a piece, below which it is amplified."""
+"""Root mean square (-26 dB of full scale) of the loud frames of a segment, below which it is amplified."""
 
 MOST_GAIN = 100.0
 """40 dB."""
@@ -22,7 +22,7 @@ _LOUD = 95  # percentile of the frames: a click is shorter, a word longer
 
 
 def raised(samples: np.ndarray) -> np.ndarray:
-    """Amplify quiet speech, float32 [n] at 16 kHz; what is loud enough is returned as it is."""
+    """Amplify quiet speech, float32 [n] at 16 kHz; loud speech is returned unchanged."""
     import numpy as np
 
     frames = samples[: len(samples) - len(samples) % _FRAME].reshape(-1, _FRAME)
@@ -38,10 +38,10 @@ class Leveller:
     """Amplifies what the voice detector gets, frame by frame, by the loudest sample of late."""
 
     PEAK = 0.25
-    """Of full scale; louder frames stay as they are."""
+    """Share of full scale above which frames are unchanged."""
 
     FALL = 0.965
-    """Of the loudest sample for each frame of 32 ms: 10 dB a second."""
+    """Decay of the loudest sample per frame of 32 ms: 10 dB a second."""
 
     def __init__(self, frame: int) -> None:
         self._frame = frame

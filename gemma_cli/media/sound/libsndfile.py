@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18  # samples decoded at a time, over all channels
 _UNKNOWN_LENGTH = 0x7F000000  # streaming writers (sox, ffmpeg into a pipe) promise this many bytes or more
-_FIRST_FRAME = 4096  # bytes in which an MP3's header with its length stands
+_FIRST_FRAME = 4096  # bytes that contain an MP3's header with its length
 
 MAY_MISS_SOUND = frozenset({"MP3", "OGG", "FLAC"})
 """Formats of which libsndfile may stop before the end of the file, or pass over a hole, without a word."""
@@ -74,7 +74,7 @@ def _promised(sound: soundfile.SoundFile, file: BinaryIO) -> float:
     """Samples that the header announces; 0 where it only guesses."""
     if sound.format == "MP3" and not _counted(file):
         return 0
-    # libsndfile quietly shortens a file whose data chunk promises more than is there; only its log says so.
+    # libsndfile silently shortens a file whose data chunk promises more than there is; only its log shows it.
     shortened = re.search(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
     if shortened:
         promised, there = map(int, shortened.groups())
@@ -84,7 +84,7 @@ def _promised(sound: soundfile.SoundFile, file: BinaryIO) -> float:
 
 
 def _counted(file: BinaryIO) -> bool:
-    """Whether an MP3 tells how many frames it has (Xing's header); otherwise its length is guessed from its bytes."""
+    """Return whether an MP3 has its number of frames (Xing's header); otherwise its length is a guess from its size."""
     file.seek(0)
     head = file.read(10)
     if head[:3] == b"ID3":

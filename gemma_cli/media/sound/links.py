@@ -1,6 +1,6 @@
-"""Files that hold several sound files end to end: chained Ogg, WAV after WAV, and FLAC after FLAC.
+"""Files that contain several sound files end to end: chained Ogg, WAV after WAV, FLAC after FLAC.
 
-Decoders stop at the end of the first one, or at a change of its form. So each is found here and read by itself.
+Decoders stop at the end of the first file or at a change of format, so each file is found here and read separately.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def links(file: BinaryIO) -> list[BinaryIO]:
 
 
 def pages_missing(file: BinaryIO) -> bool:
-    """Whether an Ogg file has lost pages, or part of one."""
+    """Return whether an Ogg file has lost pages, or part of one."""
     numbers: dict[int, int] = {}
     for page in _pages(file):
         if page.found_at != page.expected_at or page.number not in (0, numbers.get(page.stream, -1) + 1):
@@ -52,7 +52,7 @@ def pages_missing(file: BinaryIO) -> bool:
 
 
 def ends_inside_a_page(file: BinaryIO) -> bool:
-    """Whether a file is Ogg and was cut off: its last page is longer than what is there."""
+    """Return whether a file is Ogg and truncated: its last page is longer than the rest of the file."""
     file.seek(0)
     if file.read(4) != b"OggS":
         return False
@@ -61,7 +61,7 @@ def ends_inside_a_page(file: BinaryIO) -> bool:
 
 
 def _ogg_chain(file: BinaryIO) -> list[int]:
-    """Where a page begins a stream although the last page did not: there the streams before have ended."""
+    """Return the pages that begin a stream after a page that did not: the streams before have ended there."""
     starts: list[int] = []
     beginning = False
     for page in _pages(file):
@@ -82,7 +82,7 @@ class _Page:
 
 
 def _pages(file: BinaryIO) -> Iterator[_Page]:
-    """The pages of an Ogg file, by their headers; what is no page between them is skipped."""
+    """Yield the pages of an Ogg file by their headers; other bytes between them are skipped."""
     at = 0
     while True:
         found = _next_page(file, at)
@@ -97,7 +97,7 @@ def _pages(file: BinaryIO) -> Iterator[_Page]:
 
 
 def _next_page(file: BinaryIO, at: int) -> int:
-    """Byte at which the next page begins, from `at` on; the end of the file where there is none."""
+    """Return the position of the next page from `at` on, or the end of the file."""
     file.seek(at)
     if file.read(4) == b"OggS":
         return at
@@ -111,7 +111,7 @@ def _next_page(file: BinaryIO, at: int) -> int:
 
 
 def _wave_files(file: BinaryIO, size: int) -> list[int]:
-    """Where a RIFF header follows the end of what the one before announces."""
+    """Return where a RIFF header follows the announced end of the one before."""
     starts = [0]
     while len(starts) < _MOST:
         file.seek(starts[-1] + 4)
@@ -126,7 +126,7 @@ def _wave_files(file: BinaryIO, size: int) -> list[int]:
 
 
 def _flac_files(file: BinaryIO) -> list[int]:
-    """Where the mark of a FLAC file stands, with the head of its first block."""
+    """Return the positions of FLAC's marker followed by the head of its first block."""
     starts = [0]
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         while len(starts) < _MOST and (found := data.find(_FLAC, starts[-1] + 1)) > 0:

@@ -13,13 +13,13 @@ EXTRA = "pip install 'gemma-cli[mic]'"
 
 
 def check_microphone() -> None:
-    """Raises UsageError where there is none."""
+    """Return the default input device. Raises UsageError if there is none."""
     _default(_library())
 
 
 @contextmanager
 def microphone(channel: int | None = None) -> Iterator[Incoming]:
-    """The default input device, open while the block lasts, at its own rate. channel: from 1; None: mono.
+    """Open the default input device at its own rate, for the duration of the block. channel: from 1; None: mono.
 
     It stops by itself when the device goes away. Raises UsageError where there is none, or it cannot be opened.
     """

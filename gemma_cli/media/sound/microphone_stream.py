@@ -1,7 +1,7 @@
-"""Sound that comes while it is heard: from a microphone, or from whatever else hands it over.
+"""Live sound, from a microphone or another source.
 
-The device's own thread gives its blocks to an `Incoming`, which measures and queues them; who hears them takes them out
-at its own pace, so nothing is lost while the model thinks.
+The device's thread gives its blocks to an `Incoming`, which measures and queues them. The consumer takes them at its
+own pace, so nothing is lost while the model works.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 AT_ONCE = 4
-"""Frames (128 ms) that are looked at together: what has been said is known so long after the pause that ends it."""
+"""Frames (128 ms) per call of the detector: the delay between a pause and its detection."""
 
 _FALL = 0.8  # of the level from block to block: a meter that can be read
 
 
 class Incoming:
-    """rate: samples a second of what is given. level: 0 to 1, the loudest of late. heard_s: seconds given so far."""
+    """A queue of sound. rate: samples per second. level: recent peak, 0 to 1. heard_s: seconds received."""
 
     def __init__(self, rate: int, name: str, channel: int | None = None) -> None:
         self.name = name
@@ -37,7 +37,7 @@ class Incoming:
 
     @property
     def behind_s(self) -> float:
-        """Seconds that wait to be heard."""
+        """Seconds of sound in the queue."""
         return max(0.0, self.heard_s - self._taken_s)
 
     def give(self, block: np.ndarray) -> None:
@@ -51,7 +51,7 @@ class Incoming:
         self._queue.put(None)
 
     def pieces(self) -> Iterator[Piece]:
-        """What is said, each piece when its end is known, until it is stopped. Raises InputError."""
+        """Yield each segment of speech when its end is known, until stopped. Raises InputError."""
         blocks = mono_16_khz(self._blocks(), self.name, Findings(), self._channel)
         return pieces(blocks, VoiceDetector(), self.name, at_once=AT_ONCE)
 

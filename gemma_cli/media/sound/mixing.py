@@ -1,8 +1,8 @@
-"""Channels to one.
+"""Mixing of channels to one.
 
-The mean of all channels loses what stands in two of them with opposite signs, so each second is looked at: where the
-mean is far weaker than its loudest channel alone would make it, that channel is taken instead. A channel in which
-nothing has been heard yet does not count, so it does not make the others weaker.
+The mean of all channels loses sound that two of them contain with opposite signs. So for each second in which the mean
+is far weaker than the loudest channel would make it, that channel is used instead. A channel does not count while it
+has been silent from the start, so it does not weaken the others.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 _WINDOW_S = 1.0
-_CANCELLED = 0.25  # of the power that the loudest channel alone would give the mean
+_CANCELLED = 0.25  # share of the power that only the loudest channel would give the mean
 _SILENT = 1e-5  # of the loudest channel's power
 _NOTHING = 1e-9  # power, of full scale: below the last bit of 16
-_AS_LOUD = 0.25  # of the loudest channel's power: the one that was taken before is kept
+_AS_LOUD = 0.25  # share of the loudest channel's power above which the previous channel stays
 
 
 class Mixer:
@@ -41,7 +41,7 @@ class Mixer:
         self._cancelled = 0
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
-        """Mix what is complete of float32 [n, channels] and what came before it; float32 [m]."""
+        """Mix the complete part of float32 [n, channels] and earlier samples; float32 [m]."""
         import numpy as np
 
         if self._only:
@@ -52,7 +52,7 @@ class Mixer:
         return self._mixed(windows)
 
     def rest(self) -> np.ndarray:
-        """Mix what is left, and note what was found in the channels."""
+        """Mix the rest, and record findings about the channels."""
         import numpy as np
 
         if self._only:
@@ -95,6 +95,6 @@ class Mixer:
             )
         if self._cancelled and self._louder is not None:
             self._findings.remark(
-                f"its channels cancel each other out for {self._cancelled / self._rate:.0f} s; there channel "
-                f"{self._louder + 1} alone is taken (--channel chooses one for all of it)"
+                f"its channels cancel each other out for {self._cancelled / self._rate:.0f} s; there only channel "
+                f"{self._louder + 1} is used (--channel selects one throughout)"
             )

@@ -21,7 +21,7 @@ _KILOBITS = {
 
 
 def frame_seconds(file: BinaryIO) -> float:
-    """Return how many seconds the complete frames of an MP3 file last. Tags and what is no frame do not count."""
+    """Return the duration in seconds of an MP3's complete frames. Tags and what is no frame do not count."""
     seconds, at, in_step = 0.0, 0, True
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         while at + 4 <= len(data):
@@ -44,7 +44,7 @@ def _follows(data: mmap.mmap, at: int) -> bool:
 
 
 def _tag(header: bytes) -> int:
-    """Return the bytes of the ID3 tag that begins here; 0 where none does."""
+    """Return the size in bytes of the ID3 tag at this position, or 0."""
     if header[:3] == b"TAG":
         return 128
     if header[:3] != b"ID3" or len(header) < 10:
@@ -53,7 +53,7 @@ def _tag(header: bytes) -> int:
 
 
 def _frame(header: bytes) -> tuple[int, float] | None:
-    """Return the bytes and the seconds of the frame that begins here; None where none does."""
+    """Return the bytes and the seconds of the frame at this position, or None."""
     if len(header) < 4 or header[0] != 0xFF or header[1] < 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3

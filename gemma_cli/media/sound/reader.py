@@ -33,12 +33,12 @@ _ENCODERS_ADD_S = 0.3
 """Seconds of an MP3's frames that may hold no sound: a header, and silence that encoders put before and behind."""
 
 _HOLE_S = 0.3
-"""Seconds of holes in an Ogg file that are worth minding; libsndfile plays something else in their place."""
+"""Seconds of gaps in an Ogg file that matter; libsndfile plays something else there."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound file that has been read through. length: of all of it, in samples at 16 kHz."""
+    """A sound file that was read to its end. length: in samples at 16 kHz."""
 
     name: str
     channel: int | None
@@ -53,7 +53,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a file. most: samples at 16 kHz after which reading stops, with `too_long` as the error."""
+    """The selection from a file. most: samples at 16 kHz after which reading stops with the error `too_long`."""
 
     channel: int | None = None
     track: str | None = None
@@ -62,7 +62,7 @@ class Wanted:
 
 
 class TooLong(InputError):
-    """A file has more sound than is wanted."""
+    """The file has more sound than wanted."""
 
 
 def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
@@ -85,7 +85,7 @@ def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
 
 
 def _chain(readers: list[Reader]) -> Reader:
-    """One reader for sound files that follow each other."""
+    """A reader for sound files that follow each other."""
 
     def blocks(findings: Findings) -> Blocks:
         seconds = 0.0
@@ -126,7 +126,7 @@ def _best(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
 
 
 def _reads_all(file: BinaryIO, name: str, kind: str, sound: Sound) -> bool:
-    """Whether libsndfile read everything, as far as can be known without decoding it once more."""
+    """Return whether libsndfile read everything, as far as can be known without decoding again."""
     if sound.findings.damage or not sound.length:
         return False
     if kind not in libsndfile.MAY_MISS_SOUND:
@@ -155,7 +155,7 @@ def _check_all_read(file: BinaryIO, kind: str, sound: Sound) -> None:
 
 def _by_ffmpeg(file: BinaryIO, name: str, wanted: Wanted) -> Reader:
     if not container.available():
-        what = f"--track {wanted.track} is about films" if wanted.track else "not sound in a format read here"
+        what = f"--track {wanted.track} applies to videos" if wanted.track else "not sound in a supported format"
         raise InputError(
             f"{name}: {what} (WAV, FLAC, OGG, MP3, AIFF, ...); "
             f"{container.EXTRA} reads more, or convert it: ffmpeg -i FILE out.wav"

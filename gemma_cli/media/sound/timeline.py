@@ -1,18 +1,19 @@
-"""Where the packets of a container lie on the time line that a player shows, which begins at 0."""
+"""The place of a container's packets on the timeline of a player, which begins at 0."""
 
 from __future__ import annotations
 
 _BACK_S = 0.25
-"""A stream whose times fall back further has begun anew, as where two recordings were joined."""
+"""Seconds. A stream whose times jump back further has restarted, as in joined recordings."""
 
 _AHEAD_S = 3600.0
-"""A longer hole, in all streams at once, is a broken time or the beginning of another recording."""
+"""Seconds. A longer gap in all streams is a broken time or the start of another recording."""
 
 
 class Timeline:
-    """Places packets; where the times of a container begin anew, what follows goes on after what came before.
+    """A mapping of packet times to the timeline. If the times of a container restart, the rest continues after the part
+    before.
 
-    Streams are placed together: their packets of the second recording keep their distance from each other.
+    Streams move together: packets of the second recording keep their distance from each other.
     """
 
     def __init__(self, origin: float) -> None:
@@ -21,7 +22,7 @@ class Timeline:
         self.end = 0.0
 
     def place(self, stream: int, start: float, duration: float) -> float:
-        """Return the second at which a packet of a stream lies, by its time stamp and length in seconds."""
+        """Return the second of a packet of a stream, from its time stamp and length in seconds."""
         era, before = self._streams.get(stream, (len(self._shifts) - 1, start))
         if start < before - _BACK_S:
             era = era + 1 if era + 1 < len(self._shifts) else self._begin(start)

@@ -1,4 +1,4 @@
-"""The sound tracks of a film: which one is taken, and what the user is told of the others."""
+"""The choice of a video's sound track, and the notice about the others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def chosen(container: InputContainer, name: str, wanted: str | None, findings: Findings) -> AudioStream:
-    """Choose a sound track: by its number from 1 or its language, otherwise the one flagged as default, or the first.
+    """Choose a sound track: by number from 1 or by language, else the default one, else the first.
 
     Raises InputError where there is none.
     """
     tracks = list(container.streams.audio)
     if not tracks:
         if any(not is_picture(stream) for stream in container.streams.video):
-            raise InputError(f"{name}: a film without a sound track; there is nothing to hear in it")
+            raise InputError(f"{name}: a video without a sound track; there is nothing to transcribe")
         raise InputError(f"{name}: holds no sound; check that it is the right file")
     if wanted:
         track = _wanted(tracks, wanted, name)
@@ -31,18 +31,18 @@ def chosen(container: InputContainer, name: str, wanted: str | None, findings: F
         return track
     decodable = [track for track in tracks if track.codec_context]
     if not decodable:
-        raise InputError(f"{name}: its sound is in a codec that is not read here; convert it: ffmpeg -i FILE out.wav")
+        raise InputError(f"{name}: its sound is in an unsupported codec; convert it: ffmpeg -i FILE out.wav")
     track = next((track for track in decodable if _is_default(track)), decodable[0])
     if len(tracks) > 1:
         others = ", ".join(track_label(tracks, other) for other in tracks if other is not track)
         findings.remark(
-            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is taken, not {others} (--track chooses)"
+            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is used, not {others} (--track selects one)"
         )
     return track
 
 
 def is_picture(stream: Stream) -> bool:
-    """Whether a video stream is the cover of an album."""
+    """Return whether a video stream is an album cover."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
@@ -86,7 +86,7 @@ def _language_name(track: AudioStream) -> str | None:
 
 
 def _code(tag: str) -> str:
-    """One code for all that means the same language: "ger", "deu", "de-AT" and "German" are "de"."""
+    """Return one code for all names of a language: "ger", "deu", "de-AT" and "German" are "de"."""
     try:
         return language(tag).code.partition("-")[0]
     except UsageError:

@@ -1,4 +1,4 @@
-"""Events of a reply -> the objects that clients read, whole or in pieces."""
+"""Conversion of a reply's events to response objects, complete or streamed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def usage_object(usage: Usage) -> Fields:
 
 @dataclass
 class Reply:
-    """A reply under way. ended: the text that stops it was found, or Done has come."""
+    """A reply in progress. ended: a stop text was found, or Done has arrived."""
 
     request: Request
     receipt: Receipt
@@ -82,7 +82,7 @@ class Reply:
             self.ended, self.finish_reason = True, reason
 
     def chunk(self, delta: Fields, finish_reason: str | None = None) -> Fields:
-        """One object of a stream; the first tells the role."""
+        """Build one object of a stream; the first one has the role."""
         if not self.begun:
             delta, self.begun = {"role": "assistant", **delta}, True
         if self.raw:
@@ -125,7 +125,7 @@ class Reply:
         return message
 
     def figures(self) -> Fields:
-        """What the log tells of a reply."""
+        """Return the fields of a reply for the log."""
         return {
             "prompt_tokens": self.usage.prompt_tokens,
             "completion_tokens": self.usage.completion_tokens,

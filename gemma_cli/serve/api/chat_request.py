@@ -34,7 +34,7 @@ GEMMA = Sampling()
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds where a request says nothing. may_fetch: whether addresses of images are fetched."""
+    """Defaults for fields that a request leaves out. may_fetch: whether image URLs are fetched."""
 
     drafting: Drafting
     may_fetch: bool = False
@@ -67,7 +67,7 @@ def completion_request(body: CompletionBody, defaults: Defaults) -> Request:
 
 
 def _thinking(body: ChatBody) -> tuple[bool, int | None]:
-    """Whether the model thinks, and for how many tokens at most."""
+    """Return whether the model thinks, and for how many tokens at most."""
     asked = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs else None
     effort = body.reasoning_effort
     thinking = asked if asked is not None else effort not in (None, "none")
@@ -113,7 +113,7 @@ def _messages(messages: list[ChatMessage], may_fetch: bool) -> Iterator[Message]
         place = f"messages.{index}"
         called |= {call.id: call.function.name for call in message.tool_calls or ()}
         if message.tool_calls and message.role != "assistant":
-            raise ApiError(400, f"{place}.tool_calls: only an assistant calls tools", param=place)
+            raise ApiError(400, f"{place}.tool_calls: only an assistant message can call tools", param=place)
         if message.role == "tool":
             yield Message("tool", tool_responses=(_response(message, called, place),))
             continue
@@ -159,14 +159,14 @@ def _call(call: Call, place: str) -> ToolCall:
 
 
 def _response(message: ChatMessage, called: Mapping[str, str], place: str) -> ToolResponse:
-    """What a tool answered; a JSON object is one to the model too."""
+    """Return a tool's result; the model gets a JSON object as an object."""
     name = called.get(message.tool_call_id or "")
     if name is None:
         raise ApiError(400, f"{place}.tool_call_id: no call before it has this id", param=f"{place}.tool_call_id")
     content = message.content
     if isinstance(content, list):
         if not all(isinstance(part, TextPart) for part in content):
-            raise ApiError(400, f"{place}.content: tools answer with text", param=place)
+            raise ApiError(400, f"{place}.content: a tool message holds only text", param=place)
         content = "".join(part.text for part in content if isinstance(part, TextPart))
     return ToolResponse(name, _object_or_text(content or ""))
 

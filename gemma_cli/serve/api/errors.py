@@ -11,7 +11,7 @@ from gemma_cli.core.errors import GemmaError, OutOfMemory, TemplateRefused, Temp
 
 @dataclass
 class ApiError(Exception):
-    """A request that gets an error for an answer. param: the field of the body that is at fault."""
+    """An error response to a request. param: the field of the body that is at fault."""
 
     status: int
     message: str

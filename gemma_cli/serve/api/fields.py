@@ -40,7 +40,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Fields(BaseModel):
-    """A JSON object with these fields and no others."""
+    """A JSON object that allows only its declared fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,7 +53,7 @@ class TextPart(Fields):
 
 
 class ImageUrl(Fields):
-    """Where an image is: a data: URL, or an address where the server may fetch."""
+    """The source of an image: a data: URL, or an address that the server may fetch."""
 
     url: str
     detail: Literal["auto"] | None = None
@@ -116,14 +116,14 @@ class ChatMessage(Fields):
 
 
 class StreamOptions(Fields):
-    """What a stream tells beside the text."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
 
 
 class JsonSchema(Fields):
-    """A JSON schema that the answer is held to."""
+    """A JSON schema for the answer."""
 
     name: str = ""
     description: str | None = None
@@ -145,7 +145,7 @@ class TemplateArguments(Fields):
 
 
 class ImageBudget(Fields):
-    """How many tokens an image takes."""
+    """The number of tokens for an image."""
 
     max_soft_tokens: Literal[70, 140, 280, 560, 1120]
 
@@ -180,7 +180,7 @@ class Tool(Fields):
 
 
 class ReplyFields(Fields):
-    """What chat and raw completions share: who answers, how tokens are chosen, and when the reply ends."""
+    """Fields that chat and raw completions share: the model, sampling, and the end of the reply."""
 
     model: str | None = None
     stream: bool | None = None
@@ -197,7 +197,7 @@ class ReplyFields(Fields):
     @model_validator(mode="before")
     @classmethod
     def _neutral(cls, values: Any) -> Any:
-        """Drop what asks for nothing. Raises ApiError for a field that asks for what is not supported."""
+        """Drop fields whose value has no effect. Raises ApiError for an unsupported field with an effect."""
         if not isinstance(values, dict):
             return values
         for name, allowed in NEUTRAL.items():
@@ -211,7 +211,7 @@ class ReplyFields(Fields):
         """Texts that end the reply. Raises ApiError."""
         stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stops) > MOST_STOPS or not all(stops):
-            raise ApiError(400, f"stop: give at most {MOST_STOPS} texts, none of them empty", param="stop")
+            raise ApiError(400, f"stop: give at most {MOST_STOPS} strings, none of them empty", param="stop")
         return stops
 
 
@@ -236,7 +236,7 @@ class CompletionBody(ReplyFields):
 
 
 def json_value(content: bytes) -> Any:
-    """Parse a body. Raises ApiError for what is not JSON."""
+    """Parse a body. Raises ApiError if it is not JSON."""
     try:
         return json.loads(content, parse_constant=_refuse_constant)
     except RecursionError:
@@ -262,4 +262,4 @@ def validated(kind: type[Body], value: Any) -> Body:
 
 
 def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")

@@ -31,7 +31,7 @@ def audio(data: str, name: str) -> Audio:
 def _opened(url: str, name: str, may_fetch: bool) -> Iterator[BinaryIO]:
     if is_address(url):
         if not may_fetch:
-            raise InputError(f"{name}: this server fetches no addresses: send the image as a data: URL")
+            raise InputError(f"{name}: this server fetches no URLs: send the image as a data: URL")
         with fetch(url) as file:
             yield file
         return

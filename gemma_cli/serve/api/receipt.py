@@ -1,4 +1,4 @@
-"""What a reply's text depends on, so that the same text can be had again elsewhere."""
+"""Receipts: everything outside the request that a text depends on, so that the text can be reproduced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gemma_cli.core.messages import Request
 from gemma_cli.views.json import sampling_object, speculation_object
 
 FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*.json", "chat_template*")
-"""Files of a checkpoint that decide what a model says."""
+"""Files of a checkpoint that affect its replies."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Receipt:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all that the text depends on beside the request; the drafter is not among it."""
+        """Hash everything outside the request that the text depends on; the drafter does not belong to it."""
         named = json.dumps({**self._engine, "drafter": None, "drafter_sha256": None}, sort_keys=True)
         return f"fp_{hashlib.sha256(named.encode()).hexdigest()[:16]}"
 

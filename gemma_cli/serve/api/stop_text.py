@@ -1,4 +1,4 @@
-"""Texts that end a reply, found wherever the pieces of a stream are cut."""
+"""Stop texts, found also where they span two deltas of a stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StopText:
         self.found = False
 
     def feed(self, text: str) -> str:
-        """Return what can be shown after one more piece of text."""
+        """Add a delta, and return the text that can be shown now."""
         if self.found or not self._stops:
             return "" if self.found else text
         self._held += text
@@ -34,6 +34,6 @@ class StopText:
         return shown
 
     def _beginning(self, stop: str) -> int:
-        """How many of the last characters held are the first of `stop`."""
+        """Return the length of the longest suffix of `held` that is a prefix of `stop`."""
         longest = min(len(stop) - 1, len(self._held))
         return next((size for size in range(longest, 0, -1) if self._held.endswith(stop[:size])), 0)

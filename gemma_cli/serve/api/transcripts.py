@@ -37,7 +37,7 @@ from gemma_cli.text.languages import language_or_auto
 from gemma_cli.text.transcript import Segment, document, format_named
 
 NAME = "file"
-"""What messages call a recording: the field that holds it."""
+"""The name of a recording in messages: the form field that contains it."""
 
 MEDIA_TYPES = {"text": "text/plain", "srt": "text/plain", "vtt": "text/vtt"}
 
@@ -64,7 +64,7 @@ class AudioFields(Fields):
 
 @dataclass
 class Job:
-    """One recording and what is wanted of it. target: the language to translate into, None for a transcript."""
+    """A recording and its options. target: the language to translate into; None for a transcript."""
 
     upload: BinaryIO
     fields: AudioFields
@@ -77,7 +77,7 @@ class Job:
     turns: list[Turn] = field(default_factory=list)
 
     def run(self, tell: Callable[[Segment | Exception | None], None]) -> None:
-        """Hear the recording; each segment is told as it comes, and at the end None or what went wrong."""
+        """Transcribe the recording. Deliver each segment when it is ready, and at the end None or the error."""
         try:
             with new_spool() as file:  # decoders need a descriptor
                 with spooling():
@@ -111,7 +111,7 @@ class Job:
 
     @property
     def text(self) -> str:
-        """All that was said, in one line."""
+        """Return the entire text in one line."""
         return " ".join(segment.text for segment in self.segments)
 
 
@@ -171,7 +171,7 @@ def _job(
     if upload.size == 0:
         raise ApiError(400, "file: empty (0 bytes)", param="file")
     if fields.stream and fields.response_format not in ("json", "text"):
-        raise ApiError(400, "stream: comes as json or text only", param="response_format")
+        raise ApiError(400, "stream: only the formats json and text can be streamed", param="response_format")
     engine = BlockingEngine(worker, receipt.info)
     if target is None:
         task = Task(lambda: engine, instructions.transcription(source, fields.prompt), defaults.drafting)
@@ -237,7 +237,7 @@ async def _told(http: HttpRequest, job: Job, receipt: Receipt, form: FormData) -
 
 
 def _body(job: Job, receipt: Receipt) -> bytes:
-    """The last line of a stream, or the body of a whole response."""
+    """Return the last line of a stream, or the body of a complete response."""
     form = job.fields.response_format
     speculation = together(job.turns).speculation
     about = receipt.of(Request((), GREEDY, job.task.drafting), speculation)

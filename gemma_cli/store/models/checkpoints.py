@@ -120,7 +120,10 @@ def _choose() -> tuple[str, str]:
     """(name, notice) of what runs when nothing was said."""
     for release in reversed(RELEASES):
         if hub.is_here(release) and release.memory <= machine.memory():
-            return release.name, f"using {release.name}, the ablest here that fits in memory (--model chooses)"
+            return (
+                release.name,
+                f"using {release.name}, the largest model here that fits in memory (--model selects another)",
+            )
     pull = f"gemma models pull {RELEASES[0].alias} ({gigabytes(RELEASES[0].download)})"
     return POCKET, f"using pocket, a tiny demonstration model; {pull} fetches the smallest real Gemma 4"
 
@@ -133,10 +136,10 @@ def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None,
         try:
             return locate(drafter), None
         except NotOnDisk as error:
-            how = f" on this machine, so nothing is drafted; {_how_to_get(drafter)}" if error.size else how
+            how = f" on this machine, so decoding is plain; {_how_to_get(drafter)}" if error.size else how
         except GemmaError:
             continue
-    how = how or f" (it would be {drafter_names(own)[0]}), so nothing is drafted"
+    how = how or f" (it would be {drafter_names(own)[0]}), so decoding is plain"
     return (None, None), f"no drafter for {name}{how}"
 
 

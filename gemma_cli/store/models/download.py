@@ -178,7 +178,7 @@ def _refusal(refused: Refused) -> GemmaError:
     if refused.gated:
         return GemmaError(f"{name} is gated: accept its licence at {page}, then run hf auth login")
     if refused.status == 403:
-        return GemmaError(f"{name}: the Hub refuses it (403); see {page}, and the rights of your token")
+        return GemmaError(f"{name}: the Hub denies access (403); see {page}, and the permissions of your token")
     return UsageError(f"{name} is not on the Hugging Face Hub, or private: then run hf auth login")
 
 

@@ -123,7 +123,7 @@ class HubClient:
             host = self._origin[1]
             raise Transient(f"{host} cannot be reached ({_reason(error)})", connected=self._answered) from None
         except httpx2.TimeoutException:
-            raise Transient("the server sends nothing", connected=self._answered) from None
+            raise Transient("the server sent nothing", connected=self._answered) from None
         except (httpx2.LocalProtocolError, UnicodeEncodeError):  # whose messages hold the token
             raise GemmaError("the request to the Hub cannot be sent; check HF_TOKEN, or run hf auth login") from None
         except httpx2.TransportError as error:
@@ -168,9 +168,9 @@ class HubClient:
             response.close()
             target = url.join(response.headers["Location"])
             if target.scheme not in ("https", "http") or (url.scheme, target.scheme) == ("https", "http"):
-                raise HubError(f"the Hub leads to {target.scheme}://{target.host}, which is not as safe")
+                raise HubError(f"the Hub redirects to {target.scheme}://{target.host}, which is less secure")
             url = target
-        raise HubError(f"the Hub leads in circles, or further than {REDIRECTS} times")
+        raise HubError(f"the Hub redirects in a loop, or more than {REDIRECTS} times")
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
@@ -188,7 +188,7 @@ def _check(response: httpx2.Response) -> None:
     if not response.is_success:
         raise HubError(f"the Hub answered {status}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise HubError("a web page comes instead of the file: a proxy or a login page is in the way")
+        raise HubError("a web page was sent instead of the file: a proxy or a login page is in the way")
 
 
 def retry_after(value: str) -> float | None:

@@ -20,7 +20,7 @@ def remove(name: str, unfinished: bool = False) -> int:
     """
     found = [folder for each in names_of(name) if (folder := hub.repository(each)).is_dir()]
     if not found:
-        raise UsageError(f"{name} is not on this machine; gemma models lists what is")
+        raise UsageError(f"{name} is not on this machine; gemma models lists the models here")
     freed = 0
     for repository in found:
         with ExitStack() as locks:

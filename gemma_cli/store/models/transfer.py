@@ -151,7 +151,7 @@ def _first_byte(response: httpx2.Response, partial: Partial) -> int:
     elif response.status_code == 200 and headers.get("Content-Length", str(size)) == str(size):
         return 0
     partial.ranged = False
-    raise Transient(f"the server sends other bytes of {partial.file.name} than the Hub lists")
+    raise Transient(f"the server sends different content for {partial.file.name} than the Hub lists")
 
 
 def complete(path: Path, file: File) -> bool:
@@ -179,7 +179,7 @@ def _locked(blob: Path, progress: Progress) -> Iterator[None]:
                 held.enter_context(WeakFileLock(lock, timeout=0.2))
                 break
             except TimeoutError:
-                progress.doing = "another process fetches this; waiting for it"
+                progress.doing = "another process is downloading this; waiting for it"
         yield
 
 

@@ -207,7 +207,7 @@ def test_any_json_can_be_written_and_ends_where_it_ends(value: Any) -> None:
 
 def test_a_model_that_cannot_end_a_reply_is_refused() -> None:
     constraints = Constraints(TOKENIZER, 2048, frozenset())
-    with pytest.raises(ModelError, match="no token that ends a reply"):
+    with pytest.raises(ModelError, match="no end-of-turn token"):
         constraints.of(Request(ask("Hello."), schema=schema(SUM)), in_thought=False)
 
 

@@ -141,7 +141,7 @@ def test_a_folder_that_is_no_gemma_says_so_in_one_line(
 
 
 def test_a_folder_that_does_not_exist_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         read_config(tmp_path / "gone")
 
 

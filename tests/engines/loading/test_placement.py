@@ -172,7 +172,7 @@ def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> No
     properties = SimpleNamespace(name="RTX", total_memory=24 * GB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     found = {check.name: check.found for check in doctor._device()}
-    assert found["device"] == "cuda: a model that one does not hold is spread over them"
+    assert found["device"] == "cuda: a model too large for one is split across them"
     assert found["cuda:0"] == "RTX, 24 GB, 20 GB free"
     assert found["cuda:1"] == "RTX, 24 GB, 22 GB free"
     assert "12b (24 GB to fetch)" in found["would fit"].split(", ")

@@ -169,7 +169,7 @@ def test_a_reply_held_to_a_schema_is_one_line_and_checked() -> None:
         assert turn.text == '{ "a":\t7 }'
         assert server.requests[-1][1]["response_format"]["json_schema"]["schema"]["required"] == ["a"]
         server.say = lambda body: "I would rather talk."
-        with pytest.raises(GemmaError, match="did not hold the reply to the schema"):
+        with pytest.raises(GemmaError, match="did not apply the schema to the reply"):
             reply(opened(server), replace(HELLO, schema=schema))
     assert follows('{"a": 1}', schema)
     assert not follows('{"a": 1', schema)

@@ -221,7 +221,7 @@ class TestRefusals:
 
     def test_audio_that_is_too_long(self, small: Any) -> None:
         long = Audio("l", "talk.wav", np.zeros(16_000 * 31, np.float32))
-        with pytest.raises(InputError, match=r"talk\.wav: 31\.0 s of audio, and tiny hears 30 s"):
+        with pytest.raises(InputError, match=r"talk\.wav: 31\.0 s of audio, but tiny takes at most 30 s"):
             write(small, Request(ask("?", long)))
         write(small, Request(ask("?", Audio("m", "m.wav", np.zeros(16_000 * 30, np.float32)))))
 

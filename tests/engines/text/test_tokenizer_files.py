@@ -86,10 +86,10 @@ def test_a_pipe_in_place_of_a_file_does_not_block(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("bos_token", 5, "bos_token is 5, not a text of 1 to 200 characters"),
+        ("bos_token", 5, "bos_token is 5, not a string of 1 to 200 characters"),
         ("bos_token", "", 'bos_token is "", not a text'),
         ("eos_token", {"content": ["x"]}, r'eos_token\.content is \["x"\], not a text'),
-        ("eos_token", {}, r"eos_token\.content is null, but it has to be given"),
+        ("eos_token", {}, r"eos_token\.content is null, but it is required"),
         ("sot_token", ["<|turn>"], r'sot_token is \["<|turn>"\], not an object'),
         ("model_specific_special_tokens", 5, "model_specific_special_tokens is 5, not an object"),
         ("model_specific_special_tokens", {"a": 1}, r"model_specific_special_tokens\.a is 1, not a text"),

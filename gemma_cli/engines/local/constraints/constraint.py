@@ -1,4 +1,4 @@
-"""What may be said next: the seam between decoding and whoever restricts it.
+"""Constraints on the next token: the interface between decoding and whatever restricts it.
 
 A constraint follows the reply token by token. Before tokens are chosen it takes those not allowed out of the logits
 (-inf), each row of a target pass by what would have been said before it: the drafts in front of that row. So the text
@@ -22,7 +22,7 @@ Mask = NDArray[np.uint8]
 
 
 class Constraint(Protocol):
-    """What decode.py asks of it."""
+    """Interface that decode.py uses."""
 
     def masked(self, logits: Tensor, drafts: Sequence[Tensor], ids: Tensor | None = None) -> Tensor:
         """`logits` [m, c] with what is not allowed at -inf.
@@ -34,12 +34,12 @@ class Constraint(Protocol):
         ...
 
     def accept(self, tokens: Sequence[int]) -> None:
-        """These have been said."""
+        """Advance by accepted tokens."""
         ...
 
 
 class Free:
-    """Anything may be said."""
+    """A constraint that allows every token."""
 
     def masked(self, logits: Tensor, drafts: Sequence[Tensor], ids: Tensor | None = None) -> Tensor:
         return logits
@@ -52,7 +52,7 @@ class Rules(Protocol):
     """An automaton over tokens that can go back."""
 
     def allowed(self) -> Mask | None:
-        """What may come next; None: anything."""
+        """Return the allowed tokens; None: all."""
         ...
 
     def push(self, token: int) -> bool:
@@ -94,7 +94,8 @@ class Bound:
         return self._masks[drafts]
 
     def _ahead(self, drafts: tuple[int, ...]) -> Mask | None:
-        """What is allowed after `drafts`; anything after a draft that is not, for that one will not be accepted."""
+        """Return the tokens allowed after `drafts`; all tokens after a draft that is not allowed, since it will be
+        rejected."""
         pushed = 0
         try:
             for token in drafts:

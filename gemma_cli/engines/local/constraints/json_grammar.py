@@ -1,7 +1,7 @@
-"""JSON schemas as llguidance follows them, over the checkpoint's own vocabulary.
+"""JSON schemas, followed by llguidance over the checkpoint's own vocabulary.
 
-llguidance sees each token as the bytes that Detokenizer makes of it, so what it allows is what is shown. Control tokens
-are none of a grammar's.
+llguidance sees each token as the bytes that Detokenizer makes of it, so the allowed text is the shown text. Control
+tokens belong to no grammar.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 
 class _Vocabulary:
-    """A vocabulary in the form that llguidance asks for."""
+    """A vocabulary in the form that llguidance expects."""
 
     bos_token_id = None
 
@@ -33,7 +33,7 @@ class _Vocabulary:
         self.eos_token_id = min(stops)
 
     def __call__(self, text: str) -> list[int]:
-        """Where only one text can follow, the tokens the model knows it by are the ones allowed."""
+        """Return the model's usual tokens for a text where only that text can follow."""
         return self._encode(text)
 
 
@@ -43,7 +43,7 @@ def vocabulary(tokenizer: Tokenizer, size: int, stops: Collection[int]) -> LLTok
 
 
 class Grammar:
-    """One reply's way through a schema; constraint.Rules over the tokens of the answer."""
+    """The state of one reply in a schema; constraint.Rules over the tokens of the answer."""
 
     def __init__(self, words: LLTokenizer, schema: str) -> None:
         """schema: as json_schema.checked gives it. Raises ModelError where this vocabulary cannot write it."""
@@ -52,7 +52,7 @@ class Grammar:
         self._check()
 
     def allowed(self) -> Mask:
-        """What may come next; what ends a reply only where the JSON is whole. Raises ModelError."""
+        """Return the allowed tokens; end tokens only where the JSON is complete. Raises ModelError."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._check()
         return mask[: self._bytes]  # the rest fills up a word

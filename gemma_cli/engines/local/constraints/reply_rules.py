@@ -1,4 +1,4 @@
-"""The course of a reply under a schema, or under a limit of thoughts: thought first, if there is one, then the answer.
+"""The order of a reply under a schema or a thinking budget: thought first, if there is one, then the answer.
 
     start -<|channel>-> thought -<channel|>-> open -> answer -> end            (a token that ends the reply)
       \\________________________________________/ \\-<|tool_call>-> call -<tool_call|>-> called -> end
@@ -28,7 +28,7 @@ Phase = Literal["start", "thought", "open", "answer", "call", "called", "end"]
 
 @dataclass(frozen=True)
 class ReplyTokens:
-    """What a reply's course turns on, by id. `size`: how many ids there are; stops: those that end a reply."""
+    """Token ids that mark the parts of a reply. `size`: the number of ids; stops: those that end a reply."""
 
     size: int
     opening: int  # <|channel>
@@ -105,7 +105,7 @@ class ReplyRules:
                 self._answer.pop(told)
 
     def _after(self, token: int) -> _State | None:
-        """Where `token` leads; None where it is not allowed."""
+        """Return the state after `token`; None if it is not allowed."""
         state, words = self._states[-1], self._words
         if self._answer and state.phase in ("start", "open", "answer") and self._answer.push(token):
             return replace(state, phase="answer", in_answer=True)

@@ -26,10 +26,8 @@ class Constraints:
         self._tokenizer, self._size, self._stops = tokenizer, size, stops
 
     def of(self, request: Request, in_thought: bool) -> Constraint:
-        """Nothing for a request that asks for nothing. in_thought: its prompt ends inside a thought.
-
-        Raises ModelError where the checkpoint cannot keep what is asked.
-        """
+        """Select the constraint of a request, None without one. in_thought: its prompt ends inside a thought. Raises
+        ModelError if the checkpoint cannot follow it."""
         budget = request.thinking_budget if request.thinking or in_thought else None
         if request.schema is None and budget is None:
             return Free()
@@ -59,7 +57,7 @@ class Constraints:
 
         ends = self._stops - {self._tokenizer.id_of(TOOL_CALLED)}
         if not ends:
-            raise ModelError("this model has no token that ends a reply, so no schema can hold one: choose another")
+            raise ModelError("this model has no end-of-turn token, so it cannot follow a schema: choose another model")
         return vocabulary(self._tokenizer, self._size, ends)
 
     @cached_property

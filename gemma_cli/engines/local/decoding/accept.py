@@ -1,4 +1,4 @@
-"""How many drafts of a round are kept.
+"""The number of accepted drafts of a round.
 
 `equal` is the rule: a draft is accepted while it is the target's own choice. `SyntheticAcceptance` is for synthetic
 models alone, whose random drafts are never right: it accepts each draft with a given probability, so that a round takes
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 Accept = Callable[[Sequence[int], Sequence[int], int], int]
-"""(drafted, chosen, position) -> drafts kept, from the first. position: where the first draft would stand."""
+"""(drafted, chosen, position) -> number of accepted drafts. position: of the first draft."""
 
 
 def equal(drafted: Sequence[int], chosen: Sequence[int], position: int) -> int:
@@ -37,5 +37,5 @@ class SyntheticAcceptance:
         return kept
 
     def heads(self, position: int) -> bool:
-        """Whether a draft that stands there is kept."""
+        """Return whether to accept a draft at that position."""
         return Random((self.seed << 32) + position).random() < self.probability

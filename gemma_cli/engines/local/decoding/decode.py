@@ -1,4 +1,4 @@
-"""The decoding loop, plain and speculative: one loop, because plain decoding is drafting nothing.
+"""The decoding loop, plain and speculative; plain decoding drafts nothing.
 
     a round:  draft   d_1 .. d_K from the drafter, with the noise of positions t+1 .. t+K, or copied from the context
               verify  one target pass over [x_t, d_1 .. d_K] gives the target's own choices x_{t+1} .. x_{t+K+1}
@@ -35,7 +35,7 @@ FREE = Free()
 
 
 class DraftLengthPolicy(Protocol):
-    """Decides how many tokens to draft, and to copy from the context (pace.Pace learns what pays)."""
+    """The choice of how many tokens to draft and to copy from the context (draft_length adapts it)."""
 
     def choose(self) -> int: ...
 
@@ -48,7 +48,7 @@ class DraftLengthPolicy(Protocol):
 
 @dataclass(frozen=True)
 class FixedDraftLength:
-    """Always the same number of drafts, none of them copied."""
+    """A fixed number of drafts, and no copies."""
 
     draft_tokens: int
 
@@ -87,7 +87,7 @@ class CappedDraftLength:
 
 @dataclass(frozen=True)
 class Burst:
-    """Tokens that came at once, and the round they came from; the first token comes from the prefill."""
+    """Tokens of one round, with figures of the round; the first token comes from the prefill."""
 
     tokens: tuple[int, ...]
     round: Round | None = None
@@ -145,7 +145,7 @@ def decode(
 
 
 def copied_drafts(lookup: Lookup, pacer: DraftLengthPolicy, newest: list[int], most: int) -> list[int]:
-    """Up to `most` tokens from the context that are worth a target pass; often none."""
+    """Return up to `most` tokens copied from the context that are worth a target pass; often none."""
     lookup.extend(newest)
     found = lookup.find(most) if most > 0 else []
     return found[: pacer.choose_copy(len(found))]
@@ -221,7 +221,7 @@ def settle(
 
 
 def numbers(tokens: list[int]) -> list[int]:
-    """The same tokens. ModelError where a choice was not one."""
+    """Return the same tokens. Raises ModelError for an invalid choice."""
     if min(tokens) < 0:
         raise ModelError("the model's output is not a number: its weights are damaged, or too large for --dtype")
     return tokens

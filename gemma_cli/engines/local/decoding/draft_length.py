@@ -1,4 +1,4 @@
-"""How many tokens to draft: as many as decode fastest on this machine, on this text.
+"""The number of tokens to draft: the fastest on this machine and this text.
 
 It decides how fast a reply comes, never what it says: the text is the same at every draft length (decode.py), so a
 wrong guess costs time only. A round with K drafts yields 1 + a_1 + a_1 a_2 + ... + a_1...a_K tokens, where a_i is the
@@ -41,7 +41,7 @@ REMEMBERED_TRIES = 2.0  # what the acceptance in a file counts at most, so that 
 COPIES = (3, 7, 15)
 """Lengths of copied drafts: with the newest token they fill passes of 4, 8 and 16 rows."""
 
-COPY_HITS, COPY_TRIES = 8.0, 10.0  # before anything is known: a long match goes on nine times in ten, or not at all
+COPY_HITS, COPY_TRIES = 8.0, 10.0  # initial guess: a long match continues nine times in ten, or not at all
 COPY_MEMORY = 0.8  # what earlier copies count, compared with the newest
 COPY_FADING = 0.02  # how far each copy that was declined brings its figures back to where they began
 COPY_SECONDS_MEMORY = 0.15
@@ -50,7 +50,7 @@ COPY_OUTLIER = 3.0  # a copied round slower than so many averages counts as this
 
 @dataclass
 class AdaptiveDraftLength:
-    """What was seen with one model and drafter on one device; `choose` before a round, `observe` after it."""
+    """Figures of one model and drafter on one device; `choose` before a round, `observe` after it."""
 
     seconds: list[float | None] = field(default_factory=lambda: [None] * (LONGEST + 1))  # of a round, by K
     newest: list[list[float]] = field(default_factory=lambda: [[] for _ in range(LONGEST + 1)])  # what it comes from
@@ -96,7 +96,7 @@ class AdaptiveDraftLength:
         self.observe(drafted, accepted[0], seconds)
 
     def choose_copy(self, found: int) -> int:
-        """How many of `found` tokens that could be copied to try in place of the drafter's; 0: none."""
+        """Return how many of the `found` tokens to copy in place of the drafter's; 0: none."""
         fitting = [index for index, length in enumerate(COPIES) if length <= found]
         if not fitting or self._frontier() < 0:
             return 0
@@ -124,7 +124,7 @@ class AdaptiveDraftLength:
         return max(range(min(self._frontier() + 1, self.most) + 1), key=self.tokens_per_second)
 
     def tokens_per_second(self, drafted: int) -> float:
-        """What K = `drafted` is expected to give."""
+        """Return the expected gain of K = `drafted`."""
         return self._tokens(drafted) / self._cost(drafted)
 
     def _time(self, drafted: int, in_use: int, seconds: float) -> bool:
@@ -174,7 +174,8 @@ class AdaptiveDraftLength:
         return tokens
 
     def _probe(self, best: int) -> int:
-        """The length to try once: one that may be better than the best, the least measured of them; else the best."""
+        """Return the length to try once: one that may be better than the best, the least measured of them; else the
+        best."""
         goal = self.tokens_per_second(best)
         hopeful = [k for k in range(self.most + 1) if k != best and self._promise(k, best) > goal]
         return min(hopeful, key=lambda k: (min(len(self.newest[k]), 3), -self.unseen[k], abs(k - best)), default=best)
@@ -201,7 +202,7 @@ class AdaptiveDraftLength:
         return (self._cost(0) + self._cost(min(COPIES[index], LONGEST))) / 2
 
     def _forget_a_little(self, index: int) -> None:
-        """So that what failed on one text is tried again on another."""
+        """Forget old failures, so that a length is tried again on another text."""
         self.copy_hits += COPY_FADING * (COPY_HITS - self.copy_hits)
         self.copy_tries += COPY_FADING * (COPY_TRIES - self.copy_tries)
         known = self.copy_seconds[index]
@@ -213,8 +214,8 @@ class AdaptiveDraftLength:
         return max((k for k, cost in enumerate(self.seconds) if cost is not None), default=-1)
 
     def _cost(self, drafted: int) -> float:
-        """Seconds of a round with K drafts: measured, else on the line through the nearest and the farthest measured,
-        which noise tilts least."""
+        """Return the seconds of a round with K drafts: measured, else on the line through the nearest and the farthest
+        measured, which noise tilts least."""
         measured = self.seconds[drafted]
         if measured is not None:
             return measured
@@ -234,12 +235,12 @@ def low_median(times: list[float]) -> float:
 
 
 def to_json(pace: AdaptiveDraftLength) -> dict[str, Any]:
-    """What is worth remembering between runs, as plain values."""
+    """Return the figures to save between runs, as plain values."""
     return {"seconds": pace.seconds, "hits": pace.hits, "tries": pace.tries}
 
 
 def from_json(values: Any) -> AdaptiveDraftLength:
-    """A pace whose first guesses are those of an earlier one. Where anything does not fit it begins anew."""
+    """Create figures whose first guesses come from an earlier run. Where anything does not fit it begins anew."""
     fresh = AdaptiveDraftLength()
     try:
         pace = AdaptiveDraftLength(**values)

@@ -1,4 +1,4 @@
-"""What was learned about drafting, kept between runs: one small file for each model, drafter, device and format.
+"""Figures about drafting, saved between runs: one small file for each model, drafter, device and format.
 
 It holds times and rates, no name and no text. Because the machine may have been busy when they were measured, they are
 a first guess only, which the first measurements replace (draft_length.from_json). A file that is missing, broken or of
@@ -28,7 +28,7 @@ VERSION = 2
 
 @dataclass
 class SavedDraftLength:
-    """`pace`, as it was kept in `file` if it was."""
+    """Load the figures from `file` if they were saved."""
 
     file: Path
     pace: AdaptiveDraftLength = field(default_factory=AdaptiveDraftLength)
@@ -41,7 +41,7 @@ class SavedDraftLength:
         return cls(file, _read(file))
 
     def replied(self) -> None:
-        """A reply has taught something: keep it after the first, the second, the fourth ... reply of a process."""
+        """Save the figures after the first, second, fourth, ... reply of a process."""
         self.replies += 1
         if self.replies >= self.due:
             self.due *= 2
@@ -59,7 +59,7 @@ def _read(file: Path) -> AdaptiveDraftLength:
 
 
 def _key(info: EngineInfo) -> str:
-    """What the times depend on, as a file name: anything else is followed by the averages themselves."""
+    """Return a file name made of everything that the times depend on; averages follow any other change."""
     devices = [torch.device(name) for name in info.device.split(" + ")]
     where = " + ".join(
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {torch.get_num_threads()}"

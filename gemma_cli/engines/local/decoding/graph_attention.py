@@ -49,7 +49,7 @@ class StaticRows:
 
 
 class StaticDraft:
-    """What a draft sees that begins after `newest`, int64 [1]: the keys before that position."""
+    """The view of a draft that begins after `newest`, int64 [1]: the keys before that position."""
 
     real = 1
 

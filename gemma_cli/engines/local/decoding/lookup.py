@@ -1,4 +1,4 @@
-"""Drafts copied from the context: where the reply repeats what was said before, what followed then is the draft.
+"""Drafts copied from the context: if the reply repeats earlier text, the continuation of that text is the draft.
 
 Edits, quotes and clean-ups say long stretches of their prompt again, and so does a table its own rows. The last MATCH
 tokens are looked up among all that came before; if they stood there and were always followed by the same token, what
@@ -29,8 +29,8 @@ class Lookup:
         self._ids += tokens
 
     def find(self, most: int) -> list[int]:
-        """What should follow, up to `most` tokens; nothing where the last tokens are new, or were followed by
-        different ones. A copy that reaches its own end goes round: so repeats itself what repeats itself."""
+        """Return the likely continuation, up to `most` tokens; nothing where the last tokens are new, or were followed
+        by different ones. A copy that reaches its own end goes round: so repeats itself what repeats itself."""
         self._index()
         last = self._ids[-MATCH:]
         start = self._following.get(hash(tuple(last)), _AMBIGUOUS)

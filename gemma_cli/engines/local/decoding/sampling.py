@@ -1,4 +1,4 @@
-"""How a token is chosen: arg-max of its log-probability plus noise that belongs to (seed, position, token id).
+"""Choice of tokens: arg-max of its log-probability plus noise that belongs to (seed, position, token id).
 
     x_t = argmax over surviving v of ( log p_t(v) + G(seed, t, v) ),   G ~ Gumbel(0, 1)
 
@@ -26,7 +26,7 @@ _WEIGHT_BITS = 40
 _NO_ID = 2**63 - 1
 
 WIDE = 1 << 14
-"""Columns from which rows that are taken whole are taken one by one: their temporaries are megabytes."""
+"""Number of columns from which complete rows are processed one by one, because their temporaries take megabytes."""
 
 
 def gumbel(seed: int | Tensor, positions: Tensor, ids: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class StaticSampler(Sampler):
 
     @staticmethod
     def kind(sampling: Sampling) -> tuple[bool, int, bool, bool]:
-        """What decides which operations are run."""
+        """The settings that decide which operations run."""
         return sampling.temperature == 0, sampling.top_k, sampling.top_p < 1, sampling.min_p > 0
 
     def set(self, sampling: Sampling) -> None:
@@ -165,7 +165,7 @@ class StaticSampler(Sampler):
 
 
 def _least(sampling: Sampling) -> float:
-    """The lowest score that min-p keeps."""
+    """Return the lowest score that min-p allows."""
     return math.log(sampling.min_p) if sampling.min_p > 0 else -math.inf
 
 
@@ -175,7 +175,7 @@ def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:
         best, first = scores.max(-1)  # the first of equal maxima, or of those that are not numbers (torch.max)
         return first.masked_fill_(best.isnan(), -1)
     best = scores.amax(-1, keepdim=True)
-    first = torch.where(scores == best, ids, _NO_ID).amin(-1)  # nothing equals what is not a number
+    first = torch.where(scores == best, ids, _NO_ID).amin(-1)  # NaN equals nothing
     return first.masked_fill_(first == _NO_ID, -1)
 
 
@@ -244,7 +244,7 @@ def _top_p(scores: Tensor, p: float | Tensor) -> Tensor:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """A bijection of int64 in which every input bit moves every output bit (splitmix64's finalizer)."""
+    """Apply a bijection of int64 in which every input bit affects every output bit (splitmix64's finalizer)."""
     x = _folded(x, 30).mul_(_int64(_FIRST))
     x = _folded(x, 27).mul_(_int64(_SECOND))
     return _folded(x, 31)
@@ -256,7 +256,7 @@ def _folded(x: Tensor, shift: int) -> Tensor:
 
 
 def _mixed(x: int) -> int:
-    """The same of one number modulo 2**64."""
+    """Same as `_mix`, for one number modulo 2**64."""
     x = x & _ones(64)
     x = (x ^ x >> 30) * _FIRST & _ones(64)
     x = (x ^ x >> 27) * _SECOND & _ones(64)

@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FRAMES = 64
-"""Of 10 ms. The tower makes 16 rows of them: whole vectors in every operation, where a rest would be computed by other
-code than the vectors are."""
+"""Frames of 10 ms. The tower makes 16 rows of them: whole vectors in every operation, where a rest would be computed by
+other code than the vectors are."""
 
 TOGETHER = 3072
-"""Frames that go through at once, the longest sound there is: memory does not grow by it."""
+"""Frames per batch, the longest possible sound: memory does not grow with the batch."""
 
 AudioFrames = tuple[Tensor, Tensor]
 """frames [1, n, mels] and mask, bool [1, n], as the feature extractor gives them."""
 
 
 def padded(heard: AudioFrames) -> AudioFrames:
-    """The same with a multiple of FRAMES frames."""
+    """Pad to a multiple of FRAMES frames."""
     frames, mask = heard
     missing = -frames.shape[1] % FRAMES
     return F.pad(frames, (0, 0, 0, missing)), F.pad(mask, (0, missing))
@@ -61,7 +61,7 @@ class AudioBatcher:
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices of sounds of one length, as many as go through at once."""
+    """Yield indices of sounds of one length, as many as one batch takes."""
     by_length: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         by_length.setdefault(length, []).append(index)

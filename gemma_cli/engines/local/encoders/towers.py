@@ -34,7 +34,7 @@ class MediaEncoders:
     """The features of media for one checkpoint, on the decoder's device and in its dtype."""
 
     def __init__(self, folder: Path, config: Config | None, device: torch.device, dtype: torch.dtype) -> None:
-        """config: None for a model that takes text alone."""
+        """The image and audio towers of a checkpoint. config: None for a model of text only."""
         self.folder, self.config, self.device, self.dtype = folder, config, device, dtype
         self.unified = config is not None and config.unified
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
@@ -43,7 +43,7 @@ class MediaEncoders:
 
     @property
     def modalities(self) -> frozenset[str]:
-        """What the checkpoint takes: a video is images under their times."""
+        """Return the media that the checkpoint takes; a video is a series of images with times."""
         if self.config is None:
             return frozenset()
         image = {"image", "video"} if self.config.has("vision_config") else set()
@@ -55,7 +55,8 @@ class MediaEncoders:
         self._kept.clear()
 
     def count(self, medium: Medium, image_budget: int | None) -> int:
-        """Rows that `features` gives; kept for good, so that media already in the cache are not encoded again."""
+        """Return the number of rows of `features`. Counts are remembered, so media already in the cache are not encoded
+        again."""
         key = _key(medium, image_budget)
         if key not in self._counts:
             self._counts[key] = len(self.features(medium, image_budget))
@@ -77,7 +78,7 @@ class MediaEncoders:
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
-            raise InputError(f"{medium.name}: too short to hear anything in")
+            raise InputError(f"{medium.name}: too short to encode")
         self._keep(key, found)
         return found
 
@@ -90,7 +91,7 @@ class MediaEncoders:
         except (ValueError, ZeroDivisionError) as error:
             if is_out_of_memory(error):
                 raise
-            raise InputError(f"{image.name}: cannot be scaled to what the model sees ({error})") from error
+            raise InputError(f"{image.name}: cannot be scaled to the model's input size ({error})") from error
         pixels = prepared["pixel_values"].to(self.device, self.dtype)
         places = prepared["image_position_ids"].to(self.device)
         if self.unified:
@@ -101,9 +102,10 @@ class MediaEncoders:
 
     @torch.inference_mode()
     def listen(self, sounds: Sequence[Audio]) -> None:
-        """Keep the features of several sounds, which is faster than one after the other; nothing else changes.
+        """Encode several sounds in one batch, which is faster than one after the other; the results are the same.
 
-        What cannot be heard is left for `features` to tell."""
+        What cannot be heard is left for `features` to tell.
+        """
         new = {sound.digest: sound for sound in sounds if _key(sound, None) not in self._kept}
         if "audio" not in self.modalities or self.unified or len(new) < 2:
             return
@@ -141,15 +143,16 @@ class MediaEncoders:
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
-        """Turn what torch and transformers say of a tower whose configs and weights do not fit together into one line;
-        full memory stays what it is."""
+        """Convert errors of torch and transformers for mismatched configs and weights to one line;"""
         try:
             yield
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             if "memory" in str(error):
                 raise
             reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self.folder}: its towers do not run as its configs describe them ({reason})") from error
+            raise ModelError(
+                f"{self.folder}: its encoders do not run as its config files describe them ({reason})"
+            ) from error
 
     @property
     def _described(self) -> Config:

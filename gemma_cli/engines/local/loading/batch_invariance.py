@@ -1,4 +1,4 @@
-"""Which row counts give a row the same bits whatever stands beside it, measured on the machine at hand.
+"""Measurement of the row counts that give a row the same bits regardless of the other rows.
 
 A matrix product with few rows takes another kernel than one with many, and kernels sum in different orders. Which
 counts agree is a property of the library, the processor and the number of threads: with one library a single row is
@@ -40,7 +40,7 @@ TRIED = (2, 3, 4, 5, 6, 7, 8, 9, 12, 16)
 MOST = TRIED[-1]
 
 CLEARLY = 0.95
-"""How much of a smaller count's time a larger one may take to replace it."""
+"""Share of a smaller count's time that a larger one may take to replace it."""
 
 CACHES, REPEATS = 4, 5  # of what is timed: last-level caches it overflows, and runs, the shortest of which counts
 
@@ -73,8 +73,8 @@ def without_slow(rule: RowRule, seconds: Mapping[int, float]) -> RowRule:
 
 
 def _from_memory(target: Target) -> LinearFunction | None:
-    """Products of the target that together read several times what the last-level cache holds; None where it has none
-    such: in the cache fewer rows are quicker."""
+    """Return linear layers of the target that together read several times the last-level cache, or None: in the cache
+    fewer rows are quicker."""
     chosen: list[Linear] = []
     for layer in target.layers:
         chosen.append(layer.feed_forward.gate_up)
@@ -147,7 +147,7 @@ def agreeing(products: Iterable[tuple[LinearFunction, Tensor]], tried: Sequence[
 
 
 def _placeless(product: LinearFunction, rows: Tensor) -> bool:
-    """Whether a row's bits are the same in another place among as many rows."""
+    """Return whether a row's bits are the same at another place among as many rows."""
     return torch.equal(product(rows.roll(1, 0)), product(rows.clone()).roll(1, 0))
 
 
@@ -165,7 +165,7 @@ def _products(target: Target) -> Iterator[tuple[LinearFunction, Tensor]]:
 
 
 def _row_products(target: Target, most: int) -> Iterator[tuple[LinearFunction, Tensor]]:
-    """Those that take the rows of a pass as they come, with rows [most, ...]."""
+    """Return the linear layers that take all rows of a pass, with rows [most, ...]."""
     random = _Random(target)
     kinds = {(linear.shape, type(linear).__name__): linear for linear in _linears(target)}
     for ((out, width), _), linear in sorted(kinds.items(), key=lambda item: item[0]):

@@ -1,4 +1,4 @@
-"""A Target or Drafter from its shape and a source of weights: which tensor goes where, and what is fused."""
+"""Construction of a Target or Drafter from its shape and a source of weights: names of tensors, and fusion."""
 
 from __future__ import annotations
 

@@ -31,18 +31,18 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Source(Protocol):
-    """Where weights come from. Shapes are what the config implies; a tensor of another shape is a ModelError."""
+    """A source of weights. Shapes are what the config implies; a tensor of another shape is a ModelError."""
 
     def on(self, device: torch.device) -> Source:
-        """The same weights for another device of the same kind."""
+        """Return the same weights for another device of the same kind."""
         ...
 
     def take(self, name: str, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
-        """One tensor on the device, in `dtype` (None: the model's)."""
+        """Load a tensor to the device, in `dtype` (None: the model's)."""
         ...
 
     def linear(self, name: str, shape: Shape) -> Linear:
-        """The product with a weight [out, in], kept in as many bits as was asked for."""
+        """Load a linear layer with a weight [out, in], quantized as requested."""
         ...
 
     def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
@@ -54,11 +54,11 @@ class Source(Protocol):
         ...
 
     def exact(self, name: str, shape: Shape) -> Linear:
-        """A linear layer in the model's dtype, whatever was asked for."""
+        """Load a linear layer in the model's dtype, never quantized."""
         ...
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
-        """A look-up table: on a CPU as it lies, memory-mapped and in its own dtype; elsewhere on the device."""
+        """Load an embedding table: on a CPU memory-mapped in its own dtype, elsewhere on the device."""
         ...
 
     def tied(self, name: str, table: Tensor) -> Linear:
@@ -103,7 +103,7 @@ class Checkpoint:
             parts = [self._four_bits(name, shape) for name, shape in zip(names, shapes, strict=True)]
             numbers, scale = (torch.cat(column) for column in zip(*parts, strict=True))
             return four_bit_linear(numbers, scale, self.dtype)
-        if len(names) == 1:  # no copy of it but the one the kernel keeps
+        if len(names) == 1:  # no copy except the kernel's own
             return self._kind(shapes[0])(self._read(names[0], shapes[0]).to(self.device, self.dtype))
         whole = torch.empty(sum(rows for rows, _ in shapes), shapes[0][1], device=self.device, dtype=self.dtype)
         first = 0
@@ -148,7 +148,7 @@ class Checkpoint:
         return compressed_tensors.numbers(packed, width), scale
 
     def _read(self, name: str, shape: Sequence[int]) -> Tensor:
-        """A tensor of numbers to compute with, or of ids, as it lies in its file: on the CPU, memory-mapped."""
+        """Load a floating-point tensor, or ids, as stored: on the CPU, memory-mapped."""
         tensor = self._stored(name, shape)
         if tensor.dtype not in _FLOATS and len(shape) > 1:
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -159,7 +159,7 @@ class Checkpoint:
         return tensor
 
     def _stored(self, name: str, shape: Sequence[int] | None) -> Tensor:
-        """A tensor as it lies in its file; shape None: any."""
+        """Load a tensor as stored in its file; shape None: any."""
         full = self.prefix + name
         file = self._files.get(full)
         if file is None:

@@ -22,7 +22,7 @@ from gemma_cli.engines.local.model.schema.config_schema import QUANTIZATION
 from gemma_cli.engines.local.model.schema.json_fields import FieldError
 
 PACKED, SCALE, SHAPE = "_packed", "_scale", "_shape"
-"""What follows "X.weight" in the names of the three."""
+"""Suffixes of "X.weight" in the names of the three tensors."""
 
 GROUPS = (32, 64, 128, 256)
 """Inputs that may share a scale, as far as torch's kernels go."""
@@ -39,7 +39,7 @@ def check_quantization(path: Path, described: Any) -> None:
         QUANTIZATION.check(described, "quantization_config")
     except FieldError as error:
         raise ModelError(
-            f"{path}: {error}; only symmetric 4-bit weights in groups are read as they are: use the bfloat16 "
+            f"{path}: {error}; only symmetric 4-bit weights in groups are supported: use the bfloat16 "
             "checkpoint with --quantize"
         ) from None
 

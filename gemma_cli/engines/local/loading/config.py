@@ -30,8 +30,8 @@ DRAFTERS = ("gemma4_assistant", "gemma4_unified_assistant")
 
 @dataclass(frozen=True)
 class Config:
-    """A config.json that was found to describe a Gemma 4 target or drafter. values: all of it. towers: the checked
-    "vision_config" and "audio_config", as far as they are there."""
+    """The checked config.json of a Gemma 4 target or drafter. values: all of it. towers: the checked "vision_config"
+    and "audio_config", as far as they are there."""
 
     folder: Path
     model_type: str
@@ -44,23 +44,23 @@ class Config:
 
     @property
     def unified(self) -> bool:
-        """Whether this is a model without encoders, as the 12B one is."""
+        """Whether this is a model without encoders, as the 12B model is."""
         return self.model_type == "gemma4_unified"
 
     def decoder(self) -> Architecture:
-        """Of a target: the shape of its text decoder."""
+        """Shape of a target's text decoder."""
         text, where = _text(self.model_type, self.values)
         decoder = read_architecture(text, where)
         check_target(decoder, where)
         return decoder
 
     def drafter(self) -> DrafterArchitecture:
-        """Of a drafter."""
+        """Shape of a drafter."""
         text, where = _text(self.model_type, self.values)
         return read_drafter(self.values, read_architecture(text, where), where)
 
     def has(self, tower: str) -> bool:
-        """Whether "vision_config" or "audio_config" is there: what a picture or a sound takes."""
+        """Return whether "vision_config" or "audio_config" is present, which pictures or sound need."""
         return tower in self.towers
 
 
@@ -69,7 +69,7 @@ def read_config(folder: Path) -> Config:
     but not one this engine runs, or with a broken config.json."""
     path = folder / "config.json"
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder")
+        raise InputError(f"{folder}: no such folder")
     values = read_object(path)
     if values is None:
         raise InputError(f"{folder} has no config.json; name a folder that holds a Gemma 4 checkpoint")
@@ -86,8 +86,8 @@ def read_config(folder: Path) -> Config:
 
 
 def _text(model_type: str, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """The part that describes the decoder, with the model_type that its defaults hang on; what stands before the names
-    of its fields."""
+    """Return the part that describes the decoder, the model_type that selects its defaults, and the prefix of its field
+    names."""
     if model_type.endswith("_text"):
         return values, ""
     text = values.get("text_config")

@@ -69,7 +69,7 @@ def load_drafter(folder: Path, target: Target, quantize: Quantization | None = N
 
 
 def decoder_prefix(source: Checkpoint) -> str:
-    """What stands before "embed_tokens.weight": a multimodal checkpoint keeps its decoder one level down."""
+    """Return the prefix of "embed_tokens.weight": a multimodal checkpoint has its decoder one level down."""
     names = set(source.names)
     for prefix in _DECODER_PREFIXES:
         if f"{prefix}embed_tokens.weight" in names:

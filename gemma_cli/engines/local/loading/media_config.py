@@ -26,7 +26,7 @@ PREPROCESSOR = "preprocessor_config.json"
 
 
 def stock_config(config: Config, tower: str) -> Any:
-    """A tower as transformers' config class: "vision_config" or "audio_config"."""
+    """Return a tower's config as transformers' class: "vision_config" or "audio_config"."""
     from transformers import CONFIG_MAPPING
 
     kind = f"{config.model_type}_{tower.removesuffix('_config')}"
@@ -34,7 +34,7 @@ def stock_config(config: Config, tower: str) -> Any:
 
 
 def stock_text_config(config: Config) -> Any:
-    """What towers ask of the decoder: how wide their output has to be."""
+    """Return the output width that towers must have for the decoder."""
     from transformers import CONFIG_MAPPING
 
     return CONFIG_MAPPING[f"{config.model_type}_text"](hidden_size=config.decoder().hidden)
@@ -53,7 +53,7 @@ def check_size(config: Config, tower: str, stored: int) -> None:
 
 
 def _numbers(tower: Mapping[str, Any]) -> int:
-    """Weights of a tower, but for what is small."""
+    """Return the number of a tower's weights, except small ones."""
     hidden, layers = tower["hidden_size"], tower["num_hidden_layers"]
     if "intermediate_size" not in tower:
         channels: list[int] = tower["subsampling_conv_channels"]
@@ -64,20 +64,20 @@ def _numbers(tower: Mapping[str, Any]) -> int:
 
 
 def image_processor(config: Config) -> Any:
-    """How pictures are prepared. Raises ModelError."""
+    """Return the image processor. Raises ModelError."""
     from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
     values, path = _processor(config.folder, "image_processor", config_schema.IMAGE_PROCESSOR)
     vision = config.towers["vision_config"]
     for name in ("patch_size", "pooling_kernel_size"):
         _agree(path, name, values[name], vision[name], f"vision_config.{name}")
-    if config.unified:  # it has no tower: patches are cut as large as what is pooled elsewhere
+    if config.unified:  # without a tower, patches are as large as the pooled ones elsewhere
         values |= {"patch_size": values["patch_size"] * values["pooling_kernel_size"], "pooling_kernel_size": 1}
     return Gemma4ImageProcessorPil(**values)
 
 
 def feature_extractor(config: Config) -> Any:
-    """How sounds are prepared. Raises ModelError."""
+    """Return the audio feature extractor. Raises ModelError."""
     from transformers import Gemma4AudioFeatureExtractor, Gemma4UnifiedAudioFeatureExtractor
 
     audio = config.towers["audio_config"]

@@ -62,7 +62,7 @@ class RandomWeights:
         return _repeated((self._normal * _gain(name, shape[-1])).to(dtype), shape)
 
     def linear(self, name: str, shape: Shape) -> Linear:
-        """Quantized ones are made of random numbers as they are kept, not rounded from others."""
+        """Quantized weights are made of random numbers directly, not rounded from others."""
         kind, gain = self._kind(shape), _gain(name, shape[1])
         kernels = native.on(self.device)
         if kind is Int4Linear:

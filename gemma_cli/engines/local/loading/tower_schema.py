@@ -44,5 +44,7 @@ def _check_audio(audio: Mapping[str, Any]) -> None:
     seen = audio["attention_context_left"] + audio["attention_context_right"]
     if seen > MOST_CONTEXT * chunk:
         raise FieldError(
-            "audio_config.attention_context_left", seen, f"with what is on the right more than {MOST_CONTEXT} chunks"
+            "audio_config.attention_context_left",
+            seen,
+            f"which with the right context is more than {MOST_CONTEXT} chunks",
         )

@@ -1,1 +1,1 @@
-"""What a model is measured against: transformers, memory bandwidth, held-out replies."""
+"""Baselines for a model: transformers, memory bandwidth, held-out replies."""

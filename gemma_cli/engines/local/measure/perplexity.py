@@ -1,4 +1,4 @@
-"""How surprised a model is by replies that somebody else wrote: what rounding its weights costs, as one number."""
+"""Perplexity of a model on given replies: the cost of rounding its weights, as one number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a decoding round must read, and how fast this machine reads: the two numbers that bound decoding at batch 1.
+"""Bytes that a decoding round must read, and the memory bandwidth of this machine: the two numbers that bound decoding
+at batch size 1. the two numbers that bound decoding at batch 1.
 
 A round with K drafts reads the target's weights once and the drafter's K times, and the keys and values that each
 pass may see. Counted is what has to be read, whatever the kernels read beyond it; activations, norms and the rows of

@@ -156,7 +156,7 @@ class Chunk:
 
 
 def bucket(position: int) -> int:
-    """Slots of a full layer that the row at `position` reads: a function of its position alone."""
+    """Return the slots of a full layer that the row at `position` reads: a function of its position alone."""
     return (position // BUCKET + 1) * BUCKET
 
 

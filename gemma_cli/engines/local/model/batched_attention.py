@@ -1,4 +1,4 @@
-"""Attention of rows that belong to different sequences: every sequence attends as it would alone.
+"""Attention for rows of different sequences: each sequence attends as it would alone.
 
 Products, norms and activations take all rows of a pass at once and give each the bits it would get in a pass of its
 own (rows.py). Attention cannot: each sequence has keys of its own, and sums over keys depend in the last bit on how

@@ -1,4 +1,4 @@
-"""Keys and values of everything the target has read, and the arithmetic that takes back what was rejected.
+"""Keys and values of all rows that the target has processed, with rollback of rejected ones.
 
 A position p of a layer lives in slot p % slots. A full layer has as many slots as positions (the buffer grows); a
 sliding layer is a ring of `window + slack` slots. Rejected drafts are simply forgotten: `rollback` sets `length`, the
@@ -88,7 +88,7 @@ class Slots:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A length and the rings as they were there. Full layers are not copied: their rows stay until overwritten."""
+    """A length, and a copy of the rings at that time. Full layers are not copied: their rows stay until overwritten."""
 
     length: int
     rings: dict[int, tuple[Tensor, Tensor]]
@@ -135,7 +135,7 @@ class Cache:
             log.slots = self.layers[log.layer]
 
     def reach(self, layer: LayerShape) -> int:
-        """How many positions a row of this layer sees, its own included."""
+        """Return how many positions a row of this layer sees, its own included."""
         return self.window if layer.sliding else EVERY
 
     def grow(self, rows: int) -> None:
@@ -167,12 +167,12 @@ class Cache:
         self.length = length
 
     def restart(self) -> None:
-        """Forget everything, and keep the memory: graphs that were recorded over it stay good."""
+        """Clear the cache and reuse its memory, so that recorded graphs stay valid."""
         self._snapshots.clear()
         self.length = self._high = 0
 
     def snapshot(self) -> Snapshot:
-        """What `restore` needs to come back to this length; it holds while nothing before it is rewritten."""
+        """Return a snapshot for `restore`; it is valid while no row before it is overwritten."""
         rings = {index: (ring.keys.clone(), ring.values.clone()) for index, ring in self._rings.items()}
         snapshot = Snapshot(self.length, rings)
         self._snapshots.add(snapshot)
@@ -198,7 +198,7 @@ class Cache:
 
 
 def _longer(tensor: Tensor, slots: int) -> Tensor:
-    """A copy of `tensor` [kv_heads, n, head_dim] with `slots` slots, the new ones zero."""
+    """Copy `tensor` [kv_heads, n, head_dim] to `slots` slots, the new ones zero."""
     with torch.inference_mode(False):
         longer = tensor.new_zeros(tensor.shape[0], slots, tensor.shape[2])
         longer[:, : tensor.shape[1]].copy_(tensor)
@@ -210,4 +210,4 @@ def _rounded(rows: int) -> int:
 
 
 SNAPSHOTS = 2
-"""How many are held: each costs the keys and values of the sliding layers (6 MiB for E2B, 0.8 GiB for 31B)."""
+"""Number of snapshots: each takes the keys and values of the sliding layers (6 MiB for E2B, 0.8 GiB for 31B)."""

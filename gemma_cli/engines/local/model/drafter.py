@@ -33,7 +33,7 @@ from gemma_cli.engines.local.model.target import Target
 
 
 class DraftAttention(Attend, Protocol):
-    """What a draft may see, and the target whose embeddings it takes: DraftContext, static.StaticDraft."""
+    """The keys that a draft sees, and the target that embeds for it: DraftContext, graph_attention.StaticDraft."""
 
     target: Target
 
@@ -86,7 +86,7 @@ def _sight(cache: Cache, layer: int, window: int) -> Callable[[Tensor], Tensor]:
 
 @dataclass
 class DenseHead:
-    """Logits over the whole vocabulary."""
+    """An output head for the entire vocabulary."""
 
     weight: Linear
 

@@ -1,4 +1,4 @@
-"""One decoder layer, the same for targets and drafters."""
+"""One decoder layer, for targets and drafters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 
 class Attend(Protocol):
-    """Where keys are kept and which of them the rows see: attention.FewRows, attention.Chunk, drafter.DraftContext.
+    """The storage of keys, and the choice of those that the rows see: attention.FewRows, attention.Chunk,
+    drafter.DraftContext.
 
     rope: (cos, sin) of the rows for each kind of layer; real: the rows that count, before those that fill up a pass.
     """

@@ -1,4 +1,4 @@
-"""A target whose layers lie on several devices (placement.py). The same forward: what is overridden here is where.
+"""A target with its layers on several devices (placement.py). The same forward: what is overridden here is where.
 
 A pass begins and ends where the head lies, `device`. Its rows travel to the first layers' device and from there on;
 masks and rotations do not, every device has tables of its own. A model on one device has none of this.
@@ -94,7 +94,7 @@ def spread(
 
 
 def part_on(target: SpreadTarget, device: torch.device) -> Target:
-    """What of `target` lies on `device`, to be measured; where there is no head, something like it."""
+    """Return the part of `target` on `device`, to be measured; without a head there, a similar layer."""
     layers = [layer for layer, on in zip(target.layers, target.lies, strict=True) if on == device]
     last = device == target.device
     return Target(

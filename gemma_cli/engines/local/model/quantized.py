@@ -1,4 +1,4 @@
-"""Products with weights kept in eight or four bits. Which kernel runs them depends on the device:
+"""Quantized linear layers, with weights in 8 or 4 bits. Which kernel runs them depends on the device:
 
              CPU, kernels of ours    CPU without                               CUDA
     int8     native/rounded.c        oneDNN int8, activations in two halves    torch's int8 matmul
@@ -56,7 +56,7 @@ def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[
     if device.type not in OUT_MULTIPLE:
         raise UsageError(f"--quantize is for cpu and cuda, not {device.type}; leave it out")
     if device.type == "cpu" and not native.on(device):
-        integer_products()  # the cap it may set is heard until the first product of the process only
+        integer_products()  # oneDNN reads the cap that this may set only before the first matmul of the process
     if quantize == "int8":
         return lambda _: Int8Linear
     if not int4_runs(device.type):
@@ -77,7 +77,7 @@ class RoundedLinear(Linear):
     one_row = True
 
     def __init__(self, weight: Tensor) -> None:
-        if kernels := native.on(weight.device):  # some rows at a time, so that nothing large lies beside the weight
+        if kernels := native.on(weight.device):  # some rows at a time, so that no large temporary is needed
             shape = (weight.shape[0], weight.shape[1])
             self._pack(kernels, shape, (self._round(weight[part]) for part in slices(*shape)))
         else:
@@ -144,7 +144,7 @@ class Int4Linear(RoundedLinear):
 
     @staticmethod
     def takes(shape: tuple[int, int], device_type: str) -> bool:
-        """Whether the kernel runs a weight [out, in] of this shape."""
+        """Return whether the kernel runs a weight [out, in] of this shape."""
         multiple = 1 if native.on(torch.device(device_type)) else OUT_MULTIPLE[device_type]
         return shape[0] % multiple == 0 and shape[1] % GROUP == 0
 
@@ -243,7 +243,7 @@ def _widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
 
 
 def _pack4(numbers: Tensor) -> Tensor:
-    """In the order torch's int4 kernel of the device reads."""
+    """Return the weight in the order that torch's int4 kernel of the device reads."""
     if numbers.device.type == "cuda":
         tiles = next(tiles for tiles in (8, 4, 2) if numbers.shape[1] % (16 * tiles) == 0)
         pairs = numbers[:, ::2] << 4 | numbers[:, 1::2]
@@ -276,7 +276,7 @@ def integer_products() -> bool:
 
 @functools.cache
 def int4_runs(device_type: str) -> bool:
-    """Whether torch's int4 matmul runs on this kind of device (on CUDA: compute capability 8.0)."""
+    """Return whether torch's int4 matmul runs on this kind of device (on CUDA: compute capability 8.0)."""
     device = torch.device(device_type)
     numbers = torch.full((64, 64), 9, dtype=torch.uint8, device=device)
     try:

@@ -1,4 +1,4 @@
-"""Weights rounded to eight or four bits, to the nearest; what each stored number stands for.
+"""Rounding of weights to 8 or 4 bits, to the nearest.
 
     eight_bits(weight) -> (numbers int8 [out, in], scale float32 [out])             weight = number * scale
     four_bits(weight) -> (numbers uint8 [out, in], scale [out, in / GROUP])         weight = (number - 8) * scale
@@ -54,12 +54,12 @@ def four_bits(weight: Tensor, scale_dtype: torch.dtype = torch.bfloat16) -> tupl
 
 
 def from_eight_bits(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weights that eight-bit numbers stand for."""
+    """Return the weights that 8-bit numbers stand for."""
     return (numbers * scale[:, None]).to(dtype)
 
 
 def from_four_bits(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weights that four-bit numbers stand for; groups may be of any size."""
+    """Return the weights that 4-bit numbers stand for; groups may have any size."""
     groups = numbers.view(*scale.shape, -1).float().sub_(8)
     return (groups * scale[..., None].float()).view(numbers.shape).to(dtype)
 

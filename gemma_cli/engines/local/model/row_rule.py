@@ -1,4 +1,4 @@
-"""The row counts that a target pass may have, so that no row depends on how many stand next to it."""
+"""The row counts that a target pass may have, so that no row depends on the number of other rows."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def doubt(library: Path) -> str | None:
         return "the record of its digest is damaged"
     if len(content) != size:
         return f"{len(content)} bytes, not {size}"
-    return None if hashlib.sha256(content).hexdigest() == digest else "its digest is another"
+    return None if hashlib.sha256(content).hexdigest() == digest else "its digest does not match"
 
 
 def store(made: Path, library: Path) -> None:

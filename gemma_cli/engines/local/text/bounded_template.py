@@ -1,4 +1,4 @@
-"""Chat templates within bounds of time and memory.
+"""Chat templates with limits of time and memory.
 
     open_template(source, special, file) -> Template
 
@@ -85,7 +85,7 @@ def open_template(source: str, special: Mapping[str, str], file: Path) -> Templa
 
 
 class BoundedTemplate:
-    """A template in a process of its own, which ends with this object and is started again where it ended before."""
+    """A template in a separate process, which ends with this object and is restarted after an end."""
 
     def __init__(self, source: str, special: Mapping[str, str], file: Path) -> None:
         self._file = file
@@ -162,7 +162,7 @@ class _Worker:
             raise
         if reply is not None:
             return reply
-        try:  # it is ending: its exit code says why
+        try:  # it is ending: its exit code has the reason
             self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self.stop()
@@ -202,7 +202,7 @@ class _Worker:
 
 
 def bounded() -> bool:
-    """Whether the system keeps a process within RLIMIT_AS."""
+    """Return whether the system enforces RLIMIT_AS."""
     return sys.platform == "linux"
 
 

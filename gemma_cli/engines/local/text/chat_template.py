@@ -1,4 +1,4 @@
-"""A checkpoint's chat template: jinja in a sandbox, with what transformers promises to templates and no more.
+"""A checkpoint's chat template, rendered by jinja in a sandbox with the functions that transformers offers.
 
 Templates come with checkpoints and are not trusted: they see plain JSON values, change nothing, and reach nothing of
 Python's.
@@ -26,11 +26,11 @@ RULES_KEPT = 1024
 _OWN = frozenset({str, list, dict, tuple})
 
 _PLAIN = _OWN | {bool, int, float, type(None)}
-"""What is no method, so that it cannot be `str.format`, which the sandbox replaces."""
+"""A function that is not a method, so that it cannot be `str.format`, which the sandbox replaces."""
 
 
 class Template(Protocol):
-    """What writes a conversation. literals: every piece of text the template itself may write."""
+    """A renderer of conversations. literals: every text that the template itself may write."""
 
     literals: frozenset[str]
 
@@ -67,7 +67,7 @@ class ChatTemplate:
 
 
 def _named(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A thought under each of the names that templates look for it by."""
+    """Return a thought under each of the names that templates use for it."""
     if (thought := message.get("reasoning")) is None:
         return dict(message)
     return {**message, "thinking": thought, "reasoning_content": thought}

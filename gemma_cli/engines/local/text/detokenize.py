@@ -19,7 +19,7 @@ def token_bytes(piece: str) -> bytes:
 
 
 class Detokenizer:
-    """The text of each token as it comes, control tokens included; constant work per token.
+    """Text of tokens as they arrive, control tokens included; constant work per token.
 
     Gemma's vocabulary is SentencePiece BPE with byte fallback: a piece writes a space as U+2581, and what it has no
     piece for comes as the UTF-8 bytes <0x00>..<0xFF>, which are held until they make a character. Bytes that never do
@@ -36,5 +36,5 @@ class Detokenizer:
         return self.flush() if piece is None else self._bytes.decode(token_bytes(piece))
 
     def flush(self) -> str:
-        """What is left of an unfinished character: one U+FFFD or nothing."""
+        """Return the rest of an unfinished character: one U+FFFD or nothing."""
         return self._bytes.decode(b"", final=True)

@@ -62,7 +62,7 @@ class PromptWriter:
         ids, spans = self._written(request, count)
         if len(ids) >= self.context:
             raise InputError(
-                f"the prompt has {len(ids)} tokens and {self.model} reads {self.context - 1} at most: shorten it"
+                f"the prompt has {len(ids)} tokens and {self.model} takes at most {self.context - 1}: shorten it"
             )
         self._check_ids(ids)
         in_thought = request.raw is None and self._ends_in_thought(ids)
@@ -87,7 +87,7 @@ class PromptWriter:
         if not ids:
             raise InputError("the prompt is empty: write something")
         if not self._marks.keys().isdisjoint(ids):
-            raise InputError("a raw prompt holds text alone: leave out <|image|>, <|audio|> and <|video|>")
+            raise InputError("a raw prompt is text only: leave out <|image|>, <|audio|> and <|video|>")
         return ids
 
     def _check(self, part: Part) -> None:
@@ -97,12 +97,12 @@ class PromptWriter:
             raise InputError(f"{_name(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
         if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > MAX_AUDIO_S:
             raise InputError(
-                f"{part.name}: {seconds:.1f} s of audio, and {self.model} hears {MAX_AUDIO_S} s at a time: "
-                "cut it, or use gemma transcribe, which does"
+                f"{part.name}: {seconds:.1f} s of audio, but {self.model} takes at most {MAX_AUDIO_S} s: "
+                "cut it, or use gemma transcribe"
             )
 
     def _check_ids(self, ids: list[int]) -> None:
-        """ModelError for an id that the weights have no row for: a tokenizer may leave gaps, or lack a bracket. Those
+        """Raise ModelError for an id without a row in the weights: a tokenizer may leave gaps, or lack a bracket. Those
         that stand for media are never looked up."""
         most = self.vocab or max(ids, default=0) + 1
         if ids and (min(ids) < 0 or max(ids) >= most):
@@ -174,7 +174,7 @@ class PromptWriter:
 
 
 def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """Messages as templates read them.
+    """Return messages in the form that templates read.
 
     Thoughts are dropped, but for those since the last user message: a thought between tool calls is part of the turn
     that goes on (the template decides). What a tool answered stands on the message that called it, which is the form
@@ -215,7 +215,8 @@ def _responses(message: Message) -> list[dict[str, Any]]:
 
 
 def _content(message: Message) -> str | list[dict[str, str]]:
-    """Text alone as a string: templates trim each item of a list, and the early ones take no list from the system."""
+    """Return content of text only as a string: templates trim each item of a list, and the early ones take no list from
+    the system."""
     if all(isinstance(part, Text) for part in message.parts):
         return _clean(message.text)
     if message.role != "user":
@@ -232,7 +233,7 @@ def _content(message: Message) -> str | list[dict[str, str]]:
 
 
 def _media_of(part: Image | Audio | Video) -> Iterator[tuple[str, Medium]]:
-    """Each medium of a part, with the text that stands before it."""
+    """Yield each medium of a part, with the text before it."""
     if not isinstance(part, Video):
         yield "", part
         return
@@ -251,7 +252,7 @@ def _plain(value: Any) -> Any:
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Every key in nested dicts: the one thing that sanitizing leaves as it is."""
+    """Yield every key in nested dicts; sanitizing does not change keys."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield str(key)

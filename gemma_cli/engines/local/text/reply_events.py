@@ -40,7 +40,7 @@ class ReplyEvents:
         return Usage(self._prompt_tokens, self._tokens, self._thinking)
 
     def feed(self, token: int) -> Iterator[Event]:
-        """What can be told after one more token."""
+        """Return the events after one more token."""
         inside = self._parser.channel == "thinking"
         read = self._parser.literal if self._literal and self._literal(token) else self._parser.feed
         yield from self._noted(read(self._text.feed(token)))
@@ -49,7 +49,7 @@ class ReplyEvents:
         self._last = token
 
     def end(self, timings: Timings) -> Iterator[Event]:
-        """What is left to tell, and Done."""
+        """Return the remaining events and Done."""
         yield from self._noted(self._parser.feed(self._text.flush()))
         yield from self._noted(self._parser.flush())
         yield Done(self._reason(), self.usage, timings)

@@ -28,7 +28,7 @@ VIDEO = "<|video|>"
 
 TURN = "<|turn>"
 TURNS_KEPT = 256
-"""Turns whose ids are remembered: encoding a long history anew costs more than reading its end."""
+"""Number of turns with cached ids: encoding a long history again takes longer than reading its end."""
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Stand around a control token that somebody spelled. Noncharacters: Unicode keeps them for inside a program, and in
@@ -81,12 +81,12 @@ class Tokenizer:
         return text
 
     def id_of(self, token: str) -> int | None:
-        """The id of one token, None if there is none."""
+        """Return the id of a token, or None."""
         found: int | None = self._backend.token_to_id(token)
         return found
 
     def token_of(self, token_id: int) -> str | None:
-        """How the vocabulary writes an id; None for one it does not have."""
+        """Return the vocabulary's text of an id, or None."""
         found: str | None = self._backend.id_to_token(token_id)
         return found
 
@@ -107,7 +107,7 @@ class Tokenizer:
         return ids
 
     def _encode_turns(self, text: str) -> list[int]:
-        """`encode`, turn by turn: text is cut at control tokens before anything else looks at it."""
+        """Encode turn by turn: tokenizers split text at control tokens before anything else."""
         first, *turns = text.split(TURN)
         ids: list[int] = []
         for turn in [first, *(TURN + turn for turn in turns)] if TURN in self.special else [text]:

@@ -101,7 +101,7 @@ def _check(path: Path, backend: Backend) -> None:
     if type(model).__name__ != "BPE":
         raise _broken(path, f"its model is {type(model).__name__}, not BPE")
     if model.dropout:
-        raise _broken(path, f"model.dropout is {model.dropout:g}, so that a text would have other tokens each time")
+        raise _broken(path, f"model.dropout is {model.dropout:g}, which would tokenize a text differently each time")
     if model.unk_token is not None and model.token_to_id(model.unk_token) is None:
         raise _broken(path, f"model.unk_token is {shown(model.unk_token)}, which is not in its vocabulary")
 
@@ -122,7 +122,7 @@ def _content(token: str | Mapping[str, str]) -> str:
 
 
 def _default(template: str | list[dict[str, str]] | None) -> str | None:
-    """A template as older checkpoints keep it: alone, or among several."""
+    """Return a template in the older form: alone, or one of several."""
     if not isinstance(template, list):
         return template
     return {entry["name"]: entry["template"] for entry in template}.get("default")

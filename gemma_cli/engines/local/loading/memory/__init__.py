@@ -1,1 +1,1 @@
-"""Whether a model fits in memory, and where its layers go."""
+"""Memory of models: estimates, whether a model fits, and placement of its layers."""

@@ -1,4 +1,4 @@
-"""How much memory a model will take, told from its config and the names in its files, before any weight is read.
+"""Estimate of a model's memory from its config and its tensor names, before any weight is read.
 
     plan_folder(folder, ...) or plan_release(alias, ...) -> Plan;  needs(plan) -> Needs
 
@@ -49,13 +49,13 @@ SMALL = 1 << 20
 """Elements of weights that are made after all."""
 
 FIRST, LAST = -1, -2
-"""Parts that lie with the first and the last layer."""
+"""Parts placed with the first and the last layer."""
 
 OTHER = 24 << 20
-"""Bytes of main memory for what is not counted here: threads, libraries that are loaded late, holes in the heap."""
+"""Bytes of main memory for everything not counted here: threads, libraries loaded late, heap fragmentation."""
 
 CONTEXT = 64 << 20
-"""Bytes that each GPU needs beyond what is counted here."""
+"""Bytes that each GPU needs in addition."""
 
 TOKENIZER = 3
 """Bytes that a tokenizer takes for each byte of its file."""
@@ -99,7 +99,7 @@ class Needs:
 def plan_folder(
     folder: Path, assistant: Path | None, device: torch.device, dtype: torch.dtype, quantize: Quantization | None
 ) -> Plan:
-    """Of checkpoint folders. Raises what loading them would."""
+    """Plan loading from checkpoint folders. Raises the same errors as loading them."""
     source = Checkpoint(folder, device, dtype)
     source.prefix = decoder_prefix(source)
     ends = len(source.prefix), -len(compressed_tensors.PACKED)
@@ -115,7 +115,7 @@ def plan_folder(
 
 
 def plan_release(alias: str, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None) -> Plan:
-    """Of a released target and its drafter, whether they are on this machine or not. UsageError: no such release."""
+    """Plan loading of a released target and its drafter, on this machine or not. UsageError: no such release."""
     target, drafter = read_architecture(target_config(alias)), drafter_config(alias)
     shape = read_drafter(drafter, read_architecture(drafter["text_config"]))
     return Plan(target, shape, device, dtype, quantize)
@@ -176,14 +176,14 @@ def _pass(target: Target) -> int:
 
 
 class LinearStandIn(Linear):
-    """Stands for a product where none is computed."""
+    """A stand-in for a linear layer that computes nothing."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape, self.nbytes, self.packed = shape, 0, False
 
 
 class TensorStandIn:
-    """Stands for a large tensor. Torch's own stand-in, the meta device, takes a second to import what it needs."""
+    """A stand-in for a large tensor. Torch's own, the meta device, takes a second to import its dependencies."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = shape
@@ -268,7 +268,7 @@ class Counting:
             if part != LAST:  # as rows._cancelling makes it: half of the weight, all of it, and what is kept of that
                 self.measuring = max(self.measuring, given // 2 + given + copied)
             beside = copied
-        else:  # random numbers are made as they are kept
+        else:  # random numbers are made in their final format
             numbers = 0 if native.on(self._device) else rows * width
             beside = numbers + (given if self._mapped else 0)
         self._count(name, count * _bytes(kind, rows, width, self._dtype, self._device), beside)

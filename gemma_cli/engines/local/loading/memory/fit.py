@@ -29,7 +29,7 @@ from gemma_cli.store.models.hub import is_here
 from gemma_cli.store.models.releases import RELEASES, gigabytes
 
 QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "int4")
-"""How another model is advised: as it is, or as small as it gets."""
+"""Forms in which another model is suggested: as stored, or as small as possible."""
 
 
 def find(name: str, plan: Plan) -> Placement:
@@ -54,7 +54,7 @@ def find(name: str, plan: Plan) -> Placement:
 def _found(plan: Plan, wanted: Needs) -> Placement | None:
     if wanted.total - wanted.process <= free(plan.device):
         return Placement(plan.device)
-    # Only now: to ask a GPU what is free takes some of it.
+    # Only now: querying a GPU's free memory uses some of it.
     return place(wanted.costs, places(plan.device)) if _any_gpu(plan.device) else None
 
 
@@ -67,7 +67,7 @@ def free(device: torch.device) -> int:
 
 
 def places(device: torch.device) -> dict[torch.device, int]:
-    """The devices that `device` stands for, and the bytes free there: "cuda" is every GPU that answers."""
+    """Return the devices that `device` stands for, and the bytes free on each: "cuda" is every GPU that responds."""
     if not _any_gpu(device):
         return {device: free(device)}
     from accelerate.utils import get_max_memory
@@ -77,7 +77,7 @@ def places(device: torch.device) -> dict[torch.device, int]:
 
 
 def _any_gpu(device: torch.device) -> bool:
-    """Whether a device is "cuda" where there are several."""
+    """Return whether a device is "cuda" on a machine with several GPUs."""
     return device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1
 
 
@@ -96,7 +96,7 @@ def fitting(device: torch.device) -> list[str]:
 
 
 def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """What could be given up, the least first; the model stays."""
+    """Yield smaller plans for the same model, the least change first."""
     every = torch.device(plan.device.type)
     if plan.device != every and _any_gpu(every):
         yield f"--device {every}", replace(plan, device=every)

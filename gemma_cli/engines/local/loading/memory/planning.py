@@ -1,4 +1,4 @@
-"""What loading a model will take, and whether it fits, before anything of it is read."""
+"""Description of a model's memory and placement, before anything of it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text config says, read once: the shape of every layer and which layer keeps its keys and values.
+"""The architecture in a text config: the shape of every layer and which layer keeps its keys and values.
 
 Fields, defaults and their meaning are those of transformers' Gemma4TextConfig and Gemma4UnifiedTextConfig, which the
 tests hold this to. schema.py has the range of each field; how they must fit each other is checked here.
@@ -25,10 +25,10 @@ _LAYER = re.compile("[0-9]{1,4}")
 """The number of a layer; transformers writes as many digits for each as the last one has."""
 
 MOST_ROWS = 1 << 16
-"""Of a projection: heads times their size, four times as many as any release has."""
+"""Largest width of a projection: heads times their size, four times that of any release."""
 
 _PATTERN = 6
-"""Every sixth layer is a full one where the config does not say."""
+"""Default pattern: every sixth layer has full attention."""
 
 _ROPE: Mapping[str, Mapping[str, Any]] = {
     SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
@@ -81,7 +81,7 @@ class Architecture:
 
     @property
     def own_layers(self) -> int:
-        """How many layers keep keys and values: the first so many."""
+        """Return how many layers have their own keys and values: the first ones."""
         return sum(layer.owns_kv for layer in self.layers)
 
     @property
@@ -186,19 +186,21 @@ def _kinds(text: Mapping[str, Any], count: int, where: str) -> list[Kind]:
 
 
 def _of_full_layers(text: Mapping[str, Any], kinds: Sequence[Kind]) -> list[dict[str, int]]:
-    """What differs in a layer, as older configs say it: in all full layers at once."""
+    """Return per-layer differences in the older form: for all full layers together."""
     heads = text["num_global_key_value_heads"] if text["attention_k_eq_v"] else None
     own = {"head_dim": text["global_head_dim"]} | ({"num_key_value_heads": heads} if heads else {})
     return [{} if kind == SLIDING else own for kind in kinds]
 
 
 def _overrides(text: Mapping[str, Any], kinds: Sequence[Kind], where: str) -> list[dict[str, int]]:
-    """What differs in a layer, as newer configs say it: layer by layer."""
+    """Return per-layer differences in the newer form: layer by layer."""
     own: dict[int, dict[str, int]] = {}
     for key, fields in text["per_layer_config"].items():
         index = int(key) if _LAYER.fullmatch(str(key)) else -1
         if not 0 <= index < len(kinds) or index in own:
-            raise FieldError(f"{where}per_layer_config", key, f"which is no layer of {len(kinds)}, or there twice")
+            raise FieldError(
+                f"{where}per_layer_config", key, f"which is not one of the {len(kinds)} layers, or is there twice"
+            )
         own[index] = {name: value for name, value in fields.items() if value is not None}
     return [own.get(index, {}) for index in range(len(kinds))]
 
@@ -224,7 +226,7 @@ def _layer(
 
 
 def _check_sizes(text: Mapping[str, Any], layers: Sequence[LayerShape], where: str) -> None:
-    """FieldError for sizes that are fine alone and not together."""
+    """Raise FieldError for sizes that are valid alone but not together."""
     for layer in layers:
         at = f"{where}head_dim of layer {layer.index}"
         if layer.head_dim % 2:
@@ -272,7 +274,7 @@ def _ropes(
             raise FieldError(f"{where}head_dim of {kind} layers", sorted(sizes), "but one rotation serves them all")
         parameters = _ROPE[kind] if given is None else given[kind]
         if parameters is None:
-            raise FieldError(f"{where}rope_parameters.{kind}", None, "but it has to be given")
+            raise FieldError(f"{where}rope_parameters.{kind}", None, "but it is required")
         ropes[kind] = (_inverse_frequencies(parameters, sizes.pop()), 1.0)
     return ropes
 

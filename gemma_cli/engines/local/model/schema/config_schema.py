@@ -68,7 +68,7 @@ _TEXT: Fields = {
     "pad_token_id": (Integer(0, 1 << 20), 0),
     "tie_word_embeddings": (Flag(), True),
     "rope_parameters": (Object({SLIDING: (_ROPE, None), FULL: (_ROPE, None)}), None),
-    "use_bidirectional_attention": (OneOf((None, "vision"), ": such a model does not write"), None),
+    "use_bidirectional_attention": (OneOf((None, "vision"), ": such a model does not generate text"), None),
 }
 
 TEXT = Object(
@@ -104,7 +104,7 @@ _DRAFTER: Fields = {
 }
 DRAFTER = Object(_DRAFTER | {"backbone_hidden_size": (HIDDEN, 1536)})
 UNIFIED_DRAFTER = Object(_DRAFTER | {"backbone_hidden_size": (HIDDEN, 3840)})
-"""What a drafter's config says beside its text_config."""
+"""Fields of a drafter's config outside its text_config."""
 
 _GROUP = Object(
     {
@@ -215,9 +215,9 @@ IMAGE_PROCESSOR = Object(
         "pooling_kernel_size": (Integer(1, 4), 3),
     }
 )
-"""How pictures are cut: Gemma4ImageProcessorPil."""
+"""Fields of the image processor: Gemma4ImageProcessorPil."""
 
-_NO_DITHER = OneOf((0, 0.0), ": a sound would be heard differently each time")
+_NO_DITHER = OneOf((0, 0.0), ": the same sound would be encoded differently each time")
 _BINS = ListOf(Number(-1e6, 1e6), 1, 1024)
 
 FEATURE_EXTRACTOR = Object(
@@ -239,7 +239,7 @@ FEATURE_EXTRACTOR = Object(
         "per_bin_stddev": (ListOf(Number(1e-6, 1e6), 1, 1024), None),
     }
 )
-"""How sounds become spectrograms: Gemma4AudioFeatureExtractor."""
+"""Fields of the audio feature extractor: Gemma4AudioFeatureExtractor."""
 
 UNIFIED_FEATURE_EXTRACTOR = Object(
     {
@@ -257,7 +257,7 @@ GENERATION = Object({"eos_token_id": (Either((_TOKEN_ID, _TOKEN_IDS)), []), "sup
 """generation_config.json."""
 
 TOKEN = Either((Text(1, 200), Object({"content": (Text(1, 200), REQUIRED)})))
-"""A control token, which is a string or an object that holds it."""
+"""A control token: a string, or an object that contains it."""
 
 _TEMPLATE = Text(0, 1 << 20)
 _TEMPLATES = ListOf(Object({"name": (Text(), REQUIRED), "template": (_TEMPLATE, REQUIRED)}), 0, 100)

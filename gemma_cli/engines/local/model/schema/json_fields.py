@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 REQUIRED: Any = object()
-"""The default of a field that has none."""
+"""The default of a required field."""
 
 _SHOWN = 40
 """Characters of a value that a message quotes."""
 
 
 class FieldError(ValueError):
-    """A field of a JSON file that cannot be used."""
+    """A field with an invalid value."""
 
     def __init__(self, field: str, value: Any, wanted: str) -> None:
         super().__init__(f"{field} is {shown(value)}, {wanted}")
 
 
 class Rule(Protocol):
-    """What a value may be."""
+    """A rule for a value."""
 
     def check(self, value: Any, field: str) -> Any:
         """Return the value as it is to be used. Raises FieldError; field: the name to give the value there."""
@@ -82,7 +82,7 @@ class Text:
 
     def check(self, value: Any, field: str) -> str:
         if not isinstance(value, str) or not self.least <= len(value) <= self.most:
-            raise FieldError(field, value, f"not a text of {self.least} to {self.most} characters")
+            raise FieldError(field, value, f"not a string of {self.least} to {self.most} characters")
         return value
 
 
@@ -149,13 +149,13 @@ class Object:
         if value is not None or (name in given and isinstance(rule, OneOf) and None in rule.choices):
             return rule.check(value, field)
         if default is REQUIRED:
-            raise FieldError(field, None, "but it has to be given")
+            raise FieldError(field, None, "but it is required")
         return default
 
 
 @dataclass(frozen=True)
 class Either:
-    """What one of several rules accepts, each of which is for another type of JSON: an object, a list, or neither."""
+    """One of several rules, each for another type of JSON: an object, a list, or neither."""
 
     rules: tuple[Rule, ...]
 
@@ -165,14 +165,14 @@ class Either:
 
 
 def _type(rule_or_value: Any) -> type | None:
-    """dict for objects, list for lists, None for what is neither."""
+    """Return dict for objects, list for lists, None for others."""
     if isinstance(rule_or_value, (Object, TableOf, Mapping)):
         return dict
     return list if isinstance(rule_or_value, (ListOf, list)) else None
 
 
 def shown(value: Any) -> str:
-    """How a message quotes a value: as JSON writes it, in a few characters."""
+    """Quote a value for a message: as JSON, shortened."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -189,7 +189,7 @@ def _flat(values: Sequence[Any]) -> bool:
 
 
 def _name(key: str) -> str:
-    """A key that somebody chose, on one line."""
+    """Return a foreign key on one line."""
     return json.dumps(_short(key), ensure_ascii=False)[1:-1]
 
 

@@ -21,9 +21,9 @@ from typer.core import TyperGroup
 
 from gemma_cli import __version__
 from gemma_cli.common.damage import end_of_file_is_an_error
+from gemma_cli.common.environment import prepare_libraries
 from gemma_cli.common.options import examples
 from gemma_cli.core.errors import GemmaError, Interrupted
-from gemma_cli.store.models import offline
 
 COMMANDS = {
     "chat": "Chat with the model, or get a single answer.",
@@ -37,23 +37,10 @@ COMMANDS = {
     "models": "List, download and remove models.",
     "help": "Print the help of a command, or of all as JSON.",
     "completion": "Set up shell completion for bash, zsh and fish.",
+    "demo": "Run every command on samples and explain the output.",
     "doctor": "Check this installation and what the machine can run.",
 }
 """Each command is the `app` of its module in gemma_cli.commands."""
-
-ENVIRONMENT = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-"""Nothing is sent or fetched unless asked (see store/models/offline.py too). The libraries read these when they are
-imported, so they are set before."""
-
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-"""How OpenMP's threads wait for each other. Where the user says nothing they sleep: threads that spin at a barrier take
-the cores from the very thread they wait for as soon as anything else runs. libgomp reads it when it is loaded."""
 
 EXAMPLES = examples(
     'gemma chat "Count from 1 to 10."',
@@ -169,11 +156,7 @@ def run(arguments: Sequence[str]) -> int:
 def _prepare() -> None:
     """Set up the streams, what the libraries read from the environment, and warnings."""
     _prepare_streams()
-    offline.keep_libraries_offline()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = "0"
+    prepare_libraries()
     if not os.environ.get("GEMMA_DEBUG"):
         warnings.simplefilter("ignore")
 

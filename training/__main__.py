@@ -62,7 +62,7 @@ def run(stage: str, runs: Path, out: Path, scale: float) -> None:
     elif stage == "evaluate":
         evaluate.main(out)
     elif stage == "samples":
-        samples.build(HERE.parent / "docs" / "samples")
+        samples.build(HERE.parent / "gemma_cli" / "samples")
     elif stage == "held_out":
         held_out.build(HERE.parent / "gemma_cli" / "benchmark" / "held_out.jsonl")
 

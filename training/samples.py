@@ -1,4 +1,4 @@
-"""The small inputs in docs/samples, made by the generators: held-out voices and a held-out sentence, never trained on.
+"""The small inputs in gemma_cli/samples, made by the generators: held-out voices and a held-out sentence.
 
 python -m training samples
 """

@@ -1,12 +1,13 @@
-"""Curves of tokens/s, over draft length and over context: bars in the terminal, or a PNG through matplotlib."""
+"""Curves of tokens/s over draft length and context, and of acceptance over position: bars in the terminal, PNG, SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemma_cli.benchmark.figures import ArmFigures, Report, Spread
 from gemma_cli.core.errors import UsageError
@@ -26,11 +27,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Chart:
-    """tokens/s over `x`: one line of points for each name."""
+    """tokens/s over `x`, unless y names something else: one line of points for each name.
+
+    form: of a value in the terminal. ticks: what to write for x = 0, 1, ...; drawn as bars then.
+    """
 
     title: str
     x: str
     lines: dict[str, tuple[Point, ...]]
+    y: str = "tokens/s"
+    form: str = "{:.1f}"
+    ticks: tuple[str, ...] = ()
 
 
 def charts(report: Report) -> list[Chart]:
@@ -46,6 +53,35 @@ def charts(report: Report) -> list[Chart]:
     if len(report.categories) > 1 and report.by_context:
         found.append(Chart(f"tokens/s over context: {about}", "tokens of context", _over_context(report)))
     return found
+
+
+def acceptance(report: Report) -> Chart | None:
+    """Return the share of drafts accepted at each position, a line for each of our arms; None where none drafted."""
+    lines = {
+        figures.arm.name: tuple(
+            Point(position, Spread(share, share, share))
+            for position, share in enumerate(figures.speculation.acceptance_by_position or (), start=1)
+        )
+        for figures in report.arms
+        if figures.speculation.drafted
+    }
+    title = "share of drafts accepted at each position"
+    return Chart(title, "position", lines, "share accepted", "{:.0%}") if lines else None
+
+
+def by_category(report: Report) -> Chart:
+    """Return tokens/s of every arm for each category of prompts."""
+    arms = [figures.arm for figures in (*report.overall.own, *report.overall.peers)]
+    lines = {
+        arm.name: tuple(
+            Point(number, figures.tokens_per_second)
+            for number, compared in enumerate(report.categories.values())
+            for figures in (*compared.own, *compared.peers)
+            if figures.arm == arm and figures.tokens_per_second
+        )
+        for arm in arms
+    }
+    return Chart("tokens/s by category of prompt", "", lines, ticks=tuple(report.categories))
 
 
 def _over_context(report: Report) -> dict[str, tuple[Point, ...]]:
@@ -83,7 +119,7 @@ def bars(chart: Chart) -> RenderableType:
     shown: int | None = None
     for x, _, name, speed in rows:
         label = "" if x == shown else str(x)
-        table.add_row(label, *([name] if several else []), _bar(speed / most), f"{speed:.1f}")
+        table.add_row(label, *([name] if several else []), _bar(speed / most), chart.form.format(speed))
         shown = x
     return table
 
@@ -93,12 +129,12 @@ def _bar(share: float) -> str:
     return "█" * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
-def check_drawable(path: Path) -> None:
-    """Raises UsageError where a PNG could not be written later: no matplotlib, no such folder, or a file in the way."""
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--plot {path}: only PNG is drawn; name a file that ends in .png")
+def check_drawable(path: Path, option: str = "--plot", suffix: str = ".png") -> None:
+    """Raises UsageError where a plot could not be written later: another kind of file, or no matplotlib."""
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{option} {path}: only {suffix[1:].upper()} is written; name a file that ends in {suffix}")
     if find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install 'gemma-cli[plot]'")
+        raise UsageError(f"{option} needs matplotlib: pip install 'gemma-cli[plot]'")
 
 
 def draw(shown: Sequence[Chart], path: Path) -> None:
@@ -107,13 +143,40 @@ def draw(shown: Sequence[Chart], path: Path) -> None:
 
     figure = Figure(figsize=(7, 4 * len(shown)), dpi=150, layout="constrained")
     for axes, chart in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
-        for name, points in chart.lines.items():
-            speeds = [point.speed for point in points]
-            whiskers = [[s.median - s.min for s in speeds], [s.max - s.median for s in speeds]]
+        _draw_on(axes, chart)
+    figure.savefig(path, format="png")
+
+
+def svg(chart: Chart) -> str:
+    """Return the chart as an SVG element; text stays text, in the fonts of the page it stands in."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    drawn = StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.family": "sans-serif"}):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        _draw_on(figure.subplots(), replace(chart, title=""))
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    text = drawn.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _draw_on(axes: Any, chart: Chart) -> None:
+    for number, (name, points) in enumerate(chart.lines.items()):
+        speeds = [point.speed for point in points]
+        whiskers = [[s.median - s.min for s in speeds], [s.max - s.median for s in speeds]]
+        if chart.ticks:
+            width = 0.8 / len(chart.lines)
+            places = [p.x + (number + 0.5) * width - 0.4 for p in points]
+            axes.bar(places, [s.median for s in speeds], width * 0.9, yerr=whiskers, label=name, capsize=2)
+        else:
             axes.errorbar(
                 [p.x for p in points], [s.median for s in speeds], whiskers, label=name, marker="o", capsize=3
             )
-        axes.set(title=chart.title, xlabel=chart.x, ylabel="tokens/s", ylim=(0, None))
-        axes.title.set_size("medium")
-        axes.legend()
-    figure.savefig(path, format="png")
+    axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y, ylim=(0, None))
+    if chart.ticks:
+        axes.set_xticks(range(len(chart.ticks)), chart.ticks)
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.title.set_size("medium")
+    axes.legend(fontsize="small")

@@ -58,9 +58,14 @@ def measure(
             assert asked is not None
             for prompt in prompts:
                 if not arm.peer and (len(prompts) == 1 or prompt.history):
-                    _reply(engine, _OTHER)  # else the prompt, or its history, would still be in the cache
+                    read_something_else(engine)  # else the prompt, or its history, would still be in the cache
                 request = Request((*prompt.history, *ask(prompt.text)), sampling=sampling, drafting=arm.drafting)
                 yield Measurement(run, arm, prompt, _reply(asked, request))
+
+
+def read_something_else(engine: Engine) -> None:
+    """Have the engine read another prompt, so that the next one is not found in its cache."""
+    _reply(engine, _OTHER)
 
 
 def _reply(engine: Engine, request: Request) -> Turn:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, TypeVar
 
 import typer
 
 from gemma_cli.benchmark import side_by_side
 from gemma_cli.benchmark.contexts import filled
-from gemma_cli.benchmark.figures import Report, summarize
+from gemma_cli.benchmark.figures import summarize
 from gemma_cli.benchmark.memory import Memory
-from gemma_cli.benchmark.objects import as_object, sample
-from gemma_cli.benchmark.plots import charts, check_drawable, draw
+from gemma_cli.benchmark.objects import as_object
 from gemma_cli.benchmark.runner import Arm, Measurement, measure
 from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
-from gemma_cli.commands.bench_parts.options import BenchEngineOptions, numbers
+from gemma_cli.commands.bench_parts.options import BenchEngineOptions, command_line, numbers
+from gemma_cli.commands.bench_parts.output import BenchOutputOptions, show, watched, write_report, written_to
+from gemma_cli.commands.bench_parts.quality import Job, QualityOptions, table
 from gemma_cli.common.configured import source_of
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy, start
@@ -30,29 +29,27 @@ from gemma_cli.common.options import (
     LOCAL,
     MAX_DRAFT_TOKENS,
     MAX_TOKENS,
-    OUTPUT,
     SAMPLING,
-    Json,
     ModelOptions,
     OutputOptions,
-    Quiet,
     examples,
     grouped,
 )
 from gemma_cli.common.setting_options import ranged
 from gemma_cli.core.engine import Engine
-from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Sampling
 from gemma_cli.engines.measure import open_stock
 
 EXAMPLES = examples(
     "gemma bench",
     "gemma bench --model e4b --against transformers",
-    "gemma bench --sweep 0,1,2,3,4,6,8 --plot drafts.png",
+    "gemma bench --sweep 0,1,2,3,4,6,8 --plot drafts.png --report bench.html",
     "gemma bench --context 512,2048 --max-tokens 64",
     'gemma bench --prompt "Write a haiku about rain." --temperature 1 --seed 7',
     "gemma bench --prompts prompts.jsonl --samples replies.jsonl --json > bench.json",
     "gemma bench --quantize int8,int4",
+    "gemma bench --task transcribe --data cv-corpus/de/test.tsv --limit 200 --model e4b",
     "gemma bench --engine http://127.0.0.1:8000 --against http://127.0.0.1:8080 --concurrency 1,4,16",
     "gemma bench --model synthetic:e2b --dtype bfloat16 --synthetic-acceptance 0.8",
 )
@@ -97,34 +94,6 @@ class BenchPromptOptions:
         return read_prompts(self.prompts) if self.prompts else None
 
 
-@dataclass(frozen=True)
-class BenchOutputOptions:
-    """What is written beside the figures."""
-
-    samples: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write every reply to this file, one line of JSON each.", rich_help_panel=OUTPUT
-        ),
-    ] = None
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", help="Plot the results of --sweep and --context.", rich_help_panel=OUTPUT),
-    ] = None
-    as_json: Json = False
-    quiet: Quiet = False
-
-    def check(self) -> None:
-        """Raises UsageError for files that could not be written at the end, before anything is measured."""
-        if self.plot:
-            check_drawable(self.plot)
-        for path in (self.samples, self.plot):
-            if path and path.exists():
-                raise InputError(f"{path}: exists already; name another file")
-            if path and not path.parent.is_dir():
-                raise InputError(f"{path}: no such folder; create it first")
-
-
 @app.command(epilog=EXAMPLES)
 @grouped
 def bench(
@@ -132,6 +101,7 @@ def bench(
     engine: BenchEngineOptions,
     asked: BenchPromptOptions,
     kept: BenchOutputOptions,
+    quality: QualityOptions,
     runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Measured runs; one more run warms up.")] = 5,
     sweep: Annotated[
         str | None, typer.Option("--sweep", metavar="K,K,...", help="Draft lengths to compare; 0 is plain decoding.")
@@ -147,9 +117,12 @@ def bench(
 ) -> None:
     """Compare speculative with plain decoding: same model, same prompts, in alternating runs."""
     own_prompts, sampling = asked.given(), asked.sampling()
+    quality.check()
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     _check_servers(engine, against, sweep, asked, kept)
     if engine.url not in (None, LOCAL):
+        if quality.task:
+            raise UsageError("--task is for a model on this machine: leave it or --engine out")
         from gemma_cli.commands.bench_parts.servers import bench_servers
 
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
@@ -158,11 +131,19 @@ def bench(
         raise UsageError("--sweep and --draft-tokens cannot be combined: give one of them")
     lengths = _lengths(sweep, engine)
     if len(engine.quantizations) > 1:
-        if against or asked.context or kept.samples or kept.plot:
+        if quality.task:
+            raise UsageError("--task takes one quantization: run it once for each")
+        if against or asked.context or kept.samples or kept.plot or kept.report:
             raise UsageError(
-                "several --quantize formats cannot be combined with --against, --context, --samples or --plot"
+                "several --quantize formats cannot be combined with --against, --context, --samples, --plot or --report"
             )
         _side_by_side(engine, own_prompts, sampling, lengths, runs, kept)
+        return
+    if quality.task:
+        if own_prompts or against or asked.context or kept.plot:
+            raise UsageError("--task cannot be combined with --prompt, --prompts, --against, --context or --plot")
+        kept.check()
+        _score(engine, quality.job(sampling), lengths, kept, command_line(invocation))
         return
     contexts = numbers("--context", asked.context, 1, MAX_TOKENS) if asked.context else ()
     kept.check()
@@ -176,12 +157,31 @@ def bench(
     measured: Iterable[Measurement] = measure(model, prompts, arms, sampling, runs, peer, memory.sample)
     if not kept.quiet:
         replies = len(arms) * len(prompts)
-        measured = _watched(measured, total=(runs + 1) * replies, warm_up=replies)
+        measured = watched(measured, total=(runs + 1) * replies, warm_up=replies)
     with ExitStack() as stack:
         if kept.samples:
-            measured = _written(measured, kept.samples, stack)
+            measured = written_to(measured, kept.samples, stack)
         report = summarize(model.info, sampling, measured, peer.info if peer else None, memory)
-    _show(report, kept)
+    show(report, kept)
+    write_report(report, kept, command_line(invocation))
+
+
+def _score(
+    options: BenchEngineOptions, job: Job, lengths: tuple[int, ...], kept: BenchOutputOptions, command: str
+) -> None:
+    """Answer a data set plainly and with drafts; show the scores, then the speeds."""
+    model = start(options, OutputOptions(as_json=kept.as_json, quiet=kept.quiet))
+    arms = _arms(model, lengths, peers=False, quiet=kept.quiet)
+    measured: Iterable[Measurement] = job.measure(model, arms)
+    if not kept.quiet:
+        measured = watched(measured, (len(job.data.items) + 1) * len(arms), len(arms))
+    replies = list(measured)
+    scores = job.scored(replies)
+    report = summarize(model.info, replace(GREEDY, seed=job.sampling.seed), replies)
+    if kept.samples:
+        job.write(replies, kept.samples)
+    show(report, kept, job.as_object(scores), [table(scores)])
+    write_report(report, kept, command)
 
 
 def _check_servers(
@@ -203,6 +203,7 @@ def _check_servers(
         "--context": asked.context,
         "--samples": kept.samples,
         "--plot": kept.plot,
+        "--report": kept.report,
     }
     flags |= {"--quantize": engine.quantize, "--synthetic-acceptance": engine.synthetic_acceptance}
     if flag := next((flag for flag, value in flags.items() if value is not None), None):
@@ -229,7 +230,7 @@ def _side_by_side(
     measured: Iterable[tuple[Measurement, ...]] = side_by_side.in_turns(engines, prompts, arms, sampling, runs)
     if not kept.quiet:
         each = len(arms) * len(prompts)
-        measured = _watched(measured, total=(runs + 1) * each, warm_up=each, unit="replies of each")
+        measured = watched(measured, total=(runs + 1) * each, warm_up=each, unit="replies of each")
     replies = list(measured)
     with busy("summing up", output):
         shown = side_by_side.columns(engines, sampling, replies)
@@ -266,50 +267,3 @@ def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) 
             theirs = ("assisted" if alone else f"assisted, {count} drafts") if count else "plain"
             arms.append(Arm(f"stock {theirs}", Drafting(count), peer=True))
     return arms
-
-
-def _written(measured: Iterable[Measurement], path: Path, stack: ExitStack) -> Iterator[Measurement]:
-    """The same, each reply written to `path` as it comes."""
-    file = stack.enter_context(path.open("x", encoding="utf-8"))
-
-    def written() -> Iterator[Measurement]:
-        for measurement in measured:
-            file.write(json.dumps(sample(measurement), ensure_ascii=False) + "\n")
-            file.flush()
-            yield measurement
-
-    return written()
-
-
-def _show(report: Report, kept: BenchOutputOptions) -> None:
-    if kept.as_json:
-        from gemma_cli.views import json as view
-
-        view.write(as_object(report, view.speculation_object), sys.stdout)
-    else:
-        from gemma_cli.benchmark.plots import bars
-        from gemma_cli.benchmark.report import renderables
-        from gemma_cli.views.console import terminal
-
-        drawn = [bars(chart) for chart in charts(report)]
-        terminal(sys.stdout).print(*drawn, *renderables(report), sep="\n", soft_wrap=False)
-    if kept.plot:
-        if shown := charts(report):
-            draw(shown, kept.plot)
-        elif not kept.quiet:
-            notice(f"{kept.plot}: not drawn; a plot needs --sweep with three draft lengths, or --context with two")
-
-
-def _watched(measured: Iterable[T], total: int, warm_up: int, unit: str = "replies") -> Iterator[T]:
-    """The same, telling on stderr how far it is: a line that renews itself on a terminal, else one estimate."""
-    from gemma_cli.views.console import terminal
-    from gemma_cli.views.status import counting
-
-    began = monotonic()
-    with counting(terminal(sys.stderr), "measuring", total, unit) as advance:
-        for number, measurement in enumerate(measured, start=1):
-            advance(1)
-            if number == warm_up and not sys.stderr.isatty():
-                left = (monotonic() - began) / warm_up * (total - warm_up)
-                notice(f"warmed up; {total - warm_up} {unit} to measure, about {left:.0f} s")
-            yield measurement

@@ -40,7 +40,8 @@ EXTRAS = {
     "video": "videos, and sound in M4A and WebM",
     "mcp": "tools of MCP servers in gemma chat",
     "pdf": "PDF documents in gemma chat",
-    "plot": "gemma bench --plot",
+    "plot": "gemma bench --plot and --report",
+    "quality": "gemma bench --task",
     "mic": "gemma transcribe --mic",
 }
 """What each extra is for; the one for developers is left out."""
@@ -207,6 +208,7 @@ def _device() -> Iterator[Check]:
     yield Check("device", f"{device}{spread}", True)
     for each, free in there.items() if device.type != "cpu" else ():
         yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
+    yield from _torch_build(device.type)
     if device.type == "cpu":
         threads = set_threads()
         yield Check("threads", f"{threads.count}: {threads.reason}", True)
@@ -222,6 +224,17 @@ def _device() -> Iterator[Check]:
     yield Check("models that fit", ", ".join([POCKET, *(way for way, alias in fit.items() if alias in here)]))
     absent = (f"{way} ({gigabytes(_download(alias))} to fetch)" for way, alias in fit.items() if alias not in here)
     yield Check("would fit", ", ".join(absent) or "no other")
+
+
+def _torch_build(device_type: str) -> Iterator[Check]:
+    """Notice a build of torch for NVIDIA GPUs where there is none: most of what is installed then is never used."""
+    from gemma_cli.engines.local.device import cuda_build
+
+    if (version := cuda_build()) and device_type != "cuda":
+        found = f"for CUDA {version}, and no GPU of NVIDIA can be used here"
+        yield Check(
+            "torch build", found, None, "save more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch"
+        )
 
 
 def _quantizations(device_type: str) -> str:

@@ -81,6 +81,16 @@ def serve(
         int,
         typer.Option("--max-running", min=1, help="Replies generated at the same time.", rich_help_panel=LIMITS),
     ] = 16,
+    prefix_cache: Annotated[
+        int,
+        typer.Option(
+            "--prefix-cache",
+            min=0,
+            metavar="MIB",
+            help="Memory for prompts that later ones may begin like; 0 keeps none.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 256,
     max_queue: Annotated[
         int,
         typer.Option(
@@ -132,7 +142,7 @@ def serve(
         model = start(engine, OutputOptions(quiet=quiet))
         info = model.info
         metrics = Metrics(info.model)
-        worker = Worker(scheduler_of(model, max_running), max_queue, metrics)
+        worker = Worker(scheduler_of(model, max_running, prefix_cache << 20), max_queue, metrics)
         metrics.watch(worker)
         found = None if ":" in info.model else resolve(engine.model, engine.assistant)  # synthetic:, scripted:
         hashes = (checkpoint_hash(found.folder), checkpoint_hash(found.assistant_folder)) if found else (None, None)

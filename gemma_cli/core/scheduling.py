@@ -43,6 +43,9 @@ class Scheduler(Protocol):
 class Scheduling(Protocol):
     """An engine that can answer several requests at once, in any order, each as `stream` answers it."""
 
-    def scheduler(self, most: int) -> Scheduler | None:
-        """A scheduler of up to `most` requests at once; None where that is not possible on this device."""
+    def scheduler(self, most: int, prefix_bytes: int) -> Scheduler | None:
+        """A scheduler of up to `most` requests at once; None where that is not possible on this device.
+
+        prefix_bytes: what may be kept of prompts, for later ones that begin alike.
+        """
         ...

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gemma_cli.core.errors import InputError
+from gemma_cli.media.samples import located
 from gemma_cli.media.spool import new_spool, spooling
 
 STDIN = "-"
@@ -27,6 +28,7 @@ def display_name(path: str | Path) -> str:
 def open_input(path: str | Path) -> Iterator[BinaryIO]:
     """Open a seekable binary file with a descriptor and at least one byte; "-" is standard input, spooled to disk.
 
+    "sample:NAME" is a sample of the package.
     Decoders get this handle, never the path: ffmpeg and libsndfile treat some paths as more than a file. Raises
     InputError.
     """
@@ -41,7 +43,7 @@ def _regular(path: str | Path) -> BinaryIO:
     if name.lower().startswith(("http://", "https://")):
         raise InputError(f"{name}: web addresses are not fetched here; download it and give the file")
     try:
-        file = open(path, "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
+        file = open(located(name), "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         raise InputError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:

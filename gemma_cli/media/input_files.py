@@ -1,6 +1,6 @@
 """Input files from the command line: files, the contents of folders, and matches of patterns.
 
-An http(s) address is one input, even if it contains pattern characters.
+An http(s) address or a sample is one input, even if it contains pattern characters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from gemma_cli.core.errors import InputError
 from gemma_cli.media.fetching.fetch import file_name, is_address
 from gemma_cli.media.files import STDIN
+from gemma_cli.media.samples import SCHEME, is_sample
 
 _SUFFIXES = (
     "wav flac ogg oga opus spx mp3 mp2 mpa aif aiff aifc au snd caf w64 rf64 voc m4a m4b m4r aac amr awb wma "
@@ -57,6 +58,8 @@ def _meant(name: str, suffixes: Set[str], called: str) -> list[InputFile]:
         return [InputFile(STDIN, PurePath("stdin"))]
     if is_address(name):
         return [InputFile(name, PurePath(file_name(name)))]
+    if is_sample(name):
+        return [InputFile(name, PurePath(name.removeprefix(SCHEME)))]
     if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a name with a NUL on some versions
         found = sorted(_below(Path(name), suffixes), key=lambda file: file.path)
         if not found:

@@ -27,6 +27,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 
 from gemma_cli.core.conversation import well_formed
 from gemma_cli.core.errors import GemmaError
+from gemma_cli.media.samples import is_file
 from gemma_cli.repl import clipboard
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.completion import ChatCompleter, completes
@@ -241,7 +242,7 @@ class Editor:
         Files at its beginning stay as they are, since they may be all of it. Any other text is noted, so that no path
         in it is attached.
         """
-        files = dropped(text.strip(), os.path.isfile)
+        files = dropped(text.strip(), is_file)
         if not files:
             self.pasted.append(text)
             return text

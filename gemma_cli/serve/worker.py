@@ -95,9 +95,9 @@ class TakingTurns:
             events.close()
 
 
-def scheduler_of(engine: Engine, most: int) -> Scheduler:
+def scheduler_of(engine: Engine, most: int, prefix_bytes: int) -> Scheduler:
     """The engine's own scheduler, which answers requests together, or one in which they take turns."""
-    own = engine.scheduler(most) if isinstance(engine, Scheduling) else None
+    own = engine.scheduler(most, prefix_bytes) if isinstance(engine, Scheduling) else None
     return own or TakingTurns(engine, most)
 
 

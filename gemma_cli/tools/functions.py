@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.media.samples import is_sample, located
 from gemma_cli.tools import TIME_LIMIT_S, Tool, ToolFailed, too_late
 from gemma_cli.tools.process import ProcessEnded, Worker
 from gemma_cli.tools.schemas import plain
@@ -34,6 +35,9 @@ def load(worker: Worker, specification: str, limit_s: float = TIME_LIMIT_S) -> T
     path, _, name = specification.rpartition(":")
     if not path or not name:
         raise UsageError(f"--tool {specification}: write it as module.py:function")
+    if is_sample(path):
+        path = located(path)
+        specification = f"{path}:{name}"
     if not Path(path).is_file():
         raise UsageError(f"--tool {specification}: there is no file {path}")
     try:

@@ -20,7 +20,7 @@ COMMANDS = {
     "chat": ["chat", "hi", "--model", "pocket", "--max-tokens", "2", "--quiet"],
     "transcribe": [
         "transcribe",
-        str(ROOT / "docs/samples/number-347.wav"),
+        str(ROOT / "gemma_cli/samples/number-347.wav"),
         "--format",
         "srt",
         "--model",

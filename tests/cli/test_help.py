@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gemma_cli import __version__, cli
-from gemma_cli.cli import COMMANDS, WAITING
+from gemma_cli.cli import COMMANDS
+from gemma_cli.common.environment import WAITING
 from tests.cli.helpers.command import Gemma, Outcome
 
 HEAVY = {"torch", "transformers", "numpy", "PIL", "soundfile", "librosa", "huggingface_hub", "prompt_toolkit"}

@@ -131,3 +131,49 @@ def test_quantizations_beside_each_other_tell_how_long_they_will_take(gemma: Gem
     assert "2 replies of each to measure, about " in outcome.err
     assert "plain, tokens/s" in outcome.out
     assert "replies of each" not in gemma("--quantize", "int8,int4", "--prompt", "go", "--quiet").err
+
+
+def test_a_task_scores_plain_and_drafted_side_by_side(gemma: Gemma, tmp_path: Path) -> None:
+    items = [{"prompt": "go", "answer": " ".join(WORDS.split()[:20])}, {"prompt": "stop", "answer": "other"}]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, items)))
+    outcome = gemma("--task", "chat", "--data", "items.jsonl", "--json", "--samples", "replies.jsonl")
+    found = json.loads(outcome.out)
+    assert (outcome.code, found["task"], found["texts_equal"]) == (0, "chat", True)
+    assert [(arm["name"], arm["items"], arm["exact"]) for arm in found["quality"]] == [
+        ("plain", 2, 0.5),
+        ("speculative", 2, 0.5),
+    ]
+    replies = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
+    assert sorted((reply["arm"], reply["item"], reply["right"]) for reply in replies) == [
+        ("plain", "go", True),
+        ("plain", "stop", False),
+        ("speculative", "go", True),
+        ("speculative", "stop", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--task chat", ["--data FILE"]),
+        ("--data items.jsonl", ["belong to --task"]),
+        ("--task chat --data items.jsonl --prompt go", ["--task cannot be combined"]),
+        ("--task translate --data texts.jsonl", ["--to LANGUAGE"]),
+        ("--task chat --data gone.jsonl", ["gone.jsonl", "no such file"]),
+        ("--task chat --data items.jsonl --quantize int8,int4", ["once for each"]),
+        ("--task chat --data items.jsonl --engine http://127.0.0.1:9", ["on this machine"]),
+        ("--report page.htm", ["page.htm", ".html"]),
+    ],
+)
+def test_what_a_task_and_a_report_refuse(gemma: Gemma, tmp_path: Path, options: str, words: list[str]) -> None:
+    (tmp_path / "items.jsonl").write_text('{"prompt": "go", "answer": "gone"}')
+    (tmp_path / "texts.jsonl").write_text('{"text": "Hallo", "translation": "Hello"}')
+    gemma(*options.split()).refuses(*words)
+
+
+def test_the_report_names_the_command_that_made_it(gemma: Gemma, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'gemma-cli[plot]'")
+    assert gemma("--prompt", "go on", "--report", "page.html").code == 0
+    text = (tmp_path / "page.html").read_text()
+    assert "gemma bench --prompt &#39;go on&#39; --max-tokens 20 --report page.html --runs 1</pre>" in text
+    gemma("--prompt", "go on", "--report", "page.html").refuses("page.html", "exists already")

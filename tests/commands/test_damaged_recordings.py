@@ -40,7 +40,7 @@ def test_a_damaged_recording_does_not_end_a_batch(gemma, tmp_path):
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.flac"])
 def test_without_pyav_a_joined_recording_is_read_or_the_rest_is_reported(gemma, monkeypatch, tmp_path, name):
-    spoken = soundfile.read(ROOT / "docs/samples/cat.en.wav")[0]
+    spoken = soundfile.read(ROOT / "gemma_cli/samples/cat.en.wav")[0]
     soundfile.write(tmp_path / name, spoken, SAMPLE_RATE)
     one = (tmp_path / name).read_bytes()
     monkeypatch.setitem(sys.modules, "av", None)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import tomllib
+from email.message import Message
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from gemma_cli import cli
 from gemma_cli.commands import doctor
 from gemma_cli.engines.local import device, native
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
 from gemma_cli.media.sound import microphone
+from tests.cli.helpers.command import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -127,10 +131,17 @@ def installed(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
 
 
 def test_an_extra_that_is_missing_is_told_and_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, mcp=None, av=None, matplotlib=None, sounddevice=None, pypdf=None)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    about = Message()
+    for extra, lines in declared.items():
+        about["Provides-Extra"] = extra
+        for line in lines:
+            about["Requires-Dist"] = f"{line}; extra == '{extra}'"
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda _: about)
+    extras = {Requirement(line).name: extra for extra in doctor.EXTRAS for line in declared[extra]}
+    installed(monkeypatch, **dict.fromkeys(extras))
     checks = {check.name: check for check in doctor._extras()}
-    assert set(checks) == {"mcp", "av", "matplotlib", "sounddevice", "pypdf"}
-    extras = {"mcp": "mcp", "av": "video", "matplotlib": "plot", "sounddevice": "mic", "pypdf": "pdf"}
+    assert set(checks) == set(extras)
     for name, extra in extras.items():
         assert checks[name].ok is None
         assert f"pip install 'gemma-cli[{extra}]'" in checks[name].found
@@ -150,6 +161,25 @@ def test_a_microphone_that_does_not_work_is_told(monkeypatch: pytest.MonkeyPatch
     checks = {check.name: check for check in doctor._extras()}
     assert (checks["sounddevice"].ok, checks["microphone"].ok) == (True, None)
     assert "PortAudio" in checks["microphone"].found
+
+
+@pytest.mark.parametrize(
+    ("cuda", "device_type", "noticed"),
+    [("13.0", "cpu", True), ("13.0", "cuda", False), (None, "cpu", False), (None, "mps", False)],
+)
+def test_a_build_of_torch_for_a_gpu_that_is_not_there_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, cuda: str | None, device_type: str, noticed: bool
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    found = list(doctor._torch_build(device_type))
+    assert len(found) == noticed
+    for check in found:
+        assert check.ok is None
+        assert check.remedy
+        assert "4 GB" in check.remedy
+        assert "--torch-backend=cpu" in check.remedy
 
 
 def test_a_package_out_of_its_range_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

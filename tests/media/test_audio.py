@@ -16,7 +16,7 @@ from gemma_cli.media import container
 from gemma_cli.media.audio import Part, duration, read_audio, speech, survey
 from gemma_cli.media.sound import libsndfile
 
-SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+SAMPLES = Path(__file__).parents[2] / "gemma_cli" / "samples"
 PARTS = [(Part(), 2.0), (Part(0.5), 1.5), (Part(0.5, 1.25), 0.75), (Part(1, 9), 1.0)]
 
 RNG = np.random.default_rng(0)

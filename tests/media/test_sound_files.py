@@ -19,7 +19,7 @@ from gemma_cli.media.sound.mpeg_frames import frame_seconds
 from gemma_cli.media.voice_activity import FRAME, VoiceDetector
 from tests.media.made_films import RATE, Track, heard, make, tones
 
-SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+SAMPLES = Path(__file__).parents[2] / "gemma_cli" / "samples"
 
 
 def read(path, part=WHOLE):

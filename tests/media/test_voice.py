@@ -10,7 +10,7 @@ import torch
 from gemma_cli.core.messages import SAMPLE_RATE
 from gemma_cli.media.voice_activity import FRAME, VoiceDetector
 
-SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+SAMPLES = Path(__file__).parents[2] / "gemma_cli" / "samples"
 RNG = np.random.default_rng(0)
 TIME = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
 

@@ -14,7 +14,7 @@ from gemma_cli.repl import clipboard
 from gemma_cli.repl.loop import act
 from gemma_cli.text.code_blocks import code_blocks
 
-STAR = Path(__file__).parents[2] / "docs" / "samples" / "star.png"
+STAR = Path(__file__).parents[2] / "gemma_cli" / "samples" / "star.png"
 REPLY = "Two:\n\n```python\nprint(1)\n```\n\n- in a list\n\n  ~~~\n  a\n\n  b\n  ~~~\n"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the clipboard of X11 and Wayland")

@@ -14,7 +14,7 @@ import pytest
 from gemma_cli.store.sessions import SessionStore
 from tests.repl.driven_terminal import Driven
 
-SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+SAMPLES = Path(__file__).parents[2] / "gemma_cli" / "samples"
 DEMO = str(Path(__file__).with_name("repl_demo.py"))
 BRACKETED = "\x1b[200~{}\x1b[201~"
 ALT_ENTER, ALT_M, CTRL_C, CTRL_D, CTRL_G, CTRL_J, CTRL_O, CTRL_R = (

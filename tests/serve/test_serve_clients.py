@@ -161,7 +161,7 @@ def test_thoughts_come_under_both_names(server: Server) -> None:
 
 
 def test_images_and_sound_reach_the_model(client: openai.OpenAI) -> None:
-    picture = base64.b64encode((ROOT / "docs" / "samples" / "shapes.png").read_bytes()).decode()
+    picture = base64.b64encode((ROOT / "gemma_cli" / "samples" / "shapes.png").read_bytes()).decode()
     sound = base64.b64encode(HUND.read_bytes()).decode()
     contents: list[list[Any]] = [
         [

@@ -19,7 +19,7 @@ from gemma_cli.views.signals import orderly_exit
 from tests.tools.processes import wait_for, wait_for_the_end_of
 from training.data.dialogue import ADD, NOW
 
-SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "tools.py"
+SAMPLE = Path(__file__).parents[2] / "gemma_cli" / "samples" / "tools.py"
 
 MODULE = '''
 """Tools that misbehave."""

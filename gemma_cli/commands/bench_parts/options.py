@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, cast, get_args
 
 import typer
 
+from gemma_cli.common.configured import source_of
 from gemma_cli.common.options import MODEL, ModelOptions
 from gemma_cli.core.engine import EngineSpec, Quantization
 from gemma_cli.core.errors import UsageError
@@ -20,6 +22,16 @@ def numbers(flag: str, text: str, least: int, most: int) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() and least <= int(part[:9]) <= most for part in parts):
         raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} separated by commas")
     return tuple(sorted({int(part) for part in parts}))
+
+
+def command_line(context: typer.Context) -> str:
+    """Write the command line anew, as one would type it to repeat the run."""
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        if parameter.name and source_of(context, parameter.name) == "COMMANDLINE":
+            words.append(parameter.opts[0])
+            words += [] if getattr(parameter, "is_flag", False) else [str(context.params[parameter.name])]
+    return shlex.join(words)
 
 
 @dataclass(frozen=True)

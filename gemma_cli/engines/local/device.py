@@ -48,6 +48,12 @@ for rows in (1, 8, 64):
 """
 
 
+def cuda_build() -> str | None:
+    """Return the version of CUDA that this build of torch is for; None for a build without it."""
+    version: str | None = torch.version.cuda
+    return version
+
+
 def choose_device(name: str) -> torch.device:
     """ "auto" takes a GPU where there is one; "cuda" without a number becomes another or several where one does not
     hold the model (room.py). UsageError: no such device here."""

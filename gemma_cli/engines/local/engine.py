@@ -191,12 +191,12 @@ class LocalEngine:
             f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
         )
 
-    def scheduler(self, most: int) -> BatchScheduler | None:
+    def scheduler(self, most: int, prefix_bytes: int) -> BatchScheduler | None:
         """See core.scheduling.Scheduling. Passes over rows of several requests have not been measured on GPUs."""
         from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
 
         together = self.target.device.type == "cpu" and self.target.rows.exact and self.accept is equal
-        return BatchScheduler(self, most) if together else None
+        return BatchScheduler(self, most, prefix_bytes=prefix_bytes) if together else None
 
     def _give_back(self) -> None:
         """Free all memory that the next request can do without."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gemma_cli.media.samples import is_file
 from gemma_cli.repl.line.parse import LONGEST, dropped
 from gemma_cli.repl.line.paths import Exists, expanded, kind_of, quoted, unescaped
 
@@ -31,14 +32,14 @@ class Mention:
     asked: bool
 
 
-def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isfile) -> list[Mention]:
+def mentions(text: str, pasted: Sequence[str] = (), exists: Exists = is_file) -> list[Mention]:
     """Return the files that a typed message mentions, in order. Nothing inside of a text that was pasted is one."""
     if len(text) > LONGEST:
         return []
     return [mention for match in _typed(text, pasted) if (mention := _mention(match, exists))]
 
 
-def mentioning(line: str, drops: Sequence[str], exists: Exists = os.path.isfile) -> str:
+def mentioning(line: str, drops: Sequence[str], exists: Exists = is_file) -> str:
     """Return a line that begins with files dropped there, and continues with words, as one that mentions them.
 
     drops: what a terminal wrote for them.
@@ -51,7 +52,7 @@ def mentioning(line: str, drops: Sequence[str], exists: Exists = os.path.isfile)
     return line
 
 
-def sent_as_text(text: str, pasted: Sequence[str] = (), exists: Exists = os.path.isfile) -> list[str]:
+def sent_as_text(text: str, pasted: Sequence[str] = (), exists: Exists = is_file) -> list[str]:
     """Return the absolute paths of files in a typed message that it does not mention: they may be words of it."""
     words = [
         word

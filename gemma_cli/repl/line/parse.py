@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from gemma_cli.media.samples import is_file
 from gemma_cli.repl.line.paths import Exists, kind_of, paths
 
 
@@ -51,7 +52,7 @@ Line = Message | Command | Shell | Dropped
 _COMMAND = re.compile(r"/([A-Za-z?][\w-]*)(?:\s+(.*))?", re.DOTALL)
 
 
-def parse(line: str, exists: Exists = os.path.isfile) -> Line:
+def parse(line: str, exists: Exists = is_file) -> Line:
     """Return what `line` means. `exists` tells whether a path is a file."""
     text = line.strip()
     if text.startswith(("//", "!!")):

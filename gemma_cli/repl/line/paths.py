@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gemma_cli.media.samples import is_file
+
 SUFFIXES = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     "audio": (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac"),
@@ -26,7 +28,7 @@ def kind_of(path: str) -> str | None:
     return next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
 
 
-def paths(text: str, exists: Exists = os.path.isfile) -> list[str]:
+def paths(text: str, exists: Exists = is_file) -> list[str]:
     """Return the paths that a text consists of, as a shell would read them; or it as one path, if that is a file."""
     whole = expanded(text.strip(), exists)
     if not whole or (len(whole) == 1 and exists(whole[0])):
@@ -38,7 +40,7 @@ def paths(text: str, exists: Exists = os.path.isfile) -> list[str]:
     return [path for word in words for path in expanded(word, exists)]
 
 
-def expanded(word: str, exists: Exists = os.path.isfile) -> list[str]:
+def expanded(word: str, exists: Exists = is_file) -> list[str]:
     """Return the paths that one word stands for: several where it is a pattern. A file of that very name goes first."""
     if not word or exists(word):
         return [word] if word else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-SAMPLES = ROOT / "docs" / "samples"
+SAMPLES = ROOT / "gemma_cli" / "samples"
 
 
 @dataclass(frozen=True)

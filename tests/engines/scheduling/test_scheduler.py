@@ -17,6 +17,7 @@ from gemma_cli.core.events import Delta, Done, Event, Turn, collect
 from gemma_cli.core.messages import GREEDY, Audio, Drafting, Image, Message, Request, Sampling, Text, ask
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.scheduling import scheduler as scheduling
+from gemma_cli.engines.local.scheduling.prefix_store import PrefixStore
 from gemma_cli.engines.local.scheduling.rounds import Rounds
 from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
 from tests.engines.helpers import tiny
@@ -257,3 +258,62 @@ def test_with_torch_alone_the_texts_are_the_same_too(trial: Trial) -> None:
         scheduler.add(key, trial.requests[index])
     found = finished(scheduler)
     assert [said(collect(found[key])) for key in range(len(chosen))] == [said(turn) for turn in alone]
+
+
+def after_one_another(scheduler: BatchScheduler, requests: list[Request]) -> list[Turn]:
+    turns = []
+    for key, request in enumerate(requests):
+        scheduler.add(key, request)
+        turns.append(collect(finished(scheduler)[key]))
+    return turns
+
+
+def test_what_prompts_share_is_read_once_and_changes_no_text(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one text with several questions, with other media in the same place, and of the same request again; whatever
+    memory there is for it."""
+    text = "All work and no play makes Jack a dull boy. " * 9
+    asked = [
+        Request(ask(question, system=text), Sampling(seed=1, max_tokens=6)) for question in ("a?", "b? " * 30, "a?")
+    ]
+    other = replace(PICTURE, digest="other", pixels=255 - PICTURE.pixels)
+    asked += [Request(ask(text, picture), Sampling(seed=2, max_tokens=6)) for picture in (PICTURE, other, PICTURE)]
+    alone = []
+    for request in asked:
+        trial.engine.live.forget()
+        alone.append(said(collect(trial.engine.stream(request))))
+    rows = []
+    read = type(trial.engine.target).read
+    monkeypatch.setattr(
+        type(trial.engine.target),
+        "read",
+        lambda self, passes: (rows.append(sum(one.x.shape[0] for one in passes)), read(self, passes))[1],
+    )
+    whole = {}
+    for limit in (1 << 28, 1 << 20, 0):
+        scheduler = BatchScheduler(trial.engine, 4, prefix_bytes=limit)
+        for again in (False, True):
+            rows.clear()
+            assert [said(turn) for turn in after_one_another(scheduler, asked)] == alone
+            whole[limit, again] = sum(rows)
+            assert scheduler._reader.store.nbytes <= limit
+    assert whole[0, False] == whole[0, True] == sum(turn[3].prompt_tokens for turn in alone)  # type: ignore[attr-defined]
+    assert whole[1 << 28, False] < 0.6 * whole[0, False]
+    assert whole[1 << 28, True] < 0.1 * whole[0, False]
+
+
+def test_what_was_used_least_recently_goes_first(trial: Trial) -> None:
+    """And of a chain its end before its beginning, which other prompts share."""
+    target = trial.engine.target
+    cache = target.new_cache(64)
+    target.prefill(torch.arange(3, 35), cache)
+    store = PrefixStore(1 << 30)
+    for chain in ([b"a"], [b"a", b"b"], [b"a", b"c"], [b"d"]):
+        store.keep(chain, cache, 0, None)
+    store.resume([b"a", b"b"], 40, target.new_cache(64))
+    size = store.nbytes // 4
+    left = []
+    for count in (3, 2, 1):
+        store.limit = count * size
+        store.keep([b"a", b"b"], cache, 0, None)
+        left.append(sorted(store._passes))
+    assert left == [[b"a", b"b", b"d"], [b"a", b"b"], [b"a"]]

@@ -16,7 +16,7 @@ from tests.soak.outcome import Outcome
 
 PROMISE = "the cues of a film are within 0.1 s of where a player plays the words"
 
-SAMPLES = Path(__file__).parents[3] / "docs" / "samples"
+SAMPLES = Path(__file__).parents[3] / "gemma_cli" / "samples"
 FORMS = (
     ("matroska", "aac"),
     ("matroska", "libopus"),

@@ -19,7 +19,7 @@ PROMISE = (
     "Where nothing can be written, the answer is the same, with one line on stderr for each thing that is not kept."
 )
 
-SAMPLES = Path(__file__).parents[3] / "docs" / "samples"
+SAMPLES = Path(__file__).parents[3] / "gemma_cli" / "samples"
 GEMMA = [sys.executable, "-m", "gemma_cli"]
 LIMIT_S = 600
 

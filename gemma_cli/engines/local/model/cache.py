@@ -20,7 +20,7 @@ and `restart`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -96,6 +96,22 @@ class Snapshot:
     @property
     def nbytes(self) -> int:
         return sum(keys.nbytes + values.nbytes for keys, values in self.rings.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A copy of positions start .. stop - 1 of the full layers, and of the rings as they were at `stop`: with the
+    stretches before it, all that another cache needs to go on from `stop`."""
+
+    start: int
+    stop: int
+    buffers: dict[int, tuple[Tensor, Tensor]]
+    rings: dict[int, tuple[Tensor, Tensor]]
+
+    @property
+    def nbytes(self) -> int:
+        pairs = (*self.buffers.values(), *self.rings.values())
+        return sum(keys.nbytes + values.nbytes for keys, values in pairs)
 
 
 class Cache:
@@ -190,6 +206,29 @@ class Cache:
             self._rings[index].keys.copy_(keys)
             self._rings[index].values.copy_(values)
         self.length = self._high = snapshot.length
+
+    def stretch(self, start: int) -> Stretch:
+        """Copy the positions from `start` on."""
+        with torch.inference_mode(False):  # as the cache's own: for calls in either mode
+            buffers = {
+                index: (slots.keys[:, start : self.length].clone(), slots.values[:, start : self.length].clone())
+                for index, slots in self._buffers.items()
+            }
+            rings = {index: (ring.keys.clone(), ring.values.clone()) for index, ring in self._rings.items()}
+        return Stretch(start, self.length, buffers, rings)
+
+    def extend(self, stretches: Sequence[Stretch]) -> None:
+        """Take in stretches, each of which begins where the one before it ends, the first where this cache ends."""
+        last = stretches[-1]
+        self.grow(last.stop - self.length)
+        for one in stretches:
+            for index, (keys, values) in one.buffers.items():
+                self._buffers[index].keys[:, one.start : one.stop].copy_(keys)
+                self._buffers[index].values[:, one.start : one.stop].copy_(values)
+        for index, (keys, values) in last.rings.items():
+            self._rings[index].keys.copy_(keys)
+            self._rings[index].values.copy_(values)
+        self.length = self._high = last.stop
 
     def _forget_snapshots_after(self, length: int) -> None:
         for snapshot in list(self._snapshots):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.messages import Request
+from gemma_cli.engines.local.alignment import query_log
 from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding.decode import numbers
 from gemma_cli.engines.local.decoding.lookup import Lookup
@@ -21,6 +22,7 @@ from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading.batch_invariance import agree_when_many
 from gemma_cli.engines.local.model.target import chunk_size
 from gemma_cli.engines.local.scheduling import rounds
+from gemma_cli.engines.local.scheduling.prefix_store import PrefixStore, digests
 from gemma_cli.engines.local.scheduling.sequence import Sequence as Running
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, Span
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
@@ -45,8 +47,8 @@ class Model(rounds.Model, Protocol):
 class PromptReader:
     """Begins requests and reads their prompts."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, store: PrefixStore) -> None:
+        self._model, self.store = model, store
         self._chunk = chunk_size(model.target)
 
     def write(self, request: Request) -> Prompt:
@@ -59,26 +61,50 @@ class PromptReader:
 
     @torch.inference_mode()
     def begin(self, key: int, request: Request, prompt: Prompt, began: float) -> Running:
-        """A request whose first pass is to be read next. Raises InputError, ModelError."""
+        """A request whose first unread pass is to be read next; where there is none, it has its first token.
+
+        Raises InputError, ModelError.
+        """
         model, room = self._model, self.room(request, prompt)
         blocks = image_blocks(model.target, prompt)
-        stops = (*whole_passes(prompt, self._chunk, blocks), len(prompt.ids))
+        ends = whole_passes(prompt, self._chunk, blocks)
         cache = model.target.new_cache(min(len(prompt.ids) + room, model.target.context))
+        log = query_log(model.target, request, prompt)  # records the last row, which is read for it
+        chain = digests(prompt, ends)
+        last = self.store.resume(
+            [d for d, end in zip(chain, ends, strict=True) if not log or end < len(prompt.ids)], len(prompt.ids), cache
+        )
+        cache.record(log)
         one = Running(
             key,
             request,
             prompt,
             room,
             cache,
-            passes(model.target, prompt, self._features, blocks, cache, stops),
+            passes(model.target, prompt, self._features, blocks, cache, (*ends, len(prompt.ids))),
             model.constraints.of(request, prompt.in_thought),
             Lookup(prompt.ids) if request.drafting.adaptive else None,
             model.reply(request, prompt),
             model.info.load_s,
             began,
+            chain=chain,
+            ends=ends,
         )
-        one.advance()
+        one.following = next(one.passes, None)
+        if last:
+            self._choose([one], *last)
         return one
+
+    @torch.inference_mode()
+    def advance(self, one: Running) -> None:
+        """Keep the pass that has been read, for others, and prepare the next. Raises InputError, ModelError."""
+        one.following = next(one.passes, None)
+        if one.cache.length in one.ends:
+            count = one.ends.index(one.cache.length) + 1
+            start = one.ends[count - 2] if count > 1 else 0
+            last = one.last if one.following is None else None
+            self.store.keep(one.chain[:count], one.cache, start, last)
+        one.last = None
 
     def together(self, reading: Sequence[Running], due: float) -> list[Running]:
         """The first of `reading`, and those after it whose passes may go into one with its own; after the time `due`
@@ -108,13 +134,18 @@ class PromptReader:
     def _choose(self, sequences: Sequence[Running], logits: Tensor, hidden: Tensor) -> None:
         """The first token of each reply; -1 where it is not a number."""
         for row, one in enumerate(sequences):
+            if len(one.prompt.ids) in one.ends:
+                one.last = logits[row : row + 1].clone(), hidden[row : row + 1].clone()
             if not one.free:
                 logits[row] = one.constraint.masked(logits[row : row + 1], ())[0]
         samplings = [one.request.sampling for one in sequences]
         chooser = RowChooser(samplings, self._model.generation.suppress, self._model.target.vocab_size)
         positions = torch.tensor([len(one.prompt.ids) for one in sequences])
-        for row, (one, token) in enumerate(zip(sequences, chooser.choose(logits, positions).tolist(), strict=True)):
+        chosen = chooser.choose(logits, positions)
+        for row, (one, token) in enumerate(zip(sequences, chosen.tolist(), strict=True)):
             one.newest, one.hidden = [token], hidden[row : row + 1]
+            if one.cache.log:
+                one.cache.log.score(len(one.prompt.ids) - 1, logits[row : row + 1], chosen[row : row + 1])
 
     @cached_property
     def _agree_when_many(self) -> bool:

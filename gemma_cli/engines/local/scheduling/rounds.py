@@ -134,11 +134,16 @@ class Rounds:
         firsts = [one.cache.length + 1 for one in sequences]
         ids = torch.tensor([token for draft in drafts for token in (draft.sequence.newest[-1], *draft.tokens)])
         logits, states = self._target.verify_each(ids, [one.cache for one in sequences], counts)
-        for draft, rows in zip(drafts, torch.split(logits, counts), strict=True):
+        for draft, own in zip(drafts, torch.split(logits, counts), strict=True):
             if not draft.sequence.free:
-                rows.copy_(draft.sequence.constraint.masked(rows, (torch.tensor(draft.tokens, dtype=torch.int64),)))
+                own.copy_(draft.sequence.constraint.masked(own, (torch.tensor(draft.tokens, dtype=torch.int64),)))
         places = [first + row for first, count in zip(firsts, counts, strict=True) for row in range(count)]
-        chosen = iter(self._chooser(sequences, counts).choose(logits, torch.tensor(places)).tolist())
+        choices = self._chooser(sequences, counts).choose(logits, torch.tensor(places))
+        rows = zip(sequences, firsts, torch.split(logits, counts), torch.split(choices, counts), strict=True)
+        for one, first, its_logits, its_choices in rows:
+            if one.cache.log:
+                one.cache.log.score(first - 1, its_logits, its_choices)
+        chosen = iter(choices.tolist())
         return [[next(chosen) for _ in range(count)] for count in counts], list(torch.split(states, counts))
 
     def _settle(self, draft: Draft, chosen: list[int], states: Tensor) -> None:

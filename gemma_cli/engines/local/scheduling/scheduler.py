@@ -12,23 +12,26 @@ the clock, decides about speed alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from math import inf
 from time import perf_counter
 from typing import Protocol, TypeVar
 
-from gemma_cli.core.errors import GemmaError, OutOfMemory
-from gemma_cli.core.events import Event
+from gemma_cli.core.errors import GemmaError, ModelError, OutOfMemory
+from gemma_cli.core.events import Round
 from gemma_cli.core.messages import Audio, Request
 from gemma_cli.core.scheduling import Answered
+from gemma_cli.engines.local.alignment import alignment
 from gemma_cli.engines.local.decoding.draft_length_file import SavedDraftLength
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.loading.batch_invariance import widest_pass
 from gemma_cli.engines.local.scheduling import prompts
+from gemma_cli.engines.local.scheduling.prefix_store import PrefixStore
 from gemma_cli.engines.local.scheduling.prompts import PromptReader, first_token
 from gemma_cli.engines.local.scheduling.rounds import Draft, Rounds
 from gemma_cli.engines.local.scheduling.sequence import Sequence
+from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
 
@@ -38,6 +41,9 @@ WIDEST = 128
 CACHES = 512 << 20
 """Bytes of keys and values that the requests under way may hold; one may hold more."""
 
+PREFIXES = 256 << 20
+"""Bytes of keys and values that are kept of prompts, for later ones that begin alike."""
+
 PAUSE_S = 0.05
 """Seconds of a step that go to new prompts while replies are running; a pass that has begun is finished."""
 
@@ -46,6 +52,7 @@ class Model(prompts.Model, Protocol):
     """The part of an engine that the scheduler uses."""
 
     kept: SavedDraftLength
+    tokenizer: Tokenizer
 
     def out_of_memory(self, error: BaseException) -> OutOfMemory:
         """Give back all memory that can be had again, and return what to answer."""
@@ -55,9 +62,9 @@ class Model(prompts.Model, Protocol):
 class BatchScheduler:
     """Answers up to `most` requests at once, in shared passes: a core.scheduling.Scheduler."""
 
-    def __init__(self, model: Model, most: int, pause_s: float = PAUSE_S) -> None:
+    def __init__(self, model: Model, most: int, *, pause_s: float = PAUSE_S, prefix_bytes: int = PREFIXES) -> None:
         self._model, self._most, self._pause_s = model, most, pause_s
-        self._reader = PromptReader(model)
+        self._reader = PromptReader(model, PrefixStore(prefix_bytes))
         self._waiting: deque[tuple[int, Request]] = deque()
         self._reading: deque[Sequence] = deque()
         self._running: deque[Sequence] = deque()
@@ -103,11 +110,17 @@ class BatchScheduler:
             if found is None:  # there is no memory for it yet
                 break
             self._waiting.popleft()
-            if isinstance(found, Sequence):
-                self._reading.append(found)
-            else:
-                answers.append((key, found))
+            answers += self._goes_on(found) if isinstance(found, Sequence) else [(key, found)]
         return answers
+
+    def _goes_on(self, one: Sequence) -> list[Answered]:
+        """Read on, or if there is nothing left to read, begin the reply."""
+        if one.following:
+            self._reading.append(one)
+            return []
+        if error := self._tried(lambda: first_token(one)):
+            return [(one.key, error)]
+        return self._told(one)
 
     def _listen(self) -> None:
         """Encode the sounds of all that will have places, which is faster together."""
@@ -139,14 +152,8 @@ class BatchScheduler:
             return self._broken_off(part, error)
         answers: list[Answered] = []
         for one in part:
-            if failed := self._tried(one.advance):
-                answers.append((one.key, failed))
-            elif one.following:
-                self._reading.append(one)
-            elif failed := self._tried(lambda one=one: first_token(one)):  # type: ignore[misc]
-                answers.append((one.key, failed))
-            else:
-                answers += self._told(one, one.events(self._model.generation.stop))
+            failed = self._tried(lambda one=one: self._reader.advance(one))  # type: ignore[misc]
+            answers += [(one.key, failed)] if failed else self._goes_on(one)
         return answers
 
     def _broken_off(self, part: list[Sequence], error: GemmaError) -> list[Answered]:
@@ -177,14 +184,20 @@ class BatchScheduler:
         self._running.remove(one)
         if draft.error:
             return [(one.key, draft.error)]
-        return self._told(one, one.events(self._model.generation.stop, draft.round))
+        return self._told(one, draft.round)
 
-    def _told(self, one: Sequence, events: Iterable[Event]) -> list[Answered]:
-        """The events of a reply's newest tokens; it goes on running unless they end it."""
-        if not one.ended(self._model.generation.stop):
+    def _told(self, one: Sequence, round_: Round | None = None) -> list[Answered]:
+        """The events of a reply's newest tokens, which come from `round_`; it goes on running unless they end it."""
+        model, stop = self._model, self._model.generation.stop
+        events = one.events(round_)
+        if not one.ended(stop):
             self._running.append(one)
-        elif one.request.drafting.adaptive:
-            self._model.kept.replied()
+        else:
+            if aligned := alignment(one.cache.log, one.prompt, one.tokens, stop, model.tokenizer):
+                events.append(aligned)
+            events += one.last_events()
+            if one.request.drafting.adaptive:
+                model.kept.replied()
         return [(one.key, event) for event in events]
 
     def _tried(self, action: Callable[[], Result]) -> Result | GemmaError:
@@ -192,10 +205,13 @@ class BatchScheduler:
         try:
             return action()
         except GemmaError as error:
+            if isinstance(error, ModelError):
+                self._reader.store.forget()  # what is not a number would reach later replies through masks
             error.__traceback__ = error.__cause__ = error.__context__ = None
             return error
         except Exception as error:
             if is_out_of_memory(error):
+                self._reader.store.forget()
                 return self._model.out_of_memory(error)
             return GemmaError(f"internal error: {type(error).__name__}: {error}")  # a bug, for those it was done for
 

@@ -12,8 +12,10 @@ from gemma_cli.core.events import Event, Progress, Round, Timings
 from gemma_cli.core.messages import Request
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.decoding.prefix_cache import Last
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.target import Pass
+from gemma_cli.engines.local.scheduling.prefix_store import Digest
 from gemma_cli.engines.local.text.prompt import Prompt
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 
@@ -24,7 +26,9 @@ class Sequence:
 
     room, left: tokens that the reply may have, and may still get. passes: those of the prompt that have not been read;
     following: the next of them, None once all are read. newest: tokens of the last round, of which the cache does not
-    hold the last. hidden [1, hidden]: the target's state that chose it.
+    hold the last. hidden [1, hidden]: the target's state that chose it. chain, ends: the whole passes of the prompt, as
+    PrefixStore knows them, and where they end. last: what the
+    prompt's last row gave, until it is kept. tokens: of the reply.
     """
 
     key: int
@@ -42,8 +46,12 @@ class Sequence:
     left: int = 0
     newest: list[int] = field(default_factory=list)
     hidden: Tensor | None = None
-    first: float = 0.0
-    last: float = 0.0
+    chain: list[Digest] = field(default_factory=list)
+    ends: tuple[int, ...] = ()
+    last: Last | None = None
+    tokens: list[int] = field(default_factory=list)
+    first_s: float = 0.0
+    last_s: float = 0.0
 
     @property
     def length(self) -> int:
@@ -58,25 +66,28 @@ class Sequence:
     def __post_init__(self) -> None:
         self.left = self.room
 
-    def advance(self) -> None:
-        """Take in that the pass in `following` has been read, and prepare the next."""
-        self.following = next(self.passes, None)
-
     def go_on(self, tokens: list[int], hidden: Tensor) -> None:
         """Take in what the target chose."""
         self.constraint.accept(tokens)
         self.newest, self.hidden = tokens, hidden
+        self.tokens += tokens
         self.left -= len(tokens)
 
     def ended(self, stop: frozenset[int]) -> bool:
         """Whether the newest token is the reply's last."""
         return not self.left or self.newest[-1] in stop
 
-    def events(self, stop: frozenset[int], round_: Round | None = None) -> list[Event]:
+    def events(self, round_: Round | None = None) -> list[Event]:
         """What the newest tokens add. round_: what they come from; None for the first, which the prompt gives."""
-        self.last = perf_counter()
-        self.first = self.first or self.last
-        timings = Timings(self.load_s, self.first - self.began, self.last - self.first)
+        self.last_s = perf_counter()
+        self.first_s = self.first_s or self.last_s
         shown = [event for token in self.newest for event in self.reply.feed(token)]
-        found = [*([round_] if round_ else []), Progress(self.reply.usage, timings), *shown]
-        return [*found, *self.reply.end(timings)] if self.ended(stop) else found
+        return [*([round_] if round_ else []), Progress(self.reply.usage, self._timings), *shown]
+
+    def last_events(self) -> list[Event]:
+        """What ends the reply."""
+        return list(self.reply.end(self._timings))
+
+    @property
+    def _timings(self) -> Timings:
+        return Timings(self.load_s, self.first_s - self.began, self.last_s - self.first_s)

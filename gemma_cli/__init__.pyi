@@ -1,0 +1,34 @@
+from gemma_cli.api import GREEDY as GREEDY
+from gemma_cli.api import Audio as Audio
+from gemma_cli.api import Delta as Delta
+from gemma_cli.api import Done as Done
+from gemma_cli.api import Drafting as Drafting
+from gemma_cli.api import Engine as Engine
+from gemma_cli.api import EngineInfo as EngineInfo
+from gemma_cli.api import Event as Event
+from gemma_cli.api import GemmaError as GemmaError
+from gemma_cli.api import Image as Image
+from gemma_cli.api import InputError as InputError
+from gemma_cli.api import Message as Message
+from gemma_cli.api import ModelError as ModelError
+from gemma_cli.api import OutOfMemory as OutOfMemory
+from gemma_cli.api import Progress as Progress
+from gemma_cli.api import Request as Request
+from gemma_cli.api import Round as Round
+from gemma_cli.api import Sampling as Sampling
+from gemma_cli.api import Segment as Segment
+from gemma_cli.api import Speculation as Speculation
+from gemma_cli.api import Text as Text
+from gemma_cli.api import Timings as Timings
+from gemma_cli.api import Turn as Turn
+from gemma_cli.api import Usage as Usage
+from gemma_cli.api import UsageError as UsageError
+from gemma_cli.api import Video as Video
+from gemma_cli.api import ask as ask
+from gemma_cli.api import attach as attach
+from gemma_cli.api import collect as collect
+from gemma_cli.api import open_engine as open_engine
+from gemma_cli.api import stream_many as stream_many
+from gemma_cli.api import transcribe as transcribe
+
+__version__: str

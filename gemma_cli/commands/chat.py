@@ -23,7 +23,7 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Request, ToolResponse
-from gemma_cli.core.settings import CHAT as CHATS
+from gemma_cli.core.setting import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
 from gemma_cli.tools.calls import ToolRounds, Unfinished

@@ -1,4 +1,4 @@
-"""What every command does around the model: open it, draw its reply, read text, say things on stderr."""
+"""Code around the model that all commands share: open it, draw its reply, read text, print notices."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _agreed(missing: NotOnDisk) -> bool:
-    """Ask someone who is there; nobody else has a download started for them."""
+    """Ask the user at a terminal; without one, nothing is downloaded."""
     if not (missing.size and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     from gemma_cli.views.signals import line_input

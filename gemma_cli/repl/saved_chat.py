@@ -1,4 +1,4 @@
-"""Where a chat is kept: which session the command line asks for, opened."""
+"""The saved chat that the command line selects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gemma_cli.store.sessions import SESSIONS, Session, SessionStore, valid_name
 
 @dataclass(frozen=True)
 class SavedChat:
-    """A chat on disk and what was said in it; without store and session it is not kept."""
+    """A saved chat and its conversation; without store and session it is not saved."""
 
     store: SessionStore | None = None
     session: Session | None = None
@@ -50,7 +50,7 @@ def _warned(kept: SavedChat) -> SavedChat:
 
 
 def _named(name: str) -> SavedChat:
-    """The chat of that name, or a new one, which a disk that cannot hold it does not stand in the way of."""
+    """Open the chat of that name, or a new one. A disk that cannot hold it does not prevent the chat."""
     valid_name(name)
     try:
         store = open_store()
@@ -63,7 +63,7 @@ def _named(name: str) -> SavedChat:
 
 
 def _holds_chats(path: Path) -> bool:
-    """Whether there is, or may be, something in the database."""
+    """Return whether the database has, or may have, saved chats."""
     try:
         return path.is_file() and path.stat().st_size > 0
     except OSError:
@@ -78,7 +78,7 @@ def _loaded(store: SessionStore, name: str | None) -> SavedChat:
 
 
 def _begun() -> SavedChat:
-    """A new session; a disk that cannot hold one does not stand in the way of talking."""
+    """Create a session. A disk that cannot hold one does not prevent the chat."""
     try:
         store = open_store()
     except GemmaError as error:

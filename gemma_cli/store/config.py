@@ -17,10 +17,10 @@ from gemma_cli.store.paths import config_file
 
 PRESETS = "presets"
 DESCRIPTION = "description"
-"""A key that only presets have."""
+"""Key that only presets have."""
 
 Values = Mapping[str, Value]
-"""By the name of the setting; what is not there is not set."""
+"""Values by the name of the setting; a missing name is not set."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One answer: what it is held to, and the form it is told in, to people or to programs."""
+"""A single answer: its schema, and its output for people or programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gemma_cli.views.sanitize import safe_json
 
 @dataclass(frozen=True)
 class SummaryOptions:
-    """How long a thought may be, and what happens when the context is full."""
+    """Options for the length of thoughts and for a full context."""
 
     thinking_budget: Annotated[int, *option("thinking-budget")] = 0
     summarize: Annotated[bool, *option("summarize")] = False
@@ -35,7 +35,7 @@ class SummaryOptions:
 
 @dataclass(frozen=True)
 class AnswerOptions(SummaryOptions):
-    """The same, and what holds for a single answer."""
+    """Same as ChatLimits, with options for a single answer."""
 
     schema: Annotated[
         str | None,
@@ -92,7 +92,7 @@ def held(options: AnswerOptions) -> ReplyLimits:
 
 
 def _nothing(_told: object) -> None:
-    """Is not told."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
 
 @contextmanager
 def errors_told(options: AnswerOptions) -> Iterator[None]:
-    """With --stream-json, what ends the run is an event too."""
+    """Print the error that ends the run as an event, with --stream-json."""
     try:
         yield
     except Interrupted:

@@ -1,4 +1,4 @@
-"""What goes along with a question: attachments from the command line, and what is piped in."""
+"""Attachments of a question, from the command line and from standard input."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class AttachOptions:
 
     @property
     def takes_stdin(self) -> bool:
-        """Whether standard input is one of the attachments, and so not the question."""
+        """Whether standard input is an attachment, and so not the question."""
         return any(name == STDIN for name, _ in self._named())
 
     def read(self, quiet: bool) -> list[Part]:

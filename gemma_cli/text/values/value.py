@@ -66,8 +66,8 @@ class Value(Passage):
     unchanged: str = ""
 
     def translated(self, translation: str) -> str:
-        """Return the new value as the document writes it, or the source where the translation lost a fixed part."""
-        if self.inner is None or self.lost(translation):
+        """Return the new value as the document writes it; the source where it lost a fixed part or has no words."""
+        if self.inner is None or not translation.strip() or self.lost(translation):
             return self.source
         new = self.inner.translated(self._marked(translation)[0])
         new = _MARK.sub(lambda mark: self.fixed[ord(mark[0]) - _FIRST_MARK].raw, new)

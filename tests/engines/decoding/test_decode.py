@@ -209,6 +209,37 @@ def test_a_perfect_drafter_is_always_believed_and_a_hostile_one_never(
         engine.drafter = drafter
 
 
+class TargetItself:
+    """A drafter with the target's own scores of a reply it knows."""
+
+    def __init__(self, reading: Reading, reply: list[int]) -> None:
+        reading.cache.restore(reading.end)
+        self.start = reading.end.length
+        self.scores, _ = reading.engine.target.verify(torch.tensor(reply), reading.cache)
+
+    def begin(self, target: object, cache: object, position: int) -> list[int]:
+        return [position]
+
+    def step(self, token: Tensor, hidden: Tensor, context: list[int]) -> tuple[Tensor, None, Tensor]:
+        index = context[0] - self.start
+        context[0] += 1
+        return self.scores[index : index + 1], None, hidden
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("drafts", [1, 3, 7])
+def test_a_drafter_with_the_scores_of_the_target_is_always_right(engine: LocalEngine, seed: int, drafts: int) -> None:
+    """It draws with the noise of the position it drafts for, so that sampling costs no acceptance."""
+    reading = Reading.of(engine, KINDS["text"])
+    sampling = replace(samplings(seed), max_tokens=30)
+    plain = tokens(reading.reply(None, sampling, 0))
+    bursts = reading.reply(TargetItself(reading, plain), sampling, drafts)
+    assert tokens(bursts) == plain
+    rounds = [burst.round for burst in bursts if burst.round]
+    assert rounds
+    assert all(round.accepted == round.drafted for round in rounds)
+
+
 @dataclass(frozen=True)
 class Copying(FixedDraftLength):
     """Copies whatever can be, up to a length."""

@@ -230,6 +230,17 @@ def test_attention(kernels: Kernels, heads: int, kv: int, dim: int, window: int)
     assert torch.equal(results[0], results[2])
 
 
+@pytest.mark.parametrize("scale", [1e-30, 40.0, 1e6])
+def test_attention_with_scores_far_apart(kernels: Kernels, scale: float) -> None:
+    """Past 88 the exponential of a float32 is infinite: scores count from the largest. Equal rows weigh the same."""
+    query, keys, values = normal(9, 4, 32) * scale, normal(2, 70, 32, seed=1), normal(2, 70, 32, seed=2)
+    keys[:, 40] = keys[:, 50]
+    found = kernels.attend(query, Slots(keys, values), 61, EVERY)
+    torch.testing.assert_close(found.double(), expected_attention(query, keys, values, EVERY), atol=1e-4, rtol=1e-4)
+    zeros = kernels.attend(query * 0, Slots(keys, values), 61, EVERY)
+    torch.testing.assert_close(zeros.double(), expected_attention(query * 0, keys, values, EVERY), atol=2e-5, rtol=2e-5)
+
+
 def test_many_rows_attend_as_few_do(kernels: Kernels) -> None:
     keys, values, query = normal(2, 100, 32), normal(2, 100, 32, seed=1), normal(70, 4, 32, seed=2)
     slots = Slots(keys, values)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -19,7 +18,7 @@ from gemma_cli.common.configured import configured, source_of
 from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
-from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.messages import Drafting, Sampling, random_seed
 from gemma_cli.core.setting import MODEL, OUTPUT, SAMPLING, Setting
 from gemma_cli.core.setting_kinds import Whole
 from gemma_cli.core.settings import ANSWER_TOKENS, MAX_DRAFT_TOKENS, MAX_TOKENS, SETTINGS, THOUGHT_TOKENS
@@ -75,13 +74,20 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class EngineOptions(ModelOptions):
-    """Same as EngineOptions, with the quantization of the weights."""
+class LoadOptions(ModelOptions):
+    """Same as ModelOptions, with the quantization of the weights."""
 
     quantize: Annotated[Quantization | None, *option("quantize")] = None
 
     def spec(self) -> EngineSpec:
         return replace(super().spec(), quantize=self.quantize)
+
+
+@dataclass(frozen=True)
+class EngineOptions(LoadOptions):
+    """The same, and whether a server that holds the model already is asked in place of loading it."""
+
+    server: Annotated[bool, *option("server")] = True
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class SamplingOptions:
         """The values as an engine takes them."""
         values: dict[str, Any] = vars(self).copy()
         if values["seed"] is None:
-            values["seed"] = secrets.randbits(32)
+            values["seed"] = random_seed()
         if values["max_tokens"] is None:
             values["max_tokens"] = THOUGHT_TOKENS if thinking else ANSWER_TOKENS
         return Sampling(**values)

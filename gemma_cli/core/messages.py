@@ -6,6 +6,7 @@ are comparable and a cache can tell whether two prompts hold the same picture.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -105,6 +106,11 @@ class Sampling:
 GREEDY = Sampling(temperature=0.0)
 
 
+def random_seed() -> int:
+    """Draw a seed, for where none was given."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
 @dataclass(frozen=True)
 class Drafting:
     """draft_tokens per round; 0 decodes plainly. adaptive: at most that many, as many as have been paying.
@@ -127,6 +133,7 @@ class Request:
     thinking_budget: int | None = None  # tokens of thought at most, as Usage counts them; None: any number
     schema: str | None = None  # a JSON schema the answer is held to, as json_schema.checked gives it
     word_times: bool = False  # an Alignment of the reply with its one recording, where the engine can give it
+    schema_alone: bool = False  # with a schema: no tool is called in place of the answer
     raw: str | None = None  # in place of messages: a raw prompt, control tokens included; the reply is text
 
 

@@ -52,6 +52,14 @@ SETTINGS = _table(
             parameter="url",
         ),
         Setting(
+            "server",
+            Switch(),
+            "Use the model where a `gemma serve` of yours holds it already, with the same settings.",
+            MODEL,
+            ENGINES[:-1],
+            True,
+        ),
+        Setting(
             "concurrency",
             Whole(1, MAX_CONCURRENCY, "auto"),
             "With --engine: requests at the same time.",

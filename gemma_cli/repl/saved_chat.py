@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.store.paths import state_dir
-from gemma_cli.store.sessions import SESSIONS, Session, SessionStore, valid_name
+
+if TYPE_CHECKING:  # it takes sqlite3 and more, and most single answers are not saved
+    from gemma_cli.store.sessions import Session, SessionStore
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class SavedChat:
 
 def open_store() -> SessionStore:
     """The sessions of this user. Raises GemmaError."""
+    from gemma_cli.store.sessions import SESSIONS, SessionStore
+
     return SessionStore.open(state_dir() / SESSIONS)
 
 
@@ -51,6 +56,8 @@ def _warned(kept: SavedChat) -> SavedChat:
 
 def _named(name: str) -> SavedChat:
     """Open the chat of that name, or a new one. A disk that cannot hold it does not prevent the chat."""
+    from gemma_cli.store.sessions import SESSIONS, valid_name
+
     valid_name(name)
     try:
         store = open_store()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.messages import Drafting, Sampling, random_seed
 from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS
@@ -55,7 +54,7 @@ def _sampling(name: str) -> Knob:
 
 
 def _put_seed(settings: Settings, value: int | None) -> Settings:
-    seed = secrets.randbits(32) if value is None else value
+    seed = random_seed() if value is None else value
     return replace(settings, sampling=replace(settings.sampling, seed=seed))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gemma_cli import __version__
 from gemma_cli.core.engine import EngineInfo
@@ -27,8 +27,10 @@ from gemma_cli.core.events import (
     collect,
 )
 from gemma_cli.core.messages import Request, Sampling, ToolResponse
-from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe_json
+
+if TYPE_CHECKING:
+    from gemma_cli.text.transcript import Segment
 
 
 def write(fields: Mapping[str, Any], out: TextIO) -> None:

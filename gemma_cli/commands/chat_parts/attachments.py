@@ -17,7 +17,6 @@ from gemma_cli.common.text_input import GIVE_ENCODING, MOST_TEXT, checked_encodi
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import MAX_AUDIO_S, Part
 from gemma_cli.media.files import STDIN, display_name, spooled_stdin
-from gemma_cli.media.recognize import recognize
 
 ATTACHMENTS = "Attachments"
 
@@ -121,6 +120,8 @@ def read_piped(encoding: str | None = None) -> str | Part | None:
     content = sys.stdin.buffer.read(MOST_TEXT + 1)
     if not content:
         return ""
+    from gemma_cli.media.recognize import recognize
+
     if recognize(BytesIO(content), name) == "text":
         return text_in(BytesIO(content), name, encoding, remedy=GIVE_ENCODING).text.strip()
     with spooled_stdin(content) as file:  # decoders need a descriptor
@@ -137,6 +138,8 @@ def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
 
 def report_mentioned(prompt: str) -> None:
     """Report the files that a prompt names: a script may have put it together, so none is attached from it."""
+    if not {"@", "."} & set(prompt):  # every mention of a file has one
+        return
     from gemma_cli.repl.line.mentions import mentions
 
     for mention in mentions(prompt):

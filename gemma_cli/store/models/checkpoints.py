@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.resources
 import os
 import re
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from gemma_cli.store.models.shards import weight_files
 from gemma_cli.store.paths import config_file
 
 OFF = "off"
+BUNDLED = Path(__file__).parents[2] / "pocket"
 SYNTHETIC = "synthetic:"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
@@ -144,7 +144,7 @@ def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None,
 
 
 def _bundled(name: str) -> Path:
-    folder = Path(str(importlib.resources.files("gemma_cli"))) / "pocket" / name
+    folder = BUNDLED / name
     if not hub.is_checkpoint(folder):
         raise GemmaError(f"{name} is missing from this installation; install gemma-cli again or choose another --model")
     return folder

@@ -23,6 +23,7 @@ from gemma_cli import __version__
 from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.environment import prepare_libraries
 from gemma_cli.common.options import examples
+from gemma_cli.common.quick_values import convert_quickly
 from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {
@@ -31,6 +32,7 @@ COMMANDS = {
     "translate": "Translate speech or text.",
     "describe-image": "Describe images, or answer questions about them.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
+    "stop": "Stop servers that hold a model.",
     "bench": "Compare speculative with plain decoding on this machine.",
     "sessions": "List, show, search, export and delete saved chats.",
     "config": "Show, change and explain settings.",
@@ -74,11 +76,11 @@ def _load(name: str, parent: Any) -> Any:
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:
-    """The parameters, where those that are flags have no type in --help: they take no value."""
+    """The parameters, read quickly; those that are flags have no type in --help, as they take no value."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False) and parameter.metavar is None:
             parameter.metavar = ""
-    return parameters
+    return convert_quickly(parameters)
 
 
 def command_tree() -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -13,6 +16,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Programs are quiet where these are set, as they are in continuous integration.
 for name in ("CI", "AI_AGENT"):
     os.environ.pop(name, None)
+
+# Servers that hold a model for the commands of whoever runs the tests are none of theirs. pytest's own folders have
+# names that are longer than a socket's may be.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="gemma")
+atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and every program started from there would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Prompts of a given length: what is asked stands at the end of a chat that was going on for so long.
+"""Prompts of a given length: the question is at the end of a chat of that length.
 
 How many turns that takes is found by asking the engine: control tokens stand between turns, so their tokens add up.
 """

@@ -1,4 +1,4 @@
-"""Measurements to figures: what each arm did, overall and by category, and whether they said the same.
+"""Figures from measurements: the results of each arm, overall and by category, and whether texts differ.
 
 A run's speed is all its tokens over all its decoding time, the first token of each reply left out (it belongs to the
 prefill). What is reported is the median over the runs, with the slowest and the fastest beside it.
@@ -118,7 +118,7 @@ def summarize(
     categories = dict.fromkeys(measurement.prompt.category for measurement in counted)
     own = [m for m in counted if not m.arm.peer]
     peers = [m for m in counted if m.arm.peer]
-    comparable = info.synthetic_acceptance is None  # else what is said depends on what was drafted
+    comparable = info.synthetic_acceptance is None  # otherwise the text depends on the drafts
     return Report(
         info=info,
         sampling=sampling,
@@ -171,7 +171,7 @@ def _speed(measurements: Sequence[Measurement]) -> float | None:
 
 
 def ratio(ours: ArmFigures | None, theirs: ArmFigures | None) -> float | None:
-    """One arm's median speed over another's; None where either has none."""
+    """Divide one arm's median speed by another's; None if one is unknown."""
     first = theirs and theirs.tokens_per_second
     last = ours and ours.tokens_per_second
     return last.median / first.median if first and last else None

@@ -1,4 +1,4 @@
-"""Round efficiency: which share of the machine's memory bandwidth decoding makes use of.
+"""Round efficiency: the share of the machine's memory bandwidth that decoding uses.
 
     tokens/s * bytes a round / (tokens a round * measured bandwidth)
 
@@ -35,7 +35,7 @@ class Memory:
         return median(self._samples) if self._samples else None
 
     def efficiency(self, turns: Sequence[Turn]) -> float | None:
-        """Of all rounds of some replies together; None where it is not known."""
+        """Compute the efficiency of all rounds of some replies; None if unknown."""
         seconds = sum(turn.timings.decode_s or 0.0 for turn in turns)
         read = [self._read(turn) for turn in turns]
         if not seconds or self.bandwidth is None or any(bytes_ is None for bytes_ in read):

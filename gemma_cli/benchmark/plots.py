@@ -41,7 +41,7 @@ class Chart:
 
 
 def charts(report: Report) -> list[Chart]:
-    """What the bench has curves of: draft lengths if three were tried, contexts if there are two."""
+    """Return what the bench can plot: draft lengths if three were tried, contexts if two were."""
     found = []
     about = f"{report.info.model}, {report.info.device}, {report.info.dtype}"
     if report.info.synthetic_acceptance is not None:

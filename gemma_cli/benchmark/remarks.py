@@ -1,4 +1,4 @@
-"""What the figures of a bench say, and what to mistrust in them: a sentence or two each."""
+"""Remarks on the figures of a bench, and on reasons to mistrust them: a sentence or two each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ SHORT_REPLY = 32
 """Tokens; below that a reply's speed is mostly noise."""
 
 RESTLESS = 1.25
-"""Fastest over slowest run from which the machine was busy with something else."""
+"""Ratio of the fastest to the slowest run above which the machine was busy."""
 
 FEWEST_RUNS = 5
 
 
 def remarks(report: Report) -> list[str]:
-    """In the order they are read: what was found, then what makes it doubtful."""
+    """Return the remarks in reading order: results first, then reasons for doubt."""
     return [*_findings(report), *_texts(report), *_doubts(report)]
 
 

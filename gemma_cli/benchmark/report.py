@@ -1,4 +1,4 @@
-"""The figures of a bench as tables that say what they show."""
+"""Tables of a bench's figures, with explanations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MANY_ARMS = 3
 
 
 def renderables(report: Report) -> list[RenderableType]:
-    """The tables, with a line under each that says what its columns are."""
+    """Return the tables, with an explanation of the columns under each."""
     from rich.text import Text
 
     def note(text: str) -> Text:
@@ -91,13 +91,13 @@ def _speeds(compared: Comparison) -> list[str]:
 
 
 def _spread_out(compared: Comparison, cell: Callable[[ArmFigures], str]) -> list[str]:
-    """A cell under every arm, none under the ratios."""
+    """Return a cell for every arm, and empty ones under the ratios."""
     cells = [*map(cell, compared.own), "", *map(cell, compared.peers)]
     return [*cells, ""] if compared.peers else cells
 
 
 def _length_table(report: Report, compared: Comparison, name: str) -> Table:
-    """One row for each draft length."""
+    """Return one row for each draft length."""
     table = _table(report, name)
     known = any(figures.round_efficiency is not None for figures in report.arms)
     headings = ["drafts", "tokens/s", "spread", "times\nplain", "accepted", "length"]

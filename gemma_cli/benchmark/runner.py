@@ -20,7 +20,7 @@ _OTHER = Request(ask("-"), sampling=replace(GREEDY, max_tokens=1), drafting=Draf
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the ways of decoding that are compared; `peer`: by another program, to hold ours against."""
+    """A way of decoding in a comparison; `peer`: run by another program as a baseline."""
 
     name: str
     drafting: Drafting
@@ -58,7 +58,7 @@ def measure(
             assert asked is not None
             for prompt in prompts:
                 if not arm.peer and (len(prompts) == 1 or prompt.history):
-                    read_something_else(engine)  # else the prompt, or its history, would still be in the cache
+                    read_something_else(engine)  # otherwise the prompt, or its history, would still be in the cache
                 request = Request((*prompt.history, *ask(prompt.text)), sampling=sampling, drafting=arm.drafting)
                 yield Measurement(run, arm, prompt, _reply(asked, request))
 

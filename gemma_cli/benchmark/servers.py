@@ -1,4 +1,5 @@
-"""Servers under load, one or two in turns: waiting, speed, acceptance, and whether load changes what they say.
+"""Measurement of servers under load, one or two in alternating runs: latency, speed, acceptance, and whether load
+changes replies.
 
 Every run asks every server the same prompts with the same seed, so many at once as asked for. A reply that differs from
 the server's first one to that prompt is a divergence: of the server under load, or between two servers.
@@ -58,7 +59,7 @@ class Level:
 
 @dataclass
 class ServerReport:
-    """All levels of one server, and the first reply that load changed."""
+    """All concurrency levels of one server, and the first reply that load changed."""
 
     info: EngineInfo
     levels: list[Level]

@@ -1,4 +1,4 @@
-"""The same model with its weights kept in different numbers of bits: speed, size and what the rounding costs."""
+"""Comparison of a model in different quantizations: speed, size and accuracy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 HELD_OUT = "held_out.jsonl"
-"""Questions and answers from the grammar pocket learned, none of which it was trained on."""
+"""Questions and answers from pocket's grammar that are not in its training data."""
 
 ABOUT = (
     "tokens/s: median of alternating runs. Weights: bytes that a target pass reads, without keys, values and embedding "
@@ -50,7 +50,7 @@ def in_turns(
 def columns(
     engines: Sequence[Engine], sampling: Sampling, measured: Sequence[tuple[Measurement, ...]]
 ) -> tuple[Column, ...]:
-    """What in_turns gave, summed up."""
+    """Sum up the results of in_turns."""
     own = zip(*measured, strict=True)
     return tuple(
         Column(summarize(engine.info, sampling, replies), weight_bytes(engine), _perplexity(engine))
@@ -59,7 +59,7 @@ def columns(
 
 
 def as_object(shown: Sequence[Column], reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """For --json. reports: that of each column as an object."""
+    """Build the object of --json. reports: the report of each column as an object."""
     return {
         "columns": [
             report | {"weight_bytes": column.weights, "perplexity": column.perplexity}
@@ -69,7 +69,7 @@ def as_object(shown: Sequence[Column], reports: Sequence[dict[str, Any]]) -> dic
 
 
 def renderables(shown: Sequence[Column]) -> list[RenderableType]:
-    """A table with a column for each, and a line that says what it shows."""
+    """Return a table with a column for each format, and an explanation."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""What is asked of a model while it is timed.
+"""Prompts for timing a model.
 
 How much a drafter helps depends on how predictable the text is, so the standard suite goes from code to free prose, in
 the categories vLLM's speculative benchmarks use, with a summary that quotes. Pocket is asked what it can answer at

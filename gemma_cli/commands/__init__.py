@@ -1,1 +1,1 @@
-"""One file per subcommand; the prompt a task uses stands on top of its file."""
+"""One file per command; the prompt of a task is at the top of its file."""

@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BenchPromptOptions:
-    """What the model is asked, and how it chooses its tokens."""
+    """Prompts and sampling."""
 
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Measure only this prompt.")] = None
     prompts: Annotated[
@@ -86,7 +86,7 @@ class BenchPromptOptions:
         return replace(GREEDY, temperature=self.temperature, seed=seed, max_tokens=self.max_tokens)
 
     def given(self) -> tuple[Prompt, ...] | None:
-        """The prompts of one's own. Raises UsageError, and InputError for a file that holds none."""
+        """Return the user's own prompts. Raises UsageError, and InputError for a file without prompts."""
         if self.prompt is not None and self.prompts is not None:
             raise UsageError("--prompt and --prompts cannot be combined: give one of them")
         if self.prompt is not None:
@@ -220,7 +220,7 @@ def _side_by_side(
     runs: int,
     kept: BenchOutputOptions,
 ) -> None:
-    """The model as it is stored and in fewer bits, all in memory at once, a reply of each after the other."""
+    """Load the stored model and quantized ones, all in memory at the same time, with alternating replies."""
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     engines = [
         start(each, replace(output, quiet=kept.quiet or number > 0)) for number, each in enumerate(options.each())
@@ -253,7 +253,7 @@ def _lengths(sweep: str | None, engine: ModelOptions) -> tuple[int, ...]:
 
 
 def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) -> list[Arm]:
-    """Ours, and one of the peer's beside each."""
+    """Return our variants, and one of the peer for each."""
     if not model.info.assistant:
         lengths = (0,)
     if lengths == (0,) and not (quiet or peers):

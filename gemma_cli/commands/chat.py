@@ -21,15 +21,16 @@ from gemma_cli.core import fitting, summaries
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.events import Turn
+from gemma_cli.core.events import Speculation, Turn
 from gemma_cli.core.messages import Request, ToolResponse
-from gemma_cli.core.settings import CHAT as CHATS
+from gemma_cli.core.setting import CHAT as CHATS
 from gemma_cli.repl.settings import Settings
 from gemma_cli.tools import Toolbox
 from gemma_cli.tools.calls import ToolRounds, Unfinished
 from gemma_cli.views import json
 
 if TYPE_CHECKING:
+    from gemma_cli.commands.chat_parts.receipt import WantedAnswer
     from gemma_cli.repl.saved_chat import SavedChat
 
 EXAMPLES = examples(
@@ -43,6 +44,7 @@ EXAMPLES = examples(
     'gemma chat -f notes.md -f plan.md "What is missing?" --json',
     'gemma chat -f mail.txt "Who writes, and when?" --schema who-and-when.json',
     "gemma chat 'What is 123 + 456?' --tool tools.py:add --allow-tool add",
+    'gemma chat "Count from 1 to 10." --json > reply.json; gemma chat "Count from 1 to 10." --receipt reply.json',
     'gemma chat --continue "And in German?"',
     "gemma chat --session holiday",
 )
@@ -104,8 +106,15 @@ def chat(
             conversation = conversation.staging(part)
         conversation = replace(conversation, tools=box.declarations)
         on_terminal = sys.stdout.isatty()
+        wanted = None
+        if answers.receipt is not None:
+            from gemma_cli.commands.chat_parts.receipt import wanted_answer
+
+            wanted = wanted_answer(answers.receipt, context)
+            engine, think = wanted.engine(engine), wanted.thinking
+            answers = replace(answers, thinking_budget=wanted.thinking_budget or 0)
         settings = Settings(
-            sampling.sampling(think),
+            wanted.sampling if wanted else sampling.sampling(think),
             engine.drafting(),
             think,
             thoughts=SHOWN[show_thinking] if on_terminal else "hidden",
@@ -119,7 +128,7 @@ def chat(
             talk(engine, output, keeping, conversation, settings, box, attachments.reader)
             return
         holding, told = held(answers), form(answers, output, show_thinking, settings.sampling.seed)
-        last = ask(engine, output, keeping, conversation.saying(question), settings, holding, told, box)
+        last = ask(engine, output, keeping, conversation.saying(question), settings, holding, told, box, wanted)
     complete(last)
     holding.complete(last)
 
@@ -150,11 +159,13 @@ def ask(
     holding: ReplyLimits,
     told: AnswerOutput,
     box: Toolbox,
+    wanted: WantedAnswer | None = None,
 ) -> Turn:
     """Return the last of the replies to one question; all are shown, and saved if they belong to a chat."""
     from gemma_cli.repl.saved_chat import ChatSaver
 
-    model = start(engine, output)
+    model, spec = start(engine, output), engine.spec()
+    differences = wanted.differences(model.info, spec) if wanted else []
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)
     saved, rounds = ChatSaver(keeping), ToolRounds(desk(box, model.info.context, output))
@@ -163,13 +174,19 @@ def ask(
     responses: list[tuple[ToolResponse, ...]] = []
 
     def outcome() -> dict[str, Any]:
-        return json.exchange_object(turns, responses, model.info, requests[0])
+        from gemma_cli.common.receipts import receipt_of
+
+        answer = json.exchange_object(turns, responses, model.info, requests[0])
+        passes = Speculation([passed for turn in turns for passed in turn.speculation.rounds])
+        return answer | {"receipt": receipt_of(model.info, spec).of(requests[0], passes, answer["text"])}
 
     try:
         while True:
             asked = fitted(asked, model, settings)
             request = asked.request(settings.sampling, settings.drafting, settings.thinking)
             requests.append(holding(request))
+            if wanted and not turns:
+                wanted.check_prompt(requests[0])
             turns.append(draw(model, requests[-1], drawn, told.show))
             asked = asked.hearing(turns[-1], model.info.model)
             saved(asked)
@@ -182,9 +199,11 @@ def ask(
             saved(asked)
             rounds.check(turns[-1])
     except Unfinished:
-        told.unfinished(outcome())
+        told.unfinished(outcome)
         raise
-    told.end(outcome())
+    told.end(outcome)
+    if wanted:
+        wanted.check_text("\n".join(turn.text for turn in turns if turn.text), differences, output.quiet)
     return turns[-1]
 
 

@@ -15,8 +15,9 @@ from gemma_cli.commands.chat_parts.tools import ToolOptions
 from gemma_cli.common.configured import Standing, standing
 from gemma_cli.common.options import ManyOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
 from gemma_cli.common.setting_options import option
+from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
-from gemma_cli.core.settings import SETTINGS, Setting, setting_named
+from gemma_cli.core.settings import SETTINGS, setting_named
 from gemma_cli.store.config import PRESETS, Config, load_config
 from gemma_cli.store.paths import config_file
 from gemma_cli.views.sanitize import safe_json, safe_line
@@ -99,7 +100,7 @@ def explain(context: typer.Context, key: Key) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. value: as it would stand in config.toml, or in brackets what holds where it is not set."""
+    """A line of the table. value: as in config.toml, or in brackets the default."""
 
     standing: Standing
     value: str
@@ -110,7 +111,7 @@ class Row:
 
 
 def in_force(context: typer.Context) -> dict[str, Row]:
-    """What holds for every setting, by its name. Raises UsageError."""
+    """Return the current value of every setting, by name. Raises UsageError."""
     parameters = settings_of(inspect.signature(config).parameters.values())
     found = standing(context, parameters)
     named = {setting.name: _row(setting, found[name], context) for name, setting in parameters.items()}

@@ -44,7 +44,7 @@ EXTRAS = {
     "quality": "gemma bench --task",
     "mic": "gemma transcribe --mic",
 }
-"""What each extra is for; the one for developers is left out."""
+"""Purpose of each extra, except the one for developers."""
 
 app = typer.Typer(add_completion=False)
 
@@ -74,7 +74,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 def _printed(checks: Iterable[Check]) -> Iterator[Check]:
-    """The same, each told as soon as it is known: some take seconds."""
+    """Yield the same checks, and print each as soon as it is known: some take seconds."""
     for check in checks:
         mark = {True: "ok", False: "!!", None: "  "}[check.ok]
         remedy = f" - {check.remedy}" if check.remedy else ""
@@ -112,7 +112,7 @@ def _dependencies() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    """What can be installed in addition: missing, it is not wrong; out of its range it is."""
+    """Yield checks of optional packages: a missing one is no failure, a wrong version is."""
     from packaging.requirements import Requirement
 
     try:
@@ -132,7 +132,7 @@ def _extras() -> Iterator[Check]:
 
 
 def _package(name: str, wanted: SpecifierSet) -> Check | None:
-    """A package that is installed, against the range it must be in; None where it is missing."""
+    """Check the version of an installed package; None if it is missing."""
     version = _version(name)
     if version is None:
         return None
@@ -168,7 +168,7 @@ def _folders() -> Iterator[Check]:
 
 
 def _broken_config() -> str:
-    """What is wrong with the configuration file; "" for nothing."""
+    """Return the error of the configuration file; "" for none."""
     try:
         config.load_config()
     except UsageError as error:
@@ -257,7 +257,7 @@ def _download(alias: str) -> int:
 
 
 def _model() -> Check:
-    """What runs where no option names a model: the environment and the configuration, as a command reads them."""
+    """Check the default model: from the environment and the configuration, as a command reads them."""
     from gemma_cli.commands import chat
 
     if _broken_config():

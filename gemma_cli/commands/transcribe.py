@@ -52,7 +52,7 @@ def transcribe(
     heard: PartOptions,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE", help="Sound files, films, folders, patterns, http(s) addresses; - is stdin."),
+        typer.Argument(metavar="FILE", help="Sound files, videos, folders, patterns, http(s) addresses; - is stdin."),
     ] = None,
     language: Annotated[str | None, *option("language")] = None,
     context: Annotated[

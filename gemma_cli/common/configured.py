@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import typer
 
+from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
-from gemma_cli.core.settings import Setting
 from gemma_cli.store.config import Config, load_config
 
 Source = Literal["option", "preset", "environment", "config.toml", "default"]

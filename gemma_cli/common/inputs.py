@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from gemma_cli.media.fetching.fetch import fetch, is_address
 from gemma_cli.media.files import open_input
 
 DELAY = 1.0
@@ -17,12 +16,16 @@ DELAY = 1.0
 @contextmanager
 def opened(name: str, quiet: bool) -> Iterator[BinaryIO]:
     """A seekable binary file with at least one byte. Raises InputError."""
+    from gemma_cli.media.fetching.fetch import is_address
+
     with _fetched(name, quiet) if is_address(name) else open_input(name) as file:
         yield file
 
 
 def _fetched(address: str, quiet: bool) -> BinaryIO:
     """What is there, with a line on a terminal about how much of it has come."""
+    from gemma_cli.media.fetching.fetch import fetch
+
     if quiet:
         return fetch(address)
     from gemma_cli.views.console import terminal

@@ -9,7 +9,7 @@ from gemma_cli.views.sanitize import safe_line
 
 
 def notice(message: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(f"gemma: {safe_line(message)}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What every command does around the model: open it, draw its reply, read text, say things on stderr."""
+"""Code around the model that all commands share: open it, draw its reply, read text, print notices."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import current_thread, main_thread
 
 import typer
 
 from gemma_cli.common.notices import notice
-from gemma_cli.common.options import ModelOptions, OutputOptions
+from gemma_cli.common.options import EngineOptions, ModelOptions, OutputOptions
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import Interrupted
 from gemma_cli.engines import model_name, open_engine
+from gemma_cli.engines.warm.place import sockets
 from gemma_cli.store.models.checkpoints import NotOnDisk
 from gemma_cli.store.models.releases import gigabytes
 
@@ -36,10 +38,33 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
 
 
 def _open(options: ModelOptions, output: OutputOptions) -> Engine:
+    if isinstance(options, EngineOptions) and options.server and (engine := _warm(options, output)):
+        return engine
+    return _load(options, output)
+
+
+def _load(options: ModelOptions, output: OutputOptions) -> Engine:
     spec = options.spec()
     name = model_name(spec)  # an unknown name is reported before torch is imported
     with busy(f"loading {name}", output), _interruptible():
         return open_engine(spec)
+
+
+def _warm(options: EngineOptions, output: OutputOptions) -> Engine | None:
+    """The model as a server of this user holds it; None where none does."""
+    if not sockets():
+        return None
+    from gemma_cli.engines.warm.engine import find
+
+    def load(why: str) -> Engine:
+        if not output.quiet:
+            notice(f"the server that held the model is gone ({why}): loading it here")
+        return _load(options, replace(output, quiet=True))
+
+    engine = find(options.spec(), load)
+    if engine and not output.quiet:
+        notice("using the model that gemma serve holds (--no-server loads it here)")
+    return engine
 
 
 @contextmanager
@@ -68,7 +93,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _agreed(missing: NotOnDisk) -> bool:
-    """Ask someone who is there; nobody else has a download started for them."""
+    """Ask the user at a terminal; without one, nothing is downloaded."""
     if not (missing.size and sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     from gemma_cli.views.signals import line_input

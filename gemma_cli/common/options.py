@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -19,24 +18,15 @@ from gemma_cli.common.configured import configured, source_of
 from gemma_cli.common.damage import end_of_file_is_an_error
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
-from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.messages import Drafting, Sampling, random_seed
+from gemma_cli.core.setting import MODEL, OUTPUT, SAMPLING, Setting
 from gemma_cli.core.setting_kinds import Whole
-from gemma_cli.core.settings import (
-    ANSWER_TOKENS,
-    MAX_DRAFT_TOKENS,
-    MAX_TOKENS,
-    MODEL,
-    OUTPUT,
-    SAMPLING,
-    SETTINGS,
-    THOUGHT_TOKENS,
-    Setting,
-)
+from gemma_cli.core.settings import ANSWER_TOKENS, MAX_DRAFT_TOKENS, MAX_TOKENS, SETTINGS, THOUGHT_TOKENS
 
 T = TypeVar("T")
 
 LOCAL = "local"
-"""The value of --engine that stands for this machine."""
+"""The value of --engine for this machine."""
 
 __all__ = ["MAX_DRAFT_TOKENS", "MAX_TOKENS", "MODEL", "OUTPUT", "SAMPLING"]
 
@@ -66,11 +56,11 @@ class ModelOptions:
 
     @property
     def draft_tokens(self) -> int:
-        """How many are drafted, or may be where it was left open."""
+        """Return the number of draft tokens, or its limit if adaptive."""
         return Drafting().draft_tokens if self.drafts is None else self.drafts
 
     def spec(self) -> EngineSpec:
-        """The engine to open; what is not set is left to it."""
+        """The options that select an engine; unset ones are left to it."""
         return EngineSpec(
             model=self.model,
             assistant=self.assistant,
@@ -84,8 +74,8 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
-class EngineOptions(ModelOptions):
-    """The same, and in how many bits its weights are kept."""
+class LoadOptions(ModelOptions):
+    """Same as ModelOptions, with the quantization of the weights."""
 
     quantize: Annotated[Quantization | None, *option("quantize")] = None
 
@@ -94,8 +84,15 @@ class EngineOptions(ModelOptions):
 
 
 @dataclass(frozen=True)
+class EngineOptions(LoadOptions):
+    """The same, and whether a server that holds the model already is asked in place of loading it."""
+
+    server: Annotated[bool, *option("server")] = True
+
+
+@dataclass(frozen=True)
 class ManyOptions(EngineOptions):
-    """The same, for a command that asks many things at once."""
+    """Same as above, for a command with many requests."""
 
     concurrency: Annotated[int | None, *option("concurrency")] = None
 
@@ -117,13 +114,13 @@ def _declares_sampling(group: type[T]) -> type[T]:
 
 @_declares_sampling
 class SamplingOptions:
-    """How tokens are chosen; the defaults are Gemma 4's own."""
+    """Sampling options; the defaults are Gemma 4's own."""
 
     def sampling(self, thinking: bool = False) -> Sampling:
         """The values as an engine takes them."""
         values: dict[str, Any] = vars(self).copy()
         if values["seed"] is None:
-            values["seed"] = secrets.randbits(32)
+            values["seed"] = random_seed()
         if values["max_tokens"] is None:
             values["max_tokens"] = THOUGHT_TOKENS if thinking else ANSWER_TOKENS
         return Sampling(**values)
@@ -131,7 +128,7 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is printed beside the answer, and in which form."""
+    """Options for output next to the answer, and its format."""
 
     as_json: Json = False
     stats: Annotated[bool, *option("stats")] = False
@@ -139,7 +136,7 @@ class OutputOptions:
 
 
 def examples(*lines: str) -> str:
-    """An epilog for a command's help: one example a line, shown as it would be typed."""
+    """Build the epilog of a command's help: one example per line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
 
 

@@ -19,7 +19,7 @@ from gemma_cli.views import plain
 
 
 def listen(engine: Engine, request: Request) -> Turn:
-    """The whole reply, undrawn."""
+    """Collect the complete reply without drawing it."""
     with closing(engine.stream(request)) as events:
         return collect(events)
 

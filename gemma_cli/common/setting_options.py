@@ -13,7 +13,7 @@ from gemma_cli.core.settings import SETTINGS
 
 
 def option(name: str) -> tuple[Any, ...]:
-    """What `Annotated` takes for the option of a setting: Typer's description, and the setting itself."""
+    """Build the `Annotated` metadata of a setting's option: Typer's description, and the setting itself."""
     setting = SETTINGS[name]
     kind = setting.kind
     text = f"{setting.help} Default: {setting.unset}." if setting.unset else setting.help

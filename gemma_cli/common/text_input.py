@@ -66,7 +66,7 @@ def _no_text(content: bytes, encoding: str | None, remedy: str) -> str:
     if bad := bad_bytes(content):
         more = f" and {bad.count - 1:,} more" if bad.count > 1 else ""
         return (
-            f"UTF-8 but for byte 0x{bad.byte:02x} at offset {bad.offset:,} (line {bad.line:,}){more}; mend it "
+            f"UTF-8 except for byte 0x{bad.byte:02x} at offset {bad.offset:,} (line {bad.line:,}){more}; correct it "
             f"(iconv -c -f UTF-8 drops such bytes), or if it is in another encoding, {remedy}"
         )
     return f"not a text: it has control characters or is in no known encoding; save it as UTF-8, or {remedy}"

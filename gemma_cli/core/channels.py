@@ -51,11 +51,11 @@ class ChannelParser:
 
     @property
     def channel(self) -> Channel:
-        """Where the text read so far leaves off: a tool call and its reply belong to the answer."""
+        """Return the channel at the end of the text so far: a tool call and its reply belong to the answer."""
         return self._channel
 
     def feed(self, text: str) -> Iterator[Parsed]:
-        """What can be shown after `text`."""
+        """Return the events that can be shown after `text`."""
         text = self._held + text
         end = _safe_length(text)
         self._held = text[end:]
@@ -206,6 +206,6 @@ class _Shown:
 
 
 def _safe_length(text: str) -> int:
-    """How much of `text` cannot become part of a marker by what comes next."""
+    """Return how much of `text` can no longer become part of a marker."""
     start = text.rfind("<", max(0, len(text) - _LONGEST))
     return start if start >= 0 and text[start:] in _BEGINNINGS else len(text)

@@ -1,4 +1,4 @@
-"""A chat as a value: what was said, what is staged for the next message, and how much of it the model is shown.
+"""A chat as a value: its messages, staged attachments, and the part that the model sees.
 
 Nothing here draws, stores or generates; every method returns a new Conversation. What the model is shown is always
 the system prompt and an unbroken run of exchanges that ends with the newest: `left_out` counts the oldest entries it
@@ -40,13 +40,14 @@ IMAGE_TOKENS = 280
 """The image budget Gemma 4's own processor starts from."""
 
 FRAME_TOKENS = 70 + 8
-"""A video frame takes the smallest image budget and its time stamp."""
+"""Estimated tokens of a video frame: the smallest image budget and its time stamp."""
 
 BYTES_PER_TOKEN = 3
-"""A cautious guess, used until the model has told: English takes about four bytes a token, Chinese about three."""
+"""Estimated bytes per token, a cautious guess until the model has counted: English takes about four bytes a token,
+Chinese about three."""
 
 SUMMARY_HEADING = "What was said before, in short:"
-"""How a summary is told to the model, after the system prompt."""
+"""Heading of a summary in the prompt, after the system prompt."""
 
 MESSAGE_TOKENS = 8
 """The turn markers around a message and its role."""
@@ -117,11 +118,12 @@ class Conversation:
     # What changes it ------------------------------------------------------------------------------------------------
 
     def staging(self, part: Part) -> Conversation:
-        """With one more attachment that goes with the next message."""
+        """Return the chat with one more attachment for the next message."""
         return replace(self, staged=(*self.staged, part))
 
     def dropping(self, index: int | None = None) -> Conversation:
-        """Without staged attachment `index` (from 0), or without any; IndexError if there is no such one."""
+        """Return the chat without staged attachment `index` (from 0), or without any. Raises IndexError for an unknown
+        one."""
         if index is None:
             return replace(self, staged=())
         if not 0 <= index < len(self.staged):
@@ -129,16 +131,16 @@ class Conversation:
         return replace(self, staged=self.staged[:index] + self.staged[index + 1 :])
 
     def instructed(self, system: str) -> Conversation:
-        """With another system prompt ('' for none); the count of tokens is void until the next reply."""
+        """Return the chat with another system prompt ('' for none); the token count is unknown until the next reply."""
         return replace(self, system=well_formed(system), used=None)
 
     def saying(self, text: str) -> Conversation:
-        """With the user's next message: `text` and all that is staged."""
+        """Return the chat with the user's next message: `text` and all staged attachments."""
         message = Message("user", arranged(well_formed(text), self.staged))
         return replace(self, entries=(*self.entries, Entry(message)), staged=())
 
     def hearing(self, turn: Turn, model: str) -> Conversation:
-        """With the model's reply. One that was cut off before its first word leaves no entry.
+        """Return the chat with the model's reply. One that was cut off before its first word leaves no entry.
 
         A call that could not be read stands last, without arguments: what answers it tells the model why.
         """
@@ -158,20 +160,21 @@ class Conversation:
         return replace(self, entries=(*entries, reply), used=used)
 
     def answering(self, responses: tuple[ToolResponse, ...]) -> Conversation:
-        """With what the tools answered that the last reply called."""
+        """Return the chat with the results of the tools that the last reply called."""
         return replace(self, entries=(*self.entries, Entry(Message("tool", tool_responses=responses))))
 
     def without_reply(self) -> Conversation:
-        """Ready to ask for another reply to the last message; InputError if nothing was said yet."""
+        """Return the chat ready for another reply to the last message. Raises InputError if it is empty."""
         return self._cut(self.last_asked() + 1)
 
     def without_exchange(self) -> tuple[Conversation, Message]:
-        """Without the user's last message and what followed, and that message; InputError if there is none."""
+        """Return the chat without the user's last message and everything after it, and that message. Raises InputError
+        without one."""
         index = self.last_asked()
         return self._cut(index), self.entries[index].message
 
     def rewriting(self) -> tuple[Conversation, str]:
-        """The last message taken back to be written anew: its text, and its attachments staged again."""
+        """Return the chat without the last message, and its text; its attachments are staged again."""
         conversation, message = self.without_exchange()
         text = typed(message)
         attached = tuple(part for part in message.parts if part != Text(text))
@@ -183,23 +186,23 @@ class Conversation:
         return self.recounted() if foreign else self
 
     def recounted(self) -> Conversation:
-        """For another model, whose tokens are others: every count is an estimate again."""
+        """Return the chat for another model with other tokens: every count is an estimate again."""
         return replace(self, entries=tuple(replace(entry, tokens=None) for entry in self.entries), used=None)
 
     def before(self, index: int) -> Conversation:
-        """What had been said before entry `index`."""
+        """Return the chat before entry `index`."""
         return replace(self, entries=self.entries[:index], used=None)
 
     def summarized(self, index: int, summary: str, model: str) -> Conversation:
-        """With a summary, which `model` wrote, of what had been said before entry `index`."""
+        """Return the chat with a summary by `model` of everything before entry `index`."""
         entry = Entry(Message("system", (Text(well_formed(summary)),)), model=model)
         return replace(self, entries=(*self.entries[:index], entry, *self.entries[index:]), used=None)
 
     def cleared(self) -> Conversation:
-        """A new chat under the same system prompt, with the same tools."""
+        """Return a new chat with the same system prompt and tools."""
         return Conversation(system=self.system, tools=self.tools)
 
-    # What the model is shown ----------------------------------------------------------------------------------------
+    # What the model sees ---------------------------------------------------------------------------------------------
 
     @property
     def shown_from(self) -> int:
@@ -272,7 +275,7 @@ class Conversation:
 
 
 def opening_words(message: Message, limit: int = 40) -> str:
-    """How to name a message in a notice: the first words of what was typed, or what is attached if nothing was."""
+    """Name a message in a notice: by its first words, or by its attachments if it has no text."""
     words = " ".join(typed(message).split())
     if not words:
         words = ", ".join(part.name for part in message.parts if not isinstance(part, Text))
@@ -285,5 +288,5 @@ def typed(message: Message) -> str:
 
 
 def part_name(part: Part) -> str:
-    """What to call an attachment; a document's name stands in its first line."""
+    """Name an attachment; the name of a document is in its first line."""
     return part.text.partition("\n")[0].rstrip(":") if isinstance(part, Text) else part.name

@@ -69,7 +69,7 @@ class EngineInfo:
 
 
 Answered = tuple[int, Event | InputError]
-"""Which request, and an event of the reply to it, or why there is none."""
+"""The index of a request, and an event of its reply or the error in place of one."""
 
 
 class Engine(Protocol):
@@ -82,7 +82,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Batching(Protocol):
-    """An engine that answers several requests together where that is faster."""
+    """An engine that answers several requests as a batch, if that is faster."""
 
     def stream_many(self, requests: Iterable[Request]) -> Generator[Answered, None, None]:
         """The replies to all requests, each as `stream` gives it, with the index of its request: several under way at

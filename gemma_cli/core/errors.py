@@ -1,4 +1,4 @@
-"""Everything a user can be told, and the exit code that goes with it.
+"""Errors for the user, and their exit codes.
 
 GemmaError                 1  it ran and failed
 ├── UsageError             2  the command line is wrong: unknown model, language, option value
@@ -62,4 +62,4 @@ class Interrupted(GemmaError):
 
 
 class Terminated(SystemExit):
-    """A signal ends the program: 128 and its number. Not an error, and nobody's to catch."""
+    """A signal ends the program with 128 and its number. It is not an error and must not be caught."""

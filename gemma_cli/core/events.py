@@ -1,8 +1,4 @@
-"""What an engine says while it works, and the fold that makes a Turn of it.
-
-A stream is any number of Delta, Round and Progress in the order they happened, then exactly one Done. A consumer that
-stops early loses nothing it was shown, and has the figures of the newest Progress.
-"""
+"""Events that an engine yields while it works, and their collection into a Turn."""
 
 from __future__ import annotations
 
@@ -161,7 +157,7 @@ class Speculation:
 
     @property
     def remark(self) -> str | None:
-        """What is worth saying of figures that are out of the ordinary."""
+        """Return a remark about unusual figures, or None."""
         drafter, undrafted = self.of("drafter"), sum(not r.drafted for r in self.rounds)
         if drafter.drafted >= ENOUGH and drafter.accepted < NEARLY_NONE * drafter.drafted:
             return "hardly any draft was accepted: the drafter may belong to another model"

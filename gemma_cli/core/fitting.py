@@ -1,4 +1,4 @@
-"""How much of a chat the model can be shown: the oldest exchanges are left out where the context is full.
+"""Fitting of a chat into the context: the oldest exchanges are left out when it is full.
 
 Tokens are estimated while there is ample space and counted by the tokenizer near the limit, where the engine can count.
 """
@@ -63,7 +63,7 @@ def fitted(asked: Conversation, space: Space) -> Conversation:
 
 
 def fits(asked: Conversation, space: Space) -> bool:
-    """Whether all of a chat fits. Counted exactly where even a token for each byte might not."""
+    """Return whether an entire chat fits. Counted exactly where even a token for each byte might not."""
     estimate = asked.size()
     if space.count is None:
         return estimate <= space.room

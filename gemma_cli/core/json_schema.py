@@ -50,7 +50,7 @@ def _no_number(constant: str) -> None:
 
 
 def _fault(schema: Any) -> str:
-    """What is wrong with a schema, in one line; "" if nothing is."""
+    """Return the fault of a schema in one line; "" if it has none."""
     from llguidance import LLMatcher
 
     try:
@@ -70,7 +70,7 @@ def _place(schema: Any, fault: str) -> str:
 
 
 def _with(definitions: dict[str, Any], schema: Any) -> Any:
-    """A schema that stands alone, but for what it may refer to."""
+    """Return a schema that stands alone, except for its references."""
     return {**definitions, **schema} if isinstance(schema, dict) else schema
 
 

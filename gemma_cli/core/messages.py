@@ -1,4 +1,4 @@
-"""What is asked of an engine: frozen values, decoded and within limits, with nothing left to look up.
+"""Requests to an engine: frozen values, decoded and within limits, with nothing left to look up.
 
 Media are compared and hashed by `digest` (the sha-256 of what was decoded), never by their arrays, so requests
 are comparable and a cache can tell whether two prompts hold the same picture.
@@ -6,6 +6,7 @@ are comparable and a cache can tell whether two prompts hold the same picture.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,7 +70,7 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ToolResponse:
-    """What a tool answered: a mapping is expanded by key in the prompt, anything else stands under `value`."""
+    """The result of a tool: a mapping is expanded by key in the prompt, anything else stands under `value`."""
 
     name: str
     response: Any
@@ -92,17 +93,22 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen. The defaults are Gemma 4's own; temperature 0 decodes greedily."""
+    """Sampling settings. The defaults are Gemma 4's own; temperature 0 decodes greedily."""
 
     temperature: float = 1.0
     top_k: int = 64  # 0: no limit
     top_p: float = 0.95  # 1.0: no limit
     seed: int = 0
     max_tokens: int = 1024
-    min_p: float = 0.0  # leave out tokens less likely than this share of the likeliest; 0: none
+    min_p: float = 0.0  # drop tokens less likely than this share of the likeliest token's probability; 0: none
 
 
 GREEDY = Sampling(temperature=0.0)
+
+
+def random_seed() -> int:
+    """Draw a seed, for where none was given."""
+    return int.from_bytes(os.urandom(4), "big")
 
 
 @dataclass(frozen=True)
@@ -127,10 +133,11 @@ class Request:
     thinking_budget: int | None = None  # tokens of thought at most, as Usage counts them; None: any number
     schema: str | None = None  # a JSON schema the answer is held to, as json_schema.checked gives it
     word_times: bool = False  # an Alignment of the reply with its one recording, where the engine can give it
-    raw: str | None = None  # in place of messages: a prompt as it stands, control tokens included; the reply is text
+    schema_alone: bool = False  # with a schema: no tool is called in place of the answer
+    raw: str | None = None  # in place of messages: a raw prompt, control tokens included; the reply is text
 
 
 def ask(*parts: Part | str, system: str | None = None) -> tuple[Message, ...]:
-    """Messages for one question; a str stands for Text."""
+    """Build the messages for one question; a str becomes Text."""
     user = Message("user", tuple(Text(part) if isinstance(part, str) else part for part in parts))
     return (Message("system", (Text(system),)), user) if system else (user,)

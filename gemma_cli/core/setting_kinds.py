@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Value = str | float | bool | tuple[str, ...] | None
-"""None: not set, which is also what words such as auto and random stand for."""
+"""The value of a setting. None: not set, which words such as auto and random also mean."""
 
 
 class Kind(Protocol):
@@ -28,7 +28,7 @@ class Kind(Protocol):
     def check(self, value: object) -> Value: ...
 
     def shown(self, value: Value) -> str:
-        """The value as it is written in config.toml."""
+        """Return the value as written in config.toml."""
         ...
 
 
@@ -125,7 +125,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Words:
-    """Text that is not empty; what else it must be is checked where it is used."""
+    """Text that is not empty; further checks happen where it is used."""
 
     metavar: str
 

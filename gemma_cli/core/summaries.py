@@ -47,7 +47,7 @@ def compact(conversation: Conversation, model: str, space: Space, drafting: Draf
 
 
 def request(conversation: Conversation, space: Space, drafting: Drafting) -> Request:
-    """What is asked for the summary of a conversation."""
+    """Return the request for a summary of a conversation."""
     longest = min(LONGEST, space.context // 8)
     asked = replace(conversation, staged=(), tools=()).saying(PROMPT)
     asked = fitting.fitted(asked, replace(space, reserve=longest))

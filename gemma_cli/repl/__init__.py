@@ -1,1 +1,1 @@
-"""The chat on a terminal: `loop.run` reads a line, does what it says, and draws what comes back."""
+"""The interactive chat: `loop.run` reads a line, acts on it, and draws the result."""

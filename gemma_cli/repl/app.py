@@ -80,12 +80,12 @@ def _talk(
 
 
 def welcome(chat: Chat) -> None:
-    """What runs, how to get help, and where an older chat stood."""
+    """Print the model in use, how to get help, and the end of a continued chat."""
     chat.tell(f"gemma {__version__}, {chat.engine.info.model} on {chat.engine.info.device}; /help, Ctrl+D leaves")
     chat.recap()
 
 
 def models_here() -> list[str]:
-    """What /model can be given: the targets on this disk, by the shortest name they have."""
+    """Return the names that /model accepts: the targets on this disk, by the shortest name they have."""
     here = (entry for entry in catalogue() if entry.kind == "target" and entry.state in ("bundled", "cached"))
     return [entry.alias or entry.name for entry in here]

@@ -67,7 +67,7 @@ class Chat:
     last: Turn | None = None
     draft: str = ""
     leaving: bool = False
-    unsaved: bool = False  # the user was told that saving fails
+    unsaved: bool = False  # whether the user has seen that saving fails
     thinks: bool = field(init=False)  # what /think auto goes back to
 
     def __post_init__(self) -> None:
@@ -98,19 +98,20 @@ class Chat:
 
     @property
     def space(self) -> fitting.Space:
-        """What a prompt may take, with the model and the settings there are."""
+        """Return the space for prompts with the current model and settings."""
         return fitting.space(self.engine, self.settings.sampling, self.settings.thinking)
 
     @property
     def thoughts(self) -> list[str]:
-        """Of every reply that thought, the oldest first."""
+        """Return the thoughts of all replies that have some, oldest first."""
         messages = (entry.message for entry in self.conversation.entries)
         return [message.thinking for message in messages if message.thinking.strip()]
 
     # Attaching ------------------------------------------------------------------------------------------------------
 
     def attach(self, paths: Iterable[str], kind: Attachable | None = None) -> None:
-        """Stage files for the next message: all, or none where one cannot be. What is staged already stays as it is.
+        """Stage files for the next message: all of them, or none if one cannot be read. What is staged already stays as
+        it is.
 
         kind: what they have to be; None takes them for what they are. Raises UsageError for a medium the model does not
         take, InputError.
@@ -125,7 +126,7 @@ class Chat:
         self.conversation = conversation
 
     def stage(self, picture: Image) -> None:
-        """Stage a picture that comes from no file. Raises UsageError for a model that takes none."""
+        """Stage a picture that is not in a file. Raises UsageError for a model that takes none."""
         self._check_taken(picture.name, "image")
         if picture not in self.conversation.staged:
             self.conversation = self.conversation.staging(picture)
@@ -143,7 +144,7 @@ class Chat:
     # Asking ---------------------------------------------------------------------------------------------------------
 
     def ask(self, text: str) -> None:
-        """Send `text` with all that is staged, and hear the reply."""
+        """Send `text` with all staged attachments, and get the reply."""
         before, self.draft = self.conversation, as_typed(text)
         asked = self._fitted(before.saying(text))
         self.keep(asked)
@@ -202,7 +203,7 @@ class Chat:
             self.keep(before)
 
     def _go_on(self, conversation: Conversation) -> Conversation:
-        """Make `conversation` the one that goes on, and save it."""
+        """Continue with `conversation`, and save it."""
         self.conversation, self.draft = conversation, ""
         self.keep(conversation)
         return conversation
@@ -215,7 +216,7 @@ class Chat:
             self.tell(f"reply truncated at max-tokens ({limit}); /set max-tokens {2 * limit} allows more")
 
     def _draw(self, conversation: Conversation) -> Turn:
-        """The reply, drawn as it comes. What was said before the program is ended, or its terminal goes, is kept."""
+        """Draw the reply as it streams. What was said before the program is ended, or its terminal goes, is kept."""
         settings = self.settings
         request = conversation.request(settings.sampling, settings.drafting, settings.thinking)
         request = replace(request, thinking_budget=settings.thinking_budget)
@@ -258,7 +259,7 @@ class Chat:
             tail.draw(body.close(tail.width), [])
 
     def recap(self) -> None:
-        """Where the chat stands: the last message and the reply to it."""
+        """Print the end of the chat: the last message and its reply."""
         entries = self.conversation.entries
         if not entries:
             return
@@ -275,7 +276,7 @@ class Chat:
     # Keeping --------------------------------------------------------------------------------------------------------
 
     def keep(self, conversation: Conversation) -> None:
-        """Save. A chat that cannot be saved goes on, and says so once."""
+        """Save the chat. If that fails, the chat continues, with one notice."""
         if self.session is None:
             return
         try:
@@ -308,7 +309,7 @@ class Chat:
 
 
 def noted(events: Iterable[Event], said: list[Event]) -> Iterator[Event]:
-    """`events`, each put down in `said` as it passes."""
+    """Yield `events`, and append each to `said`."""
     for event in events:
         said.append(event)
         yield event

@@ -16,13 +16,25 @@ from typing import IO
 
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import Image
+from gemma_cli.text.code_blocks import code_blocks
 
 OSC_52_LIMIT = 74_994
 """Bytes most terminals take in one sequence (xterm's limit of 100,000 characters of base64)."""
 
 
+def chosen_block(reply: str, which: str) -> str:
+    """Return the code block that /copy names. Raises UsageError that says how many there are."""
+    blocks = code_blocks(reply)
+    wanted = len(blocks) if which == "code" else int(which) if which.isdecimal() else 0
+    if not 1 <= wanted <= len(blocks):
+        there = {0: "no code block", 1: "one code block"}.get(len(blocks), f"{len(blocks)} code blocks")
+        remedy = "/copy copies all of it" if not blocks else "code is the last, 1 the first"
+        raise UsageError(f"/copy {which}: the last reply has {there}; {remedy}")
+    return blocks[wanted - 1]
+
+
 def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) -> str:
-    """Copy `text`; the result says how, for the user."""
+    """Copy `text`, and return a notice about how it was copied."""
     data = text.encode("utf-8", "replace")
     if command := _program(environ):
         try:
@@ -40,7 +52,7 @@ def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) 
 
 
 def _program(environ: Mapping[str, str]) -> list[str] | None:
-    """The clipboard program of this desktop; none over ssh, where it would be the wrong machine's."""
+    """Return the clipboard program of this desktop; none over ssh, where it would be on the wrong machine."""
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
         return None
     if environ.get("WAYLAND_DISPLAY") and shutil.which("wl-copy"):
@@ -84,7 +96,7 @@ def _pasted(environ: Mapping[str, str]) -> bytes:
 
 
 def _output(command: list[str]) -> bytes:
-    """What a clipboard program writes; nothing where it fails, as it does when the clipboard is empty."""
+    """Return the output of a clipboard program; nothing if it fails, as with an empty clipboard."""
     try:
         return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S).stdout
     except (OSError, subprocess.SubprocessError):
@@ -92,7 +104,7 @@ def _output(command: list[str]) -> bytes:
 
 
 def _grabbed() -> bytes:
-    """The same on macOS and Windows, through Pillow."""
+    """Return the picture on macOS and Windows, with Pillow."""
     import io
 
     from PIL import Image as pillow

@@ -1,4 +1,4 @@
-"""Summaries in a chat on the terminal: how the model is asked for one, and how it is told."""
+"""Summaries in an interactive chat: the request, and the notice."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def writer(engine: Engine, tell: Callable[[str], None]) -> Write:
 
 
 def summary_notice(conversation: Conversation) -> str:
-    """What the model goes on from."""
+    """Return the notice with the summary that replaces earlier messages."""
     return f"this summary by the model replaces all earlier messages:\n{conversation.summary}"

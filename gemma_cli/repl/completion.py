@@ -1,4 +1,4 @@
-"""What Tab offers: slash commands, their arguments, and paths as the commands read them."""
+"""Completion of slash commands, their arguments, and paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gemma_cli.views.sanitize import safe_line
 
 _SPECIAL = re.compile(r"""([\s'"\\])""")
 MENTIONED = re.compile(r"(?<!\S)@((?:\\.|[^\s\\])*)$")
-"""An @ and the path that is being typed after it."""
+"""Pattern of an @ and the path typed after it."""
 MOST = 200
 """Files of a folder that are offered at most."""
 
@@ -76,7 +76,7 @@ class ChatCompleter(Completer):
                 case "drop":
                     return [str(number) for number in range(1, len(self._chat.conversation.staged) + 1)]
         except GemmaError:
-            pass  # whatever is wrong is told when the command is run
+            pass  # errors appear when the command runs
         return ()
 
 

@@ -16,8 +16,8 @@ QUESTION = "carry it out? [y]es [n]o [a]lways "
 
 
 def ask(input: Input, output: Output) -> Permission:
-    """Wait for y, n or a; Ctrl+C, Ctrl+D, Escape and the end of the terminal say no. What was typed before waits for
-    the next line."""
+    """Wait for y, n or a; Ctrl+C, Ctrl+D, Escape and a closed terminal mean no. What was typed before waits for the
+    next line."""
     with held_back(input):
         session: PromptSession[Permission] = PromptSession(key_bindings=_keys(), input=input, output=output)
         try:

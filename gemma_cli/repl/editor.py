@@ -75,7 +75,7 @@ class _History(FileHistory):
 
 
 def history_at(path: Path | None) -> History:
-    """What was typed before, kept in `path`, which only its owner can read; None keeps it in memory."""
+    """The input history in `path`, which only its owner can read; None keeps it in memory."""
     if path is None:
         return InMemoryHistory()
     try:
@@ -125,7 +125,7 @@ class Editor:
         self._notice = ""
 
     def read(self) -> str | None:
-        """One line, which may have several rows, beginning with the chat's draft."""
+        """Read one line, which may have several rows, starting with the chat's draft."""
         draft, self.chat.draft = self.chat.draft, ""
         self.fold.thoughts = [safe(thinking) for thinking in self.chat.thoughts]
         try:
@@ -136,7 +136,7 @@ class Editor:
             return ""
 
     def leave(self) -> Permission:
-        """Whether the call that was just shown may be carried out."""
+        """Ask whether the call just shown may run."""
         return ask(self.session.input, self.session.output)
 
     # What is drawn --------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Editor:
         return f"{'' if before[-1].isspace() else ' '}{mentioned} "
 
     def _toggle_raw(self) -> None:
-        """Show replies as they were written, or rendered again, and the last one at once."""
+        """Switch between rendered replies and their markdown source, and show the last one."""
         chat = self.chat
         chat.settings = replace(chat.settings, raw=not chat.settings.raw)
         chat.tell("markdown as written" if chat.settings.raw else "markdown rendered")

@@ -1,4 +1,4 @@
-"""Read a line, do what it says, until the user leaves."""
+"""The loop of the interactive chat: read a line and act on it, until the user exits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, s
 
 
 def run(chat: Chat, editor: Editor) -> None:
-    """The whole chat. SIGTERM and SIGHUP end it with SystemExit; the terminal is as before in any case."""
+    """Run the chat. SIGTERM and SIGHUP end it with SystemExit; the terminal is as before in any case."""
     chat.leave = editor.leave
     with orderly_exit(), kept_terminal(), suspendable(), silent_input():
         while not chat.leaving:
@@ -23,7 +23,7 @@ def run(chat: Chat, editor: Editor) -> None:
                 if line is None:
                     break
                 act(chat, line, tuple(editor.pasted))
-            except KeyboardInterrupt:  # while nothing was being said: loading a model, listing sessions
+            except KeyboardInterrupt:  # not during a reply: loading a model, listing sessions
                 chat.tell("stopped")
     if chat.session and chat.session.lost:
         chat.keep(chat.conversation)
@@ -32,7 +32,7 @@ def run(chat: Chat, editor: Editor) -> None:
 
 
 def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
-    """Do what one line says; what goes wrong is reported, and the chat continues.
+    """Act on one line; errors are reported, and the chat continues.
 
     pasted: texts in it that were not typed, in which no path is attached.
     """

@@ -1,20 +1,23 @@
-"""Where a chat is kept: which session the command line asks for, opened."""
+"""The saved chat that the command line selects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.store.paths import state_dir
-from gemma_cli.store.sessions import SESSIONS, Session, SessionStore, valid_name
+
+if TYPE_CHECKING:  # it takes sqlite3 and more, and most single answers are not saved
+    from gemma_cli.store.sessions import Session, SessionStore
 
 
 @dataclass(frozen=True)
 class SavedChat:
-    """A chat on disk and what was said in it; without store and session it is not kept."""
+    """A saved chat and its conversation; without store and session it is not saved."""
 
     store: SessionStore | None = None
     session: Session | None = None
@@ -23,6 +26,8 @@ class SavedChat:
 
 def open_store() -> SessionStore:
     """The sessions of this user. Raises GemmaError."""
+    from gemma_cli.store.sessions import SESSIONS, SessionStore
+
     return SessionStore.open(state_dir() / SESSIONS)
 
 
@@ -50,7 +55,9 @@ def _warned(kept: SavedChat) -> SavedChat:
 
 
 def _named(name: str) -> SavedChat:
-    """The chat of that name, or a new one, which a disk that cannot hold it does not stand in the way of."""
+    """Open the chat of that name, or a new one. A disk that cannot hold it does not prevent the chat."""
+    from gemma_cli.store.sessions import SESSIONS, valid_name
+
     valid_name(name)
     try:
         store = open_store()
@@ -63,7 +70,7 @@ def _named(name: str) -> SavedChat:
 
 
 def _holds_chats(path: Path) -> bool:
-    """Whether there is, or may be, something in the database."""
+    """Return whether the database has, or may have, saved chats."""
     try:
         return path.is_file() and path.stat().st_size > 0
     except OSError:
@@ -78,7 +85,7 @@ def _loaded(store: SessionStore, name: str | None) -> SavedChat:
 
 
 def _begun() -> SavedChat:
-    """A new session; a disk that cannot hold one does not stand in the way of talking."""
+    """Create a session. A disk that cannot hold one does not prevent the chat."""
     try:
         store = open_store()
     except GemmaError as error:

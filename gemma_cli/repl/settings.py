@@ -1,17 +1,17 @@
-"""What can be changed in the middle of a chat: frozen values, and the words that change them."""
+"""Settings that can change during a chat: frozen values, and their names for /set."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.messages import Drafting, Sampling, random_seed
+from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
-from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS, Setting
+from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Knob:
-    """A setting of /set: what it is declared to be, and where its value is in a chat."""
+    """A setting of /set: its declaration, and the place of its value in a chat."""
 
     setting: Setting
     get: Callable[[Settings], Value]
@@ -54,7 +54,7 @@ def _sampling(name: str) -> Knob:
 
 
 def _put_seed(settings: Settings, value: int | None) -> Settings:
-    seed = secrets.randbits(32) if value is None else value
+    seed = random_seed() if value is None else value
     return replace(settings, sampling=replace(settings.sampling, seed=seed))
 
 
@@ -107,7 +107,7 @@ def changed(settings: Settings, name: str, text: str) -> Settings:
 
 
 def knob_named(name: str) -> Knob:
-    """The knob, or UsageError with the nearest there is."""
+    """Return the knob. Raises UsageError with the most similar name."""
     if knob := KNOBS.get(name.replace("_", "-")):
         return knob
     close = get_close_matches(name, KNOBS, 1)

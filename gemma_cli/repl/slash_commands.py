@@ -14,13 +14,13 @@ from gemma_cli.core.errors import UsageError
 from gemma_cli.repl import clipboard
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.compact import summary_notice, writer
+from gemma_cli.repl.figures import context_figures, reply_figures
 from gemma_cli.repl.line.parse import Command, as_typed, nearest
 from gemma_cli.repl.line.paths import paths
 from gemma_cli.repl.settings import KNOBS, changed, knob_named, reseeded, thinking
 from gemma_cli.store import export
 from gemma_cli.store.search import match_line, phrases_in, search
 from gemma_cli.store.sessions import SessionStore
-from gemma_cli.text.code_blocks import code_blocks
 
 Action = Callable[[Chat, str], None]
 
@@ -53,7 +53,7 @@ def offered(chat: Chat) -> dict[str, Slash]:
 
 
 def run(chat: Chat, command: Command) -> None:
-    """Do what a slash command says. Raises GemmaError; an unknown one is told with the nearest there is."""
+    """Run a slash command. Raises GemmaError; an unknown one is told with the nearest there is."""
     name = {"quit": "exit", "?": "help", "bye": "exit"}.get(command.name, command.name)
     slash = TABLE.get(name)
     if slash is None:
@@ -159,7 +159,7 @@ _slash("attach", "FILE...", "attach a file of any kind to the next message, as @
 )
 _slash("image", "FILE...", "attach pictures to the next message", "image")(_attacher("image", "image"))
 _slash("audio", "FILE...", "attach sound to the next message", "audio")(_attacher("audio", "audio"))
-_slash("video", "FILE...", "attach films to the next message", "video")(_attacher("video", "video"))
+_slash("video", "FILE...", "attach videos to the next message", "video")(_attacher("video", "video"))
 _slash("read", "FILE...", "attach texts and PDFs to the next message")(_attacher("read", "text"))
 
 
@@ -212,18 +212,7 @@ def _copy(chat: Chat, rest: str) -> None:
     if not replies:
         raise UsageError("/copy: there is no reply yet")
     text = replies[-1].text
-    chat.tell(clipboard.copy(chosen_block(text, rest) if rest else text, chat.err.file))
-
-
-def chosen_block(reply: str, which: str) -> str:
-    """Return the code block that /copy names. Raises UsageError that says how many there are."""
-    blocks = code_blocks(reply)
-    wanted = len(blocks) if which == "code" else int(which) if which.isdecimal() else 0
-    if not 1 <= wanted <= len(blocks):
-        there = {0: "no code block", 1: "one code block"}.get(len(blocks), f"{len(blocks)} code blocks")
-        remedy = "/copy copies all of it" if not blocks else "code is the last, 1 the first"
-        raise UsageError(f"/copy {which}: the last reply has {there}; {remedy}")
-    return blocks[wanted - 1]
+    chat.tell(clipboard.copy(clipboard.chosen_block(text, rest) if rest else text, chat.err.file))
 
 
 @_slash("stats", "", "show speed and acceptance of the last reply")
@@ -231,43 +220,12 @@ def _stats(chat: Chat, rest: str) -> None:
     turn = chat.last
     if turn is None:
         raise UsageError("/stats: there is no reply yet")
-    usage, timings, speculation = turn.usage, turn.timings, turn.speculation
-    lines = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written, {usage.thinking_tokens} thought"]
-    if not usage.prompt_tokens:
-        lines = ["cut off before its tokens were counted"]
-    if timings.ttft_s is not None:
-        lines.append(f"time to first token {timings.ttft_s:.2f} s")
-    if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:
-        lines.append(f"{speed:.1f} tokens/s over {timings.decode_s:.2f} s")
-    if speculation.acceptance_rate is not None:
-        shares = " ".join(f"{share:.0%}" for share in speculation.acceptance_by_position or ())
-        lines.append(
-            f"{speculation.acceptance_rate:.0%} of {speculation.drafted} drafts accepted (by position {shares}), "
-            f"mean acceptance length {speculation.mean_acceptance_length:.2f}, {speculation.target_passes} passes"
-        )
-    if copied := speculation.of("lookup").accepted:
-        lines.append(f"{copied} of {speculation.accepted} accepted drafts were copied from the context")
-    if speculation.remark:
-        lines.append(speculation.remark)
-    chat.tell("\n".join(lines))
+    chat.tell(reply_figures(turn))
 
 
 @_slash("tokens", "", "show how full the context is")
 def _tokens(chat: Chat, rest: str) -> None:
-    conversation, space = chat.conversation, chat.space
-    exact = conversation.used is not None
-    used = conversation.size()
-    if not exact and space.count and conversation.entries:
-        used, exact = space.count(conversation), True
-    lines = [
-        f"{used:,} of {space.context:,} tokens ({used / space.context:.0%}), {'counted' if exact else 'estimated'}",
-        f"{max(0, space.room - used):,} left for the next message: {space.reserve:,} are reserved for the reply",
-    ]
-    if first := conversation.shown_from:
-        lines.append(f"the oldest {first} messages are no longer sent to the model")
-    if conversation.summary:
-        lines.append(summary_notice(conversation))
-    chat.tell("\n".join(lines))
+    chat.tell(context_figures(chat.conversation, chat.space))
 
 
 @_slash(

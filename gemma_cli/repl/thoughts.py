@@ -40,7 +40,7 @@ class Fold:
         self.top = max(0, self.top + lines)
 
     def rows(self, columns: int, height: int, wrap: Wrap) -> list[str]:
-        """What is shown, at most `height` rows; [] when folded."""
+        """Return the rows to show, at most `height`; [] when folded."""
         if not self.open or not self.thoughts:
             return []
         lines = wrap(self.thoughts[-1 - self.chosen].strip(), max(8, columns - 3))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -23,40 +25,47 @@ Result = TypeVar("Result")
 
 
 class Events:
-    """The events of a job as they come to a task of the event loop."""
+    """The events of jobs as they come to a task of the event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
-        self._ready: list[Item] = []
+        self._queue: asyncio.Queue[tuple[int, Sequence[Item]]] = asyncio.Queue()
+        self._ready: deque[tuple[int, Item]] = deque()
 
-    def put(self, items: Sequence[Item]) -> None:
-        """Take in events; called from any thread."""
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, items)
+    def put(self, index: int, items: Sequence[Item]) -> None:
+        """Take in events of one of the jobs; called from any thread."""
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, (index, items))
 
-    async def next(self, timeout: float | None = None) -> Event | None:
-        """Return the next event, or None after `timeout` seconds without one. Raises ApiError."""
+    async def next(self, timeout: float | None = None) -> tuple[int, Event] | None:
+        """Return which job has a next event, and the event; None where none comes within `timeout` seconds.
+
+        Raises ApiError.
+        """
         if not self._ready:
             try:
                 async with asyncio.timeout(timeout):
-                    self._ready = list(await self._queue.get())
+                    index, items = await self._queue.get()
             except TimeoutError:
                 return None
-        item = self._ready.pop(0)
+            self._ready.extend((index, item) for item in items)
+        index, item = self._ready.popleft()
         if isinstance(item, ApiError):
             raise item
-        return item
+        return index, item
 
 
 @asynccontextmanager
-async def asked(worker: Worker, request: Request) -> AsyncIterator[Events]:
-    """Put a request into the line, and take it back when its events are not wanted any more. Raises ApiError."""
+async def asked(worker: Worker, requests: Iterable[Request]) -> AsyncIterator[Events]:
+    """Put requests into the line, and take them back when their events are not wanted any more. Raises ApiError."""
     events = Events()
-    job = worker.submit(request, events.put)
+    jobs = []
     try:
+        for index, request in enumerate(requests):
+            jobs.append(worker.submit(request, partial(events.put, index)))
         yield events
     finally:
-        worker.cancel(job)
+        for job in jobs:
+            worker.cancel(job)
 
 
 async def while_present(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:

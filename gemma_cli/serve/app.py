@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -16,24 +16,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gemma_cli import __version__
+from gemma_cli.common.receipts import Receipt
+from gemma_cli.core.engine import Engine
 from gemma_cli.core.messages import Request
-from gemma_cli.serve.answering import (
-    COMMENT,
-    PING_S,
-    EventStream,
-    asked,
-    error_response,
-    json_response,
-    sse,
-    while_present,
-)
+from gemma_cli.serve.answering import error_response, json_response
 from gemma_cli.serve.api import transcripts
-from gemma_cli.serve.api.chat_reply import Reply
-from gemma_cli.serve.api.chat_request import Defaults, chat_request, completion_request
+from gemma_cli.serve.api.chat_reply import ChatForm, Reply
+from gemma_cli.serve.api.chat_request import Defaults, chat_request, completion_request, forced_call
 from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.serve.api.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
-from gemma_cli.serve.api.receipt import Receipt
+from gemma_cli.serve.api.messages import MessageForm, MessagesBody, PromptBody
+from gemma_cli.serve.api.responses import ResponseForm, ResponsesBody
 from gemma_cli.serve.metrics import Metrics
+from gemma_cli.serve.responding import counted, respond
 from gemma_cli.serve.worker import Worker
 
 GONE = 499
@@ -46,6 +41,7 @@ Body = TypeVar("Body", bound=BaseModel)
 class Service:
     """State that the routes share. names: the model names that a request may use."""
 
+    engine: Engine
     worker: Worker
     metrics: Metrics
     receipt: Receipt
@@ -74,6 +70,9 @@ def application(service: Service) -> Starlette:
         ("GET", "/v1/models/{name:path}", _model),
         ("POST", "/v1/chat/completions", _chat),
         ("POST", "/v1/completions", _completion),
+        ("POST", "/v1/messages", _message),
+        ("POST", "/v1/messages/count_tokens", _count),
+        ("POST", "/v1/responses", _response),
         ("POST", "/v1/audio/transcriptions", _transcribe),
         ("POST", "/v1/audio/translations", _translate),
     ]
@@ -136,15 +135,60 @@ def _model_object(service: Service, name: str) -> dict[str, object]:
 
 async def _chat(service: Service, request: HttpRequest) -> Response:
     body = await _body(request, ChatBody)
-    service.check_model(body.model)
-    built = await asyncio.to_thread(chat_request, body, service.defaults)
-    return await _reply(service, request, body, built)
+    built = await _built(service, body)
+    return await _answered(service, request, body, _replies(service, built, body), bool(body.stream))
 
 
 async def _completion(service: Service, request: HttpRequest) -> Response:
     body = await _body(request, CompletionBody)
     service.check_model(body.model)
-    return await _reply(service, request, body, completion_request(body, service.defaults))
+    built = completion_request(body, service.defaults)
+    return await _answered(service, request, body, _replies(service, built, body), bool(body.stream))
+
+
+async def _message(service: Service, request: HttpRequest) -> Response:
+    body = await _body(request, MessagesBody)
+    chat = body.as_chat()
+    replies = _replies(service, await _built(service, chat), chat)
+    return await respond(service.worker, request, replies, MessageForm(replies[0]), bool(body.stream))
+
+
+async def _count(service: Service, request: HttpRequest) -> Response:
+    body = await _body(request, PromptBody)
+    tokens = await counted(service.worker, service.engine, await _built(service, body.chat()))
+    return json_response({"input_tokens": tokens})
+
+
+async def _response(service: Service, request: HttpRequest) -> Response:
+    body = await _body(request, ResponsesBody)
+    chat = body.as_chat()
+    replies = _replies(service, await _built(service, chat), chat)
+    return await respond(service.worker, request, replies, ResponseForm(replies[0], body), bool(body.stream))
+
+
+async def _built(service: Service, body: ChatBody) -> Request:
+    service.check_model(body.model)
+    return await asyncio.to_thread(chat_request, body, service.defaults)
+
+
+def _replies(service: Service, request: Request, body: ReplyFields) -> list[Reply]:
+    """The replies to a request: each has a seed of its own, one more than the one before."""
+    replies = []
+    for index in range(body.n or 1):
+        seed = (request.sampling.seed + index) % 2**32
+        own = replace(request, sampling=replace(request.sampling, seed=seed))
+        forced = forced_call(body) if isinstance(body, ChatBody) else None
+        raw = isinstance(body, CompletionBody)
+        replies.append(Reply(own, service.receipt, body.stops, raw, forced, index))
+        replies[-1].id = replies[0].id
+    return replies
+
+
+async def _answered(
+    service: Service, request: HttpRequest, body: ReplyFields, replies: list[Reply], stream: bool
+) -> Response:
+    usage = bool(body.stream_options and body.stream_options.include_usage)
+    return await respond(service.worker, request, replies, ChatForm(replies, usage), stream)
 
 
 async def _transcribe(service: Service, request: HttpRequest) -> Response:
@@ -160,49 +204,3 @@ async def _translate(service: Service, request: HttpRequest) -> Response:
 async def _body(request: HttpRequest, kind: type[Body]) -> Body:
     content = await request.body()
     return await asyncio.to_thread(lambda: validated(kind, json_value(content)))
-
-
-async def _reply(service: Service, http: HttpRequest, body: ReplyFields, request: Request) -> Response:
-    reply = Reply(request, service.receipt, body.stops, raw=isinstance(body, CompletionBody))
-    log: dict[str, object] = http.scope["state"]["log"]
-    if not body.stream:
-        return json_response(await while_present(http.receive, _whole(service.worker, reply, log)))
-    usage = bool(body.stream_options and body.stream_options.include_usage)
-    lines = _lines(service.worker, reply, log, usage)
-    first = await while_present(http.receive, anext(lines))  # an error before anything is sent has its own status
-    return EventStream(first, lines)
-
-
-async def _whole(worker: Worker, reply: Reply, log: dict[str, object]) -> dict[str, object]:
-    deltas: list[dict[str, object]] = []
-    async with asked(worker, reply.request) as events:
-        try:
-            while not reply.ended:
-                if event := await events.next():
-                    deltas += reply.deltas(event)
-        finally:
-            log.update(reply.figures())
-    return reply.whole(deltas)
-
-
-async def _lines(worker: Worker, reply: Reply, log: dict[str, object], usage: bool) -> AsyncGenerator[bytes, None]:
-    """The lines of a stream. Raises ApiError before the first; later an error is a line."""
-    begun = False
-    async with asked(worker, reply.request) as events:
-        try:
-            while not reply.ended:
-                event = await events.next(PING_S)
-                chunks = [COMMENT] if event is None else [sse(reply.chunk(delta)) for delta in reply.deltas(event)]
-                for line in chunks:
-                    begun = True
-                    yield line
-        except ApiError as error:
-            if not begun:
-                raise
-            yield sse(error.body())
-            return
-        finally:
-            log.update(reply.figures())
-    for chunk in reply.last_chunks(usage):
-        yield sse(chunk)
-    yield b"data: [DONE]\n\n"

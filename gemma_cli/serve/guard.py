@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gemma_cli.serve.answering import error_response
@@ -26,13 +27,24 @@ UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations")
 OPEN = ("/health",)
 """Answered without a key."""
 
+PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": "authorization, content-type, x-api-key, anthropic-version",
+    "access-control-max-age": "600",
+}
+"""What an allowed page may send."""
+
 
 @dataclass(frozen=True)
 class Rules:
-    """hosts: names that the Host header may hold, without ports. Sizes are in bytes."""
+    """hosts: names that the Host header may hold, without ports. origins: of web pages that may use the server.
+
+    Sizes are in bytes.
+    """
 
     hosts: Collection[str]
     api_keys: tuple[str, ...] = ()
+    origins: Collection[str] = ()
     most_body: int = 64 << 20
     most_upload: int = 2 << 30
     access_log: bool = True
@@ -53,13 +65,21 @@ class Guard:
         log: dict[str, Any] = scope.setdefault("state", {}).setdefault("log", {})
         status = 0
 
+        origin = self._allowed_origin(scope)
+
         async def noted(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
+            if origin and message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update({"access-control-allow-origin": origin, "vary": "Origin"})
             await send(message)
 
         try:
-            self._check(scope)
+            self._check(scope, origin)
+            if origin and scope["method"] == "OPTIONS":  # a browser asks first, and without a key
+                await Response(status_code=204, headers=PREFLIGHT)(scope, receive, noted)
+                return
+            self._check_key(scope)
             limit = self._rules.most_upload if scope["path"] in UPLOADS else self._rules.most_body
             await self._app(scope, _limited(scope, receive, limit), noted)
         except ApiError as error:
@@ -76,13 +96,24 @@ class Guard:
             if self._rules.access_log:
                 _write_log(scope, status, time.perf_counter() - began, log)
 
-    def _check(self, scope: Scope) -> None:
-        """Raise ApiError for a request that a web page may have made, or that has no key."""
+    def _allowed_origin(self, scope: Scope) -> str | None:
+        """Return the origin of the page that makes the request, if it may use the server."""
+        headers = Headers(scope=scope)
+        known = _host(headers.get("host", "")) in self._rules.hosts
+        return headers["origin"] if known and headers.get("origin") in self._rules.origins else None
+
+    def _check(self, scope: Scope, origin: str | None) -> None:
+        """Raise ApiError for a request to another host, or that a web page without permission may have made."""
         headers = Headers(scope=scope)
         if _host(headers.get("host", "")) not in self._rules.hosts:
             raise ApiError(403, "the Host header names another server (--allowed-host adds a name)", "forbidden")
-        if "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise ApiError(403, "web pages may not use this server", "forbidden")
+        elsewhere = "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        if elsewhere and not origin:
+            raise ApiError(403, "web pages may not use this server (--allowed-origin allows one)", "forbidden")
+
+    def _check_key(self, scope: Scope) -> None:
+        """Raise ApiError for a request without a valid key."""
+        headers = Headers(scope=scope)
         if self._rules.api_keys and scope["path"] not in OPEN and not self._has_key(headers):
             raise ApiError(401, "no valid API key: send it as Authorization: Bearer KEY", "authentication_error")
 

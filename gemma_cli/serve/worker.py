@@ -168,6 +168,12 @@ class Worker:
                 self._actions.append(lambda: self._scheduler.remove(job.key))
                 self._changed.notify()
 
+    def between_rounds(self, act: Callable[[], None]) -> None:
+        """Have something done in the engine's thread; `act` raises nothing."""
+        with self._changed:
+            self._actions.append(act)
+            self._changed.notify()
+
     def drain(self) -> None:
         """Refuse new and waiting requests; let running ones finish."""
         with self._changed:

@@ -1,4 +1,4 @@
-"""Options for the part of a recording that is heard."""
+"""Options that select a part of a recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gemma_cli.media.audio import Part
 
 @dataclass(frozen=True)
 class PartOptions:
-    """A stretch of time, a sound track and a channel."""
+    """A time range, a sound track and a channel."""
 
     clip: Annotated[
         str | None, typer.Option("--clip", metavar="A-B", help="Only this part: seconds or hh:mm:ss, as in 90-2:30.")
@@ -33,7 +33,7 @@ class PartOptions:
     ] = None
 
     def part(self) -> Part:
-        """Raises UsageError for what is no stretch of time."""
+        """Return the selected part. Raises UsageError for an invalid time range."""
         start, end = clip_of(self.clip) if self.clip else (0.0, math.inf)
         return Part(start, end, self.channel, self.track)
 

@@ -1,4 +1,4 @@
-"""Writing down what is said into a microphone, as it is said."""
+"""Live transcription of a microphone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _QUIETEST_DB = -60.0
 
 @dataclass(frozen=True)
 class Dictation:
-    """What is said into a microphone, on its way out. paths: files to write."""
+    """The output of a live transcription. paths: files to write."""
 
     out: TranscriptOutput
     paths: dict[str, Path]
 
     def take(self, incoming: Incoming) -> None:
-        """Write down what comes until it is stopped: to stdout at once, and into the files at the end."""
+        """Transcribe until stopped: to stdout immediately, and to the files at the end."""
         transcript, quiet = Transcript(), self.out.output.quiet
         if not quiet:
             notice(f"listening to the {incoming.name}; Ctrl-C ends it")
@@ -48,14 +48,15 @@ class Dictation:
 
 
 def named_by_time() -> InputFile:
-    """What the files of a recording without a file are named after."""
+    """Return the base name of output files for a recording without a file."""
     name = time.strftime("microphone-%Y-%m-%d-%H%M%S")
     return InputFile(name, PurePath(name))
 
 
 @contextmanager
 def ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C, or closing the terminal, ends the recording, and what was heard is still written down. Twice ends all."""
+    """End the recording on Ctrl-C or when the terminal closes, and transcribe the rest; a second Ctrl-C ends
+    everything."""
 
     def press(_number: int, _frame: object) -> None:
         for ending, handler in before.items():

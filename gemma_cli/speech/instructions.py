@@ -1,4 +1,4 @@
-"""What the model is asked about a piece of speech, in the words of the Gemma 4 model card."""
+"""Prompts for a segment of speech, in the words of the Gemma 4 model card."""
 
 from __future__ import annotations
 

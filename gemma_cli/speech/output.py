@@ -1,4 +1,4 @@
-"""Where transcripts go: one to stdout, many into files named after what they were made of."""
+"""Output of transcripts: one to stdout, many to files named after their inputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = ("parent", "stem", "name", "format")
 
 @dataclass(frozen=True)
 class OutputNaming:
-    """How files are named where no template is given; more: what a template may hold beside FIELDS, and its value."""
+    """Naming of output files without a template. more: template fields besides FIELDS, and their values."""
 
     template: str = "{parent}/{stem}.{format}"
     more: Mapping[str, str] = field(default_factory=dict)
@@ -109,13 +109,13 @@ class TranscriptOptions:
         return Layout(self.width, self.lines)
 
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
-        """The same of recordings that all get the same formats."""
+        """Plan the files of recordings that all get the same formats."""
         return self.plan_each(dict.fromkeys(files, formats), OutputNaming())
 
     def plan_each(
         self, wanted: Mapping[InputFile, Sequence[str]], naming: OutputNaming
     ) -> dict[InputFile, dict[str, Path]]:
-        """The files to write for each input, by format: none where all are there and left alone.
+        """Return the files to write for each input, by format; none if all exist and are skipped.
 
         Raises UsageError where two inputs would get one name, or a file exists and nothing was said of that.
         """
@@ -143,7 +143,7 @@ class TranscriptOptions:
 
 @contextmanager
 def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[None]:
-    """Around a batch: one that is interrupted tells how to go on after what it has written."""
+    """Context of a batch: if it is interrupted after some files, a notice says how to continue."""
     try:
         yield
     except KeyboardInterrupt:

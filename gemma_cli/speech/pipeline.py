@@ -1,4 +1,4 @@
-"""What the model makes of a recording, piece by piece: loops undone, seams joined, times from the sound alone."""
+"""Transcription of a recording, segment by segment: loops removed, overlaps joined, times from the sound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gemma_cli.speech.word_times.words import SoundPlace
 
 TOKENS_PER_SECOND = 15
-"""Far more than anyone says in a second, in any script: a reply that needs more has run into a loop."""
+"""Tokens per second of sound: far more than anyone speaks, in any script; a longer reply is a loop."""
 
 SAME_AGAIN = 8
 """Pieces with one and the same text, one after the other, that are worth a warning."""
@@ -35,7 +35,7 @@ class Task:
     words of a transcript.
     """
 
-    engine: Callable[[], Engine]  # loaded when there is something to hear
+    engine: Callable[[], Engine]  # loaded with the first segment
     instruction: str
     drafting: Drafting
     read: Callable[[str], tuple[str, ...]] = lambda reply: (reply,)
@@ -74,7 +74,7 @@ class SegmentSpan:
 
 @dataclass(frozen=True)
 class Answer:
-    """The reply to a piece; resumed: it was decoded by an earlier run."""
+    """The reply to a segment; resumed: decoded by an earlier run."""
 
     place: SegmentSpan
     turn: Turn
@@ -106,7 +106,7 @@ class Utterances:
         return ready
 
     def end(self) -> list[Utterance]:
-        """Return what the last piece left open."""
+        """Return the utterances that the last segment left open."""
         ready = [self._held] if self._held else []
         for utterance in ready:
             self._check(utterance)
@@ -121,7 +121,7 @@ class Utterances:
         return Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed, words)
 
     def _check(self, utterance: Utterance) -> None:
-        """Warn once where the model says the same thing to one piece after another."""
+        """Warn once if the model gives the same text for many segments in a row."""
         self._times = self._times + 1 if utterance.texts == self._last and any(utterance.texts) else 1
         self._last = utterance.texts
         if self._times == SAME_AGAIN:
@@ -129,7 +129,7 @@ class Utterances:
 
 
 def spoken_answers(task: Task, source: SpeechSource) -> Iterator[Answer]:
-    """Yield the reply to every piece in order, as it comes, and ask for none before it is needed."""
+    """Yield the reply to every segment in order, each requested only when needed."""
     for piece in source.pieces():
         (turn,) = ordered_replies(task.engine(), [request_of(task, piece)], loops)
         yield answered(place_of(task, piece), turn)
@@ -165,7 +165,7 @@ def request_of(task: Task, piece: Piece) -> Request:
 
 
 def loops(_: int, turn: Turn) -> bool:
-    """Whether a reply repeats itself, or never ends."""
+    """Return whether a reply repeats itself or never ends."""
     return turn.finish_reason == "length" or loop(turn.text) is not None
 
 

@@ -27,7 +27,7 @@ MOST_OPEN = 32
 """Recordings that are open before their turn; more than fit a batch, as there may be silent ones among them."""
 
 Opening = Callable[[bool], AbstractContextManager[tuple[Recording, Journal]]]
-"""Opens a recording; the argument says to do it without a word, as it is not its turn."""
+"""A function that opens a recording; its argument suppresses notices, for a recording whose turn has not come."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _PendingReply:
 
 
 class _OpenRecording:
-    """A recording from when it is opened until its transcript is written. error: what ended the reading of it."""
+    """A recording between opening it and writing its transcript. error: the error that ended reading it."""
 
     def __init__(self, task: Task, opening: Opening, quiet: bool) -> None:
         self._task = task
@@ -61,7 +61,7 @@ class _OpenRecording:
             self.error, self.ended = error, True
 
     def read(self) -> _PendingReply | None:
-        """Take the next piece; it is returned where the reply to it is yet to be asked for."""
+        """Take the next segment; return it if its reply must be requested."""
         try:
             piece = next(self._pieces, None)
         except InputError as error:
@@ -81,7 +81,7 @@ class _OpenRecording:
         return waiting
 
     def settle(self, waiting: _PendingReply, turn: Turn) -> None:
-        """Keep the reply to a piece."""
+        """Save the reply to a segment."""
         waiting.reply = answered(waiting.place, turn)
         if self.opened:
             self.opened[1].add(waiting.digest, waiting.reply.turn)
@@ -92,7 +92,7 @@ class _OpenRecording:
 
 
 class Prefetcher:
-    """The recordings of one command, in order, with the replies to their pieces."""
+    """The recordings of one command, in order, with the replies to their segments."""
 
     def __init__(self, task: Task, openings: Iterable[Opening]) -> None:
         self._task = task
@@ -115,7 +115,7 @@ class Prefetcher:
 
     @contextmanager
     def following(self) -> Iterator[tuple[Recording, Iterator[Answer]]]:
-        """The next recording, open, and the replies to its pieces as they are needed. Raises InputError."""
+        """Return the next recording, open, and the replies to its segments as needed. Raises InputError."""
         if not self._sources:
             self._open(quiet=False)
         source = self._sources[0]
@@ -160,7 +160,7 @@ class Prefetcher:
             self._queue.append((source, waiting))
 
     def _begin(self) -> None:
-        """Ask anew; the engine is loaded when there is something to recognise."""
+        """Start the requests again; the engine is loaded with the first segment."""
         self._asked = []
         self._replies = replies(self._task.engine(), self._requests(), loops)
 
@@ -181,7 +181,7 @@ class Prefetcher:
                     yield request
 
     def _read_on(self) -> bool:
-        """Read a piece ahead, opening the next recording for it if need be; False where there is none to be had."""
+        """Read a segment ahead, opening the next recording if needed; return False if there is none."""
         source = next((one for one in self._sources if not one.ended), None)
         if source:
             self._read(source)

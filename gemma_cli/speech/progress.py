@@ -1,4 +1,4 @@
-"""How far the recordings of a command are, on stderr: while they are heard, and one line when they are done."""
+"""Progress of a command's recordings on stderr, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Progress:
         self._heard += recording.duration_s
 
     def advance(self, heard: Utterance) -> None:
-        """Note that a piece of the recording at hand is done."""
+        """Count a segment of the current recording as done."""
         if heard.resumed:
             self._skipped += heard.end - self._reached
         self._reached = heard.end
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out of the time what is done in the block, which is no recording."""
+        """Exclude the time of the block, which is not spent on recordings."""
         before = monotonic()
         yield
         if self._began is not None:

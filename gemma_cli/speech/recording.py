@@ -1,4 +1,4 @@
-"""A sound file of any length, opened once: known to be whole before anything is written, then heard in pieces."""
+"""A sound file of any length: checked completely when opened, then read in segments."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from gemma_cli.media.sound.reader import Sound
 
 
 class SpeechSource(Protocol):
-    """What can be heard piece by piece: a recording, or somebody who speaks."""
+    """A source of segments: a recording or a microphone."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     def pieces(self) -> Iterator[Piece]:
-        """What is said, in order. Raises InputError."""
+        """Yield the segments in order. Raises InputError."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """An open sound file. duration_s: of the part that is heard."""
+    """An open sound file. duration_s: of the selected part."""
 
     name: str
     duration_s: float
@@ -40,7 +40,7 @@ class Recording:
     sound: Sound
 
     def pieces(self) -> Iterator[Piece]:
-        """What is said in it. Raises InputError."""
+        """Yield its segments of speech. Raises InputError."""
         return audio.speech(self.sound, self.part)
 
     def digest(self) -> str:
@@ -52,7 +52,7 @@ class Recording:
         return digest.hexdigest()
 
     def remark(self) -> None:
-        """Print on stderr what the user should know of the file, such as which of its sound tracks is heard."""
+        """Print remarks about the file on stderr, such as the chosen sound track."""
         for remark in self.sound.findings.remarks:
             notice(f"{self.name}: {remark}")
 
@@ -67,7 +67,8 @@ class Recording:
 
 @contextmanager
 def survey(path: str, part: Part = WHOLE, quiet: bool = False) -> Iterator[Recording]:
-    """Open what is named and read it through, which costs little beside hearing it: a bad file is told at once.
+    """Open an input and read it through, so that a bad file is reported at once; that costs little compared with
+    transcribing it.
 
     Raises InputError.
     """

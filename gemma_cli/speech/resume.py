@@ -1,4 +1,4 @@
-"""The journal of a long recording while it is heard: kept when that is interrupted, gone when it is done."""
+"""The journal of a long recording: saved if the command is interrupted, removed when it is done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from gemma_cli.store.journal import Journal
 
 @contextmanager
 def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator[Journal]:
-    """What an earlier run of the same command had finished. A recording of one piece has nothing to go on from."""
+    """Open the segments that an earlier run of the same command finished. A recording of one piece has nothing to go on
+    from."""
     if recording.duration_s <= MAX_AUDIO_S:
         yield Journal()
         return
@@ -47,7 +48,7 @@ def _warn(trouble: str) -> None:
 
 
 def kept(task: Task, path: str, output: OutputOptions, part: Part = WHOLE) -> Opening:
-    """How to open that part of a recording, with its journal."""
+    """Return a function that opens that part of a recording with its journal."""
 
     @contextmanager
     def opening(quiet: bool) -> Iterator[tuple[Recording, Journal]]:

@@ -44,7 +44,9 @@ class Speakers:
         """Return the number of channels of a recording. Raises InputError where they do not tell speakers apart."""
         count = max(recording.sound.findings.channels)
         if count == 1:
-            raise InputError(f"{recording.name}: has one channel, which tells no speakers apart; leave out --speakers")
+            raise InputError(
+                f"{recording.name}: has only one channel, so speakers cannot be told apart; leave out --speakers"
+            )
         if self.names and len(self.names) != count:
             raise InputError(f"{recording.name}: has {count} channels and --speakers {len(self.names)} names")
         return count

@@ -28,7 +28,7 @@ from gemma_cli.views.sanitize import safe
 
 @dataclass
 class Transcript:
-    """What has been recognised so far, the turns it took, and the damage to the recording."""
+    """The transcript so far, its turns, and the damage to the recording."""
 
     segments: list[Segment] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
@@ -64,7 +64,7 @@ class TranscriptOutput:
         progress: Progress,
         number: int,
     ) -> None:
-        """Write what is said in a recording into `paths`, or to stdout. number: its place among the inputs.
+        """Transcribe a recording to `paths` or stdout. number: its place among the inputs.
 
         Raises InputError.
         """
@@ -190,7 +190,7 @@ class TranscriptOutput:
 
 
 def _print(text: str) -> None:
-    """To stdout at once."""
+    """Write to stdout immediately."""
     if text:
         sys.stdout.write(safe(text))
         sys.stdout.flush()

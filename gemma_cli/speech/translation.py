@@ -1,4 +1,4 @@
-"""Translating speech: each piece is written down and translated in one reply."""
+"""Translation of speech: each segment is transcribed and translated in one reply."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TranslatedSegment(Segment):
 
 
 def parse(reply: str, target: str) -> tuple[str, str]:
-    """(transcript, translation) of a reply to the speech prompt.
+    """Return (transcript, translation) of a reply to the speech prompt.
 
     Models at times leave out the newline, or the label, or the transcript; what stands last is the translation.
     """
@@ -35,7 +35,7 @@ def parse(reply: str, target: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class TranslationOutput(TranscriptOutput):
-    """Where translated speech goes. target: a language by name."""
+    """Output of translated speech. target: a language by name."""
 
     target: str
     show: Show

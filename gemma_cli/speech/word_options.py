@@ -33,35 +33,39 @@ class WordOptions:
     ] = False
     words_per_cue: Annotated[
         int | None,
-        typer.Option("--words-per-cue", min=1, metavar="N", help="Words in a cue.", rich_help_panel=OUTPUT),
+        typer.Option("--words-per-cue", min=1, metavar="N", help="Most words in a cue.", rich_help_panel=OUTPUT),
     ] = None
     style: Annotated[
         str | None,
         typer.Option(
             "--subtitle-style",
             metavar="|".join(STYLES),
-            help="Limits of a cue as subtitlers use them. Default: plain.",
+            help="Set of limits for cues. Default: plain.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
     speed: Annotated[
         float | None,
         typer.Option(
-            "--max-chars-per-second", min=1.0, metavar="N", help="Reading speed of a cue.", rich_help_panel=OUTPUT
+            "--max-chars-per-second",
+            min=1.0,
+            metavar="N",
+            help="Highest reading speed of a cue.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     shortest: Annotated[
         float | None,
-        typer.Option("--min-cue", min=0.0, metavar="SECONDS", help="Least time of a cue.", rich_help_panel=OUTPUT),
+        typer.Option("--min-cue", min=0.0, metavar="SECONDS", help="Shortest cue.", rich_help_panel=OUTPUT),
     ] = None
     longest: Annotated[
         float | None,
-        typer.Option("--max-cue", min=0.5, metavar="SECONDS", help="Most time of a cue.", rich_help_panel=OUTPUT),
+        typer.Option("--max-cue", min=0.5, metavar="SECONDS", help="Longest cue.", rich_help_panel=OUTPUT),
     ] = None
     confidence: Annotated[
         bool,
         typer.Option(
-            "--show-confidence", help="Colour the words the model is unsure of, on a terminal.", rich_help_panel=OUTPUT
+            "--show-confidence", help="Colour words of low probability on a terminal.", rich_help_panel=OUTPUT
         ),
     ] = False
     review: Annotated[
@@ -71,7 +75,7 @@ class WordOptions:
             min=0.0,
             max=1.0,
             metavar="P",
-            help="List the words less probable than this at the end, with their times.",
+            help="List words of lower probability than this, with their times, at the end.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -82,7 +86,7 @@ class WordOptions:
             raise UsageError(f"--subtitle-style {self.style}: there are {', '.join(STYLES)}")
         subtitles = any(format_named(form).subtitles for form in formats)
         if self.words_per_cue and not subtitles:
-            raise UsageError("--words-per-cue is about subtitles: give --format srt, vtt, ass or lrc")
+            raise UsageError("--words-per-cue applies to subtitles: give --format srt, vtt, ass or lrc")
         if self.word_times and not as_json and not set(formats) & set(WITH_WORDS):
             raise UsageError(f"--word-times needs --format {', '.join(WITH_WORDS[:-1])} or json, or --json")
         return self.word_times or subtitles or self.confidence or self.review is not None

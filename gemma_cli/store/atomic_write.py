@@ -1,4 +1,4 @@
-"""Files that are either there as a whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_together(texts: Mapping[Path, str | bytes]) -> None:
-    """Write several, each whole, and none before all of them are on the disk. Raises GemmaError."""
+    """Write several files, each completely, and none before all are on the disk. Raises GemmaError."""
     with ExitStack() as unfinished:
         written = [(unfinished.enter_context(_beside(path, text)), path) for path, text in texts.items()]
         for temporary, path in written:
@@ -29,7 +29,7 @@ def write_together(texts: Mapping[Path, str | bytes]) -> None:
 
 @contextmanager
 def _beside(path: Path, text: str | bytes) -> Iterator[Path]:
-    """A file with that text beside the one it is to become; gone afterwards if it did not."""
+    """Write a temporary file with that text next to its destination, and remove it if it is not renamed."""
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")

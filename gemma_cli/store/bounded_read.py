@@ -1,4 +1,4 @@
-"""Reading small files, whatever lies in their place: no pipe is waited for, and no device is read without end."""
+"""Bounded reads of small files: they never wait for a pipe or read a device without end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LIMIT = 64 << 20
 
 
 class NotRegular(OSError):
-    """A pipe or device stands where a file is expected."""
+    """A pipe or device in place of a file."""
 
 
 class TooLarge(OSError):
-    """A file has more bytes than are read."""
+    """The file has more bytes than the limit."""
 
 
 def read_bytes(path: Path, limit: int = LIMIT) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,10 @@ from gemma_cli.store.paths import config_file
 
 PRESETS = "presets"
 DESCRIPTION = "description"
-"""A key that only presets have."""
+"""Key that only presets have."""
 
 Values = Mapping[str, Value]
-"""By the name of the setting; what is not there is not set."""
+"""Values by the name of the setting; a missing name is not set."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ def load_config(path: Path | None = None) -> Config:
 
 def parsed(content: str, path: Path) -> Config:
     """The settings in the text of a configuration file. Raises UsageError naming the file and the key."""
+    import tomllib
+
     try:
         tables = tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

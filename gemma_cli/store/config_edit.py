@@ -1,4 +1,4 @@
-"""Changing config.toml: one key at a time, with its comments and layout kept."""
+"""Changes to config.toml: one key at a time; comments and layout are preserved."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _parts(key: str) -> tuple[str, str | None]:
 
 
 def _document() -> tomlkit.TOMLDocument:
-    """The file as it stands; an empty one where there is none. Raises UsageError for one that is wrong already."""
+    """Read the file, or an empty one if there is none. Raises UsageError for one that is wrong already."""
     load_config()
     try:
         return tomlkit.parse(read_text(config_file()))
@@ -76,7 +76,7 @@ def _document() -> tomlkit.TOMLDocument:
 
 
 def _write(document: tomlkit.TOMLDocument) -> None:
-    """Write the file whole, and never one that could not be read again. A link stays one."""
+    """Write the complete file, but never one that could not be read again. A link stays one."""
     path = Path(config_file()).resolve()
     text = tomlkit.dumps(document)
     parsed(text, path)

@@ -1,4 +1,4 @@
-"""The file that sessions are stored in: opened, and opened again when it has gone or can be written to again.
+"""The sessions database: opened, and opened again when it was replaced or becomes writable.
 
 A database that cannot be written to, because its folder is read-only or the disk is full, is still read. One that was
 deleted or replaced is noticed before the next statement: SQLite itself would go on writing to the file that is gone.
@@ -51,7 +51,7 @@ class Database:
 
     @property
     def gone(self) -> bool:
-        """Whether what was written so far is no longer in the file of that name."""
+        """Whether the file was deleted or replaced since it was opened."""
         return _identity(self.path) != self._opened
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Database:
 
     @property
     def _log_file(self) -> Path:
-        """The write-ahead log, which SQLite finds by its name alone."""
+        """Path of the write-ahead log, which SQLite finds only by its name."""
         return self.path.with_name(f"{self.path.name}-wal")
 
     def _remove_log(self) -> None:
@@ -107,7 +107,7 @@ class Database:
 
 
 def _create(path: Path) -> None:
-    """Create an empty file for its owner alone where there is none: SQLite gives -wal and -shm the same mode."""
+    """Create an empty file that only its owner can read, if there is none: SQLite gives -wal and -shm the same mode."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
     try:
         check_regular(descriptor)

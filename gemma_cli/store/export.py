@@ -1,4 +1,4 @@
-"""A session as a document: markdown to read, JSON to process."""
+"""Export of a session: markdown to read, JSON to process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEAKERS = {"user": "You", "assistant": "Gemma", "system": "Summary of earlier m
 
 
 def to_markdown(name: str, conversation: Conversation) -> str:
-    """One heading a message; thoughts folded in <details>; attachments by name."""
+    """Format a session with one heading per message, thoughts folded in <details>, and attachments by name."""
     blocks = [f"# {name}"]
     if conversation.system:
         blocks += ["## System", conversation.system]
@@ -26,7 +26,7 @@ def to_markdown(name: str, conversation: Conversation) -> str:
 
 
 def write(path: Path, name: str, conversation: Conversation) -> None:
-    """A new file, readable by its owner alone: JSON if its name ends in .json. Raises InputError, GemmaError."""
+    """Write a new file that only its owner can read: JSON if its name ends in .json. Raises InputError, GemmaError."""
     document = (to_json if path.suffix == ".json" else to_markdown)(name, conversation)
     created = False
     try:
@@ -64,7 +64,7 @@ def _json_block(heading: str, value: Any) -> str:
 
 
 def to_json(name: str, conversation: Conversation) -> str:
-    """One object: {"name", "system", "messages": [{"role", "text", "thinking", "attachments", ...}]}."""
+    """Return one object: {"name", "system", "messages": [{"role", "text", "thinking", "attachments", ...}]}."""
     document = {
         "name": name,
         "system": conversation.system or None,

@@ -91,11 +91,11 @@ class Journal:
 
     @property
     def lasts(self) -> bool:
-        """Whether there is something on disk to go on from."""
+        """Whether finished segments are on disk."""
         return self._file is not None and bool(self._replies)
 
     def finish(self) -> None:
-        """All is done: forget it."""
+        """Remove the journal: everything is done."""
         if self._path and self._file:
             with suppress(OSError):
                 self._path.unlink()
@@ -108,7 +108,7 @@ class Journal:
         self._file = None
 
     def _read(self, file: BinaryIO) -> None:
-        """Take in the whole lines and cut off the rest, for the next line to begin on a line of its own."""
+        """Read the complete lines and cut off the rest, so that the next line starts on its own."""
         whole = 0
         for line in file:
             if not line.endswith(b"\n"):

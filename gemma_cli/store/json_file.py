@@ -88,7 +88,7 @@ def _whole(digits: str) -> int | float:
 
 
 def _is_deeper(values: Any, most: int) -> bool:
-    """Whether containers are nested more than `most` levels deep; without recursion."""
+    """Return whether containers are nested more than `most` levels deep; without recursion."""
     level = [values]
     for _ in range(most):
         inner = (child for node in level for child in (node.values() if isinstance(node, dict) else node))

@@ -1,4 +1,4 @@
-"""Which chats are open in which process, so that a second one that opens the same chat is warned at once.
+"""Locks for open chats, so that a second process that opens the same chat is warned at once.
 
 A lock on one byte of a file stands for a name. The system releases it when the process ends, however it ends.
 """
@@ -61,5 +61,5 @@ class SessionLock:
 
 
 def _place(name: str) -> int:
-    """Which byte stands for a name; two names share one once in two thousand million times."""
+    """Return the byte for a name; two names share one with a probability of one in two thousand million."""
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest()[:4]) >> 1

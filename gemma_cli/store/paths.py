@@ -1,4 +1,4 @@
-"""Where things are kept: the XDG folders, or what macOS and Windows have in their place. Nothing here is created."""
+"""Folders for files: XDG folders, or their counterparts on macOS and Windows. Nothing here is created."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def config_file() -> Path:
 
 
 def cache_dir() -> Path:
-    """What can be made again: measurements, decoded media."""
+    """Return the folder of data that can be made again: measurements, decoded media."""
     return platformdirs.user_cache_path(_APP, appauthor=False)
 
 
 def data_dir() -> Path:
-    """What belongs to the user and was made by us: scripts for shells."""
+    """Return the folder of files made by gemma for the user: scripts for shells."""
     return platformdirs.user_data_path(_APP, appauthor=False)
 
 
 def state_dir() -> Path:
-    """What cannot: sessions, history."""
+    """Return the folder of data that cannot be made again: sessions, history."""
     return platformdirs.user_state_path(_APP, appauthor=False)
 
 

@@ -22,7 +22,7 @@ MARKS = ("[", "]")
 
 @dataclass(frozen=True)
 class Match:
-    """A message that was found. message: its number in the chat, from 1; said_at: UTC, ISO 8601."""
+    """A search result. message: its number in the chat, from 1; said_at: UTC, ISO 8601."""
 
     session: str
     message: int

@@ -73,7 +73,7 @@ class SessionStore:
             return rows
 
     def list(self) -> list[Summary]:
-        """All sessions, the one last written to first."""
+        """Return all sessions, the last written first."""
         with self.database.reading() as db:
             rows = db.execute(
                 """SELECT name,
@@ -220,7 +220,7 @@ class Session:
 
     @property
     def lost(self) -> bool:
-        """Whether what was saved has gone since, with the database."""
+        """Whether the saved chat was deleted since, with the database."""
         database = self.store.database
         return self._id is not None and (database.gone or self._generation != database.generation)
 
@@ -240,7 +240,7 @@ class Session:
         self.name = name
 
     def _forget(self) -> None:
-        """All that was said has been taken back: remove what this chat has stored, and nobody else's."""
+        """Remove what this chat has stored: all its messages were undone."""
         if self._id is None:
             return
         with self.store.database.writing() as db:
@@ -268,7 +268,7 @@ def valid_name(name: str) -> str:
 
 
 def name_for(entries: tuple[Entry, ...]) -> str:
-    """A name from the first words said, such as a user can type: 'how-do-i-sort-a-list'."""
+    """Make a name from the first words, one that is easy to type: 'how-do-i-sort-a-list'."""
     said = opening_words(entries[0].message, 120).lower()
     words = "".join(c if c.isalnum() else " " for c in well_formed(said)).split()
     name = ""

@@ -85,7 +85,7 @@ class DataFormat:
 
     @property
     def remedy(self) -> str:
-        """What to do with a document of a kind that cannot be translated."""
+        """Return the remedy for a document that cannot be translated."""
         return _REMEDIES.get(self.name, _EXTRACT)
 
 

@@ -42,12 +42,12 @@ class Document:
 
     @property
     def has_words(self) -> bool:
-        """Whether there is anything to translate."""
+        """Whether the document has words to translate."""
         return any(passage.text for passage in self.all_passages)
 
     @cached_property
     def all_passages(self) -> list[Passage]:
-        """All passages, those of a second splitting included."""
+        """Yield all passages, with those of a second split."""
         source = "".join(passage.source for passage in self.passages)
         return [*self.passages, *self.second(source)]
 
@@ -115,7 +115,7 @@ def plain(document: str) -> Iterator[Passage]:
 
 
 def _sentences(paragraph: str) -> Iterator[Passage]:
-    """A paragraph in parts of at most LONGEST characters, as few as sentences allow."""
+    """Split a paragraph into parts of at most LONGEST characters, as few as sentences allow."""
     for part in _parts(paragraph):
         text = part.strip()
         if any(character.isalpha() for character in text):

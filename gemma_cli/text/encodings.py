@@ -54,7 +54,7 @@ _CONTENT = (
     (b"ID3", "sound", "gemma transcribe"),
     (b"OggS", "sound", "gemma transcribe"),
     (b"fLaC", "sound", "gemma transcribe"),
-    (b"\x1aE\xdf\xa3", "a film", "gemma transcribe"),
+    (b"\x1aE\xdf\xa3", "a video", "gemma transcribe"),
     (b"\0\0\x01\xba", "subtitles as pictures (VobSub)", "turn them into srt with an OCR program"),
     (b"PG", "subtitles as pictures (PGS)", "turn them into srt with an OCR program"),
 )
@@ -65,7 +65,7 @@ _DECLARATIONS = (
     re.compile(rb"\s*<(?:[^>]*>\s*<)*?meta\s[^>]*?\bcharset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE),
     re.compile(rb"(?:#[^\n]*\n|\s)*msgid\s+\"\"\s*msgstr\s+(?:\"[^\n]*\"\s*)*?\"Content-Type:[^\n]*charset=([\w.:-]+)"),
 )
-"""How XML, HTML and PO name their encoding."""
+"""Patterns of an encoding's declaration in XML, HTML and PO."""
 
 _DECLARED_WITHIN = 4096
 """Bytes within which a text names its encoding."""
@@ -154,11 +154,9 @@ def kind_of_binary(content: bytes) -> tuple[str, str] | None:
         return None
     if content[:4] == b"RIFF":
         sort = content[8:12]
-        return (
-            ("a WebP picture", "gemma describe-image") if sort == b"WEBP" else ("sound or a film", "gemma transcribe")
-        )
+        return ("a WebP picture", "gemma describe-image") if sort == b"WEBP" else ("sound or video", "gemma transcribe")
     if content[4:8] == b"ftyp":
-        return "a film or sound", "gemma transcribe"
+        return "video or sound", "gemma transcribe"
     return next(((name, remedy) for magic, name, remedy in _CONTENT if content.startswith(magic)), None)
 
 

@@ -87,7 +87,7 @@ LANGUAGES: tuple[Language, ...] = tuple(
 )
 
 AUTO = "auto"
-"""Stands on the command line for a language that the model is to tell by itself."""
+"""The value on the command line that lets the model detect the language."""
 
 _OTHER_NAMES = {
     "farsi": "fa",

@@ -31,7 +31,7 @@ def kept(text: str) -> list[str]:
 
 
 def _inline(document: str) -> Iterator[tuple[int, int]]:
-    """Where the text of each block lies in the document."""
+    """Yield the place of each block's text in the document."""
     from markdown_it import MarkdownIt
 
     front = _FRONT_MATTER.match(document)
@@ -61,7 +61,7 @@ def _places(document: str, content: str, start: int, limit: int) -> list[tuple[i
     for line in content.split("\n"):
         text = line.strip().removesuffix("\\")
         found = document.find(text, start, limit)
-        if found < 0:  # a cell with \| in it, say: rather untranslated than mangled
+        if found < 0:  # a cell with \| in it, say: better untranslated than damaged
             return []
         start = found + len(text)
         places = [*places, (found, start)] if broken else [*places[:-1], (places[-1][0], start)]
@@ -70,6 +70,6 @@ def _places(document: str, content: str, start: int, limit: int) -> list[tuple[i
 
 
 def _flowing(source: str) -> str:
-    """A paragraph without the markers that its lines begin with."""
+    """Return a paragraph without the markers at the beginning of its lines."""
     first, *others = source.splitlines()
     return "\n".join([first.strip(), *(re.sub(r"^[\s>]+", "", line) for line in others)]).strip()

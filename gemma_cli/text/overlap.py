@@ -1,4 +1,4 @@
-"""Putting together two transcripts of which the second begins with what the first one ends with.
+"""Joining of two transcripts where the second begins with the end of the first.
 
 Where speech had to be cut, the last seconds of one piece are heard again at the start of the next. The words at the
 cut itself are heard badly on both sides, half a word each, so the texts are joined in the middle of the longest run of
@@ -23,12 +23,12 @@ def words(text: str) -> list[re.Match[str]]:
 
 
 def plain(word: str) -> str:
-    """A word without case and punctuation, unless it is nothing else."""
+    """Normalise a word: without case and punctuation, unless it is nothing else."""
     return re.sub(r"[^\w]", "", word.casefold()) or word
 
 
 def join(left: str, right: str, left_share: float, right_share: float) -> tuple[str, str]:
-    """The two texts without what both say.
+    """Return the two texts without their common words.
 
     left_share, right_share: how much of the sound of each is in both. Texts that share no words there stay whole.
     """

@@ -1,4 +1,4 @@
-"""A span of a document, with the words in it that are to be translated."""
+"""Spans of a document, with their words to translate."""
 
 from __future__ import annotations
 

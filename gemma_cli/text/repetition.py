@@ -16,12 +16,12 @@ _WORD_STUCK = re.compile(r"(\S{1,8}?)\1{23,}")  # "hahahaha...", a word without 
 
 
 def _most(length: int) -> int:
-    """How often a phrase of so many words may follow itself. Short ones do in speech: "no no no no", "0 0 0 0 0"."""
+    """Return how often a phrase of that many words may repeat. Short ones do in speech: "no no no no", "0 0 0 0 0"."""
     return 8 if length == 1 else 5 if length <= 3 else 3
 
 
 def loop(text: str) -> slice | None:
-    """What a loop says after it has said its phrase once, as a slice of the text; None where nothing loops."""
+    """Return the part of a loop after its first phrase, as a slice of the text; None if nothing loops."""
     stuck = _WORD_STUCK.search(text)
     if stuck:
         return slice(stuck.end(1), stuck.end())
@@ -35,7 +35,7 @@ def loop(text: str) -> slice | None:
 
 
 def without_loops(text: str) -> str:
-    """The text with the phrase of every loop said once."""
+    """Return the text with the phrase of every loop written once."""
     while found := loop(text):
         text = text[: found.start] + text[found.stop :]
     return text

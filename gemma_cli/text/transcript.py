@@ -65,7 +65,7 @@ class TranscriptWriter:
 
 
 class Txt(TranscriptWriter):
-    """One line a segment."""
+    """Write one line per segment."""
 
     name = "txt"
     one_recording = False

@@ -1,4 +1,4 @@
-"""What the model may call: tools by name, and who says whether a call is carried out.
+"""Tools that the model may call, by name, and permission for their calls.
 
 A tool never raises what it has not caught: whatever goes wrong in one is an answer the model reads.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from gemma_cli.core.errors import UsageError
 
 ALL = "all"
-"""Allows every tool there is, where the user says so for no tool by name."""
+"""The name that allows every tool."""
 
 TIME_LIMIT_S = 60.0
 """Seconds a call may take."""
@@ -33,13 +33,13 @@ class Tool:
     source: str = ""
 
     def named(self, name: str) -> Tool:
-        """The same tool under another name."""
+        """Return the same tool under another name."""
         function = {**self.declaration["function"], "name": name}
         return replace(self, name=name, declaration={**self.declaration, "function": function})
 
 
 class ToolFailed(Exception):
-    """A call came to nothing; the message is for the model and for whoever reads along."""
+    """A call failed; the message is for the model and the user."""
 
 
 def too_late(limit_s: float) -> str:
@@ -64,12 +64,12 @@ class Toolbox:
         return tuple(tool.declaration for tool in self.tools.values())
 
     def allows(self, name: str) -> bool:
-        """Whether a call may be carried out unasked. A name that is no tool needs no leave: nothing can happen."""
+        """Return whether a call may run without asking. An unknown name needs no permission: nothing can run."""
         return name not in self.tools or name in self.allowed or self.everything
 
 
 def toolbox(tools: Iterable[Tool], allowed: Iterable[str]) -> Toolbox:
-    """Tools with names of their own. Raises UsageError for an allowed name that is none of them."""
+    """Collect tools with distinct names. Raises UsageError for an allowed name that is unknown."""
     asked_for = set(allowed)
     everything = ALL in asked_for
     box = Toolbox({tool.name: tool for tool in distinct(list(tools))}, asked_for - {ALL}, everything)

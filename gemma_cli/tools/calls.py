@@ -1,4 +1,4 @@
-"""From a call to its answer: asked for, carried out, and told to the model whatever came of it."""
+"""Calls of tools: permission, execution, and the result for the model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import Toolbox, ToolFailed
 
 ROUNDS = 8
-"""Replies in a row that may call tools before somebody has to say something again."""
+"""Limit of consecutive replies that only call tools."""
 
 Permission = Literal["yes", "no", "always"]
 
 SHARE = 4
-"""An answer may take this part of the context."""
+"""Share of the context that a result may take."""
 
 LONGEST_SHOWN = 200
 """Characters of an unreadable call that the model and the user are shown."""
@@ -58,11 +58,11 @@ class ToolRunner:
     longest: int
 
     def answer(self, call: ToolCall) -> ToolResponse:
-        """Return what the model is told of one call."""
+        """Return the result of one call for the model."""
         return next(self.answers((call,)))
 
     def answers(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
-        """Yield what the model is told of each call of a reply, in order.
+        """Yield the result of each call of a reply for the model, in order.
 
         Ctrl-C cancels the call that runs and all after it: whoever presses it does not want the next one.
         """
@@ -126,7 +126,7 @@ class ToolRounds:
         self._refused = False
 
     def answers(self, turn: Turn) -> tuple[ToolResponse, ...]:
-        """Carry out what a reply calls and return what the model is told of it; nothing where no reply follows.
+        """Run the calls of a reply and return their results for the model; none if no reply follows.
 
         A call that cannot be read is answered too, so that the model can write it again.
         """

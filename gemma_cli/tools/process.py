@@ -78,7 +78,7 @@ class Worker:
             raise
 
     def kill(self) -> None:
-        """End the process and all that it has started, at once."""
+        """Kill the process and its children at once."""
         process, self._process = self._process, None
         if process is not None:
             _signal_group(process, "SIGKILL")
@@ -87,7 +87,7 @@ class Worker:
                 _close(process.stdin)
 
     def close(self) -> None:
-        """End the process: it is given a moment to end by itself, and what it has started is killed with it."""
+        """End the process: after a short time to exit, it and its children are killed."""
         if self._process is None:
             return
         try:
@@ -129,7 +129,7 @@ class Worker:
         return answer
 
     def _interrupt(self, number: int) -> None:
-        """Let the function end by itself; what does not is killed."""
+        """Give the function time to end, then kill it."""
         assert self._process is not None
         try:
             _signal_group(self._process, "SIGINT")

@@ -1,4 +1,4 @@
-"""Any JSON Schema as one that Gemma 4's template can write.
+"""Conversion of any JSON Schema to one that Gemma 4's template can write.
 
 The template writes type, description, enum, items, properties, required and nullable, and asks every parameter for a
 type. What says no more than that (titles, defaults, references, alternatives) is resolved or left out here: the tool

@@ -19,7 +19,7 @@ from gemma_cli.core.errors import InputError, UsageError
 
 @dataclass(frozen=True)
 class Local:
-    """A server that is a program of this machine."""
+    """A server that runs as a program on this machine."""
 
     name: str
     command: str

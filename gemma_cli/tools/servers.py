@@ -54,7 +54,7 @@ def started(
         try:
             yield [tool for one in running for tool in one.tools()]
         finally:
-            for one in running:  # all at once: each may take its time
+            for one in running:  # all at the same time, as each may be slow
                 one.stop()
             for one in running:
                 one.ended()
@@ -70,7 +70,7 @@ class _ReadyServer:
 
 
 class _Running:
-    """One server, from the moment it is started until it has ended."""
+    """A server from its start to its end."""
 
     def __init__(self, portal: BlockingPortal, server: Server, patience: float, limit_s: float) -> None:
         self._portal, self._server, self._patience, self._limit_s = portal, server, patience, limit_s
@@ -95,7 +95,7 @@ class _Running:
                 raise
 
     def tools(self) -> list[Tool]:
-        """What it offers; waits until it is ready. Raises GemmaError."""
+        """Return the tools of the server; waits until it is ready. Raises GemmaError."""
         try:
             up = self._up.result()
         except (KeyboardInterrupt, SystemExit):
@@ -141,14 +141,14 @@ class _Running:
         return Tool(tool.name, {"type": "function", "function": function}, run, self._server.name)
 
     def _why(self, error: BaseException) -> str:
-        """The last line the server wrote, which says more than that the connection is closed."""
+        """Return the server's last line on stderr, which explains more than a closed connection."""
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
         return f"{_cause(error)} ({lines[-1][:200]})" if lines else _cause(error)
 
 
 def _log() -> TextIO:
-    """A file for what a server writes to stderr; without space for one it is lost."""
+    """Open a file for a server's stderr; without disk space, it is discarded."""
     try:
         file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed in ended
     except OSError:
@@ -190,7 +190,7 @@ async def _listed(client: Client) -> list[mcp.Tool]:
 
 
 def _text(result: mcp.CallToolResult) -> str:
-    """What a call answered, as text; pictures and sound are named, the model cannot be shown them here."""
+    """Return the result of a call as text; pictures and sound are named, the model cannot be shown them here."""
     texts = [block.text if block.type == "text" else f"[{block.type}, not shown]" for block in result.content]
     if not texts and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)

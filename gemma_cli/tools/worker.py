@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any, TextIO
 
 LAST_S = 1.0
-"""Seconds a function may go on after the program that asked for it has ended."""
+"""Seconds that a function may run after the program that requested it has ended."""
 
 
 class Failed(Exception):
@@ -137,7 +137,7 @@ def _declaration(function: Callable[..., Any]) -> dict[str, Any]:
     except Exception as error:  # whatever evaluating type hints raises, and what pydantic cannot write
         raise Failed(f"{_told(error)}; {NEEDS}") from error
     if schema.get("type") != "object" or set(schema.get("properties", {})) != set(names):
-        raise Failed("an argument has no name a model could give; a tool's arguments are given by name")
+        raise Failed("one of its arguments cannot be given by name, as a model gives arguments")
     for name in names:
         schema["properties"][name]["description"] = described[name]
     return {"name": function.__name__, "description": description, "parameters": schema}

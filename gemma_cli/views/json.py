@@ -1,4 +1,4 @@
-"""What `--json` and `--stream-json` print: one object a line, with the fields every command shares.
+"""Output of `--json` and `--stream-json`: one object per line, with fields that all commands share.
 
 A field that does not apply is null, never 0: no drafter, no thoughts, a turn cut off before its figures came.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gemma_cli import __version__
 from gemma_cli.core.engine import EngineInfo
@@ -27,12 +27,14 @@ from gemma_cli.core.events import (
     collect,
 )
 from gemma_cli.core.messages import Request, Sampling, ToolResponse
-from gemma_cli.text.transcript import Segment
 from gemma_cli.views.sanitize import safe_json
+
+if TYPE_CHECKING:
+    from gemma_cli.text.transcript import Segment
 
 
 def write(fields: Mapping[str, Any], out: TextIO) -> None:
-    """One object on one line; characters that could drive a terminal are escaped."""
+    """Format one object on one line; control characters are escaped."""
     out.write(safe_json(json.dumps(fields, ensure_ascii=False, allow_nan=False)) + "\n")
     out.flush()
 
@@ -79,7 +81,7 @@ def start_event(info: EngineInfo, seed: int) -> dict[str, Any]:
 
 
 def response_event(response: ToolResponse) -> dict[str, Any]:
-    """What a tool answered the model."""
+    """Return the result of a tool call."""
     return {"type": "tool_response", "name": response.name, "response": response.response}
 
 
@@ -150,12 +152,12 @@ def speculation_object(speculation: Speculation, draft_tokens: int) -> dict[str,
 
 
 def sampling_object(sampling: Sampling) -> dict[str, Any]:
-    """How tokens are chosen, but for the seed, which stands beside it."""
+    """Return the sampling settings, except the seed, which has its own field."""
     return {name: value for name, value in asdict(sampling).items() if name != "seed"}
 
 
 def settings_object(request: Request, info: EngineInfo) -> dict[str, Any]:
-    """What it takes, with the seed and the messages, to get the same answer again: all that was chosen or drawn."""
+    """Return the settings that, with the seed and the messages, reproduce the answer."""
     first = request.messages[0]
     return {
         "version": __version__,
@@ -196,7 +198,7 @@ def _longest(speculation: Speculation) -> int:
 
 
 def _usage(turns: Sequence[Turn]) -> dict[str, int | None]:
-    told = [turn.usage for turn in turns if turn.usage.prompt_tokens]  # no prompt is empty: 0 means never told
+    told = [turn.usage for turn in turns if turn.usage.prompt_tokens]  # no prompt is empty: 0 means unknown
     return {
         "prompt_tokens": sum(usage.prompt_tokens for usage in told) or None,
         "completion_tokens": sum(usage.completion_tokens for usage in told) if told else None,

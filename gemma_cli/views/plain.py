@@ -35,7 +35,7 @@ def show(events: Iterable[Event], out: TextIO, err: TextIO, clean: Callable[[str
 
 
 class Lines:
-    """Writes model text, made safe, and knows whether it stands in the middle of a line."""
+    """A writer of sanitized model text that knows whether it is in the middle of a line."""
 
     def __init__(self, write: Callable[[str], object], clean: Callable[[str], str] = safe) -> None:
         self._write, self._clean = write, clean

@@ -1,4 +1,4 @@
-"""What may reach a terminal: text without the characters that could drive it (CWE-150).
+"""Text that may reach a terminal: without control characters (CWE-150).
 
 Each character is judged alone, so a sequence split over two deltas is as harmless as a whole one, and the same filter
 serves answers, thoughts, file names and error messages. C0 and C1 controls are shown in caret notation, as git shows
@@ -44,12 +44,12 @@ _JSON = {code: json.dumps(chr(code))[1:-1] for code in (*range(0x7F, 0xA0), *_IN
 
 
 def safe(text: str) -> str:
-    """Model text fit for a terminal: tabs and newlines stay, nothing else that is not printed."""
+    """Remove from model text all non-printable characters except tabs and newlines."""
     return text.translate(_TEXT)
 
 
 def safe_line(text: str) -> str:
-    """A file name, path or error fit for one line of a terminal: newlines are shown, not obeyed."""
+    """Make a file name, path or error fit for one line of a terminal: newlines become visible escapes."""
     return text.translate(_LINE)
 
 

@@ -81,7 +81,7 @@ def orderly_exit() -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_terminal() -> Iterator[None]:
-    """Whatever happens inside, the terminal's modes and its cursor are as before."""
+    """Restore the terminal's modes and its cursor, whatever happens inside."""
     with _attributes() as attributes:
         try:
             yield

@@ -39,6 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     return kept | {
         "HOME": str(home),
+        "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"],
         "GEMMA_MODEL": "pocket",
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from gemma_cli.common.options import settings_of
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.setting import ENGINES
 from gemma_cli.core.setting_kinds import Number, Switch, Whole
-from gemma_cli.core.settings import ENGINES, SETTINGS
+from gemma_cli.core.settings import SETTINGS
 from gemma_cli.repl.settings import KNOBS, Settings, changed
 from gemma_cli.store.config import parsed
 from tests.cli.test_options import functions_of

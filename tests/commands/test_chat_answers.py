@@ -95,8 +95,8 @@ def test_bad_bytes_in_a_text_are_refused_in_one_way_however_it_comes(chat: Chat,
     name = "standard input" if way == "piped" else "a.txt"
     assert (refused.code, engine.requests) == (2, [])
     assert refused.err == (
-        f"gemma: {name}: UTF-8 but for byte 0xfc at offset 9 (line 2); mend it (iconv -c -f UTF-8 drops such bytes), "
-        "or if it is in another encoding, give --encoding NAME\n"
+        f"gemma: {name}: UTF-8 except for byte 0xfc at offset 9 (line 2); correct it "
+        "(iconv -c -f UTF-8 drops such bytes), or if it is in another encoding, give --encoding NAME\n"
     )
     chat(engine, "Count.", *given, "--encoding", "cp1252", "--no-save", stdin=stdin)
     assert "Tür" in engine.requests[0].messages[-1].text

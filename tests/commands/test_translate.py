@@ -293,7 +293,7 @@ def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, e
     engine.reply = lambda request, samples: "Спит."
     outcome = gemma("translate", "a.txt", "--to", "ru", "--from", "de")
     assert (outcome.code, outcome.out) == (0, "Спит.")
-    assert "cp1252 has no 'С'; the translation is in UTF-8" in outcome.err
+    assert "cp1252 cannot encode 'С'; the translation is in UTF-8" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_what_stays_untranslated_is_reported(gemma, shouting, tmp_path):
     outcome = gemma("translate", "a.po", "--to", "en")
     assert (outcome.code, outcome.out) == (0, (tmp_path / "a.po").read_text())
     assert outcome.err == (
-        "gemma: a.po: messages marked as fuzzy stay as they are (1)\n"
+        "gemma: a.po: messages marked as fuzzy are unchanged (1)\n"
         "gemma: the translation of '%s dogs' changed %s; it stays untranslated\n"
     )
     (tmp_path / "b.po").write_text('msgid "a"\nmsgstr "b"\n')

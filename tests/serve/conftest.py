@@ -1,4 +1,4 @@
-"""One server for the tests of a module."""
+"""One server for the tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from tests.serve.server import Server, served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server as it comes, but for `--alias whisper-1`."""
-    with served("--alias", "whisper-1") as running:
+    """A server as it comes, but for another name of the model and an origin of pages that may use it."""
+    with served("--alias", "whisper-1", "--allowed-origin", "https://pages.example/") as running:
         yield running

@@ -33,6 +33,46 @@ BODY: dict[str, Any] = {
     "response_format": {"type": "text"},
 }
 RAW: dict[str, Any] = {"model": "pocket", "prompt": "Hello", "max_tokens": 2, "stream": False}
+MESSAGES: dict[str, Any] = {
+    "model": "pocket",
+    "system": [{"type": "text", "text": "Be brief."}],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "2", "is_error": False}]},
+    ],
+    "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}}],
+    "tool_choice": {"type": "auto"},
+    "thinking": {"type": "disabled"},
+    "stop_sequences": ["x"],
+    "max_tokens": 2,
+    "stream": False,
+}
+RESPONSES: dict[str, Any] = {
+    "model": "pocket",
+    "instructions": "Be brief.",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a": 1}'},
+        {"type": "function_call_output", "call_id": "c", "output": "2"},
+        {"role": "user", "content": "Go on."},
+    ],
+    "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}],
+    "tool_choice": "auto",
+    "text": {"format": {"type": "text"}},
+    "reasoning": {"effort": "none"},
+    "max_output_tokens": 2,
+    "stream": False,
+}
+BODIES: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("/v1/chat/completions", BODY, "max_tokens"),
+    ("/v1/chat/completions", BODY, "max_tokens"),
+    ("/v1/completions", RAW, "max_tokens"),
+    ("/v1/messages", MESSAGES, "max_tokens"),
+    ("/v1/messages/count_tokens", {name: MESSAGES[name] for name in ("system", "messages", "tools")}, ""),
+    ("/v1/responses", RESPONSES, "max_output_tokens"),
+)
+"""Paths, whole bodies, and the field that keeps a reply short."""
 STRANGE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**40, -0.0, 1e308, 1e-308, "", " ", "\0", "\ud800", "\x1b[31m", "éé",
     "<|turn>model\n<|tool_call>call:f{}<tool_call|>", "<|image|>", [], {}, [[]], [None], {"": None}, {"type": "object"},
@@ -45,12 +85,11 @@ STRANGE: tuple[Any, ...] = (
 
 def hostile_body(dice: random.Random) -> tuple[str, bytes]:
     """A path and a body with one to three faults, of values, of structure, or of bytes."""
-    raw = dice.random() < 0.2
-    body = copy.deepcopy(RAW if raw else BODY)
-    path = "/v1/completions" if raw else "/v1/chat/completions"
+    path, whole, limit = dice.choice(BODIES)
+    body = copy.deepcopy(whole)
     for _ in range(dice.randint(1, 3)):
         _damage(dice, body)
-    body = dict(body) | ({"max_tokens": 2} if body.get("max_tokens") not in STRANGE else {})
+    body = dict(body) | ({limit: 2} if limit and body.get(limit) not in STRANGE else {})
     content = json.dumps(body).encode()
     if dice.random() < 0.3:
         content = _torn(dice, content)

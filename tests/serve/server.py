@@ -67,19 +67,23 @@ class Server:
         return self.process.wait(60)
 
 
+def program() -> str:
+    """The command as pip installed it beside this Python."""
+    found = shutil.which("gemma", path=sysconfig.get_path("scripts"))
+    assert found, "gemma is not installed: pip install -e '.[dev]'"
+    return found
+
+
 @contextmanager
 def served(*arguments: str, port: bool = True, model: str = "pocket") -> Iterator[Server]:
     """A server of its own at a free port."""
-    program = shutil.which("gemma", path=sysconfig.get_path("scripts"))
-    assert program
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GEMMA_", "XDG_"))}
     with tempfile.TemporaryDirectory() as folder:
+        own = {"OMP_NUM_THREADS": "1", "XDG_RUNTIME_DIR": folder}
         log = Path(folder) / "log"
-        command = [program, "serve", "--model", model, *(("--port", "0") if port else ()), *arguments]
+        command = [program(), "serve", "--model", model, *(("--port", "0") if port else ()), *arguments]
         with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=kept | {"OMP_NUM_THREADS": "1"}
-            )
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=kept | own)
         try:
             yield Server(process, _address(process, log), log)
         finally:

@@ -13,11 +13,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from gemma_cli.cli import run
 from tests.serve.hostile import hostile_body
 from tests.serve.server import Server, chat, events, served, text_of
 
 LONG: dict[str, Any] = {"prompt": "0 1 " * 11, "temperature": 0, "draft_tokens": 0, "stream": True, "max_tokens": 150}
 """Goes on as long as it may."""
+
+ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 HELLO = chat("Hello", temperature=0)
 
@@ -25,12 +28,13 @@ HELLO = chat("Hello", temperature=0)
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"logprobs": True}, "logprobs"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"unheard_of": 1}, "unheard_of"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": [ADD]}, "tool_choice"),
         ({"temperature": -1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
         ({"seed": -1}, "seed"),
@@ -83,6 +87,10 @@ def test_images_come_in_the_body_alone(server: Server, url: str) -> None:
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "http://pages.example"}, 403),
+        ({"origin": "https://pages.example:444"}, 403),
+        ({"origin": "https://pages.example", "host": "evil.example"}, 403),
+        ({"origin": "https://pages.example", "sec-fetch-site": "cross-site"}, 200),
         ({"host": "localhost:9"}, 200),
         ({"host": "[::1]"}, 200),
     ],
@@ -90,8 +98,19 @@ def test_images_come_in_the_body_alone(server: Server, url: str) -> None:
 def test_web_pages_are_refused(server: Server, headers: dict[str, str], status: int) -> None:
     with server.client() as client:
         answer = client.get("/v1/models", headers=headers)
+        asked = client.options("/v1/models", headers={**headers, "access-control-request-method": "POST"})
     assert answer.status_code == status
-    assert not [name for name in answer.headers if name.startswith("access-control")]
+    permitted = status == 200 and "origin" in headers
+    assert asked.status_code == (204 if permitted else 403 if status == 403 else 405)
+    for one in (answer, asked):
+        assert one.headers.get("access-control-allow-origin") == (headers["origin"] if permitted else None)
+    assert ("access-control-allow-methods" in asked.headers) == permitted
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "pages.example", "https://*.example", "https://a.example/path"])
+def test_an_origin_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], origin: str) -> None:
+    assert run(["serve", "--allowed-origin", origin]) == 2
+    assert capsys.readouterr().err.startswith(f"gemma: --allowed-origin {origin}: not an origin")
 
 
 def test_hostile_bodies_get_an_error_and_nothing_else(server: Server) -> None:
@@ -101,7 +120,7 @@ def test_hostile_bodies_get_an_error_and_nothing_else(server: Server) -> None:
             path, content = hostile_body(dice)
             answer = client.post(path, content=content, headers={"content-type": "application/json"})
             assert answer.status_code in (200, 400, 404, 413), (answer.status_code, content[:300])
-            assert answer.json() or answer.text.startswith("data: ")
+            assert answer.text.startswith(("data: ", "event: ")) or answer.json()
         assert text_of(client.post("/v1/chat/completions", json=HELLO).json())
     assert "Traceback" not in server.log.read_text()
 

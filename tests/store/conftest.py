@@ -58,5 +58,5 @@ def checkpoint(tmp_path):
 def pocket(checkpoint, monkeypatch):
     """A package that holds pocket, whatever this checkout holds: its folder and its drafter's."""
     target, drafter = checkpoint("package/pocket/pocket"), checkpoint("package/pocket/pocket-assistant")
-    monkeypatch.setattr(checkpoints.importlib.resources, "files", lambda _: target.parents[1])
+    monkeypatch.setattr(checkpoints, "BUNDLED", target.parent)
     return target, drafter

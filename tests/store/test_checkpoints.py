@@ -30,7 +30,7 @@ def test_pocket_by_name_needs_no_notice(pocket):
 
 
 def test_a_package_without_pocket_says_so(checkpoint, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoints.importlib.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(checkpoints, "BUNDLED", tmp_path / "pocket")
     with pytest.raises(GemmaError, match="pocket is missing from this installation"):
         resolve()
 

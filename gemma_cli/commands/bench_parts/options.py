@@ -75,12 +75,12 @@ class BenchEngineOptions(ModelOptions):
 
     @property
     def concurrencies(self) -> tuple[int, ...]:
-        """How many requests are asked at once. Raises UsageError."""
+        """Return the numbers of simultaneous requests. Raises UsageError."""
         return numbers("--concurrency", self.concurrency or "1", 1, MAX_CONCURRENCY)
 
     @property
     def quantizations(self) -> tuple[Quantization, ...]:
-        """Those that were asked for. Raises UsageError."""
+        """Return the requested quantizations. Raises UsageError."""
         named = tuple(dict.fromkeys(part.strip() for part in (self.quantize or "").split(",") if part.strip()))
         if not set(named) <= set(get_args(Quantization)) or (self.quantize is not None and not named):
             raise UsageError(
@@ -89,6 +89,6 @@ class BenchEngineOptions(ModelOptions):
         return cast("tuple[Quantization, ...]", named)
 
     def each(self) -> Iterator[ModelOptions]:
-        """For a comparison: the model as it is stored, then in each of several numbers of bits."""
+        """Return the formats of a comparison: as stored, then each quantization."""
         for quantize in (None, *self.quantizations):
             yield replace(self, quantize=quantize)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BenchOutputOptions:
-    """What is written beside the figures."""
+    """Output in addition to the figures."""
 
     samples: Annotated[
         Path | None,

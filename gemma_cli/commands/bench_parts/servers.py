@@ -1,4 +1,4 @@
-"""`gemma bench --engine URL`: one server, or two in turns, with so many requests at once."""
+"""`gemma bench --engine URL`: one server, or two in alternating runs, with several simultaneous requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One answer: what it is held to, and the form it is told in, to people or to programs."""
+"""A single answer: its schema, and its output for people or programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gemma_cli.views.sanitize import safe_json
 
 @dataclass(frozen=True)
 class SummaryOptions:
-    """How long a thought may be, and what happens when the context is full."""
+    """Options for the length of thoughts and for a full context."""
 
     thinking_budget: Annotated[int, *option("thinking-budget")] = 0
     summarize: Annotated[bool, *option("summarize")] = False
@@ -35,7 +35,7 @@ class SummaryOptions:
 
 @dataclass(frozen=True)
 class AnswerOptions(SummaryOptions):
-    """The same, and what holds for a single answer."""
+    """Same as ChatLimits, with options for a single answer."""
 
     schema: Annotated[
         str | None,
@@ -52,12 +52,26 @@ class AnswerOptions(SummaryOptions):
             "--stream-json", help="Print events as they happen, one line of JSON each.", rich_help_panel=OUTPUT
         ),
     ] = False
+    receipt: Annotated[
+        str | None,
+        typer.Option(
+            "--receipt",
+            metavar="FILE",
+            help="Answer as the receipt in a reply of gemma serve, or of --json, says, or tell what differs here.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
 
     def check(self, output: OutputOptions, once: bool) -> None:
         """Raises UsageError for what does not go together."""
         if output.as_json and self.stream_json:
             raise UsageError("--json prints one object and --stream-json many: take one")
-        flags = {"--json": output.as_json, "--stream-json": self.stream_json, "--schema": self.schema}
+        flags = {
+            "--json": output.as_json,
+            "--stream-json": self.stream_json,
+            "--schema": self.schema,
+            "--receipt": self.receipt,
+        }
         if not once and (flag := next((flag for flag, given in flags.items() if given), None)):
             raise UsageError(f"{flag} is for one answer: give a PROMPT or pipe text in")
 
@@ -91,8 +105,12 @@ def held(options: AnswerOptions) -> ReplyLimits:
     return ReplyLimits(checked(text, display_name(options.schema)), options.thinking_budget or None)
 
 
+Told = Callable[[], Mapping[str, Any]]
+"""Makes the object of an answer, which takes time: the receipt in it has hashes of files."""
+
+
 def _nothing(_told: object) -> None:
-    """Is not told."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +123,16 @@ class AnswerOutput:
     show: Show
     begin: Callable[[EngineInfo], None] = _nothing
     responded: Callable[[ToolResponse], None] = _nothing
-    end: Callable[[Mapping[str, Any]], None] = _nothing
-    unfinished: Callable[[Mapping[str, Any]], None] = _nothing
+    end: Callable[[Told], None] = _nothing
+    unfinished: Callable[[Told], None] = _nothing
 
 
 def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | None, seed: int) -> AnswerOutput:
     """The form that the options ask for; all of them write to stdout."""
     if output.as_json:
 
-        def write(told: Mapping[str, Any]) -> None:
-            json.write(told, sys.stdout)
+        def write(told: Told) -> None:
+            json.write(told(), sys.stdout)
 
         return AnswerOutput(partial(collect, draw=undrawn), end=write, unfinished=write)
     if options.stream_json:
@@ -122,7 +140,7 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
             partial(json.stream, out=sys.stdout),
             begin=lambda info: json.write(json.start_event(info, seed), sys.stdout),
             responded=lambda response: json.write(json.response_event(response), sys.stdout),
-            end=lambda told: json.write({"type": "done", **told}, sys.stdout),
+            end=lambda told: json.write({"type": "done", **told()}, sys.stdout),
         )
     if options.schema is not None:
         thoughts = io.StringIO() if show_thinking is False else sys.stderr
@@ -132,7 +150,7 @@ def form(options: AnswerOptions, output: OutputOptions, show_thinking: bool | No
 
 @contextmanager
 def errors_told(options: AnswerOptions) -> Iterator[None]:
-    """With --stream-json, what ends the run is an event too."""
+    """Print the error that ends the run as an event, with --stream-json."""
     try:
         yield
     except Interrupted:

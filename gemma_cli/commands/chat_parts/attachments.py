@@ -1,4 +1,4 @@
-"""What goes along with a question: attachments from the command line, and what is piped in."""
+"""Attachments of a question, from the command line and from standard input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from gemma_cli.common.text_input import GIVE_ENCODING, MOST_TEXT, checked_encodi
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import MAX_AUDIO_S, Part
 from gemma_cli.media.files import STDIN, display_name, spooled_stdin
-from gemma_cli.media.recognize import recognize
 
 ATTACHMENTS = "Attachments"
 
@@ -77,7 +76,7 @@ class AttachOptions:
 
     @property
     def takes_stdin(self) -> bool:
-        """Whether standard input is one of the attachments, and so not the question."""
+        """Whether standard input is an attachment, and so not the question."""
         return any(name == STDIN for name, _ in self._named())
 
     def read(self, quiet: bool) -> list[Part]:
@@ -121,6 +120,8 @@ def read_piped(encoding: str | None = None) -> str | Part | None:
     content = sys.stdin.buffer.read(MOST_TEXT + 1)
     if not content:
         return ""
+    from gemma_cli.media.recognize import recognize
+
     if recognize(BytesIO(content), name) == "text":
         return text_in(BytesIO(content), name, encoding, remedy=GIVE_ENCODING).text.strip()
     with spooled_stdin(content) as file:  # decoders need a descriptor
@@ -137,6 +138,8 @@ def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
 
 def report_mentioned(prompt: str) -> None:
     """Report the files that a prompt names: a script may have put it together, so none is attached from it."""
+    if not {"@", "."} & set(prompt):  # every mention of a file has one
+        return
     from gemma_cli.repl.line.mentions import mentions
 
     for mention in mentions(prompt):

@@ -26,7 +26,7 @@ QUESTION = "carry it out? yes, no or always:"
 
 @dataclass(frozen=True)
 class ToolOptions:
-    """What the model may call."""
+    """Options for tools."""
 
     tool: Annotated[list[str] | None, *option("tool")] = None
     mcp: Annotated[list[Path] | None, *option("mcp")] = None

@@ -1,4 +1,4 @@
-"""Translating texts: passage by passage, with everything that is not text left as it stands."""
+"""Translation of texts, passage by passage; everything else is preserved."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TextTranslation:
 
 
 class Translator:
-    """Asks the engine for one passage after another and keeps the turns."""
+    """A translator that sends passages to the engine and saves the turns."""
 
     def __init__(self, writing: TextTranslation, engine: Callable[[], Engine], options: EngineOptions) -> None:
         self.turns: list[Turn] = []

@@ -1,4 +1,4 @@
-"""A text file on its way from bytes to bytes: decoded, split, translated, and encoded as it came."""
+"""A text file: decoded, split, translated, and encoded again."""
 
 from __future__ import annotations
 

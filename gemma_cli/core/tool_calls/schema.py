@@ -1,4 +1,4 @@
-"""What a tool declares of its arguments, as far as it decides how a damaged call is read."""
+"""The declared arguments of a tool, as far as they decide how a damaged call is read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any] | None
-"""A JSON schema; None where nothing is declared."""
+"""A JSON schema; None if nothing is declared."""
 
 
 def parameters(name: str, tools: Iterable[Mapping[str, Any]]) -> Schema:
@@ -34,7 +34,7 @@ def names(schema: Schema) -> frozenset[str]:
 
 
 def conforms(value: Any, schema: Schema) -> bool:
-    """Whether a value fits what is declared. An object with declared properties has no others."""
+    """Return whether a value fits its declaration. An object with declared properties has no others."""
     if not isinstance(schema, Mapping):
         return True
     if value is None:

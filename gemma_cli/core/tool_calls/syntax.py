@@ -28,11 +28,11 @@ Fault = Literal["comma", "unquoted"]
 
 
 class Unreadable(ValueError):
-    """A call that has no meaning, or more than one; the message says why."""
+    """A call with no meaning or several; the message has the reason."""
 
 
 class Unclear(Unreadable):
-    """A call that has more than one meaning, whatever is repaired elsewhere."""
+    """A call with several meanings, whatever else is repaired."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ import httpx2
 
 from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
-from gemma_cli.core.events import Delta, Done, Event, Round
+from gemma_cli.core.events import Done, Event
 from gemma_cli.core.messages import Request
+from gemma_cli.engines.continued import Given
 from gemma_cli.engines.remote.address import KEY, parse_address, read_key
 from gemma_cli.engines.remote.capabilities import check_request
 from gemma_cli.engines.remote.client import Cancel, Client, Lost, error_text
@@ -134,7 +135,7 @@ class RemoteEngine:
     def _persisted(self, request: Request, cancel: Cancel) -> Iterator[Event]:
         """The events of a reply, the request sent as often as it takes."""
         check_request(self.served.server, self.info.model, self.info.modalities, request)
-        given = _Given()
+        given = Given()
         failures, since = 0, 0.0
         for attempt in count():
             try:
@@ -187,39 +188,6 @@ class RemoteEngine:
 
 class _FailsOnIt(GemmaError):
     """The server fails on one request again and again."""
-
-
-class _Given:
-    """The part of a reply that was delivered. After a failure, the next reply must begin with it."""
-
-    def __init__(self) -> None:
-        self._given: dict[str, str] = {}
-        self._left: dict[str, str] = {}
-        self._why = ""
-
-    def again(self, why: str) -> None:
-        """Record that the reply starts again, and why."""
-        self._left, self._why = dict(self._given), why
-
-    def new(self, event: Event) -> Iterator[Event]:
-        """Give what has not been given. Raises GemmaError where the reply is another one."""
-        if isinstance(event, Delta):
-            left = self._left.get(event.channel, "")
-            common = min(len(left), len(event.text))
-            if left[:common] != event.text[:common]:
-                self._differs()
-            self._left[event.channel] = left[common:]
-            if text := event.text[common:]:
-                self._given[event.channel] = self._given.get(event.channel, "") + text
-                yield Delta(event.channel, text)
-            return
-        if isinstance(event, Done) and any(self._left.values()):
-            self._differs()
-        if not (isinstance(event, Round) and any(self._left.values())):  # its tokens were counted before
-            yield event
-
-    def _differs(self) -> None:
-        raise GemmaError(f"{self._why}, and the second reply differs from the first: ask again")
 
 
 def _discovered(client: Client, wanted: str | None, deadline: float) -> ServedModel:

@@ -6,9 +6,6 @@ Requests have no cookies, no compression and no credentials. Proxies are those o
 
 from __future__ import annotations
 
-import socket
-import ssl
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
@@ -140,12 +137,14 @@ def _opened(url: SplitResult, peers: Peers, deadline: float) -> Iterator[httpcor
 
 def _pool(url: SplitResult, peers: Peers, deadline: float) -> httpcore2.ConnectionPool:
     """Connections to the host of an address, or to the proxy that the environment names for it."""
+    from urllib import request
+
     import httpcore2
 
     from gemma_cli.media.fetching.address_guard import Network
 
-    proxy = urllib.request.getproxies().get(url.scheme)
-    if not proxy or urllib.request.proxy_bypass(url.netloc):
+    proxy = request.getproxies().get(url.scheme)
+    if not proxy or request.proxy_bypass(url.netloc):
         return httpcore2.ConnectionPool(network_backend=Network(peers, deadline))
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -237,6 +236,9 @@ def _answer(status: int) -> str:
 
 def _reason(error: Exception) -> str:
     """Explain a failed connection; httpcore2's errors wrap those of the socket."""
+    import socket
+    import ssl
+
     from gemma_cli.media.fetching.address_guard import RedirectedInside
 
     cause = error if isinstance(error, OSError) else next(iter(error.args), error)

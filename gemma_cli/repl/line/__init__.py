@@ -1,1 +1,1 @@
-"""A line typed into the chat: what it means, and the files it names."""
+"""Parsing of a line typed into the chat, and the files it names."""

@@ -17,7 +17,7 @@ SUFFIXES = {
     "audio": (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac"),
     "video": (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"),
 }
-"""How files of a kind end: for completion, and to notice media in a message. What a file is, its content decides."""
+"""Suffixes of media files, for completion and to notice media in a message. What a file is, its content decides."""
 
 Exists = Callable[[str], bool]
 
@@ -49,7 +49,7 @@ def expanded(word: str, exists: Exists = is_file) -> list[str]:
         path = _home(os.path.expandvars(word))
     if glob.has_magic(path) and not exists(path):
         try:
-            # Not recursive: ** stands in many a message, and would walk through all that is below.
+            # Not recursive: many messages contain **, and it would search all folders below.
             return sorted(glob.glob(path)) or [path]  # noqa: PTH207 - Path.glob takes no absolute ones
         except (OSError, ValueError, re.error):
             pass

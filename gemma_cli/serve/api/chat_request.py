@@ -21,10 +21,12 @@ from gemma_cli.serve.api.fields import (
     ChatMessage,
     CompletionBody,
     ImagePart,
+    NamedTool,
     ReplyFields,
     ResponseFormat,
     TextPart,
 )
+from gemma_cli.serve.api.forced_call import ForcedCall
 
 EFFORTS: Mapping[str, int | None] = {"minimal": 128, "low": 512, "medium": 2048, "high": None}
 """Tokens that a thought may have, by `reasoning_effort`; None: any number."""
@@ -42,8 +44,7 @@ class Defaults:
 
 def chat_request(body: ChatBody, defaults: Defaults) -> Request:
     """Build the engine's request from the body of a chat completion; decodes media. Raises ApiError."""
-    if body.tool_choice not in (None, "auto", "none"):
-        raise ApiError(400, "tool_choice: only auto and none are supported", param="tool_choice")
+    forced = forced_call(body)
     thinking, budget = _thinking(body)
     if body.max_tokens and body.max_completion_tokens and body.max_tokens != body.max_completion_tokens:
         raise ApiError(400, "max_tokens and max_completion_tokens differ: give one of them", param="max_tokens")
@@ -56,8 +57,31 @@ def chat_request(body: ChatBody, defaults: Defaults) -> Request:
         tools=tuple(tool.model_dump(exclude_none=True) for tool in tools or ()),
         image_budget=body.mm_processor_kwargs.max_soft_tokens if body.mm_processor_kwargs else None,
         thinking_budget=budget,
-        schema=_schema(body.response_format),
+        schema=_forced_schema(forced, body) if forced else _schema(body.response_format),
+        schema_alone=forced is not None,
     )
+
+
+def forced_call(body: ChatBody) -> ForcedCall | None:
+    """The call that the reply has to be; None where it need not be one. Raises ApiError."""
+    choice = body.tool_choice
+    if choice in (None, "auto", "none"):
+        return None
+    declared = [tool.function for tool in body.tools or ()]
+    if isinstance(choice, NamedTool):
+        declared = [function for function in declared if function.name == choice.function.name]
+    if not declared:
+        raise ApiError(400, "tool_choice: tools has no such function", param="tool_choice")
+    return ForcedCall(declared)
+
+
+def _forced_schema(forced: ForcedCall, body: ChatBody) -> str:
+    if body.response_format and body.response_format.type != "text":
+        raise ApiError(400, "response_format: a reply that has to be a call has no other form", param="response_format")
+    try:
+        return forced.schema
+    except GemmaError as error:
+        raise api_error(error, "tools") from None
 
 
 def completion_request(body: CompletionBody, defaults: Defaults) -> Request:

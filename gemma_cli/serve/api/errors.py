@@ -11,7 +11,10 @@ from gemma_cli.core.errors import GemmaError, OutOfMemory, TemplateRefused, Temp
 
 @dataclass
 class ApiError(Exception):
-    """An error response to a request. param: the field of the body that is at fault."""
+    """An error response to a request. param: the field of the body that is at fault.
+
+    cause: the engine's or an input's own error, where it is one.
+    """
 
     status: int
     message: str
@@ -19,10 +22,12 @@ class ApiError(Exception):
     param: str | None = None
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    cause: GemmaError | None = None
 
     def body(self) -> dict[str, Any]:
-        """The JSON body of the response."""
-        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+        """The JSON body of the response; `type` is for Anthropic's clients."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return {"type": "error", "error": error}
 
 
 class ClientGone(Exception):
@@ -37,7 +42,10 @@ def unavailable(message: str, retry_after_s: int = 1) -> ApiError:
 def api_error(error: GemmaError, param: str | None = None) -> ApiError:
     """Translate an error of the engine or of an input."""
     if isinstance(error, OutOfMemory):
-        return unavailable(str(error))
-    if isinstance(error, (UsageError, TemplateRefused, TemplateTooCostly)):
-        return ApiError(400, str(error), param=param)
-    return ApiError(500, str(error), "server_error")
+        translated = unavailable(str(error))
+    elif isinstance(error, (UsageError, TemplateRefused, TemplateTooCostly)):
+        translated = ApiError(400, str(error), param=param)
+    else:
+        translated = ApiError(500, str(error), "server_error")
+    translated.cause = error
+    return translated

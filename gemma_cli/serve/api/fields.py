@@ -14,7 +14,6 @@ from gemma_cli.common.options import MAX_DRAFT_TOKENS, MAX_TOKENS
 from gemma_cli.serve.api.errors import ApiError
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
     "logprobs": (False, 0),
     "top_logprobs": (0,),
@@ -35,6 +34,8 @@ LABELS = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 """Fields that label a request for its sender and ask for nothing."""
 
 MOST_STOPS = 16
+MOST_REPLIES = 16
+"""Of one request: each takes a place in the line."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -193,6 +194,7 @@ class ReplyFields(Fields):
     stop: str | list[str] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     draft_tokens: Annotated[int, Field(ge=0, le=MAX_DRAFT_TOKENS)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_REPLIES)] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -12,16 +12,18 @@ class StopText:
         self._stops = stops
         self._held = ""
         self.found = False
+        self.which: str | None = None
 
     def feed(self, text: str) -> str:
         """Add a delta, and return the text that can be shown now."""
         if self.found or not self._stops:
             return "" if self.found else text
         self._held += text
-        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        places = [(place, stop) for stop in self._stops if (place := self._held.find(stop)) >= 0]
         if places:
+            place, self.which = min(places, key=lambda found: found[0])
             self.found = True
-            shown, self._held = self._held[: min(places)], ""
+            shown, self._held = self._held[:place], ""
             return shown
         keep = max(map(self._beginning, self._stops))
         cut = len(self._held) - keep

@@ -16,6 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from gemma_cli.common.receipts import Receipt
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import GREEDY, Request
@@ -26,7 +27,6 @@ from gemma_cli.serve.answering import COMMENT, PING_S, EventStream, encoded, sse
 from gemma_cli.serve.api.chat_request import Defaults
 from gemma_cli.serve.api.errors import ApiError, ClientGone, api_error
 from gemma_cli.serve.api.fields import Fields, validated
-from gemma_cli.serve.api.receipt import Receipt
 from gemma_cli.serve.blocking import BlockingEngine
 from gemma_cli.serve.worker import Worker
 from gemma_cli.speech import instructions
@@ -240,7 +240,7 @@ def _body(job: Job, receipt: Receipt) -> bytes:
     """Return the last line of a stream, or the body of a complete response."""
     form = job.fields.response_format
     speculation = together(job.turns).speculation
-    about = receipt.of(Request((), GREEDY, job.task.drafting), speculation)
+    about = receipt.of(Request((), GREEDY, job.task.drafting), speculation, job.text)
     usage = {"type": "duration", "seconds": math.ceil(job.duration_s)}
     if job.fields.stream:
         return sse({"type": "transcript.text.done", "text": job.text, "usage": usage, "gemma": about})

@@ -1,4 +1,4 @@
-"""What is on this machine and what could be."""
+"""The list of models on this machine and of models that can be downloaded."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Which checkpoint a name means and where it lies. Never touches the network; never imports torch."""
+"""Resolution of model names to checkpoints on disk. Never touches the network; never imports torch."""
 
 from __future__ import annotations
 
 import difflib
-import importlib.resources
 import os
 import re
 from dataclasses import dataclass
@@ -26,13 +25,14 @@ from gemma_cli.store.models.shards import weight_files
 from gemma_cli.store.paths import config_file
 
 OFF = "off"
+BUNDLED = Path(__file__).parents[2] / "pocket"
 SYNTHETIC = "synthetic:"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What will run. folder is None for `synthetic:` names; notice is one line for stderr."""
+    """The checkpoint to run. folder: None for `synthetic:` names. notice: one line for stderr."""
 
     name: str
     folder: Path | None
@@ -42,7 +42,7 @@ class Resolved:
 
 
 class NotOnDisk(UsageError):
-    """A checkpoint would have to be downloaded. name: its hub id; size: bytes, None where unknown."""
+    """The checkpoint is not on this machine. name: its hub id; size: bytes, None if unknown."""
 
     def __init__(self, message: str, name: str) -> None:
         super().__init__(message)
@@ -75,12 +75,12 @@ def resolve(model: str | None = None, assistant: str | None = None) -> Resolved:
 
 
 def named(model: str | None = None) -> str | None:
-    """The model that was asked for: given > GEMMA_MODEL > config file; None where none was. Raises UsageError."""
+    """Return the requested model: given > GEMMA_MODEL > config file; None without any. Raises UsageError."""
     return model or os.environ.get("GEMMA_MODEL") or load_config().text("model")
 
 
 def chosen_by() -> str | None:
-    """What names the model where --model does not: GEMMA_MODEL or the configuration file; None where neither does."""
+    """Return the source of the model's name without --model: GEMMA_MODEL or the configuration file, or None."""
     if os.environ.get("GEMMA_MODEL"):
         return "GEMMA_MODEL"
     return str(config_file()) if load_config().text("model") else None
@@ -94,7 +94,7 @@ def locate(name: str) -> tuple[str, Path]:
     folder = _folder(name)
     if folder and download_size(name) is None:
         if not hub.is_checkpoint(folder):
-            weight_files(folder)  # says what is wrong with its index
+            weight_files(folder)  # raises the error in its index
             raise UsageError(f"{name}: not a checkpoint; a checkpoint's folder holds config.json and *.safetensors")
         return name, folder
     if not HUB_ID.fullmatch(name):
@@ -117,7 +117,7 @@ def _folder(name: str) -> Path | None:
 
 
 def _choose() -> tuple[str, str]:
-    """(name, notice) of what runs when nothing was said."""
+    """Return (name, notice) of the default model."""
     for release in reversed(RELEASES):
         if hub.is_here(release) and release.memory <= machine.memory():
             return (
@@ -129,7 +129,7 @@ def _choose() -> tuple[str, str]:
 
 
 def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None, None], str | None]:
-    """((name, folder), None) of a model's own drafter, or ((None, None), why there is none)."""
+    """Return ((name, folder), None) of a model's own drafter, or ((None, None), the reason why there is none)."""
     own = str(folder.resolve()) if folder == _folder(name) else name
     how = ""
     for drafter in drafter_names(own):
@@ -144,7 +144,7 @@ def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None,
 
 
 def _bundled(name: str) -> Path:
-    folder = Path(str(importlib.resources.files("gemma_cli"))) / "pocket" / name
+    folder = BUNDLED / name
     if not hub.is_checkpoint(folder):
         raise GemmaError(f"{name} is missing from this installation; install gemma-cli again or choose another --model")
     return folder

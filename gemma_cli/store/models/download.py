@@ -36,14 +36,14 @@ _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _NAME = re.compile(r"[\w.][\w.+ -]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-"""What may become part of a path here. Digests are SHA-1 or SHA-256."""
+"""Pattern of names that may become part of a path. Digests are SHA-1 or SHA-256."""
 
 _LISTING_LIMIT = 32 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A repository at one commit, as far as it is wanted here."""
+    """The wanted files of a repository at one commit."""
 
     name: str
     commit: str
@@ -55,7 +55,7 @@ class Listing:
         return hub.repository(self.name)
 
     def blob(self, file: File) -> Path:
-        """Where the content of a file belongs."""
+        """Return the path for the content of a file."""
         return self.repository / "blobs" / file.digest
 
     @property
@@ -64,7 +64,7 @@ class Listing:
         return self.repository / "snapshots" / self.commit
 
     def pointer(self, file: File) -> Path:
-        """Where the file is found under its name."""
+        """Return the path of the file under its name."""
         return self.snapshot / file.name
 
     def missing(self) -> list[File]:
@@ -74,7 +74,7 @@ class Listing:
 
 
 def names_of(name: str) -> list[str]:
-    """Hub ids that `name` stands for: a release comes with its drafter. Raises UsageError."""
+    """Return the hub ids for `name`: a release comes with its drafter. Raises UsageError."""
     name = full_name(name.strip())
     if name in (POCKET, POCKET + DRAFTER):
         raise UsageError(f"{name} is part of this installation: there is nothing to fetch or to remove")
@@ -215,7 +215,7 @@ def _wanted(name: str) -> bool:
 
 
 def _file(entry: Any) -> File:
-    """A File from an entry of the Hub's list. Raises ValueError where the entry is not what it should be."""
+    """Create a File from an entry of the Hub's list. Raises ValueError for an invalid entry."""
     lfs = entry.get("lfs") or {}
     size, digest = lfs.get("size", entry["size"]), lfs.get("sha256") or entry["blobId"]
     if not (isinstance(size, int) and size >= 0 and _DIGEST.fullmatch(digest)):
@@ -243,7 +243,7 @@ def _check_space(listings: list[Listing]) -> None:
 
 
 def _fetch(client: HubClient, listing: Listing) -> None:
-    """Fetch what is missing of one repository; its `main` points to the commit only once all of it is there."""
+    """Download the missing files of one repository; its `main` points to the commit only once all of it is there."""
     for folder in (listing.repository / "blobs", listing.snapshot):
         folder.mkdir(parents=True, exist_ok=True)
     for file in listing.missing():

@@ -42,7 +42,7 @@ def find(name: str) -> Cached | None:
 
 
 def is_here(release: Release) -> bool:
-    """Whether one of Google's models is in the cache, complete."""
+    """Return whether one of Google's models is in the cache, complete."""
     found = find(release.name)
     return found is not None and found.complete
 
@@ -61,7 +61,7 @@ def gemma_models() -> list[Cached]:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether there is a config.json and every weight file that the folder's index names."""
+    """Return whether there is a config.json and every weight file in the folder's index."""
     try:
         return (folder / "config.json").is_file() and all(file.is_file() for file in weight_files(folder))
     except (ModelError, OSError):  # OSError: not ours to look into
@@ -76,8 +76,8 @@ def _repositories() -> list[Path]:
 
 
 def _in(path: Path, name: str, unfinished: bool = False) -> Cached | None:
-    """What a repository's folder holds; None where nothing of it can be read, or, unless `unfinished` counts, no
-    snapshot is there."""
+    """Describe a repository's folder; None where nothing of it can be read, or, unless `unfinished` counts, no snapshot
+    is there."""
     try:
         folder = _snapshot(path) or (path / "snapshots" if unfinished else None)
         return _describe(name, folder) if folder else None
@@ -86,7 +86,7 @@ def _in(path: Path, name: str, unfinished: bool = False) -> Cached | None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 if there is none."""
+    """Return the size of a file in bytes; 0 if there is none."""
     try:
         return path.stat().st_size
     except OSError:

@@ -38,7 +38,7 @@ class Stopped(Exception):
 
 
 class HubError(Exception):
-    """What ends a pull: a reason, without the name of the repository."""
+    """The reason why a pull ends, without the name of the repository."""
 
 
 class Refused(Exception):
@@ -144,7 +144,7 @@ class HubClient:
             except Transient as error:
                 failures = 1 if position() > reached else failures + 1
                 reached = position()
-                # A machine that is offline is told so at once: only a connection that once worked may come back.
+                # An offline machine gets the error at once: only a connection that worked before may come back.
                 if failures == TRIES or not error.connected:
                     raise HubError(str(error)) from None
                 self._pause(error, BACKOFF_S * 2 ** (failures - 1))

@@ -1,4 +1,4 @@
-"""Whether the network may be used: the program keeps its libraries offline, and a user can forbid `pull` too."""
+"""Network policy: libraries are kept offline, and a user can forbid `pull` too."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ POCKET = "pocket"
 """The checkpoint that is part of the package."""
 
 DRAFTER = "-assistant"
-"""What a drafter's name adds to that of its target: hub ids, aliases and folders alike."""
+"""Suffix of a drafter's name after the name of its target: for hub ids, aliases and folders."""
 
 PACKED, UNQUANTIZED = "-qat-w4a16-ct", "-qat-q4_0-unquantized"
-"""What the names of Google's QAT checkpoints end in: weights of four bits, and bfloat16 ones to be rounded to such."""
+"""Suffixes of Google's QAT checkpoints: weights of four bits, and bfloat16 ones to be rounded to such."""
 
 GB = 10**9
 
@@ -62,10 +62,7 @@ def short_name(name: str) -> str:
 
 
 def drafter_names(name: str) -> tuple[str, ...]:
-    """What a model's drafter may be called, the one made for it first.
-
-    Google made drafters for the unquantized form of its QAT checkpoints; the packed form is the same model.
-    """
+    """Return possible names of a model's drafter, the best match first."""
     stem = name.removesuffix(PACKED)
     names = [name, *((stem + UNQUANTIZED, stem) if stem != name else ())]
     if name.endswith(UNQUANTIZED):
@@ -83,7 +80,7 @@ def gigabytes(size: int) -> str:
 
 
 def size(count: int | None) -> str:
-    """Bytes as people say them, in powers of ten as the Hub counts."""
+    """Format bytes in powers of ten, as the Hub does."""
     if count is None:
         return "-"
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

@@ -1,4 +1,4 @@
-"""Which files hold the weights of a checkpoint folder.
+"""The weight files of a checkpoint folder.
 
 FOLDER/model.safetensors.index.json     names the file of each tensor; else
 FOLDER/model.safetensors                holds all of them
@@ -50,7 +50,7 @@ def _named(index: Path, table: Any) -> list[str]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name is that of a file below the folder, on any system."""
+    """Return whether a name is that of a file below the folder, on any system."""
     path = PurePosixPath(name)
     plain = name.isprintable() and not any(mark in name for mark in "\\:")
     return plain and 0 < len(name) <= 200 and not path.is_absolute() and ".." not in path.parts and path.name != ""

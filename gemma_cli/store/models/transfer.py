@@ -155,12 +155,12 @@ def _first_byte(response: httpx2.Response, partial: Partial) -> int:
 
 
 def complete(path: Path, file: File) -> bool:
-    """Whether a blob, or a link to one, is there in the size that the Hub lists."""
+    """Return whether a blob, or a link to one, has the size that the Hub lists."""
     return path.is_file() and path.stat().st_size == file.size
 
 
 def partial_path(blob: Path) -> Path:
-    """Where the bytes of an unfinished blob lie."""
+    """Return the path of an unfinished blob."""
     return blob.with_name(blob.name + SUFFIX)
 
 

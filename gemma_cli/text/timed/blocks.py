@@ -1,4 +1,4 @@
-"""Cues, and what stands between them."""
+"""Cues, and the structure between them."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _begin(lines: list[str], head: int, lowest: int, webvtt: bool) -> int:
 
 
 def _preamble(lines: list[str], webvtt: bool) -> Iterator[Block]:
-    """What stands before the first cue: in WebVTT a header, notes and styles, in SubViewer a header."""
+    """Return the text before the first cue: in WebVTT a header, notes and styles, in SubViewer a header."""
     known = True
     for place, line in enumerate(lines):
         if webvtt and (place == 0 or not lines[place - 1].strip()):

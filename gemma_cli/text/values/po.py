@@ -64,9 +64,11 @@ def po(document: str) -> tuple[list[Passage], list[str]]:
     passages = [passage for message in messages for passage in _passages(message, single, forms, newline)]
     fuzzy = sum(message.fuzzy for message in messages)
     plural = sum(message.text("msgid_plural") is not None and not message.fuzzy for message in messages)
-    remarks = [f"messages marked as fuzzy stay as they are ({fuzzy})"] if fuzzy else []
+    remarks = [f"messages marked as fuzzy are unchanged ({fuzzy})"] if fuzzy else []
     if forms > 2 and plural and any(passage.text for passage in passages):
-        remarks.append(f"all plural forms but the one for 1 get the same words; check them ({plural} of {forms} forms)")
+        remarks.append(
+            f"all plural forms except the one for 1 get the same words; check them ({plural} of {forms} forms)"
+        )
     return passages, remarks
 
 
@@ -101,7 +103,9 @@ def _messages(document: str) -> Iterator[_Message]:
             comments += line
             last = None
         else:
-            raise MalformedError(f"not PO: line {number} is neither a comment nor a string in quotation marks; mend it")
+            raise MalformedError(
+                f"not PO: line {number} is neither a comment nor a string in quotation marks; correct it"
+            )
     if comments:
         message.parts.append(comments)
     yield message

@@ -32,7 +32,7 @@ def table(document: str, fields: tuple[str, ...], tabs: bool = False) -> tuple[l
     rows, quoted = _parted(document[begin:], separator)
     header = [_read(raw, quoted) for raw in rows[0][::2]] if rows else []
     if not fields:
-        raise MalformedError(f"which values? give --field NAME; its columns: {', '.join(filter(None, header))}")
+        raise MalformedError(f"no field is given: add --field NAME; its columns: {', '.join(filter(None, header))}")
     named = {name.strip(): number for number, name in enumerate(header)}
     columns = {named[field] if field in named else _number(field, header) for field in fields}
     passages = [Passage(document[:begin])]
@@ -68,7 +68,7 @@ def _parted(text: str, separator: str) -> tuple[list[list[str]], bool]:
             known = list(csv.reader(lines, delimiter=separator, strict=True, quoting=quoting))
             if [row or [""] for row in known] == cells:
                 return rows, quoted
-    raise MalformedError("its cells cannot be told apart: quotation marks stand within a cell; mend them")
+    raise MalformedError("its cells cannot be separated: quotation marks within a cell; correct them")
 
 
 def _rows(text: str, separator: str, quoted: bool) -> Iterator[list[str]]:
@@ -80,7 +80,7 @@ def _rows(text: str, separator: str, quoted: bool) -> Iterator[list[str]]:
     while position < len(text):
         found = part.match(text, position)
         if not found or found.end() == position:
-            raise MalformedError("its cells cannot be told apart")
+            raise MalformedError("its cells cannot be separated")
         row += found.groups()
         position = found.end()
         if found[2] != separator:

@@ -74,7 +74,7 @@ class _Reader:
             parser.Parse(self.content, True)
         except expat.ExpatError as error:
             raise MalformedError(
-                f"not XLIFF: {expat.ErrorString(error.code)} in line {error.lineno}; mend it"
+                f"not XLIFF: {expat.ErrorString(error.code)} in line {error.lineno}; correct it"
             ) from None
         return self.units
 
@@ -168,4 +168,4 @@ def _value(old: str, source: str, before: str = "", after: str = "") -> Passage:
 
 
 def _refuse_entities(*_: object) -> None:
-    raise MalformedError("declares entities of its own, which are not read; write them out")
+    raise MalformedError("declares its own entities, which are not supported; write them out")

@@ -76,7 +76,7 @@ class BlockSplitter:
         self._partial = ""  # the line being written
         self._lines: list[str] = []  # the piece being written
         self._size = self._cells = 0
-        self._gap = False  # a blank line stands before the next piece
+        self._gap = False  # whether a blank line precedes the next block
         self._fence: _Fence | None = None
         self._code: list[str] = []
         self._item: tuple[str, int] | None = None  # delimiter of the list and indent of its items' text
@@ -91,13 +91,13 @@ class BlockSplitter:
         self._partial = self._shortened(rest)
 
     def take(self) -> Iterator[Piece]:
-        """The pieces finished since last asked, in order; of an open code block its whole lines."""
+        """Return the blocks finished since the last call, in order; of an open code block its complete lines."""
         self._flush_code()
         finished, self._finished = self._finished, []
         return iter(finished)
 
     def tail(self) -> Piece:
-        """What is not finished yet, as it stands; of a table its heading and last rows."""
+        """Return the unfinished text; of a table, its heading and last rows."""
         if self._fence:
             line = self._partial[:LIMIT]
             if self._fence.closed_by(line) or set(line.strip()) == {self._fence.marker[0]}:
@@ -178,7 +178,7 @@ class BlockSplitter:
             self._gap = True
 
     def _goes_on_in_item(self, line: str) -> bool:
-        """Whether `line` belongs to the list item being written; an item or block after it finishes it."""
+        """Return whether `line` belongs to the current list item; an item or block after it finishes it."""
         assert self._item
         indent = len(line) - len(line.lstrip(" "))
         if self._inner:
@@ -214,7 +214,7 @@ class BlockSplitter:
             self._append(line)
 
     def _underlines(self, line: str) -> bool:
-        """Whether `---` makes a heading of the paragraph before it."""
+        """Return whether `---` makes a heading of the paragraph before it."""
         return bool(self._lines) and not self._item and line.strip().strip("-") == ""
 
     def _start_item(self, delimiter: str, indent: int, line: str) -> None:

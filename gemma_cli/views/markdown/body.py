@@ -31,11 +31,11 @@ class Body(Protocol):
         """Lines that are finished now, and what follows them as it stands; about `rows` of that may change."""
 
     def close(self, width: int) -> list[Line]:
-        """What was not finished yet."""
+        """Return the unfinished lines."""
 
 
 class MarkdownBody:
-    """Markdown, rendered piece by piece."""
+    """Markdown, rendered block by block."""
 
     def __init__(self, console: Console) -> None:
         self.rendered = 0

@@ -42,13 +42,13 @@ def render(piece: Piece, console: Console, width: int) -> list[Line]:
 
 
 def plain_lines(text: str, console: Console, style: str = "none") -> list[Line]:
-    """Text as it is, a line each, unwrapped."""
+    """Return text literally, one line each, unwrapped."""
     look = console.get_style(style)
     return [_tidy([Segment(line, look)]) for line in text.split("\n")]
 
 
 def wrapped_lines(text: str, console: Console, width: int, style: str = "none") -> list[Line]:
-    """Text as it is in lines of at most `width` cells, broken between words."""
+    """Return text literally in lines of at most `width` cells, broken between words."""
     lines = Text(text, style).wrap(console, max(2, width), overflow="fold")
     return [_tidy([segment for segment in line.render(console) if segment.text != "\n"]) for line in lines]
 

@@ -49,7 +49,7 @@ def show_thinking(events: Iterable[Event], console: Console) -> Turn:
 
 
 class Reply:
-    """One reply on the screen.
+    """A reply on the screen.
 
     thoughts: draws them in full; None folds them into a line that ends with `hint` (how to unfold them), or without a
     trace if that is None.
@@ -142,7 +142,7 @@ class Reply:
         self._next_frame = ended + min(LONGEST_WAIT, max(SHORTEST_FRAME, SPARE * (ended - began)))
 
     def _advance(self) -> list[Line]:
-        """Collect what is finished; the result is what follows it for now."""
+        """Collect finished lines, and return the lines that follow for now."""
         width, rows = self._tail.width, self._tail.height if self._tail.live else ENDLESS
         match self._phase:
             case "answering":
@@ -157,7 +157,8 @@ class Reply:
         return unfinished
 
     def _measure(self) -> str:
-        """How long the thoughts took and how much was thought; tokens if the engine tells rounds, else characters."""
+        """Return how long the thoughts took and their length: in tokens if the engine reports rounds, else in
+        characters."""
         elapsed = self._clock() - self._since
         if self._thought_tokens:
             return f"{elapsed:.1f} s · {self._thought_tokens} tokens"

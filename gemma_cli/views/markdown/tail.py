@@ -16,7 +16,7 @@ from rich.segment import Segment, Segments
 
 from gemma_cli.views.markdown.render import Line
 
-_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # synchronized output: the terminal shows a frame whole
+_BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # synchronized output: the terminal shows complete frames only
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _ERASE_BELOW = "\r\x1b[J"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Switch
-from gemma_cli.core.settings import SETTINGS, Setting
+from gemma_cli.core.settings import SETTINGS
 from tests.cli.helpers.command import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"

@@ -42,7 +42,7 @@ class Constraints:
             budget=budget,
             thinking=request.thinking,
             in_thought=in_thought,
-            tools=bool(request.tools),
+            tools=bool(request.tools) and not request.schema_alone,
         )
         return Bound(rules)
 

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -39,7 +39,8 @@ GROUPS = {
 OUTSIDE = re.compile(r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?!decisions|images|[a-z-]+\.md)[^)]*\)")
 """A link to a file of the repository that is not on the site."""
 
-WIDTH = 80
+WIDTH = 120
+"""Columns of --help: the longest names of options are cut off in narrower ones."""
 
 
 def main() -> int:
@@ -70,20 +71,18 @@ def written_pages() -> dict[str, str]:
     found = {path.relative_to(ROOT / "docs").as_posix(): path for path in (ROOT / "docs").rglob("*.md")}
     texts = {name: OUTSIDE.sub(r"\g<text>", path.read_text(encoding="utf-8")) for name, path in found.items()}
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first = min(name for name in texts if name.startswith("decisions/"))
+    texts = {name: text.replace("](decisions/)", f"]({first})") for name, text in texts.items()}
     texts["changes.md"] = changes.replace("](docs/", "](")
-    if "index.md" not in texts:
-        readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/)", "](index.md)")
-        readme = readme.replace("](docs/", "](").replace("](CHANGELOG.md)", "](changes.md)")
-        texts["index.md"] = re.sub(r"\[([^\]]+)\]\((?:CONTRIBUTING|SECURITY)\.md\)", r"\1", readme)
     return texts
 
 
-def reference_pages() -> dict[str, str]:
-    """Return a page for each command with what `gemma COMMAND --help` prints, subcommands included."""
+def reference_pages(names: Iterable[str] = COMMANDS) -> dict[str, str]:
+    """Return a page for each of these commands with what `gemma COMMAND --help` prints, subcommands included."""
     tree = command_tree()["commands"]
     pages = {}
-    for name, summary in COMMANDS.items():
-        guide = ROOT / "docs" / f"{name}.md"
+    for name in names:
+        summary, guide = COMMANDS[name], ROOT / "docs" / f"{name}.md"
         text = f"# gemma {name}\n\n{summary}" + (
             f" The [guide](../{guide.name}) explains it." if guide.exists() else ""
         )
@@ -181,7 +180,7 @@ class _Links(HTMLParser):
 
 def dead_links(site: Path) -> Iterator[str]:
     """Yield the links within the site that lead to no page, or to no place in it."""
-    pages = {path: _Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+    pages = {path: _Links(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)

@@ -31,6 +31,7 @@ COMMANDS = {
     "transcribe": "Transcribe audio and video files, or the microphone.",
     "translate": "Translate speech or text.",
     "describe-image": "Describe images, or answer questions about them.",
+    "describe-video": "Describe videos, in one piece or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
     "stop": "Stop servers that hold a model.",
     "bench": "Compare speculative with plain decoding on this machine.",
@@ -39,7 +40,7 @@ COMMANDS = {
     "models": "List, download and remove models.",
     "help": "Print the help of a command, or of all as JSON.",
     "completion": "Set up shell completion for bash, zsh and fish.",
-    "demo": "Run every command on samples and explain the output.",
+    "demo": "Run the main commands on samples and explain the output.",
     "doctor": "Check this installation and what the machine can run.",
 }
 """Each command is the `app` of its module in gemma_cli.commands."""

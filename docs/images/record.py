@@ -110,7 +110,9 @@ def chat(terminal: Terminal) -> None:
 def transcribe(terminal: Terminal) -> None:
     """A recording of two minutes with its progress, then what was written."""
     terminal.type("gemma transcribe talk.wav --language English -o . -f srt")
-    terminal.wait_for("heard in")
+    terminal.wait_for("talk.wav: 0")
+    terminal.leave_out()
+    terminal.wait_for("talk.srt\r\n")
     terminal.wait_for("$ ")
     terminal.type("head -11 talk.srt")
     terminal.wait_for("00:00:0")

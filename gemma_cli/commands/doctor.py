@@ -40,6 +40,7 @@ EXTRAS = {
     "video": "videos, and sound in M4A and WebM",
     "mcp": "tools of MCP servers in gemma chat",
     "pdf": "PDF documents in gemma chat",
+    "schema": "answers that match a JSON schema",
     "plot": "gemma bench --plot and --report",
     "quality": "gemma bench --task",
     "mic": "gemma transcribe --mic",

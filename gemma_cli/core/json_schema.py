@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from gemma_cli.core.errors import InputError
+from gemma_cli.core.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -23,6 +24,8 @@ LONGEST_PLACE = 120
 
 def checked(text: str, name: str) -> str:
     """`text`, a JSON schema out of the file `name`, on one line. Raises InputError naming the file and the place."""
+    if find_spec("llguidance") is None:
+        raise UsageError(f"{name}: a JSON schema needs llguidance: pip install 'gemma-cli[schema]'")
     try:
         schema = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:

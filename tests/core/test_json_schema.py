@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from gemma_cli.core.errors import InputError
+from gemma_cli.core import json_schema
+from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.json_schema import checked, grammar
 
 DEEP = 3000
@@ -46,3 +47,9 @@ def test_what_is_right_stays_what_it_is():
         assert json.loads(text) == schema
         assert "\n" not in text
         assert grammar(text)
+
+
+def test_without_llguidance_a_schema_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_schema, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"s\.json: .*pip install 'gemma-cli\[schema\]'"):
+        checked("{}", "s.json")

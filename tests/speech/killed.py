@@ -91,7 +91,7 @@ class Victim:
             self.kept = 0
             return
         assert len(set(digests)) == len(digests) >= self.kept, f"a piece was decoded twice, or lost: {said}"
-        if "going on" in said:
+        if "resuming" in said:
             self.check_resumed(said)
         self.kept = len(digests)
         self.kills.append(self.kept)

@@ -19,11 +19,11 @@ from gemma_cli.benchmark.suites import Prompt
 from gemma_cli.commands.translate import text_prompt
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
-from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.events import Turn, collect, together
 from gemma_cli.core.messages import GREEDY, MAX_AUDIO_S, SAMPLE_RATE, Request, Sampling, ask
 from gemma_cli.media.audio import read_audio
 from gemma_cli.speech import instructions
-from gemma_cli.speech.pipeline import TOKENS_PER_SECOND, Task, Utterances, spoken_answers, together
+from gemma_cli.speech.pipeline import TOKENS_PER_SECOND, Task, Utterances, spoken_answers
 from gemma_cli.speech.recording import survey
 from gemma_cli.speech.translation import parse
 from gemma_cli.text.languages import Language, language

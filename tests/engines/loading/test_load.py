@@ -171,7 +171,12 @@ def test_a_drafter_of_another_model_is_refused(tmp_path: Path, e2b: Path, other:
 def test_devices_that_are_not_there_are_refused() -> None:
     assert choose_device("cpu") == CPU
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    for name, says in (("gpu", "unknown device"), ("cuda:99", "not there"), ("xla", "auto, cpu, cuda"), ("", "device")):
+    for name, says in (
+        ("gpu", "unknown device"),
+        ("cuda:99", "not available"),
+        ("xla", "auto, cpu, cuda"),
+        ("", "device"),
+    ):
         with pytest.raises(UsageError, match=says):
             choose_device(name)
 

@@ -229,7 +229,7 @@ class TestRefusals:
         request = Request(ask("x" * 100))
         size = len(write(small, request).ids)
         assert len(writer(small, context=size + 1).write(request, count).ids) == size
-        with pytest.raises(InputError, match=rf"the prompt has {size} tokens and tiny reads {size - 1} at most"):
+        with pytest.raises(InputError, match=rf"the prompt has {size} tokens and tiny takes at most {size - 1}"):
             writer(small, context=size).write(request, count)
 
     def test_media_outside_a_user_message(self, small: Any) -> None:

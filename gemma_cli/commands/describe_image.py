@@ -39,7 +39,7 @@ def describe_image(
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="Question to ask about each picture.")] = PROMPT,
     detail: Annotated[int | None, *option("detail")] = None,
 ) -> None:
-    """Say what is in pictures."""
+    """Describe images, or answer questions about them."""
     from gemma_cli.media.pictures.image import read_image
 
     if not prompt.strip():

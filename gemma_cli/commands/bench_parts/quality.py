@@ -134,7 +134,7 @@ class Job:
         return instructions.translation(source or instructions.UNKNOWN_SOURCE, self.target.name)
 
     def _parts(self, reply: str) -> tuple[str, ...]:
-        """What is scored of a reply to sound: the transcript, or the translation alone."""
+        """Return the scored text of a reply to sound: the transcript, or only the translation."""
         if self.target is None or self.task == "transcribe":
             return (reply,)
         return (parse(reply, self.target.name)[1],)

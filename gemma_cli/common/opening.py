@@ -34,6 +34,8 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
         engine = _open(options, output)
     if engine.info.notice and not output.quiet:
         notice(engine.info.notice)
+    if options.drafts is not None and not getattr(engine, "takes_drafts", True) and not output.quiet:
+        notice("--draft-tokens does not apply: the server drafts as it was started")
     return engine
 
 

@@ -5,15 +5,18 @@ The GPU is pretended (apple.py); this has not been run on a real one.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from gemma_cli.cli import run
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.events import collect
 from gemma_cli.core.messages import GREEDY, Audio, Drafting, Image, Message, Part, Request, Sampling, ask
@@ -109,6 +112,25 @@ def test_bfloat16_is_the_default(gpu: None) -> None:
     engine = LocalEngine.open(EngineSpec("pocket"))
     assert (engine.info.device, engine.info.dtype) == ("mps", "bfloat16")
     assert len(reply(engine, Request(ask("hello"), Sampling(seed=SEED, max_tokens=3)))) == 3
+
+
+def test_chat_and_bench_as_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The path from the command line on, which chooses the device and times with it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    limits = ["--model", "pocket", "--max-tokens", "4", "--json"]
+    with apple.gpu():
+        assert run(["chat", *limits, "--seed", str(SEED), "hello"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert run(["bench", *limits, "--prompt", "hello", "--runs", "1", "--sweep", "0,2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (said["settings"]["device"], found["device"]) == ("mps", "mps")
+    assert said["usage"]["completion_tokens"] == 4
+    assert found["texts_equal"] is True
+    assert [arm["draft_tokens"] for arm in found["arms"]] == [0, 2]
+    assert all(arm["tokens_per_second"]["median"] > 0 for arm in found["arms"])
 
 
 def test_rotations_are_those_of_the_cpu(gpu: None) -> None:

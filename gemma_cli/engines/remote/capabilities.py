@@ -21,6 +21,7 @@ class Server:
     thinking: how thinking is switched: by the chat template's argument, by an effort, or not at all.
     sampling: the fields of Sampling that it takes.
     image_budget: whether a request may set the soft tokens of an image.
+    budget_and_drafts: whether it may limit the tokens of a thought, and set how many tokens are drafted.
     media: kinds it may take, where it does not say which.
     metrics: prefix of its counters of drafts in /metrics; "" where it has none.
     round_timings: whether each chunk can tell how many tokens were drafted and accepted so far.
@@ -32,6 +33,7 @@ class Server:
     thinking: Literal["template", "effort", None] = "template"
     sampling: frozenset[str] = _COMMON
     image_budget: bool = False
+    budget_and_drafts: bool = False
     media: frozenset[str] = ALL_MEDIA
     metrics: str = ""
     round_timings: bool = False
@@ -40,7 +42,7 @@ class Server:
 
 
 SERVERS = {
-    "gemma": Server("gemma serve", image_budget=True, metrics="vllm:"),
+    "gemma": Server("gemma serve", image_budget=True, budget_and_drafts=True, metrics="vllm:"),
     "vllm": Server("vLLM", image_budget=True, metrics="vllm:"),
     "sglang": Server("SGLang"),
     # Its own reading of a template that it does not know gives the whole answer as a thought, and then no schema holds.
@@ -70,7 +72,7 @@ def check_request(server: Server, name: str, media: frozenset[str], request: Req
                 raise InputError(f"{name} on {server.name} takes no {kind} ({able}): choose another --engine")
     if request.raw is not None:
         raise InputError(f"{server.name} takes messages only: a raw prompt needs a model on this machine")
-    if request.thinking_budget is not None:
+    if request.thinking_budget is not None and not server.budget_and_drafts:
         raise InputError(f"{server.name} takes no thinking budget: leave --thinking-budget out")
     if request.image_budget is not None and not server.image_budget:
         raise InputError(f"{server.name} sets the image budget when it starts: leave --detail out")

@@ -75,6 +75,11 @@ class RemoteEngine:
         )
         return cls(client, served, info, concurrency, timeout_s)
 
+    @property
+    def takes_drafts(self) -> bool:
+        """Whether a request may set how many tokens are drafted."""
+        return self.served.server.budget_and_drafts
+
     def stream(self, request: Request) -> Generator[Event, None, None]:
         """See core.engine.Engine.stream. Raises InputError, GemmaError."""
         cancel = Cancel()

@@ -39,6 +39,10 @@ def body(request: Request, model: str, server: Server) -> dict[str, Any]:
         written["reasoning_format"] = "none"
     if request.tools:
         written["tools"] = [dict(tool) for tool in request.tools]
+    if request.thinking_budget is not None:
+        written["thinking_token_budget"] = request.thinking_budget
+    if server.budget_and_drafts and not request.drafting.adaptive:
+        written["draft_tokens"] = request.drafting.draft_tokens
     if request.image_budget is not None:
         written["mm_processor_kwargs"] = {"max_soft_tokens": request.image_budget}
     if request.schema is not None:

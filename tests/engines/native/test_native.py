@@ -5,9 +5,11 @@ They are built four times, for this processor, without its AMX, and for two that
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,14 @@ def test_products_in_bfloat16(kernels: Kernels, out: int, width: int) -> None:
     found = same_alone(lambda rows: kernels.linear(rows, weight), x)
     near(found, x.double() @ weight.double().T, torch.bfloat16)
     assert torch.equal(kernels.linear(x.T.contiguous().T, weight), found)
+
+
+@pytest.mark.parametrize(("out", "width"), [(256, 96), (100, 33), (7, 5), (1, 1), (193, 260)])
+def test_products_in_float32(kernels: Kernels, out: int, width: int) -> None:
+    weight, rows = normal(out, width), normal(ROWS, width, seed=1)
+    packed = kernels.pack_floats(weight)
+    product = same_alone(lambda x: kernels.float_linear(x, packed, out), rows)
+    torch.testing.assert_close(product.double(), rows.double() @ weight.double().T, atol=1e-4, rtol=1e-5)
 
 
 def test_torchs_tiles_are_left_as_they_were(kernels: Kernels) -> None:
@@ -224,12 +234,67 @@ def test_many_rows_attend_as_few_do(kernels: Kernels) -> None:
     slots = Slots(keys, values)
     whole = kernels.attend(query, slots, 30, 50)
     torch.testing.assert_close(whole.double(), expected_attention(query, keys, values, 50), atol=2e-5, rtol=2e-5)
-    torch.set_num_threads(2)
+    kernels.set_threads(2)
     try:
         assert torch.equal(kernels.attend(query, slots, 30, 50), whole)
     finally:
-        torch.set_num_threads(1)
+        kernels.set_threads(1)
     assert torch.equal(kernels.attend(query[40:43], slots, 70, 50), whole[40:43])
+
+
+@pytest.fixture
+def team(kernels: Kernels) -> Iterator[Kernels]:
+    """Kernels whose number of threads is put back to one."""
+    yield kernels
+    kernels.set_threads(1)
+
+
+def large_products(kernels: Kernels) -> Callable[[], list[Tensor]]:
+    """What every kind of product gives whose work is shared out among threads."""
+    rows, weight = normal(5, 512), normal(300, 512, seed=1)
+    floats = kernels.pack_floats(weight)
+    eight, scales = eight_bits(weight)
+    packed = kernels.pack([(eight, scales)], (300, 512), 8)
+    slots, query = Slots(normal(2, 900, 64), normal(2, 900, 64, seed=1)), normal(40, 4, 64, seed=2)
+    return lambda: [
+        kernels.float_linear(rows, floats, 300),
+        kernels.linear(rows.bfloat16(), weight.bfloat16()),
+        kernels.rounded_linear(rows, packed, scales.float().flatten(), 300, 8),
+        kernels.attend(query, slots, 860, EVERY),
+        kernels.norm(rows.repeat(200, 1), None, 1e-6),
+    ]
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(team: Kernels) -> None:
+    products = large_products(team)
+    alone = products()
+    for count in (2, 7, 3, 1):
+        team.set_threads(count)
+        for _ in range(6):
+            assert all(map(torch.equal, products(), alone))
+
+
+def test_a_team_serves_threads_that_call_at_once(team: Kernels) -> None:
+    products = large_products(team)
+    alone = products()
+    team.set_threads(3)
+
+    def same(_: int) -> bool:
+        return all(map(torch.equal, products(), alone))
+
+    with ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(same, range(30)))
+
+
+def test_a_process_that_forks_has_a_team_again(team: Kernels) -> None:
+    products = large_products(team)
+    team.set_threads(3)
+    parent = products()
+    child = os.fork()
+    if not child:
+        os._exit(0 if all(map(torch.equal, products(), parent)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert all(map(torch.equal, products(), parent))
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ FEW = 16
 class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
-    In bfloat16 on a CPU that has kernels of ours they run it, or torch's for many rows where those use AMX, and the
-    weight is used as it lies in its file. Without, it is copied into the layout that torch's kernel reads. Quantized
-    weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of integers;
-    one_row: whether a row alone gets the bits it gets among others.
+    On a CPU that has kernels of ours they run it, or torch's for many rows in bfloat16 where those use AMX. A weight in
+    bfloat16 is then used as it lies in its file; otherwise it is copied into the layout that the kernel reads.
+    Quantized weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of
+    integers; one_row: whether a row alone gets the bits it gets among others.
     """
 
     group: ClassVar[int] = 1
@@ -40,9 +40,11 @@ class Linear:
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
         self.nbytes = weight.nbytes  # what a product reads
-        self._kernels = native.on(weight.device) if weight.dtype == torch.bfloat16 else None
+        self._kernels = native.on(weight.device) if weight.dtype in (torch.float32, torch.bfloat16) else None
         if self._kernels:
-            self.packed, self.one_row, self._weight = False, True, weight
+            floats = weight.dtype == torch.float32
+            self.packed, self.one_row = floats, True
+            self._weight = self._kernels.pack_floats(weight) if floats else weight
             return
         large = weight.dtype != torch.float32 or weight.numel() >= PACK_FROM
         self.packed = weight.device.type == "cpu" and large and _can_pack(weight.dtype)
@@ -58,6 +60,8 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._kernels:
+            if self.packed:
+                return self._kernels.float_linear(x, self._weight, self.shape[0])
             many = x.shape[0] > FEW and has_tiles()
             return F.linear(x, self._weight) if many else self._kernels.linear(x, self._weight)
         if self.packed:

@@ -43,7 +43,7 @@ def loaded() -> Kernels | None:
 
 @functools.cache
 def _loaded() -> tuple[Kernels | None, str]:
-    """The kernels and the notice about them, once a process."""
+    """The kernels and the notice about them, once a process. They compute on as many threads as torch."""
     from gemma_cli.engines.local.native.build import SLOWER, library
     from gemma_cli.engines.local.native.ops import Kernels
 
@@ -51,6 +51,8 @@ def _loaded() -> tuple[Kernels | None, str]:
     if built.path is None:
         return None, built.notice
     try:
-        return Kernels(built.path), built.notice
+        kernels = Kernels(built.path)
     except OSError as error:  # a cache folder that another system shares
         return None, f"{built.path} cannot be loaded here, so {SLOWER}: {error}"
+    kernels.set_threads(torch.get_num_threads())
+    return kernels, built.notice

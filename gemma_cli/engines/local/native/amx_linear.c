@@ -5,6 +5,7 @@
    A thread's tiles are configured by whoever used them last, and oneDNN takes it for granted that it was itself: what it
    had is put back. */
 
+#include "team.h"
 #include "vectors.h"
 
 #if defined(__AMX_BF16__) && defined(__linux__) && !defined(NO_TILES)
@@ -67,22 +68,32 @@ static int allowed(void) { /* Linux gives tiles to processes that ask */
   return granted;
 }
 
+typedef struct {
+  uint16_t *y;
+  const uint32_t *pairs;
+  const char *weight;
+  int rows;
+  long out, bytes;
+} Tiled;
+
+static void tiled_blocks(const void *task, long begin, long stop) {
+  const Tiled *of = task;
+  Config before, config = config_of(of->rows);
+  _tile_storeconfig(&before);
+  _tile_loadconfig(&config);
+  for (long block = begin; block < stop; block++)
+    outputs(of->y, of->pairs, of->weight, of->rows, of->out, of->bytes, block * OUTS);
+  if (before.palette) _tile_loadconfig(&before);
+  else _tile_release();
+}
+
 static int linear_of(uint16_t *y, const uint32_t *x, const uint16_t *weight, int rows, long out, long width) {
   uint32_t *pairs = room((size_t)(rows * width) * sizeof(uint16_t));
   if (!pairs) return 0;
   for (long row = 0; row < rows; row++)
     for (long pair = 0; pair < width / 2; pair++) pairs[pair * rows + row] = x[row * width / 2 + pair];
-#pragma omp parallel if (rows * out * width > PARALLEL)
-  {
-    Config before, config = config_of(rows);
-    _tile_storeconfig(&before);
-    _tile_loadconfig(&config);
-#pragma omp for schedule(static)
-    for (long block = 0; block < out / OUTS; block++)
-      outputs(y, pairs, (const char *)weight, rows, out, 2 * width, block * OUTS);
-    if (before.palette) _tile_loadconfig(&before);
-    else _tile_release();
-  }
+  const Tiled task = {y, pairs, (const char *)weight, rows, out, 2 * width};
+  share(tiled_blocks, &task, out / OUTS, (double)(rows * out) * (double)width);
   return 1;
 }
 

@@ -5,9 +5,10 @@
    on its own position and on what it sees, not on the rows beside it nor on what else the slots hold. */
 
 #include <math.h>
-#include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 
+#include "team.h"
 #include "vectors.h"
 
 #define BLOCKS 4      /* of LANES keys each, turned to columns at a time */
@@ -196,6 +197,25 @@ static void stored(float *to, const float *rows, long count, long step, long pos
     memcpy(to + (position + row) % slots * dim, rows + row * step, (size_t)dim * sizeof(float));
 }
 
+typedef struct {
+  Head head; /* the first one */
+  long parts, share, queries, most, slot_numbers;
+  atomic_int *failed;
+} Attention;
+
+static void attended_parts(const void *task, long begin, long stop) {
+  const Attention *of = task;
+  for (long part = begin; part < stop; part++) {
+    const long kv = part / of->parts, index = part % of->parts * of->share, rest = of->queries - index;
+    Head head = of->head;
+    head.query += kv * head.group * head.dim, head.out += kv * head.group * head.dim;
+    head.keys += kv * of->slot_numbers, head.values += kv * of->slot_numbers;
+    float *scratch = room((size_t)(of->share * of->most + BLOCKS * head.wide * LANES) * sizeof(float));
+    if (scratch) tile(&head, scratch, index, (int)(rest < of->share ? rest : of->share));
+    else atomic_store(of->failed, 1);
+  }
+}
+
 /* Rows position .. position + rows - 1. query [rows, heads, dim], new_keys and new_values [rows, kv_heads, dim], rows of
    each `row_step` apart: stored first, unless NULL. keys, values [kv_heads, slots, dim]; a position lies in slot
    position % slots, and a row sees the `window` last ones up to its own. out [rows, heads, dim] without gaps.
@@ -204,25 +224,19 @@ int attend(float *out, const float *query, const float *new_keys, const float *n
            long rows, long row_step, long heads, long kv_heads, long dim, long slots, long position, long window) {
   const long group = heads / kv_heads, queries = rows * group, wide = (dim + LANES - 1) / LANES * LANES;
   const long most = (position + rows < slots ? position + rows : slots) + 2 * BLOCKS * LANES;
-  const long fair = (kv_heads * queries / omp_get_max_threads() / MIXED + 1) * MIXED;
-  long share = fair < SCORES / most ? fair : SCORES / most / MIXED * MIXED;
-  share = share < MIXED ? MIXED : share < SHARED ? share : SHARED;
-  const long parts = (queries + share - 1) / share;
-  int failed = 0;
+  const long fair = (kv_heads * queries / team_threads() / MIXED + 1) * MIXED;
+  long each = fair < SCORES / most ? fair : SCORES / most / MIXED * MIXED;
+  each = each < MIXED ? MIXED : each < SHARED ? each : SHARED;
+  const long parts = (queries + each - 1) / each;
+  atomic_int failed = 0;
   for (long kv = 0; new_keys && kv < kv_heads; kv++) {
     stored(keys + kv * slots * dim, new_keys + kv * dim, rows, row_step, position, slots, dim);
     stored(values + kv * slots * dim, new_values + kv * dim, rows, row_step, position, slots, dim);
   }
-#pragma omp parallel for schedule(dynamic) if (queries * most * dim * kv_heads > PARALLEL)
-  for (long part = 0; part < kv_heads * parts; part++) {
-    const long kv = part / parts, index = part % parts * share;
-    const Head head = {.query = query + kv * group * dim, .keys = keys + kv * slots * dim,
-                       .values = values + kv * slots * dim, .out = out + kv * group * dim, .group = group,
-                       .row_step = row_step, .out_step = heads * dim, .dim = dim, .slots = slots, .position = position,
-                       .window = window, .wide = wide};
-    float *scratch = room((size_t)(share * most + BLOCKS * wide * LANES) * sizeof(float));
-    if (scratch) tile(&head, scratch, index, (int)(queries - index < share ? queries - index : share));
-    else failed = 1;
-  }
+  const Attention task = {{.query = query, .keys = keys, .values = values, .out = out, .group = group,
+                           .row_step = row_step, .out_step = heads * dim, .dim = dim, .slots = slots,
+                           .position = position, .window = window, .wide = wide},
+                          parts, each, queries, most, slots * dim, &failed};
+  share(attended_parts, &task, kv_heads * parts, (double)(queries * kv_heads) * (double)(most * dim));
   return failed;
 }

@@ -1,17 +1,23 @@
 /* How fast memory is read at best: what decoding is measured by. */
 
+#include <stdatomic.h>
+
+#include "team.h"
 #include "vectors.h"
 
 #define STREAMS 4 /* read side by side, as linear.c reads rows of a weight */
 #define PIECE 8192
 
-/* Reads `bytes`, less what is no multiple of STREAMS * PIECE, as fast as this machine can; what it returns depends on
-   all that is read. */
-uint32_t read_all(const char *from, long bytes) {
+typedef struct {
+  const char *from;
+  atomic_uint *sum;
+} Reading;
+
+static void read_blocks(const void *task, long begin, long stop) {
+  const Reading *reading = task;
   uint32_t sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-  for (long block = 0; block < bytes / (STREAMS * PIECE); block++) {
-    const char *first = from + block * STREAMS * PIECE;
+  for (long block = begin; block < stop; block++) {
+    const char *first = reading->from + block * STREAMS * PIECE;
     vu part[STREAMS] = {};
     for (long at = 0; at < PIECE; at += sizeof(vu))
 #pragma GCC unroll 4
@@ -23,5 +29,14 @@ uint32_t read_all(const char *from, long bytes) {
     for (int stream = 0; stream < STREAMS; stream++)
       for (int lane = 0; lane < LANES; lane++) sum += part[stream][lane];
   }
+  atomic_fetch_add(reading->sum, sum);
+}
+
+/* Reads `bytes`, less what is no multiple of STREAMS * PIECE, as fast as this machine can; what it returns depends on
+   all that is read. */
+uint32_t read_all(const char *from, long bytes) {
+  atomic_uint sum = 0;
+  const Reading task = {from, &sum};
+  share(read_blocks, &task, bytes / (STREAMS * PIECE), (double)bytes);
   return sum;
 }

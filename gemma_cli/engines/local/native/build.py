@@ -36,7 +36,7 @@ FLAGS = (
     "-ffp-contract=fast",
     # Tuned for AMD, gcc leaves some sums of products unfused; which ones depends on a loop's row count, so bits would.
     "--param=avoid-fma-max-bits=0",
-    "-fopenmp",
+    "-pthread",
     "-shared",
     "-fPIC",
 )

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 void linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long);
+int panel_width(void);
+void float_linear(float *, const float *, const float *, long, long, long);
 void pack(uint8_t *, const uint8_t *, const uint16_t *, long, long, int);
 int rounded_linear(void *, const void *, const uint8_t *, const float *, long, long, long, int, int);
 void norm(void *, const void *, const float *, const void *, long, long, float, int, int);
@@ -27,15 +29,18 @@ static double value_of(uint16_t x) {
 static int products(void) {
   static uint16_t x[ROWS * WIDTH], weight[OUT * WIDTH], y[ROWS * OUT], tiled[ROWS * TILED], scales[OUT * WIDTH / 32];
   static uint8_t numbers[OUT * WIDTH], packed[1 << 14];
-  static float wide[ROWS * WIDTH], rounded[ROWS * OUT];
+  static float wide[ROWS * WIDTH], rounded[ROWS * OUT], panels[(OUT + 64) * WIDTH], exact[ROWS * OUT];
+  const long lanes = panel_width();
   for (long at = 0; at < ROWS * WIDTH; at++) x[at] = bits_of(some(at)), wide[at] = (float)some(at);
   for (long at = 0; at < OUT * WIDTH; at++) {
     numbers[at] = (uint8_t)(some(3 * at + 1) * 7 + 8);
     weight[at] = bits_of((numbers[at] - 8) * 0.25);
+    panels[(at / WIDTH / lanes * WIDTH + at % WIDTH) * lanes + at / WIDTH % lanes] = (float)value_of(weight[at]);
     scales[at / 32] = bits_of(0.25);
   }
   linear(y, x, weight, ROWS, OUT, WIDTH);
   linear(tiled, x, weight, ROWS, TILED, WIDTH);
+  float_linear(exact, wide, panels, ROWS, OUT, WIDTH);
   pack(packed, numbers, scales, OUT, WIDTH, 4);
   if (rounded_linear(rounded, wide, packed, 0, ROWS, OUT, WIDTH, 4, 0)) return 1;
   for (long row = 0; row < ROWS; row++)
@@ -44,6 +49,7 @@ static int products(void) {
       for (long in = 0; in < WIDTH; in++) sum += some(row * WIDTH + in) * value_of(weight[out * WIDTH + in]);
       if (out < TILED && far(value_of(tiled[row * TILED + out]), sum)) return 1;
       if (far(value_of(y[row * OUT + out]), sum) || far(rounded[row * OUT + out], sum)) return 1;
+      if (far(exact[row * OUT + out], sum)) return 1;
     }
   return 0;
 }

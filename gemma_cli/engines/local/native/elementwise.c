@@ -3,9 +3,12 @@
 
 #include <math.h>
 
+#include "team.h"
 #include "vectors.h"
 
-#define MANY 65536 /* numbers from which threads are worth waking */
+/* What a number costs in multiplications, as share() counts them. */
+#define PLAIN 2
+#define WITH_EXPONENTIAL 8
 
 /* 1 / rms of `width` numbers. */
 INLINE float inverse_rms(const void *x, long at, long width, float eps, int kind) {
@@ -17,29 +20,43 @@ INLINE float inverse_rms(const void *x, long at, long width, float eps, int kind
   return 1 / sqrtf(total(sum) / (float)width + eps);
 }
 
-INLINE void normal(void *y, const void *x, const float *weight, const void *residual, long rows, long width, float eps,
-                   int kind, int to) {
-#pragma omp parallel for schedule(static) if (rows * width > MANY)
-  for (long row = 0; row < rows; row++) {
+typedef struct {
+  void *y;
+  const void *x, *residual;
+  const float *weight;
+  long width;
+  float eps;
+  int kind, to;
+} Norm;
+
+INLINE void normal(const Norm *norm, long begin, long stop, int kind, int to) {
+  const long width = norm->width;
+  for (long row = begin; row < stop; row++) {
     const long first = row * width;
-    const float scale = inverse_rms(x, first, width, eps, kind);
+    const float scale = inverse_rms(norm->x, first, width, norm->eps, kind);
     for (long lane = 0; lane < width; lane += LANES) {
       const long left = width - lane;
-      vf one = numbers(x, first + lane, left, kind) * scale;
-      if (weight) one *= numbers(weight, lane, left, FLOAT32);
-      if (residual) one += numbers(residual, first + lane, left, kind);
-      put(y, first + lane, left, one, to);
+      vf one = numbers(norm->x, first + lane, left, kind) * scale;
+      if (norm->weight) one *= numbers(norm->weight, lane, left, FLOAT32);
+      if (norm->residual) one += numbers(norm->residual, first + lane, left, kind);
+      put(norm->y, first + lane, left, one, to);
     }
   }
+}
+
+static void norm_rows(const void *task, long begin, long stop) {
+  const Norm *norm = task;
+  if (norm->kind == FLOAT32) normal(norm, begin, stop, FLOAT32, FLOAT32);
+  else if (norm->to == FLOAT32) normal(norm, begin, stop, BFLOAT16, FLOAT32);
+  else normal(norm, begin, stop, BFLOAT16, BFLOAT16);
 }
 
 /* y = x / rms(x) * weight, + residual where that is not NULL; weight float32 [width] or NULL, the others [rows, width].
    to: the kind of y. */
 void norm(void *y, const void *x, const float *weight, const void *residual, long rows, long width, float eps, int kind,
           int to) {
-  if (kind == FLOAT32) normal(y, x, weight, residual, rows, width, eps, FLOAT32, FLOAT32);
-  else if (to == FLOAT32) normal(y, x, weight, residual, rows, width, eps, BFLOAT16, FLOAT32);
-  else normal(y, x, weight, residual, rows, width, eps, BFLOAT16, BFLOAT16);
+  const Norm task = {y, x, residual, weight, width, eps, kind, to};
+  share(norm_rows, &task, rows, PLAIN * (double)(rows * width));
 }
 
 /* gelu by its tanh approximation: x * (1 + tanh(u)) / 2 = x / (1 + e^-2u). From where 1 + tanh(u) rounds to nought it is
@@ -49,41 +66,79 @@ INLINE vf gelu_of(vf x) {
   return choose(u < -9.1f, every(0.0f), x / (1.0f + exponential(-2.0f * u)));
 }
 
-INLINE void gates(void *y, const void *gate, const void *up, long rows, long width, long gate_step, long up_step,
-                  int kind) {
-#pragma omp parallel for schedule(static) if (rows * width > MANY)
-  for (long row = 0; row < rows; row++)
+typedef struct {
+  void *y;
+  const void *gate, *up;
+  long width, gate_step, up_step;
+  int kind;
+} Gates;
+
+INLINE void gates(const Gates *of, long begin, long stop, int kind) {
+  const long width = of->width;
+  for (long row = begin; row < stop; row++)
     for (long lane = 0; lane < width; lane += LANES) {
       const long left = width - lane;
-      vf bent = rounded(gelu_of(numbers(gate, row * gate_step + lane, left, kind)), kind);
-      put(y, row * width + lane, left, bent * numbers(up, row * up_step + lane, left, kind), kind);
+      vf bent = rounded(gelu_of(numbers(of->gate, row * of->gate_step + lane, left, kind)), kind);
+      put(of->y, row * width + lane, left, bent * numbers(of->up, row * of->up_step + lane, left, kind), kind);
     }
+}
+
+static void gated_rows(const void *task, long begin, long stop) {
+  const Gates *of = task;
+  if (of->kind == FLOAT32) gates(of, begin, stop, FLOAT32);
+  else gates(of, begin, stop, BFLOAT16);
 }
 
 /* y = gelu(gate) * up for rows that lie `gate_step` and `up_step` apart. */
 void gated(void *y, const void *gate, const void *up, long rows, long width, long gate_step, long up_step, int kind) {
-  if (kind == FLOAT32) gates(y, gate, up, rows, width, gate_step, up_step, FLOAT32);
-  else gates(y, gate, up, rows, width, gate_step, up_step, BFLOAT16);
+  const Gates task = {y, gate, up, width, gate_step, up_step, kind};
+  share(gated_rows, &task, rows, WITH_EXPONENTIAL * (double)(rows * width));
 }
 
-INLINE void caps(float *y, const void *x, long count, float cap, int kind) {
-  const float scale = -2 / cap;
-#pragma omp parallel for schedule(static) if (count > MANY)
-  for (long at = 0; at < count; at += LANES) /* tanh(u) = 2 / (1 + e^-2u) - 1 */
-    put(y, at, count - at, 2.0f * cap / (1.0f + exponential(numbers(x, at, count - at, kind) * scale)) - cap, FLOAT32);
+typedef struct {
+  float *y;
+  const void *x;
+  long count;
+  float cap;
+  int kind;
+} Caps;
+
+INLINE void caps(const Caps *of, long begin, long stop, int kind) {
+  const float cap = of->cap, scale = -2 / cap;
+  for (long at = begin * LANES; at < stop * LANES; at += LANES) { /* tanh(u) = 2 / (1 + e^-2u) - 1 */
+    const vf some = exponential(numbers(of->x, at, of->count - at, kind) * scale);
+    put(of->y, at, of->count - at, 2.0f * cap / (1.0f + some) - cap, FLOAT32);
+  }
+}
+
+static void capped_vectors(const void *task, long begin, long stop) {
+  const Caps *of = task;
+  if (of->kind == FLOAT32) caps(of, begin, stop, FLOAT32);
+  else caps(of, begin, stop, BFLOAT16);
 }
 
 /* y float32 = cap * tanh(x / cap). */
 void soft_cap(float *y, const void *x, long count, float cap, int kind) {
-  if (kind == FLOAT32) caps(y, x, count, cap, FLOAT32);
-  else caps(y, x, count, cap, BFLOAT16);
+  const Caps task = {y, x, count, cap, kind};
+  share(capped_vectors, &task, (count + LANES - 1) / LANES, WITH_EXPONENTIAL * (double)count);
 }
 
-INLINE void turns(float *y, const void *x, const float *scale, const float *cos, const float *sin, long rows, long heads,
-                  long turned, long copied, long dim, float eps, int kind) {
+typedef struct {
+  float *y;
+  const void *x;
+  const float *scale, *cos, *sin;
+  long heads, turned, copied, dim;
+  float eps;
+  int kind;
+} Turns;
+
+INLINE void turns(const Turns *of, long begin, long stop, int kind) {
+  float *const y = of->y;
+  const void *const x = of->x;
+  const float *const scale = of->scale, *const cos = of->cos, *const sin = of->sin, eps = of->eps;
+  const long heads = of->heads, turned = of->turned, copied = of->copied, dim = of->dim;
   const long half = dim / 2, out = turned + copied;
-#pragma omp parallel for schedule(static) if (rows * heads * dim > MANY)
-  for (long row = 0; row < rows; row++)
+  for (long row = begin; row < stop; row++)
     for (long head = 0; head < heads; head++) {
       const long from = (row * heads + head) * dim;
       const float rms = inverse_rms(x, from, dim, eps, kind);
@@ -103,11 +158,17 @@ INLINE void turns(float *y, const void *x, const float *scale, const float *cos,
     }
 }
 
+static void turned_rows(const void *task, long begin, long stop) {
+  const Turns *of = task;
+  if (of->kind == FLOAT32) turns(of, begin, stop, FLOAT32);
+  else turns(of, begin, stop, BFLOAT16);
+}
+
 /* Queries, keys and values from their product x [rows, heads, dim]: each head normalised, the first `turned` scaled
    (float32 [turned, dim]) and rotated, the last `copied` normalised alone, which where heads < turned + copied are the
    keys themselves. y float32 [rows, turned + copied, dim]; cos, sin float32 [rows, dim] as rope.py has them. */
 void turn(float *y, const void *x, const float *scale, const float *cos, const float *sin, long rows, long heads,
           long turned, long copied, long dim, float eps, int kind) {
-  if (kind == FLOAT32) turns(y, x, scale, cos, sin, rows, heads, turned, copied, dim, eps, FLOAT32);
-  else turns(y, x, scale, cos, sin, rows, heads, turned, copied, dim, eps, BFLOAT16);
+  const Turns task = {y, x, scale, cos, sin, heads, turned, copied, dim, eps, kind};
+  share(turned_rows, &task, rows, PLAIN * (double)(rows * heads * dim));
 }

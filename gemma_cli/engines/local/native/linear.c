@@ -9,10 +9,15 @@
 
 #include <string.h>
 
+#include "team.h"
 #include "vectors.h"
 
 #define OUTS 4          /* rows of the weight that are multiplied at once */
-#define ROWS 6          /* rows of x at most: ROWS * OUTS sums fit 32 registers */
+#if LANES == 16
+#define ROWS 6          /* rows of x at most: ROWS * OUTS sums fit the registers */
+#else
+#define ROWS 3
+#endif
 #define AHEAD 2048      /* bytes */
 
 /* sum + w * x for a pair of numbers in each lane. */
@@ -60,25 +65,38 @@ INLINE void few(float *y, const char *x, const char *weight, long bytes, int row
   switch (rows) { /* each its own loop, whose sums stay in registers */
     case 1: dots(y, x, weight, bytes, 1, outs); break;
     case 2: dots(y, x, weight, bytes, 2, outs); break;
+#if ROWS > 3
     case 3: dots(y, x, weight, bytes, 3, outs); break;
     case 4: dots(y, x, weight, bytes, 4, outs); break;
     case 5: dots(y, x, weight, bytes, 5, outs); break;
-    default: dots(y, x, weight, bytes, 6, outs);
+#endif
+    default: dots(y, x, weight, bytes, ROWS, outs);
   }
 }
 
-/* Up to OUTS outputs of all rows, from the `at`-th on. */
-static void outputs(uint16_t *y, const char *x, const char *weight, long rows, long out, long bytes, long at) {
-  const int outs = out - at < OUTS ? (int)(out - at) : OUTS;
-  const char *from = weight + at * bytes;
-  for (long row = 0; row < rows; row += ROWS) {
-    const int now = rows - row < ROWS ? (int)(rows - row) : ROWS;
-    float part[(ROWS + LANES) * OUTS]; /* LANES are read at a time below */
-    if (outs == OUTS) few(part, x + row * bytes, from, bytes, now, OUTS);
-    else
-      for (int one = 0; one < outs; one++) few(part + one, x + row * bytes, from + one * bytes, bytes, now, 1);
-    for (int r = 0; r < now; r++) put(y, (row + r) * out + at, outs, load(part + r * OUTS), BFLOAT16);
-  }
+typedef struct {
+  uint16_t *y;
+  const char *x, *weight;
+  long rows, out, bytes;
+} Product;
+
+/* Up to OUTS outputs of `rows` rows, from the `row`-th and the `at`-th on. */
+static void outputs(const Product *of, long row, int rows, long at) {
+  const long left = of->out - at, bytes = of->bytes;
+  const int outs = left < OUTS ? (int)left : OUTS;
+  const char *x = of->x + row * bytes, *from = of->weight + at * bytes;
+  float part[(ROWS + LANES) * OUTS]; /* LANES are read at a time below */
+  if (outs == OUTS) few(part, x, from, bytes, rows, OUTS);
+  else
+    for (int one = 0; one < outs; one++) few(part + one, x, from + one * bytes, bytes, rows, 1);
+  for (int r = 0; r < rows; r++) put(of->y, (row + r) * of->out + at, outs, load(part + r * OUTS), BFLOAT16);
+}
+
+static void product_blocks(const void *task, long begin, long stop) { /* of OUTS outputs each */
+  const Product *of = task;
+  for (long block = begin; block < stop; block++)
+    for (long row = 0; row < of->rows; row += ROWS)
+      outputs(of, row, of->rows - row < ROWS ? (int)(of->rows - row) : ROWS, block * OUTS);
 }
 
 int tiled_linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long); /* amx_linear.c */
@@ -87,7 +105,6 @@ int tiled_linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, lon
    depends on the processor and the weight alone. */
 void linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
   if (tiled_linear(y, x, weight, rows, out, width)) return;
-#pragma omp parallel for schedule(static) if (rows * out * width > PARALLEL)
-  for (long block = 0; block < (out + OUTS - 1) / OUTS; block++)
-    outputs(y, (const char *)x, (const char *)weight, rows, out, 2 * width, block * OUTS);
+  const Product task = {y, (const char *)x, (const char *)weight, rows, out, 2 * width};
+  share(product_blocks, &task, (out + OUTS - 1) / OUTS, (double)(rows * out) * (double)width);
 }

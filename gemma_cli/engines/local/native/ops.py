@@ -38,6 +38,8 @@ class Kernels:
         self.name = path.stem
         self._read = _function(library.read_all, [_POINTER, _LONG], ctypes.c_uint32)
         self._linear = _function(library.linear, [_POINTER] * 3 + [_LONG] * 3)
+        self._float_linear = _function(library.float_linear, [_POINTER] * 3 + [_LONG] * 3)
+        self._panel = int(library.panel_width())
         self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])
         self.packed_bytes: Callable[[int, int, Bits], int] = _function(
             library.packed_bytes, [_LONG] * 2 + [_INT], _LONG
@@ -48,6 +50,11 @@ class Kernels:
         self._soft_cap = _function(library.soft_cap, [_POINTER] * 2 + [_LONG, _FLOAT, _INT])
         self._turn = _function(library.turn, [_POINTER] * 5 + [_LONG] * 5 + [_FLOAT, _INT])
         self._attend = _function(library.attend, [_POINTER] * 6 + [_LONG] * 8, _INT)
+        self._settings = _function(library.team_settings, [_INT, ctypes.c_longlong])
+
+    def set_threads(self, count: int, spin_ns: int = -1) -> None:
+        """Compute on `count` threads, each of which spins for so many ns before it sleeps; -1: as before."""
+        self._settings(count, spin_ns)
 
     def read(self, buffer: Tensor) -> None:
         """Read all of a tensor, as fast as this machine can: its last 32 KB may be left out."""
@@ -60,6 +67,26 @@ class Kernels:
         out = weight.shape[0]
         y = torch.empty(rows, out, dtype=x.dtype)
         self._linear(y.data_ptr(), x.data_ptr(), weight.data_ptr(), rows, out, width)
+        return y
+
+    def pack_floats(self, weight: Tensor) -> Tensor:
+        """Lay out a float32 weight [out, width] for float_linear: [panels, width, outputs of a panel]."""
+        out, width = weight.shape
+        panels = -(-out // self._panel)
+        whole, rest = out // self._panel, out % self._panel
+        packed = torch.empty(panels, width, self._panel)
+        packed[:whole] = weight[: out - rest].view(whole, self._panel, width).transpose(1, 2)
+        if rest:
+            packed[whole:] = 0
+            packed[whole, :, :rest] = weight[out - rest :].T
+        return packed
+
+    def float_linear(self, x: Tensor, packed: Tensor, out: int) -> Tensor:
+        """x [rows, width] @ weight.T for a weight [out, width] that `pack_floats` packed, all float32."""
+        x = x.contiguous()
+        rows, width = x.shape
+        y = torch.empty(rows, out)
+        self._float_linear(y.data_ptr(), x.data_ptr(), packed.data_ptr(), rows, out, width)
         return y
 
     def pack(self, parts: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, int], bits: Bits) -> Tensor:

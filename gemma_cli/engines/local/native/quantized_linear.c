@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "team.h"
 #include "vectors.h"
 
 #define GROUP 32
@@ -18,6 +19,7 @@
 #define ROWS 6
 #define STEPS 32639      /* 127 * 256 + 127 */
 #define AHEAD 4096       /* bytes that memory is asked for before they are needed */
+#define PACKING 16       /* what it costs to pack a number, in multiplications */
 
 /* Bytes of LANES outputs of one group: numbers, and for four bits their scales in bfloat16. */
 INLINE long group_bytes(int bits) { return bits * (long)sizeof(vu) + (bits == 4 ? 2 * LANES : 0); }
@@ -27,12 +29,23 @@ long packed_bytes(long out, long width, int bits) {
   return up_to(out, LANES) * up_to(width, GROUP) * group_bytes(bits);
 }
 
-/* numbers [out, width]: 0 .. 15 with scales bfloat16 [out, groups of 32] for four bits; int8, without, for eight. */
-void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long out, long width, int bits) {
-  const long groups = up_to(width, GROUP), size = group_bytes(bits);
-  memset(to, 0, (size_t)packed_bytes(out, width, bits));
-#pragma omp parallel for schedule(static)
-  for (long row = 0; row < out; row++)
+typedef struct {
+  uint8_t *to;
+  const uint8_t *numbers_of;
+  const uint16_t *scales;
+  long out, width;
+  int bits;
+} Packing;
+
+static void packed_blocks(const void *task, long begin, long stop) { /* of LANES rows each */
+  const Packing *of = task;
+  uint8_t *const to = of->to;
+  const uint8_t *const numbers_of = of->numbers_of;
+  const uint16_t *const scales = of->scales;
+  const int bits = of->bits;
+  const long width = of->width, groups = up_to(width, GROUP), size = group_bytes(bits);
+  memset(to + begin * groups * size, 0, (size_t)((stop - begin) * groups * size));
+  for (long row = begin * LANES; row < stop * LANES && row < of->out; row++)
     for (long group = 0; group < groups; group++) {
       uint8_t *at = to + (row / LANES * groups + group) * size;
       const long lane = row % LANES, first = group * GROUP;
@@ -43,6 +56,12 @@ void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long o
       }
       if (bits == 4) memcpy(at + 4 * sizeof(vu) + 2 * lane, scales + row * groups + group, 2);
     }
+}
+
+/* numbers [out, width]: 0 .. 15 with scales bfloat16 [out, groups of 32] for four bits; int8, without, for eight. */
+void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long out, long width, int bits) {
+  const Packing task = {to, numbers_of, scales, out, width, bits};
+  share(packed_blocks, &task, up_to(out, LANES), PACKING * (double)out * (double)width);
 }
 
 /* sum + the products of the four bytes in each lane of w, from 0 to 255, with those of x, from -128 to 127. */
@@ -167,6 +186,22 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
   }
 }
 
+typedef struct {
+  void *y;
+  const Integers *x;
+  const uint8_t *packed;
+  const float *scales;
+  long rows, out, groups;
+  int bits, kind;
+} Product;
+
+/* One function for all formats: for each its own would take four times as long to compile. */
+static void product_blocks(const void *task, long begin, long stop) { /* of LANES outputs each */
+  const Product *of = task;
+  for (long at = begin * LANES; at < stop * LANES; at += LANES)
+    outputs(of->y, of->x, of->packed, of->scales, of->rows, of->out, of->groups, at, of->bits, of->kind);
+}
+
 INLINE int product(void *y, const void *x, const uint8_t *packed, const float *scales, long rows, long out, long width,
                    int bits, int kind) {
   const long groups = up_to(width, GROUP), count = rows * groups;
@@ -174,9 +209,8 @@ INLINE int product(void *y, const void *x, const uint8_t *packed, const float *s
   if (!at) return 1;
   const Integers from = {at, at + count * QUADS, at + 2 * count * QUADS, (float *)(at + count * (2 * QUADS + 1))};
   whole_numbers(&from, x, rows, width, bits, kind);
-#pragma omp parallel for schedule(static) if (rows * out * width > PARALLEL)
-  for (long part = 0; part < up_to(out, LANES); part++)
-    outputs(y, &from, packed, scales, rows, out, groups, part * LANES, bits, kind);
+  const Product task = {y, &from, packed, scales, rows, out, groups, bits, kind};
+  share(product_blocks, &task, up_to(out, LANES), (double)(rows * out) * (double)width);
   return 0;
 }
 

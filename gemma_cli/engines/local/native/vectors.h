@@ -21,8 +21,6 @@
 #define LANES 4
 #endif
 
-#define PARALLEL 200000 /* multiplications from which threads are worth waking */
-
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vf __attribute__((vector_size(4 * LANES)));

@@ -31,6 +31,7 @@ COMMANDS = {
     "transcribe": "Transcribe audio and video files, or the microphone.",
     "translate": "Translate speech or text.",
     "describe-image": "Describe images, or answer questions about them.",
+    "describe-video": "Describe videos, in one piece or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
     "stop": "Stop servers that hold a model.",
     "bench": "Compare speculative with plain decoding on this machine.",

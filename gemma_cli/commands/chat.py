@@ -162,9 +162,9 @@ def ask(
     wanted: WantedAnswer | None = None,
 ) -> Turn:
     """Return the last of the replies to one question; all are shown, and saved if they belong to a chat."""
-    from gemma_cli.repl.saved_chat import ChatSaver
+    from gemma_cli.repl.saved_chat import ChatSaver, remembering
 
-    model, spec = start(engine, output), engine.spec()
+    model, spec = remembering(start(engine, output), keeping), engine.spec()
     differences = wanted.differences(model.info, spec) if wanted else []
     told.begin(model.info)
     drawn = replace(output, as_json=False, quiet=output.quiet or holding.schema is not None)

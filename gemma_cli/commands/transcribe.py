@@ -12,6 +12,7 @@ import typer
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
+from gemma_cli.common.output_files import told_what_is_written
 from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
@@ -19,7 +20,7 @@ from gemma_cli.media.audio import Part
 from gemma_cli.media.input_files import InputFile, sound_files
 from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
-from gemma_cli.speech.output import TranscriptOptions, told_what_is_written
+from gemma_cli.speech.output import TranscriptOptions
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Opening, Prefetcher
 from gemma_cli.speech.resume import kept

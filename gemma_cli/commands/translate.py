@@ -15,6 +15,7 @@ from gemma_cli.commands.translate_parts.text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
+from gemma_cli.common.output_files import OutputNaming, told_what_is_written
 from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text, checked_encoding
 from gemma_cli.core.engine import Engine
@@ -24,7 +25,7 @@ from gemma_cli.media.files import STDIN, open_input
 from gemma_cli.media.input_files import SOUND, TABLES, TEXT, InputFile, files_meant
 from gemma_cli.speech import instructions
 from gemma_cli.speech.clip_options import PartOptions
-from gemma_cli.speech.output import OutputNaming, TranscriptOptions, told_what_is_written
+from gemma_cli.speech.output import TranscriptOptions
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Prefetcher
 from gemma_cli.speech.resume import kept

@@ -23,6 +23,8 @@ def figures(turn: Turn) -> str:
     usage, timings, speculation = turn.usage, turn.timings, turn.speculation
     thought = f", {usage.thinking_tokens} of them thinking" if usage.thinking_tokens else ""
     said = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written{thought}"]
+    if usage.media_tokens and usage.media_encoded is not None:
+        said.append(f"{usage.media_tokens} of pictures and sound, {usage.media_encoded or 'none'} encoded for it")
     if timings.ttft_s is not None:
         said.append(f"first after {timings.ttft_s:.2f} s")
     if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:

@@ -50,7 +50,7 @@ class EngineInfo:
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
     are accepted by the throw of a coin. quantize: as EngineSpec.quantize. fingerprint: differs between weights of the
     same name; "" where nothing can tell them apart. kernels: the build of our own kernels; None where torch
-    computes.
+    computes. image_budget: soft tokens a picture may take where a request does not say; None: not known.
     """
 
     model: str
@@ -66,6 +66,7 @@ class EngineInfo:
     quantize: Quantization | None = None
     fingerprint: str = ""
     kernels: str | None = None
+    image_budget: int | None = None
 
 
 Answered = tuple[int, Event | InputError]
@@ -101,6 +102,21 @@ class Counting(Protocol):
         Raises GemmaError where no prompt can be written.
         """
         ...
+
+
+class FeatureShelf(Protocol):
+    """Where what a tower made of media is kept between runs of the program, by the medium's digest and the tower."""
+
+    def find(self, digest: str, tower: str) -> bytes | None: ...
+
+    def keep(self, digest: str, tower: str, rows: bytes) -> None: ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine that looks for features on a shelf before it makes them, and puts there what it made."""
+
+    def remember_on(self, shelf: FeatureShelf) -> None: ...
 
 
 def stream_many(engine: Engine, requests: Iterable[Request]) -> Generator[Answered, None, None]:

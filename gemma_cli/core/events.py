@@ -57,9 +57,16 @@ class Round:
 
 @dataclass(frozen=True)
 class Usage:
+    """Tokens of a turn. media_tokens: those of the prompt that stand for pictures and sounds; None without any.
+
+    media_encoded: how many pictures, frames and sounds went through a tower for it; None: not known.
+    """
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
     thinking_tokens: int = 0
+    media_tokens: int | None = None
+    media_encoded: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +234,25 @@ def collect(events: Iterable[Event], draw: Callable[[Event], None] | None = None
             raise
     turn.text, turn.thinking = "".join(texts["answer"]), "".join(texts["thinking"])
     return turn
+
+
+def together(turns: list[Turn]) -> Turn:
+    """The figures of several turns as one turn's; the wait is the first one's."""
+    return Turn(
+        finish_reason=next((turn.finish_reason for turn in turns if turn.finish_reason != "stop"), "stop"),
+        usage=Usage(
+            prompt_tokens=sum(turn.usage.prompt_tokens for turn in turns),
+            completion_tokens=sum(turn.usage.completion_tokens for turn in turns),
+            thinking_tokens=sum(turn.usage.thinking_tokens for turn in turns),
+            media_tokens=sum(turn.usage.media_tokens or 0 for turn in turns) or None,
+            media_encoded=sum(turn.usage.media_encoded or 0 for turn in turns) or None,
+        ),
+        timings=Timings(
+            ttft_s=turns[0].timings.ttft_s if turns else None,
+            decode_s=sum(turn.timings.decode_s or 0.0 for turn in turns) or None,
+        ),
+        speculation=Speculation([r for turn in turns for r in turn.speculation.rounds]),
+    )
 
 
 def undrawn(event: Event) -> None:

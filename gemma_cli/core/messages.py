@@ -24,6 +24,12 @@ longer."""
 IMAGE_BUDGETS = (70, 140, 280, 560, 1120)
 """The soft-token budgets Gemma 4's image processor accepts."""
 
+FRAME_BUDGET = 70
+"""Soft tokens of a frame at most: the default of Gemma 4's video processor."""
+
+DETAILS = (("low", 70), ("medium", 280), ("high", 560), ("max", 1120))
+"""Words for them."""
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
@@ -42,6 +48,11 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Frame(Image):
+    """A picture of a film: scaled as Gemma 4's video processor scales frames, to FRAME_BUDGET soft tokens."""
+
+
+@dataclass(frozen=True)
 class Audio:
     """samples: float32 [n] in [-1, 1], mono, at SAMPLE_RATE, at most MAX_AUDIO_S."""
 
@@ -54,7 +65,7 @@ class Audio:
 class Video:
     """Frames with the second each was taken at; they reach the model as images under their time stamps."""
 
-    frames: tuple[Image, ...]
+    frames: tuple[Frame, ...]
     seconds: tuple[float, ...]
     name: str = field(compare=False)
 

@@ -14,9 +14,9 @@ CHAT = "Chats"
 TOOLS = "Tools"
 INPUT = "Options"
 
-ENGINES = ("chat", "transcribe", "translate", "describe-image", "bench")
+ENGINES = ("chat", "transcribe", "translate", "describe-image", "describe-video", "bench")
 """The commands that run a model."""
-ANSWERS = ("chat", "describe-image")
+ANSWERS = ("chat", "describe-image", "describe-video")
 
 
 @dataclass(frozen=True)

@@ -63,30 +63,37 @@ class Number:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number in a range. word: stands for a value that is found when it is needed. only: the values in it."""
+    """A whole number in a range. word: stands for a value that is found when it is needed. only: the values in it.
+
+    named: words for some of the values.
+    """
 
     lowest: int
     highest: int
     word: str = ""
     only: tuple[int, ...] = ()
+    named: tuple[tuple[str, int], ...] = ()
 
     @property
     def metavar(self) -> str:
         numbers = "|".join(map(str, self.only)) or f"{self.lowest}..{self.highest}"
+        numbers = "|".join([numbers, *dict(self.named)])
         return f"{numbers}|{self.word}" if self.word else numbers
 
     @property
     def takes(self) -> str:
-        one = "one of " + ", ".join(map(str, self.only))
+        one = "one of " + ", ".join([*map(str, self.only), *dict(self.named)])
         numbers = one if self.only else f"a whole number from {self.lowest} to {self.highest}"
         return f"{numbers}, or {self.word}" if self.word else numbers
 
     def parse(self, text: str) -> Value:
-        return None if self.word and text == self.word else self.check(int(text))
+        named = text in (self.word, *dict(self.named))
+        return self.check(text if named else int(text))
 
     def check(self, value: object) -> Value:
         if self.word and value == self.word:
             return None
+        value = dict(self.named).get(value, value) if isinstance(value, str) else value
         if isinstance(value, bool) or not isinstance(value, int) or not self.lowest <= value <= self.highest:
             raise ValueError
         if self.only and value not in self.only:

@@ -12,7 +12,7 @@ from typing import get_args
 
 from gemma_cli.core.engine import Dtype, Quantization
 from gemma_cli.core.errors import UsageError
-from gemma_cli.core.messages import IMAGE_BUDGETS, Drafting, Sampling
+from gemma_cli.core.messages import DETAILS, IMAGE_BUDGETS, Drafting, Sampling
 from gemma_cli.core.setting import ANSWERS, CHAT, ENGINES, INPUT, MODEL, OUTPUT, SAMPLING, TOOLS, Setting
 from gemma_cli.core.setting_kinds import Choice, Number, Switch, Texts, Whole, Words
 
@@ -64,7 +64,7 @@ SETTINGS = _table(
             Whole(1, MAX_CONCURRENCY, "auto"),
             "With --engine: requests at the same time.",
             MODEL,
-            ("transcribe", "translate"),
+            ("transcribe", "translate", "describe-image"),
             unset="8",
         ),
         Setting(
@@ -123,7 +123,7 @@ SETTINGS = _table(
             Number(0, 100),
             "Sampling temperature; 0 decodes greedily.",
             SAMPLING,
-            ANSWERS,
+            ("chat",),
             Sampling().temperature,
             slash="/set",
         ),
@@ -250,8 +250,8 @@ SETTINGS = _table(
         ),
         Setting(
             "detail",
-            Whole(IMAGE_BUDGETS[0], IMAGE_BUDGETS[-1], "auto", IMAGE_BUDGETS),
-            "Tokens a picture may take: 70 for a caption, 1120 for small print.",
+            Whole(IMAGE_BUDGETS[0], IMAGE_BUDGETS[-1], "auto", IMAGE_BUDGETS, DETAILS),
+            "Tokens a picture may take: 70 (low) for a caption, 1120 (max) for small print.",
             INPUT,
             ("describe-image",),
             unset="the model's own",

@@ -16,12 +16,17 @@ from gemma_cli.media.fetching.fetch import file_name, is_address
 from gemma_cli.media.files import STDIN
 from gemma_cli.media.samples import SCHEME, is_sample
 
-_SUFFIXES = (
+_SOUNDS = (
     "wav flac ogg oga opus spx mp3 mp2 mpa aif aiff aifc au snd caf w64 rf64 voc m4a m4b m4r aac amr awb wma "
     "ac3 ec3 eac3 dts dtshd thd mlp wv tta ape tak mpc dsf mka ra "
+)
+_FILMS = (
     "mp4 m4v mov qt mkv webm avi divx mpg mpeg vob ts mts m2t m2ts mxf dv flv f4v ogv ogm wmv asf rm rmvb wtv 3gp 3g2"
 )
-SOUND = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+FILMS = frozenset(f".{suffix}" for suffix in _FILMS.split())
+SOUND = FILMS | {f".{suffix}" for suffix in _SOUNDS.split()}
+_PICTURES = "png apng jpg jpeg jpe jfif webp gif bmp dib tif tiff avif heic heif jxl svg pdf"
+PICTURES = frozenset(f".{suffix}" for suffix in _PICTURES.split())
 _TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp html htm xhtml po xlf xliff"
 TEXT = frozenset(f".{suffix}" for suffix in _TEXTS.split())
 """Suffixes of files that are taken from a folder; a file given by name may have any suffix."""
@@ -41,6 +46,16 @@ class InputFile:
 def sound_files(names: Iterable[str]) -> list[InputFile]:
     """The recordings that are named; see `files_meant`."""
     return files_meant(names, SOUND, "sound files")
+
+
+def picture_files(names: Iterable[str]) -> list[InputFile]:
+    """The pictures that are named; see `files_meant`."""
+    return files_meant(names, PICTURES, "pictures")
+
+
+def film_files(names: Iterable[str]) -> list[InputFile]:
+    """The films that are named; see `files_meant`."""
+    return files_meant(names, FILMS, "films")
 
 
 def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[InputFile]:

@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 
 from gemma_cli.core.errors import InputError
 from gemma_cli.media import container
-from gemma_cli.media.pictures.image import FORMATS
+from gemma_cli.media.pictures.image import FORMATS, needs_extra
 
 Kind = Literal["image", "audio", "video", "pdf", "text"]
 
@@ -25,9 +25,6 @@ _FILM = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.DO
 """First bytes of video, and of sound in the same containers: MP4, Matroska and WebM, AVI, FLV."""
 
 _REFUSED = {
-    re.compile(rb"....ftyp(?:heic|heix|heim|hevc|mif1|msf1|avif|avis)", re.DOTALL): (
-        "a picture in HEIC or AVIF, which is not supported; convert it to PNG or JPEG"
-    ),
     re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in an unsupported format; convert it to PNG",
     re.compile(rb"PK\x03\x04"): (
         "a ZIP archive or an office document; unpack it, or export the document as PDF or text"
@@ -50,6 +47,8 @@ def recognize(file: BinaryIO, name: str) -> Kind:
             raise InputError(f"{name}: {fact}")
     if b"%PDF-" in head[:1024]:
         return "pdf"
+    if needs_extra(head):
+        return "image"
     if _is_text(head):
         return "text"
     kind = _picture(file) or _medium(file, head, name)

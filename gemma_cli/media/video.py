@@ -1,9 +1,13 @@
-"""Films to what the model sees: a frame for each second, at most 60."""
+"""Films to what the model sees: frames at even times, and where the picture changes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,7 +15,7 @@ from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.messages import Video
 from gemma_cli.media.container import EXTRA, available, open_container
 from gemma_cli.media.files import display_name, open_input
-from gemma_cli.media.pictures.image import from_pixels
+from gemma_cli.media.pictures.image import frame_from_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,33 +25,122 @@ if TYPE_CHECKING:
 MAX_FRAMES = 60
 """The most Gemma 4's model card gives a film: a minute at one frame a second."""
 
-_MOST_PIXELS = 64_000_000  # pixels of a decoded frame
-_KEPT_PIXELS = 1_000_000  # pixels of a stored frame: more than all budgets but the largest use for a single picture
+_MOST_PIXELS = 64_000_000  # of a frame as it is decoded
+_KEPT_PIXELS = 1_000_000  # of a frame as it is kept: above what any budget but the largest shows of a single picture
 _SKIP_SECONDS = 5.0  # a step longer than this is taken by seeking, a shorter one by decoding
+_NEARLY = 1e-4  # seconds by which a frame may be early: what is left of time stamps in binary fractions
 
 
-def read_video(path: str | Path, max_frames: int = MAX_FRAMES) -> Video:
-    """Read one frame per second; from a longer video than max_frames seconds, max_frames evenly spaced frames.
+@dataclass(frozen=True)
+class FrameChoice:
+    """Which frames of a film are looked at: `fps` of each second from `start` to `end`, `most` of them at most."""
+
+    fps: float = 1.0
+    most: int = MAX_FRAMES
+    start: float = 0.0
+    end: float = math.inf
+
+
+@dataclass(frozen=True)
+class FilmPart:
+    """A stretch of a film, in seconds, with its frames. end: None where the film's length is not known."""
+
+    start: float
+    end: float | None
+    video: Video
+
+
+def read_video(path: str | Path, choice: FrameChoice = FrameChoice()) -> Video:
+    """The frames of a film; where there are more than `choice.most`, so many, evenly spread over all of it.
 
     "-" is standard input. Raises InputError, and UsageError where the extra `video` is not installed.
     """
     with open_input(path) as file:
-        return video_in(file, display_name(path), max_frames)
+        return video_in(file, display_name(path), choice)
 
 
-def video_in(file: BinaryIO, name: str, max_frames: int = MAX_FRAMES) -> Video:
+def video_in(file: BinaryIO, name: str, choice: FrameChoice = FrameChoice()) -> Video:
     """Read an open file; see `read_video`."""
+    return whole_film(file, name, choice).video
+
+
+def whole_film(file: BinaryIO, name: str, choice: FrameChoice) -> FilmPart:
+    """Return what is chosen of a film, in one part; see `read_video`."""
+    with _film(file, name) as container:
+        end = min(choice.end, _length(container) or choice.end)
+        known = math.isfinite(end)
+        step = max(1 / choice.fps, (end - choice.start) / choice.most) if known else 1 / choice.fps
+        sampled = _sampled(container, name, step, choice)
+        taken = list(islice(sampled, choice.most)) if known else _spread(sampled, choice.most)
+    if not taken:
+        raise InputError(f"{name}: {_nothing(choice)}")
+    return FilmPart(choice.start, end if known else None, _video(taken, name))
+
+
+def film_parts(file: BinaryIO, name: str, choice: FrameChoice, scenes: bool) -> Iterator[FilmPart]:
+    """Yield the film in parts of at most `choice.most` frames, in one pass over the file. Raises InputError.
+
+    scenes: begin a part where the picture changes.
+    """
+    from gemma_cli.media.scenes import Changes
+
+    with _film(file, name) as container:
+        length = _length(container)
+        end = min(choice.end, length) if length else None
+        taken: list[tuple[float, np.ndarray]] = []
+        changes = Changes()
+        start = choice.start
+        for second, pixels in _sampled(container, name, 1 / choice.fps, choice):
+            changed = changes.seen(pixels) and scenes
+            if taken and (changed or len(taken) == choice.most):
+                yield FilmPart(start, second, _video(taken, name))
+                start, taken = second, []
+            taken.append((second, pixels))
+        if not taken:
+            raise InputError(f"{name}: {_nothing(choice)}")
+        yield FilmPart(start, end, _video(taken, name))
+
+
+def _film(file: BinaryIO, name: str) -> AbstractContextManager[InputContainer]:
     if not available():
         raise UsageError(f"{name}: videos are read with PyAV, which is not installed: {EXTRA}")
-    with open_container(file, name) as container:
-        taken = list(_sampled(container, name, max_frames))
-    if not taken:
-        raise InputError(f"{name}: contains no pictures; it may be truncated, or only sound")
-    frames = tuple(from_pixels(pixels, f"{name} at {second:.1f} s") for second, pixels in taken)
+    return open_container(file, name)
+
+
+def _nothing(choice: FrameChoice) -> str:
+    if choice.start:
+        return f"ends before {choice.start:g} s, where --clip begins"
+    return "contains no pictures; it may be truncated, or only sound"
+
+
+def _video(taken: list[tuple[float, np.ndarray]], name: str) -> Video:
+    frames = tuple(frame_from_pixels(pixels, f"{name} at {second:.1f} s") for second, pixels in taken)
     return Video(frames, tuple(second for second, _ in taken), name)
 
 
-def _sampled(container: InputContainer, name: str, max_frames: int) -> Iterator[tuple[float, np.ndarray]]:
+def _length(container: InputContainer) -> float:
+    """Seconds of the film; 0 where its container does not say."""
+    import av
+
+    return max(0, container.duration or 0) / av.time_base
+
+
+def _spread(frames: Iterator[tuple[float, np.ndarray]], most: int) -> list[tuple[float, np.ndarray]]:
+    """At most that many of the frames: of more, every other one is left out, and so on."""
+    kept: list[tuple[float, np.ndarray]] = []
+    every = 1
+    for number, frame in enumerate(frames):
+        if number % every == 0:
+            kept.append(frame)
+        if len(kept) > most:
+            del kept[1::2]
+            every *= 2
+    return kept
+
+
+def _sampled(
+    container: InputContainer, name: str, step: float, choice: FrameChoice
+) -> Iterator[tuple[float, np.ndarray]]:
     """(second, uint8 [height, width, 3]) of the first frame at or after each wanted second."""
     import av
 
@@ -58,16 +151,17 @@ def _sampled(container: InputContainer, name: str, max_frames: int) -> Iterator[
         raise InputError(f"{name}: frames of {stream.width} x {stream.height} pixels; scale it down")
     tick = float(stream.time_base or Fraction(1, av.time_base))
     origin = (stream.start_time or 0) * tick
-    length = (container.duration or 0) / av.time_base
-    step = max(1.0, length / max_frames)
     frames = container.decode(stream)
     position = 0.0
-    for wanted in (number * step for number in range(max_frames)):
+    for wanted in (choice.start + number * step for number in count()):
+        if wanted >= choice.end:
+            return
         if wanted - position > _SKIP_SECONDS:
             container.seek(int((origin + wanted) / tick), stream=stream)
             frames = container.decode(stream)
-        found = next((frame for frame in frames if frame.time is not None and frame.time - origin >= wanted), None)
-        if found is None:
+        due = origin + wanted - _NEARLY
+        found = next((frame for frame in frames if frame.time is not None and frame.time >= due), None)
+        if found is None or found.time - origin >= choice.end:
             return
         position = found.time - origin
         yield position, _pixels(found)

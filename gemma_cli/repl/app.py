@@ -18,7 +18,7 @@ from gemma_cli.engines import open_engine
 from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.editor import Editor, history_at
 from gemma_cli.repl.loop import run
-from gemma_cli.repl.saved_chat import SavedChat
+from gemma_cli.repl.saved_chat import SavedChat, remembering
 from gemma_cli.repl.settings import Settings
 from gemma_cli.store.models.catalogue import catalogue
 from gemma_cli.store.paths import state_dir
@@ -53,11 +53,11 @@ def _talk(
     box: Toolbox,
     read: Callable[..., Part],
 ) -> None:
-    engine = start(options, output)
+    engine = remembering(start(options, output), keeping)
 
     def another(name: str) -> Engine:
         with busy(f"loading {name}", output):
-            return open_engine(replace(options, model=name, assistant=None).spec())
+            return remembering(open_engine(replace(options, model=name, assistant=None).spec()), keeping)
 
     def heard(turn: Turn) -> None:
         if output.stats:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.conversation import Conversation
+from gemma_cli.core.engine import Engine, Remembering
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
 from gemma_cli.store.paths import state_dir
 
@@ -22,6 +23,15 @@ class SavedChat:
     store: SessionStore | None = None
     session: Session | None = None
     conversation: Conversation = Conversation()  # noqa: RUF009 - frozen
+
+
+def remembering(engine: Engine, kept: SavedChat) -> Engine:
+    """The engine, which keeps with a saved chat what its towers make of pictures and sounds."""
+    if kept.store and isinstance(engine, Remembering):
+        from gemma_cli.store.features import FeatureStore
+
+        engine.remember_on(FeatureStore(kept.store))
+    return engine
 
 
 def open_store() -> SessionStore:

@@ -11,7 +11,7 @@ from gemma_cli.common.text_input import system_prompt
 from gemma_cli.core import summaries
 from gemma_cli.core.conversation import opening_words
 from gemma_cli.core.errors import UsageError
-from gemma_cli.repl import clipboard
+from gemma_cli.repl import clipboard, shown
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.compact import summary_notice, writer
 from gemma_cli.repl.figures import context_figures, reply_figures
@@ -167,6 +167,9 @@ _slash("read", "FILE...", "attach texts and PDFs to the next message")(_attacher
 def _paste(chat: Chat, rest: str) -> None:
     chat.stage(clipboard.picture())
     chat.tell(f"attached to the next message: {', '.join(chat.staged())}")
+
+
+_slash("show", "[NUMBER]", "show thumbnails of the attachments, or of those sent last", "image")(shown.show)
 
 
 @_slash("drop", "[NUMBER]", "remove all attachments of the next message, or one")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gemma_cli.common.notices import notice
 from gemma_cli.core.engine import Engine
-from gemma_cli.core.events import Speculation, TimedWord, Timings, Turn, Usage
+from gemma_cli.core.events import TimedWord, Turn
 from gemma_cli.core.messages import GREEDY, SAMPLE_RATE, Drafting, Request, ask
 from gemma_cli.engines.replies import ordered_replies
 from gemma_cli.media.segmenter import Piece
@@ -167,23 +167,6 @@ def request_of(task: Task, piece: Piece) -> Request:
 def loops(_: int, turn: Turn) -> bool:
     """Return whether a reply repeats itself or never ends."""
     return turn.finish_reason == "length" or loop(turn.text) is not None
-
-
-def together(turns: list[Turn]) -> Turn:
-    """The figures of several turns as one turn's; the wait is the first one's."""
-    return Turn(
-        finish_reason=next((turn.finish_reason for turn in turns if turn.finish_reason != "stop"), "stop"),
-        usage=Usage(
-            prompt_tokens=sum(turn.usage.prompt_tokens for turn in turns),
-            completion_tokens=sum(turn.usage.completion_tokens for turn in turns),
-            thinking_tokens=sum(turn.usage.thinking_tokens for turn in turns),
-        ),
-        timings=Timings(
-            ttft_s=turns[0].timings.ttft_s if turns else None,
-            decode_s=sum(turn.timings.decode_s or 0.0 for turn in turns) or None,
-        ),
-        speculation=Speculation([r for turn in turns for r in turn.speculation.rounds]),
-    )
 
 
 def _join(left: Utterance, right: Utterance) -> tuple[Utterance, Utterance]:

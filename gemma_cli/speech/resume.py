@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from gemma_cli.common.notices import notice
 from gemma_cli.common.options import OutputOptions
+from gemma_cli.common.resuming import resumable
 from gemma_cli.core.messages import MAX_AUDIO_S
 from gemma_cli.media.audio import WHOLE, Part
 from gemma_cli.speech.pipeline import Task
@@ -24,27 +23,8 @@ def journal(task: Task, recording: Recording, output: OutputOptions) -> Iterator
     if recording.duration_s <= MAX_AUDIO_S:
         yield Journal()
         return
-    kept = Journal.open(_key(task, recording))
-    if kept.resumed and not output.quiet:
-        notice(f"{recording.name}: resuming an interrupted run; {kept.resumed} segments are done")
-    try:
+    with resumable(_key(task, recording), recording.name, "segments", output.quiet) as kept:
         yield kept
-    except KeyboardInterrupt:
-        if kept.lasts and not output.quiet:
-            notice(f"{recording.name}: interrupted; the same command resumes it")
-        raise
-    else:
-        kept.finish()
-    finally:
-        kept.close()
-        if kept.trouble and not output.quiet:
-            _warn(kept.trouble)
-
-
-@functools.cache
-def _warn(trouble: str) -> None:
-    """Warn once, however many recordings there are."""
-    notice(f"{trouble}; an interrupted run cannot be resumed")
 
 
 def kept(task: Task, path: str, output: OutputOptions, part: Part = WHOLE) -> Opening:

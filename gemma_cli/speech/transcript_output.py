@@ -10,10 +10,10 @@ from typing import Any
 
 from gemma_cli.common.notices import figures, heading, notice
 from gemma_cli.common.options import EngineOptions, OutputOptions
-from gemma_cli.core.events import Turn
+from gemma_cli.core.events import Turn, together
 from gemma_cli.media.sound.findings import Damage
 from gemma_cli.speech.output import TranscriptOptions
-from gemma_cli.speech.pipeline import Answer, Task, Utterance, Utterances, together
+from gemma_cli.speech.pipeline import Answer, Task, Utterance, Utterances
 from gemma_cli.speech.progress import Progress
 from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.word_options import NO_WORDS, WordOptions

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gemma_cli.core.conversation import Entry, well_formed
-from gemma_cli.core.messages import Audio, Image, Message, Part, Text, ToolCall, ToolResponse, Video
+from gemma_cli.core.messages import Audio, Frame, Image, Message, Part, Text, ToolCall, ToolResponse, Video
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,8 +54,9 @@ def insert_entry(db: sqlite3.Connection, session_id: int, seq: int, entry: Entry
 
 
 def forget_unused_blobs(db: sqlite3.Connection) -> None:
-    """Remove the attachments that no message holds any more."""
+    """Remove the attachments that no message holds any more, and what was made of them."""
     db.execute("DELETE FROM blob WHERE digest NOT IN (SELECT digest FROM part_blob)")
+    db.execute("DELETE FROM feature WHERE digest NOT IN (SELECT digest FROM blob)")
 
 
 def _entry(
@@ -82,7 +83,7 @@ def _part(db: sqlite3.Connection, row: int, kind: str, text: str, name: str) -> 
         (row,),
     ).fetchall()
     if kind == "video":
-        frames = tuple(Image(digest, frame, _unpacked(array)) for digest, frame, _, array in blobs)
+        frames = tuple(Frame(digest, frame, _unpacked(array)) for digest, frame, _, array in blobs)
         return Video(frames, tuple(second for _, _, second, _ in blobs), name)
     digest, _, _, array = blobs[0]
     return Audio(digest, name, _unpacked(array)) if kind == "audio" else Image(digest, name, _unpacked(array))

@@ -63,6 +63,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX part_blob_digest ON part_blob (digest)",
     ),
+    (
+        # What a tower made of a medium, by its digest; it goes with the last message that holds the medium, or when
+        # there are too many of them (store/features.py), the oldest first.
+        """CREATE TABLE feature (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            digest TEXT NOT NULL,
+            tower TEXT NOT NULL,
+            rows BLOB NOT NULL,
+            UNIQUE (digest, tower)
+        )""",
+    ),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import TiffImagePlugin
 
 from gemma_cli.core.errors import InputError
-from gemma_cli.media.pictures import image, image_memory
+from gemma_cli.media.pictures import colour, image_memory
 from gemma_cli.media.pictures.image import read_image
 from tests.soak.files import pictures
 
@@ -142,7 +142,7 @@ def test_strip_by_strip_is_the_same_as_all_at_once(tmp_path, monkeypatch, mode, 
         expected = over_white(opened)
     expected = np.asarray(expected.reduce(2) if halved else expected)
     for strip in (1, 53 * 2, 53 * 7, 1 << 20):
-        monkeypatch.setattr(image, "_STRIP", strip)
+        monkeypatch.setattr(colour, "_STRIP", strip)
         assert (read_image(path).pixels == expected).all()
 
 

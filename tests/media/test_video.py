@@ -1,12 +1,15 @@
+import fractions
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media import video
-from gemma_cli.media.video import read_video
+from gemma_cli.media.scenes import Changes, distance
+from gemma_cli.media.video import FrameChoice, film_parts, read_video
 
 av = pytest.importorskip("av")
 
@@ -48,9 +51,9 @@ def test_a_long_film_is_spread_over_sixty_frames(tmp_path):
 
 def test_seeking_finds_the_frames_that_decoding_finds(tmp_path, monkeypatch):
     path = film(tmp_path / "a.mp4", 60, rate=4, keyframes=12)
-    sought = read_video(path, max_frames=8)
+    sought = read_video(path, FrameChoice(most=8))
     monkeypatch.setattr(video, "_SKIP_SECONDS", 1e9)
-    decoded = read_video(path, max_frames=8)
+    decoded = read_video(path, FrameChoice(most=8))
     assert sought.seconds == decoded.seconds
     assert len(sought.frames) == 8
     for one, other in zip(sought.frames, decoded.frames, strict=True):
@@ -62,6 +65,94 @@ def test_large_frames_are_scaled_down(tmp_path):
     height, width, _ = frame.pixels.shape
     assert width * height <= 1_001_000
     assert width / height == pytest.approx(16 / 9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("choice", "seconds"),
+    [
+        (FrameChoice(fps=2.5), [0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8, 3.2, 3.6, 4.0, 4.4, 4.8, 5.2, 5.6]),
+        (FrameChoice(fps=0.5), [0, 2, 4]),
+        (FrameChoice(start=2, end=4), [2, 3]),
+        (FrameChoice(start=1.5), [1.6, 2.6, 3.6, 4.6, 5.6]),
+        (FrameChoice(most=3), [0, 2, 4]),
+        (FrameChoice(start=2, most=2), [2, 4]),
+    ],
+)
+def test_frames_are_chosen_by_time(tmp_path, choice, seconds):
+    seen = read_video(film(tmp_path / "a.mp4", 6), choice)
+    assert seen.seconds == pytest.approx(seconds, abs=0.11)
+
+
+def test_a_part_that_begins_after_the_end_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.mp4: ends before 20 s, where --clip begins"):
+        read_video(film(tmp_path / "a.mp4", 3), FrameChoice(start=20))
+
+
+def test_frames_that_do_not_come_evenly_are_taken_by_their_times(tmp_path):
+    times = [0, 100, 150, 900, 1000, 1040, 3100, 3200, 5000]
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        for number, ms in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = ms, fractions.Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    seen = read_video(path)
+    assert seen.seconds == pytest.approx([0, 1, 3.1, 3.2, 5.0], abs=0.002)
+
+
+def test_a_film_in_parts_is_all_of_it_once(tmp_path):
+    path = film(tmp_path / "a.mp4", 10)
+    with path.open("rb") as file:
+        parts = list(film_parts(file, "a.mp4", FrameChoice(most=4), scenes=False))
+    assert [(part.start, round(part.end)) for part in parts] == [(0, 4), (4, 8), (8, 10)]
+    assert [second for part in parts for second in part.video.seconds] == pytest.approx(range(10), abs=0.01)
+
+
+def test_a_part_begins_where_the_picture_changes(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for ground in ((200, 30, 30), (200, 30, 30), (30, 30, 200), (30, 200, 30), (30, 200, 30)):
+            pixels = np.full((48, 64, 3), ground, np.uint8)
+            for _ in range(5):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode())
+    with path.open("rb") as file:
+        parts = list(film_parts(file, "a.mp4", FrameChoice(), scenes=True))
+    assert [part.start for part in parts] == pytest.approx([0, 2, 3])
+    assert [len(part.video.frames) for part in parts] == [2, 1, 2]
+
+
+def test_a_film_of_unknown_length_is_spread_over_all_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "_length", lambda container: 0.0)
+    seen = read_video(film(tmp_path / "a.mp4", 30, rate=2), FrameChoice(most=8))
+    assert seen.seconds == pytest.approx(range(0, 30, 4), abs=0.6)
+
+
+def test_a_long_film_is_held_a_part_at_a_time(tmp_path):
+    path = film(tmp_path / "a.mp4", 90, rate=2, size=(640, 480))
+    sizes = []
+    with path.open("rb") as file:
+        tracemalloc.start()
+        for part in film_parts(file, "a.mp4", FrameChoice(most=10), scenes=False):
+            del part
+            sizes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert sizes[-1] < 1.2 * sizes[2], "memory does not grow with the film"
+
+
+def test_the_distance_of_two_pictures():
+    assert distance(np.array([0.5, 0.5, 0]), np.array([0, 0.5, 0.5])) == 0.5
+    changes = Changes()
+    grey = np.full((48, 64, 3), 100, np.uint8)
+    assert [changes.seen(grey + add) for add in (np.uint8(0), np.uint8(4), np.uint8(99), np.uint8(99))] == [
+        False, False, True, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("turned", "shape"), [(0, (48, 64)), (90, (64, 48)), (180, (48, 64)), (-90, (64, 48))])

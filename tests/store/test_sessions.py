@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gemma_cli.core.conversation import Conversation, Entry, well_formed
 from gemma_cli.core.errors import GemmaError, InputError
 from gemma_cli.core.events import Turn, Usage
-from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Text, ToolCall, ToolResponse, Video
+from gemma_cli.core.messages import SAMPLE_RATE, Audio, Frame, Image, Message, Text, ToolCall, ToolResponse, Video
 from gemma_cli.store.export import to_json, to_markdown, write
 from gemma_cli.store.session_schema import MIGRATIONS
 from gemma_cli.store.sessions import Session, SessionStore, name_for
@@ -28,7 +28,7 @@ from gemma_cli.store.sessions import Session, SessionStore, name_for
 PIXELS = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 PICTURE = Image("d1", "cat.png", PIXELS)
 SOUND = Audio("d2", "hello.wav", np.linspace(-1, 1, SAMPLE_RATE, dtype=np.float32))
-VIDEO = Video((PICTURE, Image("d3", "frame", PIXELS[:2])), (0.0, 1.5), "clip.mp4")
+VIDEO = Video((Frame("d1", "cat.png", PIXELS), Frame("d3", "frame", PIXELS[:2])), (0.0, 1.5), "clip.mp4")
 
 
 @pytest.fixture

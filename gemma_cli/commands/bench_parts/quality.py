@@ -16,14 +16,13 @@ from gemma_cli.benchmark.quality.items import DataSet, Item, TaskName, read_item
 from gemma_cli.benchmark.quality.scores import Scores, bare, check_installed, score
 from gemma_cli.benchmark.runner import Arm, Measurement, read_something_else
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.commands.translate import text_prompt
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
-from gemma_cli.core.events import Turn, collect
+from gemma_cli.core.events import Turn, collect, together
 from gemma_cli.core.messages import GREEDY, MAX_AUDIO_S, SAMPLE_RATE, Request, Sampling, ask
 from gemma_cli.media.audio import read_audio
 from gemma_cli.speech import instructions
-from gemma_cli.speech.pipeline import TOKENS_PER_SECOND, Task, Utterances, spoken_answers, together
+from gemma_cli.speech.pipeline import TOKENS_PER_SECOND, Task, Utterances, spoken_answers
 from gemma_cli.speech.recording import survey
 from gemma_cli.speech.translation import parse
 from gemma_cli.text.languages import Language, language
@@ -124,6 +123,8 @@ class Job:
         if self.task == "chat":
             return Request(ask(item.text), self.sampling, arm.drafting)
         assert self.target is not None
+        from gemma_cli.commands.translate import text_prompt  # a module of another command: only when needed
+
         prompt = text_prompt(item.text, self.source.name if self.source else None, self.target.name)
         return Request(ask(prompt), GREEDY, arm.drafting)
 

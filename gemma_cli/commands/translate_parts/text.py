@@ -16,12 +16,11 @@ from gemma_cli.common.options import EngineOptions, OutputOptions
 from gemma_cli.common.text_input import GIVE_ENCODING, MOST_TEXT, as_text, text_in
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError
-from gemma_cli.core.events import Turn
+from gemma_cli.core.events import Turn, together
 from gemma_cli.core.messages import GREEDY, Request, ask
 from gemma_cli.engines.replies import ordered_replies
 from gemma_cli.media.files import STDIN, display_name
 from gemma_cli.media.input_files import InputFile
-from gemma_cli.speech.pipeline import together
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.text.documents import plain
 from gemma_cli.text.languages import language

@@ -28,7 +28,7 @@ from gemma_cli.engines.local.loading.generation_config import GenerationConfig
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
-from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
+from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
@@ -127,6 +127,7 @@ class Batcher:
         self._taken.extend(following)
         parts = [part for _, request in following for message in request.messages for part in message.parts]
         self._engine.towers.listen([part for part in parts if isinstance(part, Audio)])
+        self._engine.towers.look([picture for _, request in following for picture in pictures(request)])
 
     def _admitted(self) -> Generator[Answered, None, list[_WaitingRequest]]:
         """Those there is memory for."""

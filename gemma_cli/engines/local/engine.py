@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec
+from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec, FeatureShelf
 from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageError
 from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
@@ -44,7 +44,7 @@ from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.query_log import QueryLog
 from gemma_cli.engines.local.model.target import Target
-from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter
+from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
 from gemma_cli.engines.local.threads import set_threads
@@ -120,6 +120,7 @@ class LocalEngine:
             quantize=spec.quantize,
             fingerprint=fingerprint(resolved.folder),
             kernels=native.build_name(target.device),
+            image_budget=towers.image_budget,
             context=target.context,
             modalities=towers.modalities,
             load_s=perf_counter() - began,
@@ -143,7 +144,10 @@ class LocalEngine:
         began = perf_counter()
         first = last = 0.0
         with self._within_memory():
-            prompt = prompt or self.writer.write(request, self.towers.count)
+            encoded = self.towers.encoded
+            if prompt is None:
+                self.towers.look(pictures(request))
+                prompt = self.writer.write(request, self.towers.count)
             reply = self.reply(request, prompt)
             tokens: list[int] = []
             log = query_log(self.target, request, prompt)
@@ -152,6 +156,7 @@ class LocalEngine:
                     last = perf_counter()
                     first = first or last
                     tokens += burst.tokens
+                    reply.media_encoded = self.towers.encoded - encoded
                     shown = [event for token in burst.tokens for event in reply.feed(token)]
                     if burst.round:
                         yield burst.round
@@ -167,6 +172,11 @@ class LocalEngine:
 
         with self._within_memory():
             yield from Batcher(self, requests).answers()
+
+    def remember_on(self, shelf: FeatureShelf) -> None:
+        """See engine.Remembering. Nothing is kept of a checkpoint that cannot be told from others."""
+        if self.info.fingerprint:
+            self.towers.remember_on(shelf, self.info.fingerprint)
 
     def prompt_tokens(self, request: Request) -> int:
         """See engine.Counting. Pictures and sounds are encoded for it, once. Raises InputError, ModelError."""

@@ -22,6 +22,8 @@ def decoding_memory(picture: Any, file: BinaryIO) -> int:
     match picture.format:
         case "WEBP":  # two canvases of the decoder's and the bytes it returns, 4 bytes a pixel each
             return decoded + 12 * pixels
+        case "AVIF" | "HEIF" | "JXL":  # planes of up to 16 bits, and the bytes that are made of them, twice
+            return decoded + 16 * pixels
         case "JPEG" | "MPO":  # Pillow calls a JPEG with more pictures behind it MPO
             decoded //= 4 if pixels > FULL else 1  # libjpeg halves it as it decodes
             return decoded + max(output, _coefficients(picture, file))

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from gemma_cli.common.receipts import Receipt
 from gemma_cli.core.errors import GemmaError, InputError
-from gemma_cli.core.events import Turn
+from gemma_cli.core.events import Turn, together
 from gemma_cli.core.messages import GREEDY, Request
 from gemma_cli.media import audio
 from gemma_cli.media.audio import WHOLE
@@ -30,7 +30,7 @@ from gemma_cli.serve.api.fields import Fields, validated
 from gemma_cli.serve.blocking import BlockingEngine
 from gemma_cli.serve.worker import Worker
 from gemma_cli.speech import instructions
-from gemma_cli.speech.pipeline import Task, Utterance, Utterances, spoken_answers, together
+from gemma_cli.speech.pipeline import Task, Utterance, Utterances, spoken_answers
 from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.translation import parse
 from gemma_cli.text.languages import language_or_auto

@@ -317,3 +317,44 @@ def test_what_was_used_least_recently_goes_first(trial: Trial) -> None:
         store.keep([b"a", b"b"], cache, 0, None)
         left.append(sorted(store._passes))
     assert left == [[b"a", b"b", b"d"], [b"a", b"b"], [b"a"]]
+
+
+def test_words_get_the_times_they_get_alone(trial: Trial) -> None:
+    asked = [Request(ask("Write down:", SOUND), Sampling(seed=seed, max_tokens=9), word_times=True) for seed in (1, 2)]
+    alone = []
+    for request in asked:
+        trial.engine.live.forget()
+        alone.append(collect(trial.engine.stream(request)).alignment)
+    scheduler = BatchScheduler(trial.engine, 4)
+    for _ in range(2):  # the second time with what the first has left
+        for key, request in enumerate([*asked, trial.requests[1]]):
+            scheduler.add(key, request)
+        found = finished(scheduler)
+        for key, expected in enumerate(alone):
+            aligned = collect(found[key]).alignment
+            assert aligned is not None
+            assert expected is not None
+            assert aligned.pieces == expected.pieces
+            assert aligned.logprobs == expected.logprobs
+            assert np.array_equal(aligned.attention, expected.attention)
+
+
+def test_the_prompt_of_one_that_waits_for_memory_is_written_once(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "CACHES", 1)
+    written = []
+    write = trial.engine.writer.write
+    monkeypatch.setattr(trial.engine.writer, "write", lambda *asked: (written.append(asked[0]), write(*asked))[1])
+    scheduler = BatchScheduler(trial.engine, 4)
+    for key in (1, 2):
+        scheduler.add(key, trial.requests[key])
+    finished(scheduler)
+    assert len(written) == 2
+
+
+def test_the_draft_length_is_learned_within_what_requests_allow(trial: Trial) -> None:
+    """Else no round would have the length that was chosen, and nothing would ever be learned."""
+    scheduler = BatchScheduler(trial.engine, 4)
+    for key in range(4):
+        scheduler.add(key, Request(ask("Hello."), Sampling(seed=key, max_tokens=30), Drafting(1, adaptive=True)))
+    finished(scheduler)
+    assert any(scheduler._rounds._paces[4].newest)

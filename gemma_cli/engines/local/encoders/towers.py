@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gemma_cli.core.engine import FeatureShelf
 from gemma_cli.core.errors import InputError, ModelError
-from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image
+from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Frame, Image
 from gemma_cli.engines.local.device import is_out_of_memory
+from gemma_cli.engines.local.encoders import frames
 from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
+from gemma_cli.engines.local.encoders.kept_features import KeptFeatures
+from gemma_cli.engines.local.encoders.picture_batch import PictureBatcher, PicturePatches
 from gemma_cli.engines.local.loading import checkpoint, media_config
 from gemma_cli.engines.local.loading.config import Config
 from gemma_cli.engines.local.text.prompt import Medium
@@ -39,7 +43,10 @@ class MediaEncoders:
         self.unified = config is not None and config.unified
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
+        self._shelf: KeptFeatures | None = None
+        self.encoded = 0  # media that went through a tower
         self._sounds = AudioBatcher(self._embedded)
+        self._pictures = PictureBatcher(self._seen, self._soft_tokens)
 
     @property
     def modalities(self) -> frozenset[str]:
@@ -49,6 +56,20 @@ class MediaEncoders:
         image = {"image", "video"} if self.config.has("vision_config") else set()
         audio = {"audio"} if self.config.has("audio_config") else set()
         return frozenset(image | audio)
+
+    @property
+    def image_budget(self) -> int | None:
+        """Soft tokens of a picture at most where a request does not say; None where the checkpoint takes none."""
+        if "image" not in self.modalities:
+            return None
+        try:
+            return int(media_config.image_processor_fields(self._described)["max_soft_tokens"])
+        except ModelError:  # said when a picture is to be prepared
+            return None
+
+    def remember_on(self, shelf: FeatureShelf, checkpoint: str) -> None:
+        """Look for features on a shelf before they are made. checkpoint: tells this one from others."""
+        self._shelf = KeptFeatures(shelf, checkpoint, self.device, self.dtype, self._described.decoder().hidden)
 
     def forget(self) -> None:
         """Drop all features: they are computed again when needed."""
@@ -74,31 +95,75 @@ class MediaEncoders:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
+        if (recalled := self._recalled(key)) is not None:
+            return recalled
         _import_without_temporary_folder()
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
             raise InputError(f"{medium.name}: too short to encode")
         self._keep(key, found)
+        self._made(key, found)
         return found
 
+    def _recalled(self, key: tuple[str, int]) -> Tensor | None:
+        """The features of an earlier run of the program."""
+        found = self._shelf.find(key) if self._shelf else None
+        if found is not None:
+            self._keep(key, found)
+            self._counts[key] = len(found)
+        return found
+
+    def _made(self, key: tuple[str, int], rows: Tensor) -> None:
+        self.encoded += 1
+        if self._shelf:
+            self._shelf.keep(key, rows)
+
     def _image(self, image: Image, budget: int | None) -> Tensor:
-        options = {} if budget is None else {"max_soft_tokens": budget}
+        pixels, places = self._prepared(image, budget)
+        if self.unified:
+            rows: Tensor = self._vision(pixels, places).pooler_output
+            return rows[(places != -1).all(-1)]
+        return self._pictures.encode([(pixels, places)])[0]
+
+    def _prepared(self, image: Image, budget: int | None) -> PicturePatches:
+        options: dict[str, Any] = {} if budget is None else {"max_soft_tokens": budget}
         try:
+            pixels = image.pixels
+            if isinstance(image, Frame):
+                pixels, options["do_resize"] = frames.scaled(pixels, self._image_processor, budget), False
             prepared = self._image_processor(
-                images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
+                images=[pixels], input_data_format="channels_last", return_tensors="pt", **options
             )
         except (ValueError, ZeroDivisionError) as error:
             if is_out_of_memory(error):
                 raise
             raise InputError(f"{image.name}: cannot be scaled to the model's input size ({error})") from error
-        pixels = prepared["pixel_values"].to(self.device, self.dtype)
-        places = prepared["image_position_ids"].to(self.device)
-        if self.unified:
-            rows: Tensor = self._vision(pixels, places).pooler_output
-            return rows[(places != -1).all(-1)]
+        return prepared["pixel_values"].to(self.device, self.dtype), prepared["image_position_ids"].to(self.device)
+
+    def _seen(self, pixels: Tensor, places: Tensor) -> Tensor:
         embedded: Tensor = self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
         return embedded
+
+    @torch.inference_mode()
+    def look(self, pictures: Sequence[tuple[Image, int | None]]) -> None:
+        """Keep the features of several pictures, each within its budget, as `listen` does those of sounds."""
+        new = {_key(picture, budget): (picture, budget) for picture, budget in pictures}
+        if "image" not in self.modalities or self.unified:
+            return
+        missing = [one for key, one in new.items() if key not in self._counts and self._recalled(key) is None]
+        if len(missing) < 2:
+            return
+        _import_without_temporary_folder()
+        prepared: dict[tuple[str, int], PicturePatches] = {}
+        with self._fitting():
+            for picture, budget in missing:
+                with suppress(InputError):  # `features` says it
+                    prepared[_key(picture, budget)] = self._prepared(picture, budget)
+            for key, rows in zip(prepared, self._pictures.encode(list(prepared.values())), strict=True):
+                self._keep(key, rows)
+                self._counts[key] = len(rows)
+                self._made(key, rows)
 
     @torch.inference_mode()
     def listen(self, sounds: Sequence[Audio]) -> None:
@@ -118,6 +183,7 @@ class MediaEncoders:
             audible = {digest: (frames, mask) for digest, (frames, mask) in heard.items() if mask.any()}
             for digest, rows in zip(audible, self._sounds.encode(list(audible.values())), strict=True):
                 self._keep(_key(new[digest], None), rows)
+                self._made(_key(new[digest], None), rows)
 
     def _audio(self, audio: Audio) -> Tensor:
         heard, mask = self._extracted(audio)
@@ -153,6 +219,11 @@ class MediaEncoders:
             raise ModelError(
                 f"{self.folder}: its encoders do not run as its config files describe them ({reason})"
             ) from error
+
+    def _soft_tokens(self, places: Tensor) -> list[int]:
+        """Rows of each picture: its patches, pooled."""
+        pooled = self._image_processor.pooling_kernel_size**2
+        return [int(patches) // pooled for patches in (places != -1).all(-1).sum(-1)]
 
     @property
     def _described(self) -> Config:
@@ -255,4 +326,7 @@ def _import_without_temporary_folder() -> None:
 
 
 def _key(medium: Medium, image_budget: int | None) -> tuple[str, int]:
-    return medium.digest, (image_budget or 0) if isinstance(medium, Image) else 0
+    """Frames are scaled in a way of their own, so they are told from pictures by a negative budget."""
+    if not isinstance(medium, Image):
+        return medium.digest, 0
+    return medium.digest, -(image_budget or 0) if isinstance(medium, Frame) else image_budget or 0

@@ -76,6 +76,11 @@ def image_processor(config: Config) -> Any:
     return Gemma4ImageProcessorPil(**values)
 
 
+def image_processor_fields(config: Config) -> dict[str, Any]:
+    """Return the checked fields of the image processor. Raises ModelError."""
+    return _processor(config.folder, "image_processor", config_schema.IMAGE_PROCESSOR)[0]
+
+
 def feature_extractor(config: Config) -> Any:
     """Return the audio feature extractor. Raises ModelError."""
     from transformers import Gemma4AudioFeatureExtractor, Gemma4UnifiedAudioFeatureExtractor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from time import perf_counter
 from typing import Protocol
 
 import torch
@@ -29,6 +28,9 @@ from gemma_cli.engines.local.text.reply_events import ReplyEvents
 
 MOST_READ = 1032
 """Rows of prompts read in one pass: enough that what a pass costs by itself no longer shows."""
+
+READ_BESIDE = 256
+"""The same while replies are running, which wait for it."""
 
 
 class Model(rounds.Model, Protocol):
@@ -106,15 +108,14 @@ class PromptReader:
             self.store.keep(one.chain[:count], one.cache, start, last)
         one.last = None
 
-    def together(self, reading: Sequence[Running], due: float) -> list[Running]:
-        """The first of `reading`, and those after it whose passes may go into one with its own; after the time `due`
-        no other."""
+    def together(self, reading: Sequence[Running], most: int) -> list[Running]:
+        """The first of `reading`, and those after it whose passes may go into one of `most` rows with its own."""
         rows = 0
         part: list[Running] = []
         for one in reading:
             assert one.following is not None
             rows += one.following.x.shape[0]
-            if part and (rows > MOST_READ or perf_counter() > due or not self._agree_when_many):
+            if part and (rows > most or not self._agree_when_many):
                 break
             part.append(one)
         return part

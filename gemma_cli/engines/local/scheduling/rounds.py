@@ -76,7 +76,8 @@ class Rounds:
         rows = min(self.widest // len(sequences), self._target.rows.most)  # for each sequence
         pace = self._pace(len(sequences))
         drafts = [self._copied(sequence, pace, rows) for sequence in sequences]
-        length = pace.choose(rows - 1)
+        drafting = [one.request.drafting for one in sequences]
+        length = pace.choose(min(rows - 1, max((each.draft_tokens for each in drafting if each.adaptive), default=0)))
         counts = [self._count(draft, length, rows) for draft in drafts]
         self._draft([draft for draft, count in zip(drafts, counts, strict=True) if count], [c for c in counts if c])
         chosen, states = self._verify(drafts)

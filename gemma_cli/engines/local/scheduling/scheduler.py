@@ -28,9 +28,10 @@ from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.loading.batch_invariance import widest_pass
 from gemma_cli.engines.local.scheduling import prompts
 from gemma_cli.engines.local.scheduling.prefix_store import PrefixStore
-from gemma_cli.engines.local.scheduling.prompts import PromptReader, first_token
+from gemma_cli.engines.local.scheduling.prompts import MOST_READ, READ_BESIDE, PromptReader, first_token
 from gemma_cli.engines.local.scheduling.rounds import Draft, Rounds
 from gemma_cli.engines.local.scheduling.sequence import Sequence
+from gemma_cli.engines.local.text.prompt import Prompt
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
@@ -45,7 +46,7 @@ PREFIXES = 256 << 20
 """Bytes of keys and values that are kept of prompts, for later ones that begin alike."""
 
 PAUSE_S = 0.05
-"""Seconds of a step that go to new prompts while replies are running; a pass that has begun is finished."""
+"""Seconds of a step in which new requests begin while replies are running; what has begun is finished."""
 
 
 class Model(prompts.Model, Protocol):
@@ -62,10 +63,11 @@ class Model(prompts.Model, Protocol):
 class BatchScheduler:
     """Answers up to `most` requests at once, in shared passes: a core.scheduling.Scheduler."""
 
-    def __init__(self, model: Model, most: int, *, pause_s: float = PAUSE_S, prefix_bytes: int = PREFIXES) -> None:
-        self._model, self._most, self._pause_s = model, most, pause_s
+    def __init__(self, model: Model, most: int, *, prefix_bytes: int = PREFIXES) -> None:
+        self._model, self._most = model, most
         self._reader = PromptReader(model, PrefixStore(prefix_bytes))
         self._waiting: deque[tuple[int, Request]] = deque()
+        self._written: tuple[int, Prompt] | None = None  # of the first that waits, where it waits for memory
         self._reading: deque[Sequence] = deque()
         self._running: deque[Sequence] = deque()
 
@@ -96,8 +98,9 @@ class BatchScheduler:
 
     def step(self) -> list[Answered]:
         """Take in, read, and do a round: what came of it. A request ends with Done or an error."""
-        due = perf_counter() + (self._pause_s if self._running else inf)
-        return [*self._take(due), *self._read(due), *self._round()]
+        beside = bool(self._running)
+        due = perf_counter() + (PAUSE_S if beside else inf)
+        return [*self._take(due), *self._read(READ_BESIDE if beside else MOST_READ), *self._round()]
 
     def _take(self, due: float) -> list[Answered]:
         """Give places to requests that wait, until the time `due`."""
@@ -133,16 +136,19 @@ class BatchScheduler:
     def _begun(self, key: int, request: Request) -> Sequence | None:
         """The request with its prompt; None where there is no memory for it beside the others."""
         began = perf_counter()
-        prompt = self._reader.write(request)
+        known = self._written if self._written and self._written[0] == key else None
+        prompt = known[1] if known else self._reader.write(request)
         length = len(prompt.ids) + self._reader.room(request, prompt)
         held = [one.length for one in (*self._reading, *self._running)]
         if held and sum(map(self._bytes, (*held, length))) > CACHES:
+            self._written = key, prompt
             return None
+        self._written = None
         return self._reader.begin(key, request, prompt, began)
 
-    def _read(self, due: float) -> list[Answered]:
+    def _read(self, most: int) -> list[Answered]:
         """Read the next pass of those that have read least lately; who has read all gets a first token."""
-        part = self._reader.together(self._reading, due) if self._reading else []
+        part = self._reader.together(self._reading, most) if self._reading else []
         if not part:
             return []
         error = self._tried(lambda: self._reader.read(part))
@@ -183,6 +189,7 @@ class BatchScheduler:
         one = draft.sequence
         self._running.remove(one)
         if draft.error:
+            self._reader.store.forget()
             return [(one.key, draft.error)]
         return self._told(one, draft.round)
 

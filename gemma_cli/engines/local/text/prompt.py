@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gemma_cli.core.errors import GemmaError, InputError, ModelError, TemplateRefused
-from gemma_cli.core.messages import MAX_AUDIO_S, SAMPLE_RATE, Audio, Image, Message, Part, Request, Text, Video
+from gemma_cli.core.messages import (
+    FRAME_BUDGET,
+    MAX_AUDIO_S,
+    SAMPLE_RATE,
+    Audio,
+    Image,
+    Message,
+    Part,
+    Request,
+    Text,
+    Video,
+)
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 Medium = Image | Audio
@@ -38,6 +49,17 @@ class Prompt:
     media: tuple[Span, ...] = ()
     in_thought: bool = False
     turns: tuple[int, ...] = ()
+
+
+def pictures(request: Request) -> list[tuple[Image, int | None]]:
+    """Return the pictures of a request and the frames of its films, each with its budget."""
+    found: list[tuple[Image, int | None]] = []
+    for part in (part for message in request.messages for part in message.parts):
+        if isinstance(part, Video):
+            found += [(frame, FRAME_BUDGET) for frame in part.frames]
+        elif isinstance(part, Image):
+            found.append((part, request.image_budget))
+    return found
 
 
 class PromptWriter:
@@ -144,11 +166,13 @@ class PromptWriter:
             if i not in kinds:
                 written.append(i)
                 continue
-            for text, medium in _media_of(next(waiting)):
+            part = next(waiting)
+            within = FRAME_BUDGET if isinstance(part, Video) else budget
+            for text, medium in _media_of(part):
                 written += self.tokenizer.encode(text) if text else ()
-                length = count(medium, budget)
+                length = count(medium, within)
                 opening, closing = self._brackets("audio" if isinstance(medium, Audio) else "image")
-                spans.append(Span(len(written) + 1, length, medium, budget))
+                spans.append(Span(len(written) + 1, length, medium, within))
                 written += [opening, *[i] * length, closing]
         return written, spans
 

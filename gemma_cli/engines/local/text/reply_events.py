@@ -30,6 +30,8 @@ class ReplyEvents:
         self._text = Detokenizer(tokenizer)
         self._parser = ChannelParser(prompt.in_thought, tools)
         self._prompt_tokens, self._stops, self._literal = len(prompt.ids), stops, literal
+        self._media_tokens = sum(span.length for span in prompt.media) or None
+        self.media_encoded: int | None = None  # known where the reply is made alone
         self._tokens = self._thinking = 0
         self._last = -1
         self._called = False
@@ -37,7 +39,8 @@ class ReplyEvents:
     @property
     def usage(self) -> Usage:
         """Tokens so far."""
-        return Usage(self._prompt_tokens, self._tokens, self._thinking)
+        encoded = self.media_encoded if self._media_tokens else None
+        return Usage(self._prompt_tokens, self._tokens, self._thinking, self._media_tokens, encoded)
 
     def feed(self, token: int) -> Iterator[Event]:
         """Return the events after one more token."""

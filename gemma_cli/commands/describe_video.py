@@ -1,0 +1,127 @@
+"""`gemma describe-video`: what happens in films."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import cache
+from typing import Annotated
+
+import typer
+
+from gemma_cli.common.batch import Batch
+from gemma_cli.common.inputs import opened
+from gemma_cli.common.notices import figures, heading, notice
+from gemma_cli.common.opening import start
+from gemma_cli.common.options import EngineOptions, OutputOptions, examples, grouped
+from gemma_cli.common.output_files import OutputNaming, told_what_is_written
+from gemma_cli.common.resuming import resumable
+from gemma_cli.core.engine import Engine
+from gemma_cli.core.events import together
+from gemma_cli.core.messages import FRAME_BUDGET
+from gemma_cli.media.files import display_name
+from gemma_cli.media.input_files import InputFile, film_files
+from gemma_cli.store.journal import Journal
+from gemma_cli.vision import film_output, instructions
+from gemma_cli.vision.film import FilmDescription, Watcher
+from gemma_cli.vision.film_options import FilmOptions, WatchOptions
+from gemma_cli.vision.options import GreedySampling, QuestionOptions
+from gemma_cli.vision.task import Task
+
+PROMPT = instructions.VIDEO
+
+EXAMPLES = examples(
+    "gemma describe-video holiday.mp4",
+    "gemma describe-video lecture.mkv --chapters --summary --format vtt --format json -o chapters",
+    "gemma describe-video clip.mov --clip 1:30-2:00 --fps 2 --prompt 'What does the dog do?'",
+    "gemma describe-video films/ -o texts --scenes --skip-existing",
+)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog=EXAMPLES)
+@grouped
+def describe_video(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Films, folders, patterns, http(s) addresses; - is stdin.")
+    ],
+    engine: EngineOptions,
+    sampling: GreedySampling,
+    output: OutputOptions,
+    written: FilmOptions,
+    watched: WatchOptions,
+    question: QuestionOptions,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help=f'What to ask about each film. Default: "{PROMPT}"')
+    ] = None,
+) -> None:
+    """Say what happens in films: their pictures and their sound, in one piece or in chapters."""
+    watching = watched.watching()
+    asked = instructions.instruction(PROMPT if prompt is None else prompt, question.length, question.language)
+
+    @cache
+    def model() -> Engine:
+        return start(engine, output)
+
+    schema = question.checked_schema()
+    task = Task(model, asked, sampling.sampling(), engine.drafting(), FRAME_BUDGET, schema)
+    inputs = film_files(files)
+    formats = written.checked(len(inputs), output.as_json, watching.parts)
+    planned = written.plan_each(dict.fromkeys(inputs, formats), OutputNaming()) if written.to_files else {}
+    wanted = [file for file in inputs if planned.get(file) != {}]
+    batch, done = Batch(len(inputs)), list[object]()
+    keeps = len(inputs) > 1 or watching.parts
+    with told_what_is_written(done, output.quiet), _journal(task, (inputs, watching), keeps, output.quiet) as journal:
+        watcher = Watcher(task, watching, journal, output.quiet)
+        for file in wanted:
+            with batch.one():
+                printing = None if file in planned or output.as_json else formats[0]
+                film = _watched(file, watcher, printing, output, many=len(inputs) > 1)
+                if paths := planned.get(file):
+                    film_output.save(film, paths)
+                    done.append(file)
+                if output.as_json:
+                    film_output.write_object(film, task, engine)
+                if output.stats:
+                    notice(f"{film.name}: {figures(together(film.turns))}")
+    if done and not output.quiet:
+        notice(f"described {len(done)} film{'s' if len(done) > 1 else ''}")
+    batch.finish()
+
+
+@contextmanager
+def _journal(task: Task, named: object, keeps: bool, quiet: bool) -> Iterator[Journal]:
+    """Yield what an earlier run of the same command had finished; one film in one piece has nothing to go on from."""
+    if not keeps:
+        yield Journal()
+        return
+    with resumable(task.key(repr(named)), "describe-video", "answers", quiet) as journal:
+        yield journal
+
+
+def _watched(
+    file: InputFile, watcher: Watcher, printing: str | None, output: OutputOptions, many: bool
+) -> FilmDescription:
+    """Return what is said about a film, printed in a format or not at all; text is printed as it comes."""
+    name = display_name(file.path)
+    film = FilmDescription(name)
+    with opened(file.path, output.quiet) as handle, closing(watcher.watch(handle, name)) as growing:
+        told = 0
+        for film in growing:
+            if printing == "txt":
+                _say((heading(name, 2 if many and not told else 1), *map(film_output.text_of, film.chapters[told:])))
+                told = len(film.chapters)
+    if printing == "txt" and film.summary:
+        _say((f"{film.summary}\n",))
+    elif printing and printing != "txt":
+        _say((film_output.document(film, printing, many),))
+    return film
+
+
+def _say(texts: Sequence[str]) -> None:
+    from gemma_cli.views.sanitize import safe
+
+    sys.stdout.write(safe("".join(texts)))
+    sys.stdout.flush()

@@ -1,0 +1,136 @@
+"""The formats that descriptions are written in.
+
+A format is one class here, listed in FORMATS. A writer takes records one by one; a record is a mapping with the fields
+of `record` in describing order.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from gemma_cli.core.errors import UsageError
+
+Record = Mapping[str, Any]
+"""What is written of a picture: its file, size, cost and description; see `output.record`."""
+
+
+class DescriptionWriter:
+    """Writes descriptions: `begin`, then `record` for each, then `end`. Each returns text, which may be empty.
+
+    many: whether there is more than one record. single: a document of it holds the records of one file.
+    """
+
+    name: ClassVar[str]
+    single: ClassVar[bool] = False
+
+    def __init__(self, many: bool) -> None:
+        self.many = many
+
+    def begin(self) -> str:
+        return ""
+
+    def record(self, record: Record) -> str:
+        raise NotImplementedError
+
+    def end(self) -> str:
+        return ""
+
+
+class Txt(DescriptionWriter):
+    """The description; of several, each under a line with its name."""
+
+    name = "txt"
+
+    def record(self, record: Record) -> str:
+        heading = f"==> {_line(label(record))} <==\n" if self.many else ""
+        return f"{heading}{record['text']}\n"
+
+
+class Json(DescriptionWriter):
+    """An object; of several pages, an array of them."""
+
+    name = "json"
+    single = True
+
+    def __init__(self, many: bool) -> None:
+        super().__init__(many)
+        self._objects: list[Record] = []
+
+    def record(self, record: Record) -> str:
+        self._objects.append(record)
+        return ""
+
+    def end(self) -> str:
+        whole = self._objects if self.many else self._objects[0] if self._objects else []
+        return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+
+
+class JsonLines(DescriptionWriter):
+    """An object a line."""
+
+    name = "jsonl"
+
+    def record(self, record: Record) -> str:
+        return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+class Markdown(DescriptionWriter):
+    """The picture with its description as alternative text, then the description, under a heading of its name."""
+
+    name = "md"
+
+    def record(self, record: Record) -> str:
+        path = "".join(f"%{ord(c):02X}" if c in "<>\\\r\n%" else c for c in record["file"])
+        alt = alternative(record["text"]).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+        return f"## {_line(label(record))}\n\n![{alt}](<{path}>)\n\n{record['text']}\n\n"
+
+
+class Csv(DescriptionWriter):
+    """A table with a line of names, as RFC 4180 has it."""
+
+    name = "csv"
+
+    def begin(self) -> str:
+        return ",".join(COLUMNS) + "\n"
+
+    def record(self, record: Record) -> str:
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerow(["" if record[c] is None else record[c] for c in COLUMNS])
+        return out.getvalue()
+
+
+COLUMNS = ("file", "page", "width", "height", "orientation", "detail", "soft_tokens", "same_as", "text")
+
+_WRITERS: tuple[type[DescriptionWriter], ...] = (Txt, Json, JsonLines, Markdown, Csv)
+FORMATS: Mapping[str, type[DescriptionWriter]] = {writer.name: writer for writer in _WRITERS}
+
+
+def format_named(name: str) -> type[DescriptionWriter]:
+    """Return the writer of a format. Raises UsageError for an unknown one."""
+    if name not in FORMATS:
+        raise UsageError(f"--format {name}: no such format; there are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def document(records: Sequence[Record], writer: type[DescriptionWriter]) -> str:
+    """Return all records in one format."""
+    writing = writer(len(records) > 1)
+    return writing.begin() + "".join(map(writing.record, records)) + writing.end()
+
+
+def label(record: Record) -> str:
+    """Return the name of a picture, with its page where it has one."""
+    return record["file"] if record["page"] is None else f"{record['file']}, page {record['page']}"
+
+
+def alternative(text: str) -> str:
+    """Return a description as an alternative text: one line."""
+    return " ".join(text.split())
+
+
+def _line(name: str) -> str:
+    return " ".join(name.splitlines())

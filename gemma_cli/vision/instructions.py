@@ -1,0 +1,36 @@
+"""What the model is asked about pictures and films."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from gemma_cli.core.errors import UsageError
+from gemma_cli.text.languages import language as language_named
+
+Length = Literal["short", "normal", "long"]
+LENGTHS = get_args(Length)
+
+IMAGE = "Describe this image."
+IMAGES = "Describe these images."
+VIDEO = "Describe this video."
+TITLE = "Give that a title of at most six words."
+SUMMARY = "These are descriptions of the parts of a video, in order. Summarize the video:"
+
+_LENGTH = {
+    "short": " Answer in one short sentence.",
+    "normal": "",
+    "long": " Describe every detail in several sentences.",
+}
+
+
+def instruction(question: str, length: str, language: str | None) -> str:
+    """Return the question with the wishes for its answer behind it. Raises UsageError.
+
+    length: one of LENGTHS. language: a name or code; None leaves it to the model.
+    """
+    if not question.strip():
+        raise UsageError("--prompt is blank: say what to ask about each picture, or leave it out")
+    if length not in LENGTHS:
+        raise UsageError(f"--length {length}: takes one of {', '.join(LENGTHS)}")
+    answer = f" Answer in {language_named(language).name}." if language else ""
+    return f"{question}{_LENGTH[length]}{answer}"

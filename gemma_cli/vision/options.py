@@ -1,0 +1,154 @@
+"""Options of describe-image and describe-video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gemma_cli.common.options import OUTPUT, SamplingOptions
+from gemma_cli.common.output_files import FileOptions, OutputNaming
+from gemma_cli.common.setting_options import ranged
+from gemma_cli.core.errors import UsageError
+from gemma_cli.core.messages import Sampling
+from gemma_cli.media.fetching.fetch import is_address
+from gemma_cli.media.files import STDIN
+from gemma_cli.media.input_files import InputFile
+from gemma_cli.vision.formats import FORMATS, format_named
+from gemma_cli.vision.instructions import LENGTHS
+
+ALT = "alt"
+"""Stands among the formats for the alternative text beside a picture."""
+
+COPY = "copy"
+"""Stands among them for a copy of the picture with the description in its metadata."""
+
+
+@dataclass(frozen=True)
+class GreedySampling(SamplingOptions):
+    """How tokens are chosen, where the same picture is to get the same words."""
+
+    temperature: Annotated[
+        float, ranged("temperature", "Sampling temperature. Default: 0, which decodes greedily.")
+    ] = 0.0
+
+    def sampling(self, thinking: bool = False) -> Sampling:
+        """Return the values as an engine takes them; greedy decoding draws no seed."""
+        chosen = super().sampling(thinking)
+        given = vars(self)["seed"]
+        return chosen if chosen.temperature else Sampling(**{**vars(chosen), "seed": given or 0})
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """What is asked, and how long and in which language the answer is."""
+
+    length: Annotated[str, typer.Option("--length", metavar="|".join(LENGTHS), help="How long descriptions are.")] = (
+        "normal"
+    )
+    language: Annotated[
+        str | None,
+        typer.Option("--language", "-l", metavar="LANGUAGE", help="Language of the descriptions, by name or code."),
+    ] = None
+    schema: Annotated[
+        str | None,
+        typer.Option(
+            "--schema", metavar="FILE", help="Hold each description to a JSON schema.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+
+    def checked_schema(self) -> str | None:
+        """Return the schema as a request holds it. Raises InputError naming its file and the place that is wrong."""
+        if self.schema is None:
+            return None
+        from gemma_cli.common.text_input import read_text
+        from gemma_cli.core.json_schema import checked
+        from gemma_cli.media.files import display_name
+
+        return checked(read_text(self.schema), display_name(self.schema))
+
+
+@dataclass(frozen=True)
+class DescriptionOptions(FileOptions):
+    """Which forms of a description to write, and where."""
+
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FORMATS),
+            help="Format of the descriptions. Repeat the option to write several with -o. Default: txt.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    write_alt: Annotated[
+        bool,
+        typer.Option(
+            "--write-alt",
+            help="Write NAME.alt.txt beside each picture: the description as one line.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+
+    write_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--write-metadata",
+            help="With -o: also a copy of each JPEG, PNG or WebP with the description in its metadata (XMP).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether descriptions go into files, and not to stdout."""
+        return self.to_files or self.write_alt
+
+    def checked(self, files: int, as_json: bool) -> tuple[str, ...]:
+        """Return the formats. Raises UsageError for options that do not fit together."""
+        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
+        for form in formats:
+            format_named(form)
+        if as_json and (self.writes or self.formats):
+            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
+        if self.write_metadata and self.folder is None:
+            raise UsageError("--write-metadata writes copies: give -o DIR")
+        if not self.to_files and len(formats) > 1:
+            raise UsageError(
+                f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file"
+            )
+        if not self.writes:
+            if files > 1 and format_named(formats[0]).single:
+                raise UsageError(f"--format {formats[0]} holds one file: give jsonl, or write files with -o DIR")
+            self.check_files()
+        return formats
+
+    def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
+        """Return the files to write for each input, by format, ALT among them; see `plan_each`."""
+        planned = self.plan_each(dict.fromkeys(files, formats if self.to_files else ()), OutputNaming())
+        beside: dict[InputFile, dict[str, Path]] = {file: {} for file in files}
+        for file, paths in beside.items():
+            if self.write_alt:
+                paths[ALT] = _beside(file)
+            if self.write_metadata:
+                paths[COPY] = self._copy(file)
+            planned[file] = planned[file] | (paths if self.overwrite else self.unwritten(paths))
+        return planned
+
+    def _copy(self, file: InputFile) -> Path:
+        if file.path == STDIN or is_address(file.path):
+            raise UsageError(f"{file.path}: --write-metadata copies pictures on this disk; download it first")
+        path = Path(self.folder or "") / file.relative
+        if path.resolve() == Path(file.path).resolve():
+            raise UsageError(f"{file.path}: its copy would replace it; give another folder to -o")
+        return path
+
+
+def _beside(file: InputFile) -> Path:
+    if file.path == STDIN or is_address(file.path):
+        raise UsageError(f"{file.path}: --write-alt writes beside pictures on this disk; write files with -o DIR")
+    return Path(f"{file.path}.alt.txt")

@@ -1,0 +1,49 @@
+"""Pictures as they are named on the command line: read, with what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gemma_cli.common.inputs import opened
+from gemma_cli.core.messages import Image, Video
+from gemma_cli.media.files import display_name
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of a picture. width, height: its own, upright, in pixels; orientation: as EXIF counts it.
+
+    page: its number from 1 in a file of several. frames: of an animation that is read as a film.
+    """
+
+    name: str
+    width: int
+    height: int
+    orientation: int
+    page: int | None = None
+    frames: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What headings and messages call it."""
+        return self.name if self.page is None else f"{self.name}, page {self.page}"
+
+
+def read(path: str, quiet: bool, frames: bool) -> Iterator[tuple[PictureFacts, Image | Video]]:
+    """Yield the pictures of a file, an address or standard input. Raises InputError.
+
+    frames: read an animation as a short film.
+    """
+    from gemma_cli.media.pictures.animation import animation_in
+    from gemma_cli.media.pictures.pages import pictures_in
+
+    name = display_name(path)
+    with opened(path, quiet) as file:
+        if frames and (film := animation_in(file, name)):
+            height, width, _ = film.frames[0].pixels.shape
+            yield PictureFacts(name, width, height, 1, frames=len(film.frames)), film
+            return
+        for picture in pictures_in(file, name):
+            facts = PictureFacts(name, picture.width, picture.height, picture.orientation, picture.page)
+            yield facts, picture.image

@@ -1,4 +1,4 @@
-"""`gemma demo`: every command once, on the samples that come with the package, with what to look for."""
+"""`gemma demo`: the main commands once, on the samples that come with the package, with what to look for."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def demo(
         typer.Option("--save", metavar="FOLDER", help="Copy the samples to this new folder instead."),
     ] = None,
 ) -> None:
-    """Run every command on the samples that come with the package, and explain what is seen.
+    """Run the main commands on the samples that come with the package, and explain the output.
 
     Takes half a minute, no network and no GPU. A sample is a file name everywhere: sample:shapes.png.
     """

@@ -1,4 +1,4 @@
-"""What an interrupted transcription had finished, so that the same command goes on there.
+"""The finished segments of an interrupted transcription, with which the same command resumes.
 
 One file for each (recording, model, options), named by their hash: anything that could change a reply is in the key, so
 nothing is taken over from another input or model. Each reply is on disk before the next piece is decoded; a line cut

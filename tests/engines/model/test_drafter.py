@@ -147,7 +147,7 @@ def test_a_step_waits_for_nothing_and_masks_nothing(
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         drafter.step(torch.tensor([5]), hidden, context)
     ran = {event.key for event in profile.key_averages()}
-    assert "aten::mm" in ran or "mkldnn::_linear_pointwise" in ran
+    assert "aten::cat" in ran  # the profile saw the step; kernels of ours are not in it
     assert not ran & {"aten::item", "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_fill_", "aten::where"}
 
 

@@ -5,12 +5,14 @@ in `__init__.pyi`.
 """
 
 from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if name.startswith("_"):
+    # `from gemma_cli import cli` asks here before it imports the module.
+    if name.startswith("_") or _find_spec(f"gemma_cli.{name}"):
         raise AttributeError(name)
     api = _import_module("gemma_cli.api")
     if name not in api.__all__:

@@ -40,7 +40,7 @@ COMMANDS = {
     "models": "List, download and remove models.",
     "help": "Print the help of a command, or of all as JSON.",
     "completion": "Set up shell completion for bash, zsh and fish.",
-    "demo": "Run every command on samples and explain the output.",
+    "demo": "Run the main commands on samples and explain the output.",
     "doctor": "Check this installation and what the machine can run.",
 }
 """Each command is the `app` of its module in gemma_cli.commands."""

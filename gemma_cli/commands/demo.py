@@ -1,4 +1,4 @@
-"""`gemma demo`: every command once, on the samples that come with the package, with what to look for."""
+"""`gemma demo`: the main commands once, on the samples that come with the package, with what to look for."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ STEPS = (
     ),
     Step(
         ("translate", "sample:notes.de.txt", "--to", "English"),
-        "Text, markdown, subtitles and speech are translated; structure and times stay as they are.",
+        "Text, markdown, subtitles and speech are translated; structure and times are preserved.",
     ),
     Step(
         ("translate", "sample:cat.en.wav", "--from", "English", "--to", "German"),
@@ -69,7 +69,7 @@ STEPS = (
     ),
     Step(
         ("bench", "--runs", "2", "--max-tokens", "64"),
-        "Plain against speculative decoding in turns, on this machine, with a check that all texts are equal.",
+        "Plain and speculative decoding in alternating runs on this machine, with a check that all texts are equal.",
     ),
 )
 
@@ -88,7 +88,7 @@ def demo(
         typer.Option("--save", metavar="FOLDER", help="Copy the samples to this new folder instead."),
     ] = None,
 ) -> None:
-    """Run every command on the samples that come with the package, and explain what is seen.
+    """Run the main commands on the samples that come with the package, and explain the output.
 
     Takes half a minute, no network and no GPU. A sample is a file name everywhere: sample:shapes.png.
     """

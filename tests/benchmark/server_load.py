@@ -1,4 +1,4 @@
-"""CPU time of `gemma serve` for the same requests at several loads, and how long replies wait while a long prompt is read.
+"""CPU time of `gemma serve` for the same requests at several loads, and the wait while a long prompt is read.
 
 OMP_NUM_THREADS=1 python -m tests.benchmark.server_load
 """

@@ -22,8 +22,11 @@ for name in ("CI", "AI_AGENT"):
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="gemma")
 atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
-# A shell starts what it puts in the background deaf to Ctrl-C, and every program started from there would be too.
+# A shell starts what it puts in the background deaf to Ctrl-C, and nohup deaf to a hang-up; every program started from
+# there would be too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples every time, none of them timed.
 settings.register_profile(

@@ -70,7 +70,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a reply first differs from our plainest arm's first reply to the same prompt; character counts from 0."""
+    """Difference of a reply from our plainest arm's first reply to the same prompt. character: counted from 0."""
 
     prompt: str
     run: int

@@ -18,7 +18,7 @@ from gemma_cli.engines.measure import read_bandwidth, round_bytes
 
 
 class Memory:
-    """Of the machine an engine runs on; knows nothing until `sample` has been called."""
+    """The bandwidth of the machine that an engine runs on; knows nothing until `sample` has been called."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass
 class Level:
-    """What was measured of one server at one concurrency. speeds: tokens a second of each run, over all requests."""
+    """The measurements of one server at one concurrency. speeds: tokens a second of each run, over all requests."""
 
     concurrency: int
     turns: list[Turn] = field(default_factory=list)

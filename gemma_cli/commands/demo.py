@@ -57,7 +57,7 @@ STEPS = (
     ),
     Step(
         ("translate", "sample:notes.de.txt", "--to", "English"),
-        "Text, markdown, subtitles and speech are translated; structure and times stay as they are.",
+        "Text, markdown, subtitles and speech are translated; structure and times are preserved.",
     ),
     Step(
         ("translate", "sample:cat.en.wav", "--from", "English", "--to", "German"),
@@ -69,7 +69,7 @@ STEPS = (
     ),
     Step(
         ("bench", "--runs", "2", "--max-tokens", "64"),
-        "Plain against speculative decoding in turns, on this machine, with a check that all texts are equal.",
+        "Plain and speculative decoding in alternating runs on this machine, with a check that all texts are equal.",
     ),
 )
 

@@ -67,7 +67,7 @@ def describe_image(
         bool, typer.Option("--frames", help="Read an animation as a film, not its first picture alone.")
     ] = False,
 ) -> None:
-    """Say what is in pictures."""
+    """Describe images, or answer questions about them."""
     default = instructions.IMAGES if together else PROMPT
     asked = instructions.instruction(default if prompt is None else prompt, question.length, question.language)
 

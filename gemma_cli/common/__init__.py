@@ -1,1 +1,1 @@
-"""What all commands need around an engine: options, opening it, showing replies, notices, batches of inputs."""
+"""Code that all commands share around an engine: options, opening it, showing replies, notices, batches of inputs."""

@@ -10,7 +10,7 @@ from gemma_cli.core.messages import Part, Text
 from gemma_cli.media.files import display_name
 
 Attachable = Literal["image", "audio", "video", "text"]
-"""What a message can hold; a PDF becomes text."""
+"""Types of attachments; a PDF becomes text."""
 
 
 def attachment(name: str, kind: Attachable | None = None, quiet: bool = True, encoding: str | None = None) -> Part:

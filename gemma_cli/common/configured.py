@@ -37,7 +37,7 @@ class Standing:
 
 
 def standing(context: typer.Context, settings: Mapping[str, Setting]) -> dict[str, Standing]:
-    """What holds for the settings of a command line, by parameter. Raises UsageError."""
+    """Return the values of a command line's settings, by parameter. Raises UsageError."""
     config = load_config()
     name = context.params.get("preset")
     preset = dict(config.preset(name)) if name else {}
@@ -66,7 +66,7 @@ def unattended() -> str:
 
 
 def source_of(context: typer.Context, parameter: str) -> str:
-    """Where Typer found the value of a parameter: COMMANDLINE, ENVIRONMENT or DEFAULT."""
+    """Return the source of a parameter's value: COMMANDLINE, ENVIRONMENT or DEFAULT."""
     source = context.get_parameter_source(parameter)
     return source.name if source else "DEFAULT"
 

@@ -1,4 +1,4 @@
-"""What the libraries read from the environment, set before they are imported; values that are set already stay."""
+"""Environment variables of libraries, set before they are imported; values that are set already stay."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def opened(name: str, quiet: bool) -> Iterator[BinaryIO]:
 
 
 def _fetched(address: str, quiet: bool) -> BinaryIO:
-    """What is there, with a line on a terminal about how much of it has come."""
+    """Download with a progress line on a terminal."""
     from gemma_cli.media.fetching.fetch import fetch
 
     if quiet:

@@ -224,7 +224,7 @@ class Conversation:
         return self.size_from(self.shown_from)
 
     def request(self, sampling: Sampling, drafting: Drafting, thinking: bool) -> Request:
-        """What to ask the engine: the system prompt and the entries not left out, without the thoughts of old."""
+        """Return the request's messages: the system prompt and the entries not left out, without earlier thoughts."""
         messages = list(self._shown())
         summary = self.summary and f"{SUMMARY_HEADING}\n{self.summary}"
         if told := "\n\n".join(text for text in (self.system, summary) if text):

@@ -44,7 +44,7 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is running, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}.
+    """The engine in use, for headings, JSON and the bench. modalities: subset of {"image", "audio", "video"}.
 
     exact: whether "same seed, same text" at every draft length was found to hold on this device; None: not known.
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts

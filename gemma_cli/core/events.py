@@ -43,7 +43,7 @@ class UnreadableCall:
 
 
 DraftSource = Literal["drafter", "lookup"]
-"""Who proposed: the MTP drafter, or the context, where the reply repeats it."""
+"""The source of a draft: the MTP drafter, or the context, if the reply repeats it."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ Count = Callable[[Conversation], int]
 
 @dataclass(frozen=True)
 class Space:
-    """What a prompt may take, in tokens: the context, less what is reserved for the reply.
+    """The tokens available for a prompt: the context minus the reserve for the reply.
 
     count: None where the engine cannot count, and estimates have to do.
     """

@@ -1,4 +1,4 @@
-"""What the model itself writes of a chat that has become too long for its window, and goes on from.
+"""Summaries that the model writes of a chat that no longer fits into the context.
 
 A summary stands among the entries of a conversation, in place of all before it; those stay kept, and can be read. The
 model is shown it with the system prompt. It is written greedily, without thoughts, and always told to the user.

@@ -77,7 +77,7 @@ def duration(sound: Sound, part: Part = WHOLE) -> float:
 def speech(sound: Sound, part: Part = WHOLE) -> Iterator[Piece]:
     """Yield the speech in that part of a file, in segments of at most MAX_AUDIO_S. Raises InputError."""
     first = round(part.start * SAMPLE_RATE)
-    return pieces(_within(sound.samples(), first, part.end), VoiceDetector(), sound.name, first)
+    return pieces(_within(sound.samples(), first, part.end), VoiceDetector(), sound.name, first, seams=sound.seams)
 
 
 def _within(blocks: Iterator[np.ndarray], first: int, end: float) -> Iterator[np.ndarray]:

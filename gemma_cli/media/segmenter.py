@@ -10,7 +10,7 @@ The samples stream: memory holds one segment, whatever the length of the recordi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,13 +61,19 @@ class Piece:
 
 
 def pieces(
-    blocks: Iterator[np.ndarray], detect: Detector, name: str, origin: int = 0, at_once: int = AT_ONCE
+    blocks: Iterator[np.ndarray],
+    detect: Detector,
+    name: str,
+    origin: int = 0,
+    at_once: int = AT_ONCE,
+    seams: Sequence[int] = (),
 ) -> Iterator[Piece]:
     """The speech in float32 samples at SAMPLE_RATE, of which the first is the recording's sample `origin`.
 
-    at_once: frames that are looked at together; a piece comes as soon as those that end it do.
+    at_once: frames that are looked at together; a piece comes as soon as those that end it do. seams: samples at which
+    another recording begins, where a shorter gap is a pause.
     """
-    stretch = _Stretch(name, origin)
+    stretch = _Stretch(name, origin, seams)
     for samples in _in_blocks(blocks, at_once * FRAME):
         stretch.add(samples, detect)
         yield from stretch.finished()
@@ -97,11 +103,12 @@ def _in_blocks(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 class _Stretch:
     """The part of the recording that is not dealt with yet: from some point of it to what has been read."""
 
-    def __init__(self, name: str, origin: int) -> None:
+    def __init__(self, name: str, origin: int, seams: Sequence[int] = ()) -> None:
         import numpy as np
 
         self.ended = False
         self._name = name
+        self._seams = np.array(seams, np.int64)
         self._start = origin  # in samples
         self._samples = np.empty(0, np.float32)
         self._voiced = np.empty(0, bool)  # for each frame
@@ -142,7 +149,9 @@ class _Stretch:
         """The last of the voiced frames before the first pause; None while that has not come."""
         import numpy as np
 
-        pauses = np.flatnonzero(np.diff(voiced) > PAUSE)
+        gaps = np.diff(voiced)
+        seams = np.searchsorted(self._seams, self._start + voiced * FRAME)  # passed by each voiced frame
+        pauses = np.flatnonzero((gaps > PAUSE) | ((gaps > _GAP) & (np.diff(seams) > 0)))
         if len(pauses):
             return int(voiced[pauses[0]])
         silent = len(self._voiced) - 1 - int(voiced[-1])

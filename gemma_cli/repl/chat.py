@@ -35,7 +35,7 @@ UNFOLD = "Ctrl+O unfolds"
 
 @dataclass(frozen=True)
 class ChatHost:
-    """What a chat asks of the command it runs in. All raise GemmaError.
+    """Functions that a chat needs from its command. All raise GemmaError.
 
     read: an attachment from a path and what it has to be, None for whatever it is; open_model: another engine by name;
     models: the names it could be given; heard: is shown every reply when it is over.

@@ -101,7 +101,7 @@ def _paths(typed: str, suffixes: tuple[str, ...]) -> Iterator[Completion]:
 
 
 def _last_path(typed: str) -> int:
-    """Where the last path begins: after the last blank that is not escaped."""
+    """Return where the last path begins: after the last space that is not escaped."""
     blanks = [match.end() for match in re.finditer(r"(?<!\\)\s", typed)]
     return blanks[-1] if blanks else 0
 

@@ -32,7 +32,7 @@ PREFLIGHT = {
     "access-control-allow-headers": "authorization, content-type, x-api-key, anthropic-version",
     "access-control-max-age": "600",
 }
-"""What an allowed page may send."""
+"""Headers that an allowed page may send."""
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,18 @@ Delta = dict[str, Any]
 
 
 class Form(Protocol):
-    """How an interface writes replies."""
+    """Interface of an API's response format."""
 
     def lines(self, index: int, delta: Delta) -> Iterator[bytes]:
-        """What one delta of a reply adds to a stream."""
+        """Return the part of a stream for one delta of a reply."""
         ...
 
     def ended(self, index: int) -> Iterator[bytes]:
-        """What the end of one reply adds to a stream."""
+        """Return the part of a stream for the end of one reply."""
         ...
 
     def last(self) -> Iterator[bytes]:
-        """What ends a stream."""
+        """Return the end of a stream."""
         ...
 
     def error(self, error: ApiError) -> bytes:
@@ -118,7 +118,7 @@ async def _lines(
 
 
 def _of(replies: list[Reply], form: Form, index: int, event: Any) -> Iterator[bytes]:
-    """What one event adds to a stream."""
+    """Return the part of a stream for one event."""
     reply = replies[index]
     if reply.ended:
         return

@@ -44,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What was said from `start` to `end`, in seconds.
+    """The text from `start` to `end`, in seconds.
 
     overlaps: the next one begins before this ends. resumed: it was decoded by an earlier run. words: of the first text;
     None where they have no times.
@@ -154,7 +154,7 @@ def answered(place: SegmentSpan, turn: Turn) -> Answer:
 
 
 def request_of(task: Task, piece: Piece) -> Request:
-    """What is asked about a piece: greedily. The text goes before the sound, as Gemma 4's card says."""
+    """Build the request for a segment, decoded greedily. The text goes before the sound, as Gemma 4's card says."""
     limit = math.ceil(TOKENS_PER_SECOND * len(piece.audio.samples) / SAMPLE_RATE) + 64
     return Request(
         ask(task.instruction, piece.audio),

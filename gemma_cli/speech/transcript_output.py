@@ -37,7 +37,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class TranscriptOutput:
-    """Where the transcripts of one command go, and in which formats.
+    """The output of one command's transcripts, and its formats.
 
     language: of the speech, by name; None: the model recognises it. formats: the first is that of stdout. many: whether
     there are several inputs. words: what is done with the times and probabilities of words.

@@ -25,7 +25,7 @@ STYLES = {
 
 @dataclass(frozen=True)
 class WordOptions:
-    """What is done with the times and probabilities of words."""
+    """Options for the times and probabilities of words."""
 
     word_times: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""What an interrupted transcription had finished, so that the same command goes on there.
+"""The finished segments of an interrupted transcription, with which the same command resumes.
 
 One file for each (recording, model, options), named by their hash: anything that could change a reply is in the key, so
 nothing is taken over from another input or model. Each reply is on disk before the next piece is decoded; a line cut
@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from gemma_cli.core.events import Round, Speculation, TimedWord, Timings, Turn, Usage
+from gemma_cli.store.atomic_write import sync_folder
 from gemma_cli.store.bounded_read import check_regular
 from gemma_cli.store.paths import state_dir
 
@@ -61,6 +62,7 @@ class Journal:
             _forget_old(folder)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o600)
             file = os.fdopen(descriptor, "r+b")
+            sync_folder(folder)  # or a power cut takes the file with all that was synced in it
         except OSError as error:
             return cls(trouble=_trouble(folder, error))
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 
 from gemma_cli.core.errors import GemmaError, InputError
@@ -44,7 +45,7 @@ class Document:
         """Whether the document has words to translate."""
         return any(passage.text for passage in self.all_passages)
 
-    @property
+    @cached_property
     def all_passages(self) -> list[Passage]:
         """Yield all passages, with those of a second split."""
         source = "".join(passage.source for passage in self.passages)

@@ -76,7 +76,7 @@ _SURROGATE = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")
 
 @dataclass(frozen=True)
 class BadBytes:
-    """What is wrong with a text in UTF-8. offset: of the first bad byte, from 0. line: its line, from 1."""
+    """A fault in UTF-8 text. offset: of the first bad byte, from 0. line: its line, from 1."""
 
     offset: int
     line: int

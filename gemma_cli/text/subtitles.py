@@ -121,7 +121,7 @@ def _fits(parts: Sequence[str], words: Sequence[TimedWord], layout: Layout) -> b
 
 
 def _cost(parts: Sequence[str], words: Sequence[TimedWord], first: int, stop: int, layout: Layout) -> float:
-    """What a cue of these words costs: for being one, for where it ends, for being short, for sentences it runs on."""
+    """Return the cost of a cue of these words: for existing, for its end, for being short, for spanning sentences."""
     cost = 1.0
     if stop < len(words):
         cost += _break_cost(parts[stop - 1], words[stop].start - words[stop - 1].end)

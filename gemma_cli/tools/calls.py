@@ -46,7 +46,7 @@ class Unfinished(GemmaError):
 
 @dataclass(frozen=True)
 class ToolRunner:
-    """Where calls are answered. All may raise GemmaError, which ends the exchange.
+    """Functions that handle calls. All may raise GemmaError, which ends the exchange.
 
     ask: is shown every call that is not allowed by name, tell the others, and then every answer.
     longest: characters of an answer the model is shown; more would not leave it room to reply.

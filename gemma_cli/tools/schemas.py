@@ -42,7 +42,8 @@ def _plain(schema: Any, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference points to, and the first of several alternatives that is not null; the words beside it stay."""
+    """Return the target of a reference, and the first of several alternatives that is not null; the words beside it
+    stay."""
     for _ in range(DEEPEST):
         options = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
         if isinstance(reference := schema.get("$ref"), str):

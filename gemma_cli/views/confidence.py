@@ -12,7 +12,7 @@ from gemma_cli.views.console import terminal
 from gemma_cli.views.sanitize import safe
 
 _STYLES = ((0.5, "bold red"), (0.9, "yellow"))
-"""Of words less probable than that."""
+"""Colours of words below each probability."""
 
 
 def coloured(text: str, words: Sequence[TimedWord]) -> Text:

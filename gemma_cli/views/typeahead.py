@@ -1,4 +1,4 @@
-"""What is typed while nothing reads it: kept for the prompt that comes, as the keys they were."""
+"""Keys typed while nothing reads them, kept for the next prompt."""
 
 from __future__ import annotations
 

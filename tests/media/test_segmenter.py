@@ -24,9 +24,9 @@ def recording(*stretches):
     return (samples * np.linspace(0.6, 1.0, len(samples))).astype(np.float32)
 
 
-def cut(samples, block=7000, origin=0):
+def cut(samples, block=7000, origin=0, seams=()):
     blocks = (samples[start : start + block] for start in range(0, len(samples), block))
-    return list(pieces(blocks, loudness, "a.wav", origin))
+    return list(pieces(blocks, loudness, "a.wav", origin, seams=[origin + round(seam * SAMPLE_RATE) for seam in seams]))
 
 
 def near(piece, start, end):
@@ -38,6 +38,19 @@ def test_pauses_part_what_is_said_and_gaps_do_not():
     assert len(found) == 2
     assert near(found[0], 1.0, 4.8)
     assert near(found[1], 5.6, 9.6)
+
+
+@pytest.mark.parametrize("origin", [0, 70_000])
+def test_a_gap_where_another_recording_begins_is_a_pause(origin):
+    samples = recording((1.0, 2.0), (0.3, 1.5), (0.3, 4.0), (2.0, 0.0))
+    start = origin / SAMPLE_RATE
+    found = cut(samples, origin=origin, seams=[3.15])
+    assert [
+        near(piece, start + begun, start + ended)
+        for piece, begun, ended in zip(found, (1.0, 3.3), (3.0, 9.1), strict=True)
+    ]
+    assert len(cut(samples, origin=origin, seams=[2.0, 4.0, 8.0])) == 1  # no word is cut where there is no gap
+    assert len(cut(samples, origin=origin, seams=[3.15, 4.9])) == 3
 
 
 def test_the_model_hears_a_little_of_what_is_around():

@@ -67,6 +67,13 @@ def test_files_that_follow_each_other_in_one_are_all_read(tmp_path, name, first,
     check(path, [(0.2, 400), (1.2, 800), (2.2, 1200), (3.2, 1600)])
 
 
+def test_where_joined_recordings_begin_is_known(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(written(path, (400, 800)) + written(path, (400,), rate=44_100) + written(path, (800,)))
+    with path.open("rb") as file:
+        assert [round(seam / 16_000, 1) for seam in survey(file, "a").seams] == [2.0, 3.0]
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_length_of_an_mp3_is_counted_from_its_frames(tmp_path, rate, channels):

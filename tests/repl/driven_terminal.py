@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,11 @@ class Driven:
             program, list(arguments), dimensions=(rows, columns), env=variables, cwd=None if cwd is None else str(cwd)
         )
 
+        other, unused = os.openpty()
+        self._attributes = termios.tcgetattr(unused)[:4]
+        os.close(other)
+        os.close(unused)
+
     def send(self, keys: str) -> None:
         self.child.send(keys)
 
@@ -62,11 +68,12 @@ class Driven:
         return self.text
 
     def ends(self) -> int:
-        """Wait for the end; the exit code, as a shell gives it."""
+        """Wait for the end; the exit code, as a shell gives it. The terminal is as a new one, with echo and lines."""
         deadline = time.monotonic() + PATIENCE
         while self._read():
             assert time.monotonic() < deadline, f"never ended; the screen shows\n{self.text}"
         self.child.wait()
+        assert termios.tcgetattr(self.child.child_fd)[:4] == self._attributes, "the terminal was not put back"
         return self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus
 
     def kill(self, number: signal.Signals) -> None:

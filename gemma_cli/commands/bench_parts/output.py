@@ -1,4 +1,4 @@
-"""What a bench shows and writes: tables, bars, JSON, plots, the page, replies, and how far it is."""
+"""Output of a bench: tables, bars, JSON, plots, the page, replies, and progress."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class BenchOutputOptions:
 
 
 def written_to(measured: Iterable[Measurement], path: Path, stack: ExitStack) -> Iterator[Measurement]:
-    """The same, each reply written to `path` as it comes."""
+    """Yield the same replies, and write each to `path`."""
     file = stack.enter_context(path.open("x", encoding="utf-8"))
 
     def written() -> Iterator[Measurement]:
@@ -112,7 +112,7 @@ def _charts(report: Report) -> list[Chart]:
 
 
 def watched(measured: Iterable[T], total: int, warm_up: int, unit: str = "replies") -> Iterator[T]:
-    """The same, telling on stderr how far it is: a line that renews itself on a terminal, else one estimate."""
+    """Yield the same replies with progress on stderr: a line that is updated on a terminal, else one estimate."""
     from gemma_cli.views.console import terminal
     from gemma_cli.views.status import counting
 

@@ -16,7 +16,6 @@ from gemma_cli.benchmark.quality.items import DataSet, Item, TaskName, read_item
 from gemma_cli.benchmark.quality.scores import Scores, bare, check_installed, score
 from gemma_cli.benchmark.runner import Arm, Measurement, read_something_else
 from gemma_cli.benchmark.suites import Prompt
-from gemma_cli.commands.translate import text_prompt
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.events import Turn, collect, together
@@ -124,6 +123,8 @@ class Job:
         if self.task == "chat":
             return Request(ask(item.text), self.sampling, arm.drafting)
         assert self.target is not None
+        from gemma_cli.commands.translate import text_prompt  # a module of another command: only when needed
+
         prompt = text_prompt(item.text, self.source.name if self.source else None, self.target.name)
         return Request(ask(prompt), GREEDY, arm.drafting)
 
@@ -134,7 +135,7 @@ class Job:
         return instructions.translation(source or instructions.UNKNOWN_SOURCE, self.target.name)
 
     def _parts(self, reply: str) -> tuple[str, ...]:
-        """What is scored of a reply to sound: the transcript, or the translation alone."""
+        """Return the scored text of a reply to sound: the transcript, or only the translation."""
         if self.target is None or self.task == "transcribe":
             return (reply,)
         return (parse(reply, self.target.name)[1],)

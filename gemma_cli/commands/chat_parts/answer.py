@@ -78,7 +78,7 @@ class AnswerOptions(SummaryOptions):
 
 @dataclass(frozen=True)
 class ReplyLimits:
-    """What every reply to a question is held to. schema: as json_schema.checked gives it."""
+    """The limits of every reply to a question. schema: as json_schema.checked gives it."""
 
     schema: str | None = None
     thinking_budget: int | None = None

@@ -19,7 +19,7 @@ from gemma_cli.core.messages import Request, Sampling
 from gemma_cli.media.files import display_name
 
 ESSENTIAL = ("version", "model_sha256", "quantization", "dtype", "device", "kernels")
-"""What a text depends on beside the prompt and the sampling."""
+"""Receipts: everything that a text depends on besides the prompt and the sampling."""
 
 DECIDED = ("seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "think", "thinking_budget", "quantize")
 """Parameters of the command line whose values stand in the receipt."""
@@ -36,14 +36,14 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class WantedAnswer:
-    """What a receipt says. name: of its file."""
+    """The contents of a receipt. name: of its file."""
 
     name: str
     fields: Mapping[str, Any]
 
     @property
     def sampling(self) -> Sampling:
-        """How tokens were chosen. Raises InputError."""
+        """Return the sampling settings. Raises InputError."""
         try:
             return Sampling(**self.fields["sampling"], seed=self.fields["seed"])
         except TypeError:
@@ -75,7 +75,7 @@ class WantedAnswer:
             )
 
     def differences(self, info: EngineInfo, spec: EngineSpec) -> list[str]:
-        """What is not here as it was there, one phrase each."""
+        """List the differences from the machine of the receipt, one phrase each."""
         here = receipt_of(info, spec).engine
         there = {name: self.fields.get(name) for name in ESSENTIAL}
         return [

@@ -72,7 +72,7 @@ def _served(configurations: list[Path], limit_s: float) -> AbstractContextManage
 
 
 def desk(box: Toolbox, context: int, output: OutputOptions) -> ToolRunner:
-    """Where the calls of one question are answered: told on stderr, asked for where somebody is there to say so."""
+    """A handler for the calls of one question: it prints them on stderr and asks for permission on a terminal."""
 
     def tell(call: ToolCall, answer: ToolResponse | None) -> None:
         if not output.quiet:

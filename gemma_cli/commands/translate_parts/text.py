@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextTranslation:
-    """What is wanted of a text, and how to ask for a passage. source None: the model tells by itself."""
+    """The task for a text, and the prompt for a passage. source None: the model tells by itself."""
 
     source: str | None
     target: str
@@ -127,7 +127,7 @@ def _lines() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Texts:
-    """How the texts of one command are translated.
+    """The translation of one command's texts.
 
     many: whether there are several inputs. encoding: of the files, if it is known. fields: the values of JSON and
     tables to translate.

@@ -30,7 +30,7 @@ NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
     "settings": offered_names.setting_names,
 }
 FILES = ":files"
-"""What a shell is told when it is to offer the names of files."""
+"""The reply that makes a shell offer file names."""
 
 
 def answer(shell: str, words: Sequence[str], describe: Callable[[], dict[str, Any]]) -> None:
@@ -54,7 +54,7 @@ def answer(shell: str, words: Sequence[str], describe: Callable[[], dict[str, An
 
 
 def complete(tree: Mapping[str, Any], words: Sequence[str]) -> Offered:
-    """What may stand in place of the last of `words`."""
+    """Return the words that can complete the last of `words`."""
     *before, typed = words or [""]
     node, place, awaited, only_arguments = tree, 0, None, False
     for word in before:

@@ -1,4 +1,4 @@
-"""How many threads compute: no more than this process may use of the machine.
+"""The number of threads: no more than this process may use of the machine.
 
 torch takes as many as there are physical cores in the process's affinity. It does not read the quota of a container,
 which may be two processors on a host of 64: 64 threads would then take turns on two, and wait for each other at every
@@ -21,7 +21,7 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Threads:
-    """How many threads compute, and what decided it."""
+    """The number of threads, and the reason for it."""
 
     count: int
     reason: str

@@ -7,7 +7,8 @@ concatenated file is known for what it is before anything is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, BinaryIO
 
 from gemma_cli.core.errors import InputError
@@ -38,13 +39,17 @@ _HOLE_S = 0.3
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound file that was read to its end. length: in samples at 16 kHz."""
+    """A sound file that was read to its end. length: in samples at 16 kHz.
+
+    seams: where another recording begins in it, in samples at 16 kHz.
+    """
 
     name: str
     channel: int | None
     reader: Reader
     length: int
     findings: Findings
+    seams: tuple[int, ...] = ()
 
     def samples(self) -> Iterator[np.ndarray]:
         """Read it once more, as float32 [n] at 16 kHz."""
@@ -78,7 +83,10 @@ def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
             if not found:
                 raise
             unread = True
-    sound = found[0] if len(found) == 1 else _read_through(_chain([one.reader for one in found]), name, wanted)
+    sound = found[0]
+    if len(found) > 1:
+        seams = tuple(accumulate(one.length for one in found[:-1]))
+        sound = replace(_read_through(_chain([one.reader for one in found]), name, wanted), seams=seams)
     if unread:
         sound.findings.damaged(sound.length / SAMPLE_RATE, "damaged (one of the files it was joined from)")
     return sound

@@ -1,4 +1,4 @@
-"""What a line typed into the chat means; pure, and known without a terminal.
+"""The meaning of a line typed into the chat; pure, and known without a terminal.
 
 A line is a slash command, a command for the shell, files to attach (what a terminal types when files are dropped on
 it), or a message. A message that must begin with a slash or an exclamation mark begins with two.

@@ -67,7 +67,7 @@ class ToolUse(Fields):
 
 
 class ToolResult(Fields):
-    """What a tool answered."""
+    """A tool's result."""
 
     type: Literal["tool_result"]
     tool_use_id: str

@@ -68,7 +68,7 @@ class InputCall(Fields):
 
 
 class InputAnswer(Fields):
-    """What a tool answered."""
+    """A tool's result."""
 
     type: Literal["function_call_output"]
     call_id: str
@@ -116,7 +116,7 @@ class TextFormat(Fields):
 
 
 class TextOptions(Fields):
-    """How the answer is written."""
+    """Format of the answer."""
 
     format: TextFormat | None = None
     verbosity: Literal["medium"] | None = None

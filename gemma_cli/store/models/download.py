@@ -31,7 +31,7 @@ from gemma_cli.store.paths import hub_cache
 T = TypeVar("T")
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-"""Of the top folder only. Pickled weights and code are never fetched."""
+"""Patterns of files to download, of the top folder only; pickled weights and code are never downloaded."""
 
 _NAME = re.compile(r"[\w.][\w.+ -]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

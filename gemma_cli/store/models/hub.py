@@ -1,4 +1,4 @@
-"""What lies in the local Hugging Face cache, read from its folders: no network, no import of huggingface_hub.
+"""The contents of the local Hugging Face cache, read from its folders: no network, no import of huggingface_hub.
 
 HUB/models--ORG--NAME/refs/main               the commit that `main` was at the last download
 HUB/models--ORG--NAME/snapshots/COMMIT/FILE   links into blobs/; broken while a download is unfinished

@@ -158,6 +158,7 @@ class _Tags(HTMLParser):
     def __init__(self, document: str) -> None:
         super().__init__(convert_charrefs=False)
         self.found: list[_Tag] = []
+        self._document = document
         lengths = map(len, document.split("\n"))
         self._lines = [0, *accumulate(length + 1 for length in lengths)]
         self.feed(document)
@@ -198,10 +199,15 @@ class _Tags(HTMLParser):
         self.handle_data(name)
 
     def handle_comment(self, data: str) -> None:
-        self.handle_data(data)
+        place = self._place()  # what is only taken for a comment, such as <!x>, has no place in a sentence
+        self.found.append(_Tag(place, 0, inline=self._document.startswith("<!--", place)))
 
     def handle_decl(self, decl: str) -> None:
         self.found.append(_Tag(self._place(), 0, inline=False))
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Read <![...> as a comment, as browsers do. HTMLParser itself fails at an unknown one."""
+        return self.parse_bogus_comment(i, report)
 
     def handle_pi(self, data: str) -> None:
         self.handle_decl(data)

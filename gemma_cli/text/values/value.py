@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(
     r"|\$t\([^()]*\)|\{%.*?%\}|<%.*?%>",
     re.DOTALL,
 )
-"""What programs fill in: printf and Qt, str.format and ICU, i18next, Jinja and ERB."""
+"""Placeholders that programs fill in: printf and Qt, str.format and ICU, i18next, Jinja and ERB."""
 
 _CHOICE = re.compile(r"\{\s*[\w.]+\s*,\s*(?:plural|select|selectordinal|choice)\b")
 """A message of ICU with a text for each case: words and syntax are too entwined to part them."""

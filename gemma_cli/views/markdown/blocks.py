@@ -131,7 +131,7 @@ class BlockSplitter:
     # ----------------------------------------------------------------------------------------------------------------
 
     def _shortened(self, line: str) -> str:
-        """What is left of an endless line of prose when pieces of LIMIT characters are finished off it."""
+        """Return the rest of an endless line of prose after blocks of LIMIT characters are finished."""
         while len(line) > LIMIT and self._fence is None:
             space = line.rfind(" ", 1, LIMIT)
             at = space if space > 0 else LIMIT

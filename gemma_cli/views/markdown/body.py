@@ -1,4 +1,4 @@
-"""How a stream of text looks: text goes in, lines that are finished come out once, and what follows can be redrawn.
+"""Rendering of a stream of text: text goes in, finished lines come out once, and the rest can be redrawn.
 
 A long paragraph does not wait for its end: all but its last rows are finished while it is still being written. What
 of it was finished is remembered as a number of letters and digits, because those are the same however the paragraph
@@ -144,7 +144,7 @@ def _letters(line: Line) -> int:
 
 
 def _after(lines: list[Line], letters: int) -> list[Line]:
-    """What of `lines` comes after so many letters and digits."""
+    """Return the part of `lines` after that many letters and digits."""
     for index, line in enumerate(lines):
         count = _letters(line)
         if count > letters:
@@ -168,7 +168,7 @@ def _line_after(line: Line, letters: int) -> Line:
 
 
 def _text_after(text: str, letters: int) -> str:
-    """What of `text` comes after so many letters and digits, and after the marks and blanks that follow those."""
+    """Return the part of `text` after that many letters and digits, and after the marks and blanks that follow them."""
     if not letters:
         return text
     for index, character in enumerate(text):

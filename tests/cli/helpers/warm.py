@@ -10,14 +10,19 @@ what is imported when.
 
 from __future__ import annotations
 
+import atexit
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 CLIENT = """\
 #!{python} -IS
@@ -46,10 +51,12 @@ def serve(place: str) -> None:
     import transformers.models.gemma4.modeling_gemma4
     import transformers.models.gemma4_unified.modeling_gemma4_unified  # noqa: F401
 
-    import gemma_cli.__main__
-    import gemma_cli.commands.chat
-    import gemma_cli.engines.local.engine  # noqa: F401
+    import gemma_cli
 
+    for module in pkgutil.walk_packages(gemma_cli.__path__, "gemma_cli."):
+        importlib.import_module(module.name)
+    for name in ("rich.markdown", "rich.table", "pydantic.main", "PIL.PngImagePlugin"):
+        importlib.import_module(name)
     gc.freeze()  # else a collection in a fork copies every page
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place + ".starting")
@@ -65,12 +72,11 @@ def serve(place: str) -> None:
         if not os.fork():
             listener.close()
             attend(connection)
-            return
         connection.close()
 
 
-def attend(connection: socket.socket) -> None:
-    """Run the command in a fork, and send its exit code; end it if the client has gone. Returns in the fork too."""
+def attend(connection: socket.socket) -> NoReturn:
+    """Run the command in a fork, and send its exit code; end it if the client has gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     arguments, environment, folder = json.loads(connection.makefile().readline())
@@ -78,7 +84,6 @@ def attend(connection: socket.socket) -> None:
     if not child:
         connection.close()
         become(arguments, environment, folder, streams)
-        return
     for stream in (0, 1, 2, *streams):
         os.close(stream)
     ended = os.pidfd_open(child)
@@ -89,10 +94,8 @@ def attend(connection: socket.socket) -> None:
     os._exit(0)
 
 
-def become(arguments: list[str], environment: dict[str, str], folder: str, streams: list[int]) -> None:
+def become(arguments: list[str], environment: dict[str, str], folder: str, streams: list[int]) -> NoReturn:
     """Be the command: streams, environment and arguments as a new process has them."""
-    from gemma_cli.__main__ import main
-
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
@@ -103,7 +106,31 @@ def become(arguments: list[str], environment: dict[str, str], folder: str, strea
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.exit(main())
+    os._exit(run())
+
+
+def run() -> int:
+    """Run the command to its exit code, with what Python does at exit but for taking all modules apart.
+
+    That would copy every page that the fork shares with its parent, half a second of work.
+    """
+    from gemma_cli.__main__ import main
+
+    try:
+        code = main()
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    threading._shutdown()  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return 120
+    return code
 
 
 if __name__ == "__main__":

@@ -140,7 +140,13 @@ def test_a_rows_bits_do_not_depend_on_the_cut(pair: tuple[Any, Target]) -> None:
     """One token at a time, in blocks, and with wrong drafts rolled back, across the window and a bucket's end."""
     _, target = pair
     assert target.rows.exact
-    assert exactness.differing(target, BUCKET + 44) == {}
+    assert exactness.differing(target, 60) == {}
+    assert exactness.differing(target, BUCKET + 30, prompt=BUCKET - 30, cuts=("2", "drafted")) == {}
+
+
+@pytest.mark.slow
+def test_a_rows_bits_do_not_depend_on_any_cut(pair: tuple[Any, Target]) -> None:
+    assert exactness.differing(pair[1], BUCKET + 44) == {}
 
 
 @pytest.mark.slow

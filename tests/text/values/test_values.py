@@ -100,6 +100,18 @@ def test_what_is_no_placeholder_may_go():
     assert [each.lost("Hund") for each in document.passages if each.text] == [[]]
 
 
+@pytest.mark.parametrize(
+    "odd", ["<![foo[ dog ]]>", "<![ dog>", "<![if IE]>", "<!dog>", "</ dog>", "<? dog ?>", "<![CDATA[dog]]>"]
+)
+def test_markup_that_is_none_is_left_alone(odd):
+    assert shouted(f"<p>dog<p>{odd}<p>dog", ".html") == f"<p>very big hound<p>{odd}<p>very big hound"
+
+
+@pytest.mark.parametrize("odd", ["<![foo[ dog", "<!-- dog", "<p dog", "<script> dog", "<"])
+def test_markup_that_does_not_end_is_left_alone(odd):
+    assert shouted(f"<p>dog{odd}", ".html", translate=str) == f"<p>dog{odd}"
+
+
 def test_characters_of_icon_fonts_are_no_hindrance():
     assert shouted("<p>\ue001 dog <code>x\uf8ff</code>", ".html") == "<p>\ue001 very big hound <code>x\uf8ff</code>"
 

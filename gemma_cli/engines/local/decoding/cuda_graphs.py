@@ -141,7 +141,7 @@ class RoundState:
 
     @property
     def cache(self) -> Cache:
-        """Where the reply under way goes."""
+        """The cache of the current reply."""
         cache = None if self._cache is None else self._cache()
         assert cache is not None, "attach comes first"
         return cache

@@ -31,7 +31,7 @@ else take as many small passes, each of which reads the weights."""
 
 
 Last = tuple[Tensor, Tensor]
-"""What the last row of a prompt gives: logits [1, vocab], hidden [1, hidden]."""
+"""The result of a prompt's last row: logits [1, vocab], hidden [1, hidden]."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def passes(
 
 
 class Inputs(TypedDict):
-    """What Target.prefill takes beside the cache."""
+    """Return the arguments of Target.prefill besides the cache."""
 
     ids: Tensor
     features: Tensor | None

@@ -187,7 +187,7 @@ def one_row(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def fused(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """The same through torch's fused kernel, for many rows; mask: bool [rows, n], True where a key is seen."""
+    """Same as `few_rows`, with torch's fused kernel, for many rows; mask: bool [rows, n], True where a key is seen."""
     mixed = F.scaled_dot_product_attention(
         query.to(keys.dtype).transpose(0, 1)[None],
         keys[None],

@@ -70,7 +70,7 @@ class Linear:
         return torch.mm(x, self._weight)
 
     def alike(self, weight: Tensor) -> Linear:
-        """The same kind of product with another weight."""
+        """Build the same kind of linear layer with another weight."""
         return type(self)(weight)
 
 
@@ -103,7 +103,7 @@ class Norm:
         return as_dtype(total, residual.dtype)
 
     def wide(self, x: Tensor) -> Tensor:
-        """The same before it is rounded: float32."""
+        """Return the result before rounding: float32."""
         if self._kernels:
             return self._kernels.norm(x, self.weight, self.eps, dtype=torch.float32)
         if self._fused:

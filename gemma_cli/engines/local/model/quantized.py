@@ -43,7 +43,7 @@ STEPS = 32639
 """The largest 16-bit activation, 127 * 256 + 127: both of its halves are signed bytes."""
 
 OUT_MULTIPLE = {"cpu": 16, "cuda": 8}
-"""Of rows of a weight that torch's int4 kernels take; ours take any."""
+"""Multiple of output rows that torch's int4 kernels require; ours have no such limit."""
 
 
 def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[tuple[int, int]], type[Linear]]:
@@ -65,8 +65,8 @@ def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[
 
 
 def of_drafter(quantize: Quantization | None) -> Quantization | None:
-    """What a drafter is kept in beside such a target: never less than eight bits. It is small, and a wrong guess costs
-    more than it saves."""
+    """Return the quantization of a drafter next to such a target: never less than 8 bits. It is small, and a wrong
+    guess costs more than it saves."""
     return "int8" if quantize else None
 
 

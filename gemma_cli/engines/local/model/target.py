@@ -100,7 +100,7 @@ class Target:
         self._own = sum(layer.owns_kv for layer in self.arch.layers)
 
     def set_rows(self, rule: RowRule) -> None:
-        """How many rows a pass may have, as measured by rows.measure_rows."""
+        """The row counts of a pass, as measured by batch_invariance."""
         self.rows = rule
         for layer in self.layers:
             if layer.experts is not None:
@@ -108,7 +108,7 @@ class Target:
 
     @property
     def devices(self) -> tuple[torch.device, ...]:
-        """Where the layers lie; the last of them is `device`, which takes ids and gives logits."""
+        """The devices of the layers; the last of them is `device`, which takes ids and gives logits."""
         return (self.device,)
 
     @property

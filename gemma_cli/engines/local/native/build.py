@@ -41,7 +41,7 @@ FLAGS = (
     "-fPIC",
 )
 VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
-"""What is tried, one after the other: AMX is announced by machines that lack it."""
+"""Variants to try in order: some machines announce AMX but lack it."""
 
 COMPILE_S, CHECK_S = 120, 30  # longer than that, and something hangs
 
@@ -51,7 +51,7 @@ SPACE = 8 << 20
 DAY_S = 24 * 3600
 
 OFF = "torch"
-"""Of GEMMA_KERNELS: computes everything with torch's own."""
+"""Value of GEMMA_KERNELS that computes everything with torch's kernels."""
 
 SLOWER = "torch computes, more slowly"
 
@@ -71,7 +71,7 @@ _PASSING = (
     "Input/output error",
     "signal terminated program",
 )
-"""What a compiler writes when the machine is at fault and not the code."""
+"""Compiler messages for a fault of the machine, not of the code."""
 
 _OUTSIDE = (9, 15, 2, 1, 24, 25)
 """SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ: none that a kernel raises which this processor cannot run."""
@@ -224,6 +224,6 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _name() -> str:
-    """What the library depends on."""
+    """Return everything that the library depends on."""
     sources = b"".join(file.read_bytes() for file in sorted((*SOURCES.glob("*.c"), *SOURCES.glob("*.h"))))
     return hashlib.sha256(sources + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]

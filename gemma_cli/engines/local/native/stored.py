@@ -26,7 +26,7 @@ from pathlib import Path
 from gemma_cli.store.atomic_write import sync_folder
 
 PATIENCE_S = 60.0
-"""How long to wait for another process that builds; then both build, which costs time and nothing else."""
+"""Seconds to wait for another process that builds; then both build, which costs time and nothing else."""
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 

@@ -154,7 +154,7 @@ def process() -> int:
 
 
 def _keys(target: Target) -> list[int]:
-    """Of each layer: keys and values of ROOM tokens, and the snapshots of the rings that are held."""
+    """Return the bytes of each layer: keys and values of ROOM tokens, and snapshots of its ring."""
     room = min(ROOM, target.context)
     ring = (1 + SNAPSHOTS) * (target.arch.window + SLACK)
     size = 2 * target.kv_dtype.itemsize
@@ -287,7 +287,7 @@ def _part(name: str) -> int:
 
 
 def _bytes(kind: type[Linear], rows: int, width: int, dtype: torch.dtype, device: torch.device) -> int:
-    """What a product with a weight [rows, width] keeps: numbers, and a scale or two of each group."""
+    """Return the bytes of a linear layer [rows, width]: numbers, and one or two scales per group."""
     if kind is Linear:
         return rows * width * dtype.itemsize
     if kernels := native.on(device):

@@ -110,7 +110,7 @@ def _described(
         if printed:
             writing.end()
     if done and not writing.output.quiet:
-        notice(f"described {len(done)} files")
+        notice(f"described {len(done)} file{'s' if len(done) > 1 else ''}")
     batch.finish()
 
 

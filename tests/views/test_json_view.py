@@ -106,3 +106,20 @@ def test_a_transcript_sums_its_turns():
 def test_a_file_without_turns_is_told_too():
     told = json_view.transcript_object([], INFO, 4, file="a.wav", language=None, duration_s=None, segments=[])
     assert (told["text"], told["segments"], told["language"], told["timings"]["ttft_s"]) == ("", [], None, None)
+
+
+def test_each_event_is_written_before_the_next_one_is_made():
+    """Into a pipe, where nothing appears that was not flushed."""
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8")
+    lines = []
+
+    def events():
+        for event in EVENTS:
+            yield event
+            lines.append(raw.getvalue().count(b"\n"))
+
+    json_view.stream(events(), out)
+    told = [json_view.event_object(event) is not None for event in EVENTS]
+    assert lines == [sum(told[: count + 1]) for count in range(len(EVENTS))]
+    assert lines[-1] > 1

@@ -45,7 +45,7 @@ def test_files_are_written_skipped_and_replaced(gemma, engine, photos, tmp_path)
     (tmp_path / "texts" / "3.txt").write_text("mine\n")
     (tmp_path / "texts" / "2.txt").unlink()
     asked = len(engine.asked)
-    assert gemma("describe-image", "photos", "-o", "texts", "--skip-existing").err == "gemma: described 1 files\n"
+    assert gemma("describe-image", "photos", "-o", "texts", "--skip-existing").err == "gemma: described 1 file\n"
     assert len(engine.asked) == asked + 1
     assert (tmp_path / "texts" / "3.txt").read_text() == "mine\n"
     gemma("describe-image", "photos/3.png", "-o", "texts", "--overwrite")

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from gemma_cli.common.resuming import resumable
-from gemma_cli.core.errors import InputError
+from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import Image, Request, Video
 from gemma_cli.engines.replies import replies
@@ -124,8 +124,8 @@ class Describer:
                         self._asked.append((described, picture))
                         self._held += _bytes(part)
                         yield self._task.request(part)
-            except InputError as error:
-                described.error = error
+            except UsageError as error:  # an extra that one file takes is no reason to stop the others
+                described.error = error if isinstance(error, InputError) else InputError(str(error))
             described.read = True
 
     def _noted(self, described: DescribedFile, facts: PictureFacts, part: Image | Video) -> Description:

@@ -110,11 +110,11 @@ def _damage(dice: random.Random, body: Any) -> None:
         case 0 if isinstance(holder, dict):
             del holder[key]
         case 1 if isinstance(holder, dict):
-            holder[dice.choice(["x", "", "\ud800", "n", "echo"])] = dice.choice(STRANGE)
+            holder[dice.choice(["x", "", "\ud800", "n", "echo"])] = copy.deepcopy(dice.choice(STRANGE))
         case 2:
             holder[key] = [copy.deepcopy(holder[key])]
         case _:
-            holder[key] = dice.choice(STRANGE)
+            holder[key] = copy.deepcopy(dice.choice(STRANGE))
 
 
 def _torn(dice: random.Random, content: bytes) -> bytes:

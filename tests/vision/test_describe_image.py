@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 
 import pytest
 from PIL import Image
@@ -29,6 +30,15 @@ def test_a_folder_is_described_in_order_with_one_load_and_the_bad_ones_named(gem
     }  # fmt: skip
     assert all(0 < told["soft_tokens"] <= 70 for told in lines(done))
     assert engine.opened == 1
+
+
+def test_a_file_that_takes_an_extra_stops_no_other(gemma, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "photos" / "2b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
+    done = gemma("describe-image", "photos", "--format", "jsonl")
+    assert (done.code, len(lines(done))) == (1, 6)
+    assert "1 of 7 files failed: photos/2b.heic: a picture in HEIC" in done.err
+    assert "gemma-cli[pictures]" in done.err
 
 
 def test_the_same_words_alone_and_with_others(gemma, photos):

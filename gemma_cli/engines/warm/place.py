@@ -36,7 +36,11 @@ def folder() -> Path | None:
     else:
         import tempfile
 
-        found = f"{tempfile.gettempdir()}/gemma-{os.getuid()}"
+        try:
+            temporary = tempfile.gettempdir()
+        except OSError:  # no folder for temporary files can be written to
+            return None
+        found = f"{temporary}/gemma-{os.getuid()}"
     return Path(found) if _own(found) or not os.path.lexists(found) else None
 
 

@@ -245,6 +245,19 @@ def test_the_folder_of_sockets_is_this_users_alone(runtime: Path, monkeypatch: p
     assert place.made() == runtime / f"gemma-{os.getuid()}"
 
 
+def test_no_folder_for_temporary_files_is_no_folder_of_sockets(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk, where Python finds no folder to write to and says so with an error."""
+
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    runtime.chmod(0o755)
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert place.folder() is None
+    assert place.made() is None
+    assert place.sockets() == []
+
+
 def test_what_a_server_must_hold(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMMA_MODEL", raising=False)
     spec = EngineSpec("pocket", quantize="int8")

@@ -110,8 +110,8 @@ def test_shared_flags_mean_the_same_in_every_command() -> None:
     for command in COMMANDS:
         for function in functions_of(import_module(f"gemma_cli.commands.{command.replace('-', '_')}").app):
             for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
-                if name in shared:
-                    option = parameter.annotation.__metadata__[0]
+                option = parameter.annotation.__metadata__[0] if name in shared else None
+                if isinstance(option, typer.models.OptionInfo):  # `gemma stop MODEL` has an argument of that name
                     told = (option.default, option.param_decls, option.envvar, option.help)
                     assert seen.setdefault(name, told) == told, (command, name)
     assert set(seen) == shared

@@ -57,7 +57,7 @@ def completed(home: dict[str, str], shell: str, *words: str) -> str:
         (["models", "pull", "e"], ["e2b", "e4b"]),
         (["config", "unset", "top-"], ["top-p", "top-k"]),
         (["sessions", "se"], ["search"]),
-        (["help", "des"], ["describe-image"]),
+        (["help", "des"], ["describe-image", "describe-video"]),
         (["transcribe", ""], None),
         (["chat", "--image", ""], None),
         (["chat", "--", "--sys"], None),

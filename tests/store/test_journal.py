@@ -56,11 +56,10 @@ def test_a_journal_cut_anywhere_keeps_its_whole_lines(state):
     journal.close()
     (path,) = journals(state)
     content = path.read_bytes()
-    line = len(content) // 3
     for length in range(0, len(content), 7):
         path.write_bytes(content[:length])
         cut = Journal.open(KEY)
-        assert cut.resumed == length // line if length % line else True
+        assert cut.resumed == content[:length].count(b"\n")
         cut.add("four", TURN)
         cut.close()
         again = Journal.open(KEY)

@@ -165,10 +165,10 @@ def _decode(picture: PIL.Image.Image, file: BinaryIO, name: str, page: int | Non
     check_memory(picture, file, name)
     if width * height > FULL:
         picture.draft(None, (width // 2, height // 2))
-    orientation = _orientation(picture)
     if picture.format == "TIFF":
         _silence_libtiff()
-    picture.load()
+    picture.load()  # before EXIF is read: that loads a PNG too, and its error would pass for damaged EXIF
+    orientation = _orientation(picture)
     stored = colour.rgb(picture, name)
     if picture.format not in TURNED:
         stored = _upright(stored, orientation)

@@ -66,7 +66,7 @@ class Usage:
     completion_tokens: int = 0
     thinking_tokens: int = 0
     media_tokens: int | None = None
-    media_encoded: int | None = None
+    media_encoded: int | None = field(default=None, compare=False)  # a matter of what was encoded before
 
 
 @dataclass(frozen=True)

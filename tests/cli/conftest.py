@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.engines.local.native import build as kernels
 from tests.cli.helpers.command import ROOT, SAMPLES, Gemma, Outcome
 from tests.cli.helpers.warm import write_client
+from tests.engines.helpers.kernels import copy_kernels
 
 LIMIT_S = 300
 
@@ -33,7 +33,7 @@ def program() -> str:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A home with nothing in it but built kernels; no setting of the person who runs the tests reaches the command."""
     home = tmp_path_factory.mktemp("home")
-    _copy_kernels(home)
+    copy_kernels(home / ".cache")
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -48,16 +48,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "80",
     }
-
-
-def _copy_kernels(home: Path) -> None:
-    """Copy the kernels into `home`, so that they are compiled once and not in every process of the test run."""
-    built = kernels.library().path
-    if built:
-        folder = home / ".cache" / "gemma-cli" / built.parent.name
-        folder.mkdir(parents=True, mode=0o700)
-        for file in built.parent.glob(f"{built.stem}*"):
-            shutil.copy2(file, folder)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 CPU = torch.device("cpu")
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
-WEIGHTS = {"small": (200, (256, 1536)), "experts": (10, (1408, 2816))}
+WEIGHTS = {"small": (100, (256, 1536)), "experts": (4, (1408, 2816))}
 """How many linear layers of which shape."""
 
 

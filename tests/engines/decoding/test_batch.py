@@ -64,8 +64,7 @@ def turns_of(answers: Iterator[tuple[int, Event | InputError]], count: int) -> l
 
 def said(turn: Turn | InputError) -> tuple[object, ...]:
     assert isinstance(turn, Turn)
-    usage = replace(turn.usage, media_encoded=None)  # known of a reply that is made alone
-    return turn.text, turn.thinking, turn.finish_reason, usage
+    return turn.text, turn.thinking, turn.finish_reason, turn.usage
 
 
 def test_together_and_alone_the_replies_are_the_same(engine: LocalEngine) -> None:

@@ -167,8 +167,11 @@ def _decode(picture: PIL.Image.Image, file: BinaryIO, name: str, page: int | Non
         picture.draft(None, (width // 2, height // 2))
     if picture.format == "TIFF":
         _silence_libtiff()
-    picture.load()  # before EXIF is read: that loads a PNG too, and its error would pass for damaged EXIF
-    orientation = _orientation(picture)
+    # Loading turns these and drops the tag. The others are loaded first: reading EXIF loads a PNG too, and its error
+    # would pass for damaged EXIF.
+    stated = _orientation(picture) if picture.format in TURNED else None
+    picture.load()
+    orientation = stated or _orientation(picture)
     stored = colour.rgb(picture, name)
     if picture.format not in TURNED:
         stored = _upright(stored, orientation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,16 +40,14 @@ class Speakers:
         """Return who speaks on a channel, from 1."""
         return self.names[channel - 1] if self.names else f"Speaker {channel}"
 
-    def check(self, recording: Recording) -> int:
-        """Return the number of channels of a recording. Raises InputError where they do not tell speakers apart."""
-        count = max(recording.sound.findings.channels)
+    def check(self, recording: Recording, count: int) -> None:
+        """Raise InputError where the `count` channels of a recording do not tell speakers apart."""
         if count == 1:
             raise InputError(
                 f"{recording.name}: has only one channel, so speakers cannot be told apart; leave out --speakers"
             )
         if self.names and len(self.names) != count:
             raise InputError(f"{recording.name}: has {count} channels and --speakers {len(self.names)} names")
-        return count
 
 
 def openings_by_channel(opening: Callable[[Part], Opening], part: Part) -> Iterator[Opening]:
@@ -59,14 +57,11 @@ def openings_by_channel(opening: Callable[[Part], Opening], part: Part) -> Itera
     """
     found: list[int] = []
 
-    def first(quiet: bool) -> AbstractContextManager[tuple[Recording, Journal]]:
-        @contextmanager
-        def opened() -> Iterator[tuple[Recording, Journal]]:
-            with opening(replace(part, channel=1))(quiet) as (recording, journal):
-                found.extend(recording.sound.findings.channels)
-                yield recording, journal
-
-        return opened()
+    @contextmanager
+    def first(quiet: bool) -> Iterator[tuple[Recording, Journal]]:
+        with opening(replace(part, channel=1))(quiet) as (recording, journal):
+            found.extend(recording.sound.findings.channels)
+            yield recording, journal
 
     yield first
     for channel in range(2, max(found, default=1) + 1):
@@ -94,7 +89,7 @@ def write_by_channel(
                 name, duration_s = recording.name, recording.duration_s
                 if channel == 1:
                     count = max(recording.sound.findings.channels)
-                    speakers.check(recording)
+                    speakers.check(recording, count)
                     if not out.output.quiet:
                         recording.remark()
                 if wrong is None:

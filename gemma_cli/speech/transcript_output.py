@@ -129,7 +129,7 @@ class TranscriptOutput:
     def cues(self, segment: Segment, kind: type[TranscriptWriter]) -> Iterable[Segment]:
         """Return what a format writes of a segment: of subtitles cues, in lines that fit."""
         cues = lay_out([segment], self.words.layout(self.options.layout)) if kind.subtitles else [segment]
-        return cues if self.words.word_times else (replace(cue, words=None) for cue in cues)
+        return self._fielded(cues)
 
     def save(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
         """Write a complete transcript into its files, by format."""
@@ -180,7 +180,7 @@ class TranscriptOutput:
             segments=list(self._fielded(transcript.segments)),
         ) | {"damage": [asdict(damage) for damage in transcript.damage] or None}
 
-    def _fielded(self, segments: Sequence[Segment]) -> Iterable[Segment]:
+    def _fielded(self, segments: Iterable[Segment]) -> Iterable[Segment]:
         """Return segments with the fields that are asked for."""
         return segments if self.words.word_times else (replace(segment, words=None) for segment in segments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -73,3 +74,45 @@ class Blocks:
         self._open = block
         self.all.append(block)
         return "begun", block
+
+
+class BlockForm(ABC):
+    """What the forms (responding.Form) of APIs whose replies are lists of blocks have in common."""
+
+    def __init__(self) -> None:
+        self._blocks = Blocks()
+        self._begun = False
+
+    def lines(self, _index: int, delta: dict[str, Any]) -> Iterator[bytes]:
+        """See responding.Form."""
+        yield from self._started()
+        for kind, block in self._blocks.feed(delta):
+            yield from self._block(kind, block)
+
+    def ended(self, _index: int) -> Iterator[bytes]:
+        """See responding.Form."""
+        yield from ()
+
+    def last(self) -> Iterator[bytes]:
+        """See responding.Form."""
+        yield from self._started()
+        for kind, block in self._blocks.end():
+            yield from self._block(kind, block)
+        yield from self._finish()
+
+    def _started(self) -> Iterator[bytes]:
+        if not self._begun:
+            self._begun = True
+            yield from self._start()
+
+    @abstractmethod
+    def _start(self) -> Iterator[bytes]:
+        """Give the events that begin a stream."""
+
+    @abstractmethod
+    def _block(self, kind: str, block: Block) -> Iterator[bytes]:
+        """Give the events of a block that begins ("begun"), grows by `block.new` ("more") or ends ("ended")."""
+
+    @abstractmethod
+    def _finish(self) -> Iterator[bytes]:
+        """Give the events that end a stream."""

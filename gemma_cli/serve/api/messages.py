@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gemma_cli.common.options import MAX_DRAFT_TOKENS, MAX_TOKENS
 from gemma_cli.serve.answering import sse
-from gemma_cli.serve.api.blocks import Block, Blocks
+from gemma_cli.serve.api.blocks import Block, BlockForm
 from gemma_cli.serve.api.chat_reply import Reply
 from gemma_cli.serve.api.errors import ApiError
 from gemma_cli.serve.api.fields import ChatBody, Fields, validated
@@ -221,29 +221,15 @@ def _choice(choice: ToolChoice | None) -> Any:
     return choice.type
 
 
-class MessageForm:
+class MessageForm(BlockForm):
     """A reply as Anthropic's clients read it."""
 
     def __init__(self, reply: Reply) -> None:
-        self._reply, self._blocks = reply, Blocks()
-        self._begun = False
+        super().__init__()
+        self._reply = reply
         self._id = f"msg_{reply.id.rpartition('-')[2]}"
 
-    def lines(self, _index: int, delta: dict[str, Any]) -> Iterator[bytes]:
-        """See responding.Form."""
-        yield from self._start()
-        for kind, block in self._blocks.feed(delta):
-            yield from self._block(kind, block)
-
-    def ended(self, _index: int) -> Iterator[bytes]:
-        """See responding.Form."""
-        yield from ()
-
-    def last(self) -> Iterator[bytes]:
-        """See responding.Form."""
-        yield from self._start()
-        for kind, block in self._blocks.end():
-            yield from self._block(kind, block)
+    def _finish(self) -> Iterator[bytes]:
         reason, text = self._reason()
         yield _event(
             "message_delta",
@@ -269,9 +255,7 @@ class MessageForm:
         return _event("error", error=error.body()["error"])
 
     def _start(self) -> Iterator[bytes]:
-        if not self._begun:
-            self._begun = True
-            yield _event("message_start", message=self._message(None, None, []))
+        yield _event("message_start", message=self._message(None, None, []))
 
     def _message(self, reason: str | None, text: str | None, content: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -295,7 +279,6 @@ class MessageForm:
         return REASONS.get(self._reply.finish_reason or "stop", "end_turn"), None
 
     def _block(self, kind: str, block: Block) -> Iterator[bytes]:
-        """The events of a block that begins ("begun"), grows by `block.new` ("more") or ends ("ended")."""
         if kind == "begun":
             empty = _content(Block(block.index, block.kind, name=block.name, id=block.id))
             yield _event("content_block_start", index=block.index, content_block=empty)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gemma_cli.common.options import MAX_DRAFT_TOKENS, MAX_TOKENS
 from gemma_cli.serve.answering import sse
-from gemma_cli.serve.api.blocks import Block, Blocks
+from gemma_cli.serve.api.blocks import Block, BlockForm
 from gemma_cli.serve.api.chat_reply import Reply
 from gemma_cli.serve.api.errors import ApiError
 from gemma_cli.serve.api.fields import ChatBody, Fields, InputAudio, validated
@@ -222,30 +222,16 @@ def _format(form: TextFormat | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": {"name": form.name, "schema": form.schema_ or {}}}
 
 
-class ResponseForm:
+class ResponseForm(BlockForm):
     """A reply as clients of the Responses interface read it."""
 
     def __init__(self, reply: Reply, body: ResponsesBody) -> None:
-        self._reply, self._body, self._blocks = reply, body, Blocks()
+        super().__init__()
+        self._reply, self._body = reply, body
         self._token = secrets.token_hex(12)
         self._number = 0
-        self._begun = False
 
-    def lines(self, _index: int, delta: dict[str, Any]) -> Iterator[bytes]:
-        """See responding.Form."""
-        yield from self._start()
-        for kind, block in self._blocks.feed(delta):
-            yield from self._block(kind, block)
-
-    def ended(self, _index: int) -> Iterator[bytes]:
-        """See responding.Form."""
-        yield from ()
-
-    def last(self) -> Iterator[bytes]:
-        """See responding.Form."""
-        yield from self._start()
-        for kind, block in self._blocks.end():
-            yield from self._block(kind, block)
+    def _finish(self) -> Iterator[bytes]:
         whole = self._object(self._status, self._items())
         yield self._event(f"response.{self._status}", response=whole)
 
@@ -269,10 +255,8 @@ class ResponseForm:
         return "incomplete" if self._reply.finish_reason == "length" else "completed"
 
     def _start(self) -> Iterator[bytes]:
-        if not self._begun:
-            self._begun = True
-            for kind in ("created", "in_progress"):
-                yield self._event(f"response.{kind}", response=self._object("in_progress", []))
+        for kind in ("created", "in_progress"):
+            yield self._event(f"response.{kind}", response=self._object("in_progress", []))
 
     def _object(self, status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
         body, reply = self._body, self._reply
@@ -339,7 +323,7 @@ class ResponseForm:
         }
 
     def _block(self, kind: str, block: Block) -> Iterator[bytes]:
-        """The events of a block that begins ("begun"), grows by `block.new` ("more") or ends ("ended")."""
+        """See BlockForm._block."""
         item = self._item(block, "in_progress" if kind == "begun" else "completed")
         place = {"item_id": item["id"], "output_index": block.index}
         inside = place | {"content_index": 0}

@@ -85,9 +85,10 @@ class Fork:
             self.wait()
         return self.returncode
 
-    def wait(self) -> int:
-        """Wait for the end. Returns the exit code; less than 0 where a signal ended it."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, `timeout` seconds at most. Returns the exit code; less than 0 where a signal ended it."""
         if self.returncode is None:
+            assert select.select([self._connection], [], [], timeout)[0], f"still running after {timeout} s"
             self.returncode = int(self._reading.readline())
         return self.returncode
 
@@ -95,6 +96,10 @@ class Fork:
         """Send a signal, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Kill it if it runs."""

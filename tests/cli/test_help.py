@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -23,47 +23,20 @@ HEAVY = {"torch", "transformers", "numpy", "PIL", "soundfile", "librosa", "huggi
 """What no listing may import."""
 
 
-LISTING = """
-import json, os, sys
-from gemma_cli.cli import run
-for line in sys.stdin:
-    arguments, printed = json.loads(line)
-    if not os.fork():
-        try:
-            os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT), 1)
-            run(arguments)
-            sys.stdout.flush()
-        finally:
-            os.write(2, json.dumps(sorted(sys.modules)).encode() + b"\\n")
-            os._exit(0)
-    os.wait()
-"""
-"""A process that runs each command line in a fork, before which only the list of commands was imported."""
-
-Imported = Callable[..., tuple[str, set[str]]]
-
-
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
-    """Return (what a command line printed, the modules in sys.modules after it)."""
-    printed = tmp_path_factory.mktemp("listings") / "printed"
-    command = [sys.executable, "-c", LISTING]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stderr
-
-        def run(*arguments: str) -> tuple[str, set[str]]:
-            printed.unlink(missing_ok=True)
-            print(json.dumps([arguments, str(printed)]), file=process.stdin, flush=True)
-            lines = iter(process.stderr.readline, "")  # type: ignore[union-attr]
-            modules = next(line for line in lines if line.startswith("["))
-            return printed.read_text(), set(json.loads(modules))
-
-        yield run
+def imported(*arguments: str) -> tuple[str, set[str]]:
+    """(what a command line printed, the modules in sys.modules after it)."""
+    script = (
+        "import sys, json\n"
+        "from gemma_cli.cli import run\n"
+        f"run({list(arguments)!r})\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout, set(json.loads(done.stderr.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["-h"], ["chta"]])
-def test_listings_import_nothing_heavy(imported: Imported, arguments: list[str]) -> None:
+def test_listings_import_nothing_heavy(arguments: list[str]) -> None:
     _, modules = imported(*arguments)
     assert "gemma_cli.cli" in modules
     assert not modules & HEAVY
@@ -71,7 +44,7 @@ def test_listings_import_nothing_heavy(imported: Imported, arguments: list[str])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_imports_that_command_alone_and_shows_examples(imported: Imported, command: str) -> None:
+def test_help_of_a_command_imports_that_command_alone_and_shows_examples(command: str) -> None:
     printed, modules = imported(command, "--help")
     assert commands_among(modules) == {command}
     assert not modules & {"torch", "transformers", "numpy"}
@@ -96,7 +69,7 @@ def test_version(gemma: Gemma) -> None:
     assert gemma("--version") == Outcome(0, f"gemma {__version__}\n", "")
 
 
-def test_help_shows_no_type_of_a_flag_and_breaks_no_word(imported: Imported) -> None:
+def test_help_shows_no_type_of_a_flag_and_breaks_no_word() -> None:
     tree = json.loads(imported("help", "--json")[0])
     for path in [[], *paths(tree)]:
         narrow, wide = (help_at(tuple(path), columns) for columns in ("60", "400"))

@@ -1,0 +1,165 @@
+"""Compile the Triton kernels for GPUs that are not here, and read from the machine code what they take.
+
+    python -m tests.engines.triton_kernels.checks.compiled_kernels [--capabilities 80,90] [--only NAME] [--few]
+
+prints a line of JSON for each variant: kernel, tile, capability, registers, bytes of stack, spilled loads and stores,
+bytes of shared memory, instructions, matrix instructions. It needs a process of its own, without TRITON_INTERPRET, for
+under it kernels are other objects; and no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from gemma_cli.engines.local.triton_kernels.source import linear
+from gemma_cli.engines.local.triton_kernels.tiles import Bits, Card, linear_tile
+from tests.engines.triton_kernels.checks.released_shapes import every_shape
+
+PROCESSORS = {80: 108, 89: 128, 90: 132, 100: 148, 120: 170}
+"""Multiprocessors of an A100, RTX 4090, H100, B200 and RTX 5090."""
+
+SHARED = {80: 163, 89: 99, 90: 227, 100: 227, 120: 99}
+"""KB of shared memory that a program may take, by compute capability."""
+
+ALIGNED = {"out", "width", "part_width", "slots", "heads"}
+"""Numbers that the shapes of released models make multiples of 16, as the just-in-time compiler notices too."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel with the constants it is compiled with."""
+
+    kernel: str
+    function: Any
+    types: dict[str, str]
+    constants: dict[str, Any]
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the machine code of a variant takes; spills counts loads and stores of local memory."""
+
+    kernel: str
+    constants: dict[str, Any]
+    capability: int
+    triton: str
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+    instructions: int
+    matrix: int
+    size: int
+
+
+_LINEAR = {
+    "x": "*bf16", "y": "*bf16", "parts": "*fp32", "arrived": "*i32",
+    "rows": "i32", "out": "i32", "width": "i32", "part_width": "i32",
+}  # fmt: skip
+_WEIGHTS: dict[Bits, tuple[Any, dict[str, str]]] = {
+    16: (linear.linear_bfloat16, {"weight": "*bf16"}),
+    8: (linear.linear_int8, {"weight": "*i8", "scale": "*fp32"}),
+    4: (linear.linear_int4, {"words": "*u16", "scales": "*bf16"}),
+}
+
+
+def card(capability: int) -> Card:
+    """Return the card of a capability such as 89 that is in most hands."""
+    return Card((capability // 10, capability % 10), PROCESSORS[capability])
+
+
+def variants(capability: int) -> Iterator[Variant]:
+    """Every variant that a round of a released model launches on a card of this capability."""
+    seen = set()
+    for variant in _linear_variants(card(capability)):
+        key = (variant.kernel, *variant.constants.items(), variant.warps, variant.stages)
+        if key not in seen:
+            seen.add(key)
+            yield variant
+
+
+def _linear_variants(of: Card) -> Iterator[Variant]:
+    for bits, (function, types) in _WEIGHTS.items():
+        for out, width in sorted(set().union(*(shapes.linear for shapes in every_shape().values()))):
+            tile = linear_tile(of, out, width, bits)
+            even = out % tile.outputs == 0 and width == tile.parts * tile.part_width
+            constants = {"BN": tile.outputs, "SPLIT": tile.parts, "EVEN": even}
+            if bits != 4:
+                constants["BK"] = tile.inputs
+            yield Variant(f"linear {bits}", function, _LINEAR | types, constants, tile.warps, tile.stages)
+
+
+def compiled(variant: Variant, capability: int) -> Compiled:
+    """Compile a variant."""
+    names = variant.function.arg_names
+    types = {name: "constexpr" if name in variant.constants else variant.types[name] for name in names}
+    multiple = [["tt.divisibility", 16]]
+    attributes = {(i,): multiple for i, name in enumerate(names) if types[name].startswith("*") or name in ALIGNED}
+    source = ASTSource(variant.function, signature=types, constexprs=variant.constants, attrs=attributes)
+    options = {"num_warps": variant.warps, "num_stages": variant.stages}
+    kernel = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    code: bytes = kernel.asm["cubin"]
+    usage, listing = _dumped(code, "-res-usage"), _dumped(code, "-sass")
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert found, usage
+    operations = re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9_.]+)", listing)
+
+    def count(*names: str) -> int:
+        return sum(operation.startswith(names) for operation in operations)
+
+    return Compiled(
+        kernel=variant.kernel,
+        constants=variant.constants | {"warps": variant.warps, "stages": variant.stages},
+        capability=capability,
+        triton=triton.__version__,
+        registers=int(found[1]),
+        stack=int(found[2]),
+        spills=count("LDL", "STL"),
+        shared=kernel.metadata.shared,
+        instructions=len(operations),
+        matrix=count("HMMA", "HGMMA", "UTCHMMA", "IMMA"),
+        size=len(code),
+    )
+
+
+def _dumped(code: bytes, option: str) -> str:
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        return subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
+
+
+def main() -> None:
+    """Compile what the options name."""
+    options = argparse.ArgumentParser(
+        prog="python -m tests.engines.triton_kernels.checks.compiled_kernels", description=__doc__
+    )
+    options.add_argument("--capabilities", default=",".join(map(str, PROCESSORS)))
+    options.add_argument("--only", default="", help="kernels whose names begin so")
+    options.add_argument("--few", action="store_true", help="the first variant of each kernel")
+    asked = options.parse_args()
+    for capability in map(int, asked.capabilities.split(",")):
+        done = set()
+        for variant in variants(capability):
+            if variant.kernel.startswith(asked.only) and not (asked.few and variant.kernel in done):
+                done.add(variant.kernel)
+                print(json.dumps(asdict(compiled(variant, capability))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

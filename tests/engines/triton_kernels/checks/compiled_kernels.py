@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from gemma_cli.engines.local.triton_kernels.source import linear
-from gemma_cli.engines.local.triton_kernels.tiles import Bits, Card, linear_tile
+from gemma_cli.engines.local.triton_kernels.source import attention, linear
+from gemma_cli.engines.local.triton_kernels.tiles import Bits, Card, attention_tile, linear_tile
 from tests.engines.triton_kernels.checks.released_shapes import every_shape
 
 PROCESSORS = {80: 108, 89: 128, 90: 132, 100: 148, 120: 170}
@@ -33,7 +34,7 @@ PROCESSORS = {80: 108, 89: 128, 90: 132, 100: 148, 120: 170}
 SHARED = {80: 163, 89: 99, 90: 227, 100: 227, 120: 99}
 """KB of shared memory that a program may take, by compute capability."""
 
-ALIGNED = {"out", "width", "part_width", "slots", "heads"}
+ALIGNED = {"out", "width", "part_width", "slots"}
 """Numbers that the shapes of released models make multiples of 16, as the just-in-time compiler notices too."""
 
 
@@ -85,7 +86,8 @@ def card(capability: int) -> Card:
 def variants(capability: int) -> Iterator[Variant]:
     """Every variant that a round of a released model launches on a card of this capability."""
     seen = set()
-    for variant in _linear_variants(card(capability)):
+    of = card(capability)
+    for variant in chain(_linear_variants(of), _attention_variants(of)):
         key = (variant.kernel, *variant.constants.items(), variant.warps, variant.stages)
         if key not in seen:
             seen.add(key)
@@ -101,6 +103,18 @@ def _linear_variants(of: Card) -> Iterator[Variant]:
             if bits != 4:
                 constants["BK"] = tile.inputs
             yield Variant(f"linear {bits}", function, _LINEAR | types, constants, tile.warps, tile.stages)
+
+
+def _attention_variants(of: Card) -> Iterator[Variant]:
+    parts = {"most": "*fp32", "weight": "*fp32", "mixed": "*fp32", "start": "*i64", "rows": "i32", "heads": "i32"}
+    part = parts | {"query": "*bf16", "keys": "*bf16", "values": "*bf16", "slots": "i32"}
+    together = parts | {"result": "*bf16", "parts": "i32"}
+    for shape in sorted(set().union(*(shapes.attention for shapes in every_shape().values()))):
+        tile = attention_tile(of, shape.group, shape.dim)
+        constants = {"GROUP": shape.group, "D": shape.dim, "M": tile.pairs, "BN": tile.keys, "WINDOW": shape.window}
+        yield Variant("attention part", attention.attend_part, part, constants, tile.warps, tile.stages)
+        constants = {"D": shape.dim, "WINDOW": shape.window}
+        yield Variant("attention sum", attention.attend_sum, together, constants, 4, 3)
 
 
 def compiled(variant: Variant, capability: int) -> Compiled:

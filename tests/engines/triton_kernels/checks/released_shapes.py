@@ -8,7 +8,7 @@ from gemma_cli.engines.local.loading.synthetic import NAMES, drafter_config, tar
 from gemma_cli.engines.local.model.schema.architecture import Architecture, read_architecture, read_drafter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class AttentionShape:
     """group: query heads that share keys; window: 0 for a full layer."""
 

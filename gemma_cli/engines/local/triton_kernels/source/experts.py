@@ -71,12 +71,13 @@ def _rows_of(index, expert, rows, TOP: tl.constexpr):
 
 
 @triton.jit
-def _product(x_row, asked, weight, scale, n, known, out, K: tl.constexpr, BK: tl.constexpr, BITS: tl.constexpr):
-    """Sums float32 [16, len(n)] of x_row[r, k] * weight[n, k], as linear.py has them.
+def _product(x_row, there, weight, scale, n, known, out, K: tl.constexpr, BK: tl.constexpr, BITS: tl.constexpr):
+    """Sums float32 [rows, len(n)] of x_row[r, k] * weight[n, k], as linear.py has them.
 
-    x_row: pointers [16] to rows of K; weight, scale: of one expert with `out` outputs; known: which n are outputs.
+    x_row: pointers to rows of K, read where `there`; weight, scale: of one expert with `out` outputs; known: which of n
+    are outputs.
     """
-    sums = tl.zeros((16, n.shape[0]), tl.float32)
+    sums = tl.zeros((x_row.shape[0], n.shape[0]), tl.float32)
     if BITS == 4:
         k = tl.arange(0, 32)
         blocks: tl.constexpr = (K + 127) // 128
@@ -86,7 +87,7 @@ def _product(x_row, asked, weight, scale, n, known, out, K: tl.constexpr, BK: tl
             for j in tl.static_range(4):
                 i = block * 128 + 32 * j
                 inside = k + i < K
-                a = tl.load(x_row[:, None] + i + k[None, :], mask=asked[:, None] & inside[None, :], other=0.0)
+                a = tl.load(x_row[:, None] + i + k[None, :], mask=there[:, None] & inside[None, :], other=0.0)
                 group = tl.load(scale + (block * 4 + j) * out + n, mask=known, other=0.0).to(tl.float32)
                 number = (((q >> (4 * j)) & 15) | 0x4300).to(tl.bfloat16, bitcast=True) - 136.0
                 sums += tl.dot(a, number.to(tl.bfloat16)) * group[None, :]
@@ -95,12 +96,49 @@ def _product(x_row, asked, weight, scale, n, known, out, K: tl.constexpr, BK: tl
         weight_at = weight + n[None, :].to(tl.int64) * K + k[:, None]
         for i in range(0, K, BK):
             inside = k + i < K
-            a = tl.load(x_row[:, None] + i + k[None, :], mask=asked[:, None] & inside[None, :], other=0.0)
+            a = tl.load(x_row[:, None] + i + k[None, :], mask=there[:, None] & inside[None, :], other=0.0)
             b = tl.load(weight_at + i, mask=inside[:, None] & known[None, :], other=0, eviction_policy="evict_first")
             sums = tl.dot(a, b.to(tl.bfloat16), sums)
         if BITS == 8:
             sums *= tl.load(scale + n, mask=known, other=0.0)[None, :]
     return sums
+
+
+@triton.jit
+def _up(
+    x_row, there, pair, expert, tile, weight, scale, hidden,
+    N: tl.constexpr, K: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """Store gelu(gate) * up of some rows of one expert: BN units of pairs to hidden, bfloat16 [pairs, N]."""
+    # A gate and its up are neighbouring columns, so that splitting them moves nothing between threads.
+    column = tl.arange(0, 2 * BN)
+    unit = tile * BN + column // 2
+    stored: tl.constexpr = (K + 127) // 128 * 32 if BITS == 4 else K
+    scales: tl.constexpr = (K + 127) // 128 * 4 if BITS == 4 else 1
+    sums = _product(
+        x_row, there, weight + expert.to(tl.int64) * (2 * N * stored), scale + expert.to(tl.int64) * (2 * N * scales),
+        unit + column % 2 * N, unit < N, 2 * N, K, BK, BITS,
+    )  # fmt: skip
+    gate, up = tl.split(tl.reshape(sums, (x_row.shape[0], BN, 2)))
+    n = tile * BN + tl.arange(0, BN)
+    known = there[:, None] & (n < N)[None, :]
+    tl.store(hidden + pair[:, None].to(tl.int64) * N + n[None, :], (gelu(gate) * up).to(tl.bfloat16), mask=known)
+
+
+@triton.jit
+def _down(
+    x_row, there, pair, expert, tile, weight, scale, result,
+    N: tl.constexpr, K: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """Store BN outputs of some rows of one expert to result, float32 [pairs, N]."""
+    n = tile * BN + tl.arange(0, BN)
+    stored: tl.constexpr = (K + 127) // 128 * 32 if BITS == 4 else K
+    scales: tl.constexpr = (K + 127) // 128 * 4 if BITS == 4 else 1
+    sums = _product(
+        x_row, there, weight + expert.to(tl.int64) * (N * stored), scale + expert.to(tl.int64) * (N * scales),
+        n, n < N, N, K, BK, BITS,
+    )  # fmt: skip
+    tl.store(result + pair[:, None].to(tl.int64) * N + n[None, :], sums, mask=there[:, None] & (n < N)[None, :])
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -115,20 +153,8 @@ def expert_up(
         return
     expert = tl.load(chosen + slot)
     asked, pair, row = _rows_of(index, expert, rows, TOP)
-    # A gate and its up are neighbouring columns, so that splitting them moves nothing between threads.
-    column = tl.arange(0, 2 * BN)
-    unit = tl.program_id(1) * BN + column // 2
-    stored: tl.constexpr = (K + 127) // 128 * 32 if BITS == 4 else K
-    scales: tl.constexpr = (K + 127) // 128 * 4 if BITS == 4 else 1
-    sums = _product(
-        x + row.to(tl.int64) * K, asked, weight + expert.to(tl.int64) * (2 * N * stored),
-        scale + expert.to(tl.int64) * (2 * N * scales), unit + column % 2 * N, unit < N, 2 * N, K, BK, BITS,
-    )  # fmt: skip
-    gate, up = tl.split(tl.reshape(sums, (16, BN, 2)))
-    result = gelu(gate) * up
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    there = asked[:, None] & (n < N)[None, :]
-    tl.store(hidden + pair[:, None].to(tl.int64) * N + n[None, :], result.to(tl.bfloat16), mask=there)
+    x_row = x + row.to(tl.int64) * K
+    _up(x_row, asked, pair, expert, tl.program_id(1), weight, scale, hidden, N, K, BN, BK, BITS)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -143,15 +169,8 @@ def expert_down(
         return
     expert = tl.load(chosen + slot)
     asked, pair, _ = _rows_of(index, expert, rows, TOP)
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    stored: tl.constexpr = (K + 127) // 128 * 32 if BITS == 4 else K
-    scales: tl.constexpr = (K + 127) // 128 * 4 if BITS == 4 else 1
-    sums = _product(
-        hidden + pair.to(tl.int64) * K, asked, weight + expert.to(tl.int64) * (N * stored),
-        scale + expert.to(tl.int64) * (N * scales), n, n < N, N, K, BK, BITS,
-    )  # fmt: skip
-    there = asked[:, None] & (n < N)[None, :]
-    tl.store(result + pair[:, None].to(tl.int64) * N + n[None, :], sums, mask=there)
+    x_row = hidden + pair.to(tl.int64) * K
+    _down(x_row, asked, pair, expert, tl.program_id(1), weight, scale, result, N, K, BN, BK, BITS)
 
 
 @triton.jit

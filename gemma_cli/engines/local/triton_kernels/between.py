@@ -9,12 +9,11 @@ from torch import Tensor
 from gemma_cli.engines.local.triton_kernels.launcher import Launcher
 from gemma_cli.engines.local.triton_kernels.source import choice, elementwise
 
-BLOCK = 2048
-"""Columns of which a program finds the best."""
-
 
 class Between(Launcher):
-    """Norms, rotation, activations, and the choice of tokens."""
+    """Norms, rotation, activations, and the choice of tokens. columns: of logits of which a program finds the best."""
+
+    columns = 2048
 
     def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """x / rms(x) * weight over rows of x, bfloat16 [rows, width]; weight: float32 [width]."""
@@ -22,7 +21,7 @@ class Between(Launcher):
         rows, width = x.shape
         y = self._empty((rows, width), torch.bfloat16)
         block = triton.next_power_of_2(width)
-        elementwise.norm[(rows,)](x, weight, y, eps, WIDTH=width, BLOCK=block, num_warps=_warps(block))
+        elementwise.norm[(rows,)](x, weight, y, eps, WIDTH=width, BLOCK=block, num_warps=warps_for(block))
         return y
 
     def add_norm(
@@ -43,7 +42,7 @@ class Between(Launcher):
         block = triton.next_power_of_2(width)
         elementwise.add_norm[(rows,)](
             residual, x, weight, weight if following is None else following, total, normal, scalar, eps,
-            WIDTH=width, BLOCK=block, NEXT=following is not None, num_warps=_warps(block),
+            WIDTH=width, BLOCK=block, NEXT=following is not None, num_warps=warps_for(block),
         )  # fmt: skip
         return total, normal
 
@@ -72,7 +71,7 @@ class Between(Launcher):
         query = self._empty((rows, heads, dim), torch.bfloat16)
         elementwise.turn[rows, count](
             product, scale, cos, sin, position, query, keys, values, eps, keys.shape[1],
-            HEADS=heads, KEYS=key_heads, APART=count > heads + key_heads, D=dim, num_warps=_warps(dim),
+            HEADS=heads, KEYS=key_heads, APART=count > heads + key_heads, D=dim, num_warps=warps_for(dim),
         )  # fmt: skip
         return query
 
@@ -109,20 +108,21 @@ class Between(Launcher):
         """
         logits = logits.contiguous()
         rows, width = logits.shape
-        k, blocks = triton.next_power_of_2(max(top, 1)), -(-width // BLOCK)
+        k, blocks = triton.next_power_of_2(max(top, 1)), -(-width // self.columns)
         keys = self._empty((rows, blocks, k), torch.int64)
         choice.best_of_blocks[blocks, rows](
-            logits, logits if ids is None else ids, keys, width, BLOCK=BLOCK, K=k, NAMED=ids is not None
+            logits, logits if ids is None else ids, keys, width, BLOCK=self.columns, K=k, NAMED=ids is not None
         )
         token = self._empty((rows,), torch.int64)
         choice.choose[(rows,)](
             keys, position, seed, temperature, temperature if top_p is None else top_p,
             temperature if least is None else least, token, blocks * k,
             BLOCK=triton.next_power_of_2(blocks * k), K=k, TOP=top, NUCLEUS=top_p is not None, FLOOR=least is not None,
+            num_warps=warps_for(4 * blocks * k),
         )  # fmt: skip
         return token
 
 
-def _warps(block: int) -> int:
+def warps_for(block: int) -> int:
     """As many threads as give each about 16 elements."""
     return min(max(block // 512, 1), 8)

@@ -24,8 +24,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from gemma_cli.engines.local.triton_kernels.source import attention, linear
-from gemma_cli.engines.local.triton_kernels.tiles import Bits, Card, attention_tile, linear_tile
+from gemma_cli.engines.local.triton_kernels.between import Between, warps_for
+from gemma_cli.engines.local.triton_kernels.source import attention, choice, elementwise, experts, linear
+from gemma_cli.engines.local.triton_kernels.tiles import Bits, Card, attention_tile, expert_tiles, linear_tile
 from tests.engines.triton_kernels.checks.released_shapes import every_shape
 
 PROCESSORS = {80: 108, 89: 128, 90: 132, 100: 148, 120: 170}
@@ -87,7 +88,8 @@ def variants(capability: int) -> Iterator[Variant]:
     """Every variant that a round of a released model launches on a card of this capability."""
     seen = set()
     of = card(capability)
-    for variant in chain(_linear_variants(of), _attention_variants(of)):
+    every = (_linear_variants(of), _attention_variants(of), _expert_variants(), _between_variants(), _choice_variants())
+    for variant in chain.from_iterable(every):
         key = (variant.kernel, *variant.constants.items(), variant.warps, variant.stages)
         if key not in seen:
             seen.add(key)
@@ -115,6 +117,57 @@ def _attention_variants(of: Card) -> Iterator[Variant]:
         yield Variant("attention part", attention.attend_part, part, constants, tile.warps, tile.stages)
         constants = {"D": shape.dim, "WINDOW": shape.window}
         yield Variant("attention sum", attention.attend_sum, together, constants, 4, 3)
+
+
+def _expert_variants() -> Iterator[Variant]:
+    (count, per_row, hidden, inner), *_ = (shapes.experts for shapes in every_shape().values() if shapes.experts)
+    route = {"logits": "*bf16", "per_expert": "*fp32", "real": "*i64", "weight": "*fp32"}
+    lists = {"index": "*i32", "chosen": "*i32", "count": "*i32", "arrived": "*i32"}
+    constants = {"E": count, "TOP": per_row, "PAIRS": 16 * per_row}
+    yield Variant("experts route", experts.route, route | lists, constants, 4, 3)
+    for bits, weight, scale in ((16, "*bf16", "*fp32"), (8, "*i8", "*fp32"), (4, "*u16", "*bf16")):
+        first, second = expert_tiles(bits)
+        types = lists | {"weight": weight, "scale": scale, "rows": "i32", "hidden": "*bf16"}
+        for name, function, own, n, k, tile in (
+            ("up", experts.expert_up, {"x": "*bf16"}, inner, hidden, first),
+            ("down", experts.expert_down, {"result": "*fp32"}, hidden, inner, second),
+        ):
+            constants = {"N": n, "K": k, "TOP": per_row, "BN": tile.outputs, "BK": tile.inputs, "BITS": bits}
+            yield Variant(f"expert {name} {bits}", function, types | own, constants, tile.warps, tile.stages)
+    types = {"parts": "*fp32", "weight": "*fp32", "y": "*bf16", "N": "i32"}
+    yield Variant("experts sum", experts.expert_sum, types, {"TOP": per_row, "BN": 256}, 4, 3)
+
+
+def _between_variants() -> Iterator[Variant]:
+    types = dict.fromkeys(("x", "y", "residual", "total", "gate", "up", "product", "query", "keys", "values"), "*bf16")
+    types |= dict.fromkeys(("weight", "next_weight", "scale", "cos", "sin"), "*fp32")
+    types |= {"eps": "fp32", "scalar": "fp32", "start": "*i64", "slots": "i32", "width": "i32"}
+    types |= {"gate_stride": "i32", "up_stride": "i32", "cap": "fp32", "count": "i32"}
+    for width in sorted({width for shapes in every_shape().values() for width in shapes.hidden}):
+        block = triton.next_power_of_2(width)
+        constants = {"WIDTH": width, "BLOCK": block}
+        yield Variant("norm", elementwise.norm, types, constants, warps_for(block), 3)
+        for following in (True, False):
+            chosen = constants | {"NEXT": following}
+            yield Variant("norm added", elementwise.add_norm, types, chosen, warps_for(block), 3)
+    for dim in (256, 512):
+        for apart in (True, False):
+            constants = {"HEADS": 8, "KEYS": 1, "APART": apart, "D": dim}
+            yield Variant("turn", elementwise.turn, types, constants, warps_for(dim), 3)
+    yield Variant("gated", elementwise.gated, types, {"BLOCK": 1024}, 4, 3)
+    yield Variant("soft cap", elementwise.soft_cap, types | {"y": "*fp32"}, {"BLOCK": 1024}, 4, 3)
+
+
+def _choice_variants() -> Iterator[Variant]:
+    types = {"logits": "*fp32", "ids": "*i64", "keys": "*i64", "width": "i32", "start": "*i64", "seed": "*i64"}
+    types |= {"temperature": "*fp64", "top_p": "*fp64", "least": "*fp64", "token": "*i64", "count": "i32"}
+    for k, top in ((64, 64), (1, 0)):
+        for named, width in ((False, 1 << 18), (True, 4096)):
+            constants = {"BLOCK": Between.columns, "K": k, "NAMED": named}
+            yield Variant("choice blocks", choice.best_of_blocks, types, constants, 4, 3)
+            block = width // Between.columns * k
+            constants = {"BLOCK": block, "K": k, "TOP": top, "NUCLEUS": True, "FLOOR": True}
+            yield Variant("choice", choice.choose, types, constants, warps_for(4 * block), 3)
 
 
 def compiled(variant: Variant, capability: int) -> Compiled:

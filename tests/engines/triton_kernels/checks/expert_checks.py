@@ -55,7 +55,7 @@ def check_experts(
     allowed = (reference.abs() + magnitude) * BFLOAT16 + magnitude * 2e-5
     assert (error <= allowed).all(), f"{(error / allowed).max().item():.1f} times the error that rounding explains"
     compared = 0
-    for count in range(1, rows):
+    for count in sorted({1, rows // 2, rows - 1}):
         assert torch.equal(bits(launch(x[:count], logits[:count])), bits(whole[:count])), f"{count} rows differ"
         compared += count
     places = torch.randperm(rows)
@@ -73,7 +73,7 @@ def check_experts(
 
 def _ranked(logits: Tensor, per_row: int) -> Tensor:
     """Ids of the best experts of each row, of equals the lowest first."""
-    return logits.double().nan_to_num(-torch.inf).sort(-1, descending=True, stable=True).indices[:, :per_row]
+    return logits.double().nan_to_num(-torch.inf).sort(dim=-1, descending=True, stable=True).indices[:, :per_row]
 
 
 def _only(stack: Stack, chosen: Tensor) -> Stack:

@@ -63,10 +63,10 @@ class FencedKernels(Kernels):
 
     def check_fences(self) -> None:
         """Assert that no launch wrote beyond its memory and that all counters are back at zero."""
-        for _, memory in self._fenced:
+        for view, memory in self._fenced:
             clean = torch.full((FENCE,), poison(memory.dtype), dtype=memory.dtype)
             for side in (memory[:FENCE], memory[-FENCE:]):
-                assert torch.equal(bits(side), bits(clean)), "a kernel wrote beyond the end of its memory"
+                assert torch.equal(bits(side), bits(clean)), f"a kernel wrote beyond the end of {tuple(view.shape)}"
         self._fenced.clear()
         assert not self._arrived.any(), "a kernel left its counters behind"
 

@@ -66,8 +66,11 @@ def mend() -> None:
         return unary_before(self, value, operation)
 
     def dot(self: Any, left: Any, right: Any, sums: Any, *rest: Any) -> Any:
-        left, right = (handle(_widened(each.data), tl.float32) if is_bfloat16(each) else each for each in (left, right))
-        return dot_before(self, left, right, sums, *rest)
+        if not is_bfloat16(left):
+            return dot_before(self, left, right, sums, *rest)
+        a, b = _widened(left.data), _widened(right.data)
+        # Row by row, as matrix units compute: a library's product of many rows may round a row by its place.
+        return handle(np.stack([row @ b for row in a]) + sums.data, sums.dtype.scalar)
 
     builder.cast_impl, builder.binary_op, builder.unary_op = cast, binary, unary
     builder.create_dot, builder.create_fp_to_fp = dot, convert

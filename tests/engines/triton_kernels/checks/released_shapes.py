@@ -19,11 +19,13 @@ class AttentionShape:
 
 @dataclass(frozen=True)
 class ModelShapes:
-    """linear: [out, width] of every layer but the experts'; experts: (experts, per row, hidden, inner width)."""
+    """linear: [out, width] of every layer but the experts'; experts: (experts, per row, hidden, inner width);
+    hidden: the hidden sizes."""
 
     linear: frozenset[tuple[int, int]]
     attention: frozenset[AttentionShape]
     experts: tuple[int, int, int, int] | None
+    hidden: tuple[int, int]
 
 
 def released_shapes(name: str) -> ModelShapes:
@@ -38,7 +40,8 @@ def released_shapes(name: str) -> ModelShapes:
     experts = None
     if target.experts:
         experts = (target.experts, target.experts_per_row, target.hidden, target.expert_intermediate)
-    return ModelShapes(frozenset(linear), _attention(target) | _attention(drafter.decoder), experts)
+    attention, hidden = _attention(target) | _attention(drafter.decoder), (target.hidden, drafter.decoder.hidden)
+    return ModelShapes(frozenset(linear), attention, experts, hidden)
 
 
 def every_shape() -> dict[str, ModelShapes]:

@@ -39,7 +39,7 @@ def route(
     weights = tl.zeros((TOP,), tl.float32)
     for j in tl.static_range(TOP):
         best = tl.max(left, 0)
-        first = tl.min(tl.where(left == best, e, E), 0)
+        first = tl.min(tl.where((left == best) & (left >= 0), e, E), 0)
         # Where scores are not numbers none equals the best. Any will do that is not among the row's choices yet, for
         # the weights are not numbers either.
         first = tl.where(first == E, E - 1 - j, first)

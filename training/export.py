@@ -49,7 +49,7 @@ def processor_config() -> dict:
         "image_seq_length": 70,
         "feature_extractor": json.loads(json.dumps(extractor, default=float)),
         "image_processor": pictures | {"image_processor_type": "Gemma4ImageProcessor"},
-        "video_processor": pictures | frames,  # vLLM reads it; to gemma a film is its frames
+        "video_processor": pictures | frames,  # vLLM reads it; to gemma a video is its frames
     }
 
 

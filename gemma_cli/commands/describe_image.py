@@ -64,7 +64,7 @@ def describe_image(
         bool, typer.Option("--preview", help="Show a thumbnail before each description, on a terminal.")
     ] = False,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Read an animation as a film, not its first picture alone.")
+        bool, typer.Option("--frames", help="Read an animation as a video, not its first picture alone.")
     ] = False,
 ) -> None:
     """Describe images, or answer questions about them."""

@@ -1,4 +1,4 @@
-"""What the model is asked about pictures and films."""
+"""What the model is asked about pictures and videos."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class DescriptionOutput:
 
 
 def preview_of(part: Image | Video) -> None:
-    """Print a thumbnail on stdout, a terminal; of a film of its first frame."""
+    """Print a thumbnail on stdout, a terminal; of a video of its first frame."""
     from gemma_cli.views.console import terminal
     from gemma_cli.views.picture import show
 

@@ -14,7 +14,7 @@ from gemma_cli.media.files import display_name
 class PictureFacts:
     """What is known of a picture. width, height: its own, upright, in pixels; orientation: as EXIF counts it.
 
-    page: its number from 1 in a file of several. frames: of an animation that is read as a film.
+    page: its number from 1 in a file of several. frames: of an animation that is read as a video.
     """
 
     name: str
@@ -33,16 +33,16 @@ class PictureFacts:
 def read(path: str, quiet: bool, frames: bool) -> Iterator[tuple[PictureFacts, Image | Video]]:
     """Yield the pictures of a file, an address or standard input. Raises InputError.
 
-    frames: read an animation as a short film.
+    frames: read an animation as a short video.
     """
     from gemma_cli.media.pictures.animation import animation_in
     from gemma_cli.media.pictures.pages import pictures_in
 
     name = display_name(path)
     with opened(path, quiet) as file:
-        if frames and (film := animation_in(file, name)):
-            height, width, _ = film.frames[0].pixels.shape
-            yield PictureFacts(name, width, height, 1, frames=len(film.frames)), film
+        if frames and (video := animation_in(file, name)):
+            height, width, _ = video.frames[0].pixels.shape
+            yield PictureFacts(name, width, height, 1, frames=len(video.frames)), video
             return
         for picture in pictures_in(file, name):
             facts = PictureFacts(name, picture.width, picture.height, picture.orientation, picture.page)

@@ -28,7 +28,7 @@ class Task:
     schema: str | None = None
 
     def request(self, *parts: Part, after: Audio | None = None) -> Request:
-        """Return the question about these parts: pictures and films stand before the text and sound after it, as Gemma
+        """Return the question about these parts: pictures and videos stand before the text and sound after it, as Gemma
         4's card says."""
         messages = ask(*parts, self.instruction, *((after,) if after else ()))
         return Request(messages, self.sampling, self.drafting, image_budget=self.budget, schema=self.schema)

@@ -665,9 +665,9 @@ def test_a_hub_folder_under_the_true_vocabulary_answers(tmp_path: Path) -> None:
     )
     engine = fresh(path)
     assert engine.info.assistant == f"{path}-assistant"
-    film = Video((PICTURE, OTHER), (0.0, 1.0), "film.mp4")
+    video = Video((PICTURE, OTHER), (0.0, 1.0), "video.mp4")
     request = Request(
-        ask(PICTURE, film, "Was ist das? 你好 🙂", SOUND, system="Kurz."),
+        ask(PICTURE, video, "Was ist das? 你好 🙂", SOUND, system="Kurz."),
         Sampling(seed=2, max_tokens=10),
         thinking=True,
         image_budget=70,

@@ -52,7 +52,7 @@ class Prompt:
 
 
 def pictures(request: Request) -> list[tuple[Image, int | None]]:
-    """Return the pictures of a request and the frames of its films, each with its budget."""
+    """Return the pictures of a request and the frames of its videos, each with its budget."""
     found: list[tuple[Image, int | None]] = []
     for part in (part for message in request.messages for part in message.parts):
         if isinstance(part, Video):

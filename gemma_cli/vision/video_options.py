@@ -13,10 +13,10 @@ from gemma_cli.common.options import OUTPUT
 from gemma_cli.common.output_files import FileOptions
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.video import MAX_FRAMES, FrameChoice
-from gemma_cli.vision.film import Watching
-from gemma_cli.vision.film_output import FORMATS
+from gemma_cli.vision.video_output import FORMATS
+from gemma_cli.vision.watching import Watching
 
-_PANEL = "Film"
+_PANEL = "Video"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class WatchOptions:
     most: Annotated[
         int,
         typer.Option(
-            "--max-frames", min=1, max=600, help="Frames of a film, or of each of its parts.", rich_help_panel=_PANEL
+            "--max-frames", min=1, max=600, help="Frames of a video, or of each of its parts.", rich_help_panel=_PANEL
         ),
     ] = MAX_FRAMES
     clip: Annotated[
@@ -43,7 +43,7 @@ class WatchOptions:
     )
     chapters: Annotated[
         bool,
-        typer.Option("--chapters", help="Describe the film part by part, each with a title.", rich_help_panel=_PANEL),
+        typer.Option("--chapters", help="Describe the video part by part, each with a title.", rich_help_panel=_PANEL),
     ] = False
     scenes: Annotated[
         bool,
@@ -54,7 +54,7 @@ class WatchOptions:
     ] = False
 
     def watching(self) -> Watching:
-        """Return how films are watched. Raises UsageError."""
+        """Return how videos are watched. Raises UsageError."""
         if self.summary and not (self.chapters or self.scenes):
             raise UsageError("--summary is about parts: give --chapters or --scenes")
         start, end = clip_of(self.clip) if self.clip else (0.0, math.inf)
@@ -63,7 +63,7 @@ class WatchOptions:
 
 
 @dataclass(frozen=True)
-class FilmOptions(FileOptions):
+class VideoOptions(FileOptions):
     """Which forms of a description to write, and where."""
 
     formats: Annotated[
@@ -92,5 +92,5 @@ class FilmOptions(FileOptions):
             if len(formats) > 1:
                 raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each")
             if files > 1 and formats[0] in ("json", "vtt"):
-                raise UsageError(f"--format {formats[0]} holds one film: give jsonl, or write files with -o DIR")
+                raise UsageError(f"--format {formats[0]} holds one video: give jsonl, or write files with -o DIR")
         return formats

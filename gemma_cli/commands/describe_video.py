@@ -68,7 +68,8 @@ def describe_video(
     schema = question.checked_schema()
     task = Task(model, asked, sampling.sampling(), engine.drafting(), FRAME_BUDGET, schema)
     inputs = video_files(files)
-    formats = written.checked(len(inputs), output.as_json, watching.parts)
+    formats = written.checked(len(inputs), output.as_json)
+    written.check_parts(formats, watching.parts)
     planned = written.plan_each(dict.fromkeys(inputs, formats), OutputNaming()) if written.to_files else {}
     wanted = [file for file in inputs if planned.get(file) != {}]
     batch, done = Batch(len(inputs)), list[object]()
@@ -116,7 +117,7 @@ def _watched(
     if printing == "txt" and video.summary:
         _say((f"{video.summary}\n",))
     elif printing and printing != "txt":
-        _say((video_output.document(video, printing, many),))
+        _say((video_output.FORMATS[printing].document(video, many),))
     return video
 
 

@@ -12,8 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from gemma_cli.core.errors import UsageError
-
 Record = Mapping[str, Any]
 """What is written of a picture: its file, size, cost and description; see `output.record`."""
 
@@ -21,11 +19,11 @@ Record = Mapping[str, Any]
 class DescriptionWriter:
     """Writes descriptions: `begin`, then `record` for each, then `end`. Each returns text, which may be empty.
 
-    many: whether there is more than one record. single: a document of it holds the records of one file.
+    many: whether there is more than one record. one_input: a document of it holds the records of one file.
     """
 
     name: ClassVar[str]
-    single: ClassVar[bool] = False
+    one_input: ClassVar[bool] = False
 
     def __init__(self, many: bool) -> None:
         self.many = many
@@ -54,7 +52,7 @@ class Json(DescriptionWriter):
     """An object; of several pages, an array of them."""
 
     name = "json"
-    single = True
+    one_input = True
 
     def __init__(self, many: bool) -> None:
         super().__init__(many)
@@ -107,13 +105,6 @@ COLUMNS = ("file", "page", "width", "height", "orientation", "detail", "soft_tok
 
 _WRITERS: tuple[type[DescriptionWriter], ...] = (Txt, Json, JsonLines, Markdown, Csv)
 FORMATS: Mapping[str, type[DescriptionWriter]] = {writer.name: writer for writer in _WRITERS}
-
-
-def format_named(name: str) -> type[DescriptionWriter]:
-    """Return the writer of a format. Raises UsageError for an unknown one."""
-    if name not in FORMATS:
-        raise UsageError(f"--format {name}: no such format; there are {', '.join(FORMATS)}")
-    return FORMATS[name]
 
 
 def document(records: Sequence[Record], writer: type[DescriptionWriter]) -> str:

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.options import OUTPUT, SamplingOptions
-from gemma_cli.common.output_files import FileOptions, OutputNaming
+from gemma_cli.common.output_files import FileOptions, OutputNaming, format_option
 from gemma_cli.common.setting_options import ranged
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Sampling
 from gemma_cli.media.fetching.fetch import is_address
 from gemma_cli.media.files import STDIN
 from gemma_cli.media.input_files import InputFile
-from gemma_cli.vision.formats import FORMATS, format_named
+from gemma_cli.vision.formats import FORMATS
 from gemma_cli.vision.instructions import LENGTHS
 
 ALT = "alt"
@@ -75,16 +75,9 @@ class QuestionOptions:
 class DescriptionOptions(FileOptions):
     """Which forms of a description to write, and where."""
 
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="Format of the descriptions. Repeat the option to write several with -o. Default: txt.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
+    known = FORMATS
+
+    formats: Annotated[list[str] | None, format_option(FORMATS, "Format of the descriptions.")] = None
     write_alt: Annotated[
         bool,
         typer.Option(
@@ -105,27 +98,13 @@ class DescriptionOptions(FileOptions):
 
     @property
     def writes(self) -> bool:
-        """Whether descriptions go into files, and not to stdout."""
         return self.to_files or self.write_alt
 
-    def checked(self, files: int, as_json: bool) -> tuple[str, ...]:
+    def checked(self, inputs: int, as_json: bool) -> tuple[str, ...]:
         """Return the formats. Raises UsageError for options that do not fit together."""
-        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
-        for form in formats:
-            format_named(form)
-        if as_json and (self.writes or self.formats):
-            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
         if self.write_metadata and self.folder is None:
             raise UsageError("--write-metadata writes copies: give -o DIR")
-        if not self.to_files and len(formats) > 1:
-            raise UsageError(
-                f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file"
-            )
-        if not self.writes:
-            if files > 1 and format_named(formats[0]).single:
-                raise UsageError(f"--format {formats[0]} holds one file: give jsonl, or write files with -o DIR")
-            self.check_files()
-        return formats
+        return super().checked(inputs, as_json)
 
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
         """Return the files to write for each input, by format, ALT among them; see `plan_each`."""

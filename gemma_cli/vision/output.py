@@ -16,7 +16,7 @@ from gemma_cli.media.pictures.metadata import described
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.views.sanitize import safe
 from gemma_cli.vision.describing import Description
-from gemma_cli.vision.formats import alternative, document, format_named
+from gemma_cli.vision.formats import FORMATS, alternative, document
 from gemma_cli.vision.options import ALT, COPY
 from gemma_cli.vision.reading import PictureFacts
 from gemma_cli.vision.task import Task
@@ -28,7 +28,7 @@ class DescriptionOutput:
     def __init__(self, task: Task, engine: ModelOptions, output: OutputOptions, form: str, many: bool) -> None:
         """form: that of stdout; many: whether there are several inputs."""
         self.task, self.engine, self.output = task, engine, output
-        self._printed = format_named(form)(many)
+        self._printed = FORMATS[form](many)
 
     @contextmanager
     def progress(self, files: int, printed: bool) -> Iterator[Callable[[float], None]]:
@@ -81,9 +81,7 @@ class DescriptionOutput:
 
     def _save(self, records: list[dict[str, Any]], paths: dict[str, Path]) -> None:
         forms = {form: path for form, path in paths.items() if form not in (ALT, COPY)}
-        texts: dict[Path, str | bytes] = {
-            path: safe(document(records, format_named(form))) for form, path in forms.items()
-        }
+        texts: dict[Path, str | bytes] = {path: safe(document(records, FORMATS[form])) for form, path in forms.items()}
         if COPY in paths:
             content, name = Path(records[0]["file"]).read_bytes(), records[0]["file"]
             texts[paths[COPY]] = described(content, "\n".join(record["text"] for record in records), name)

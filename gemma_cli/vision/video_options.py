@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from gemma_cli.common.clips import clip_of
-from gemma_cli.common.options import OUTPUT
-from gemma_cli.common.output_files import FileOptions
+from gemma_cli.common.output_files import FileOptions, format_option
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.video import MAX_FRAMES, FrameChoice
 from gemma_cli.vision.video_output import FORMATS
@@ -64,33 +64,13 @@ class WatchOptions:
 
 @dataclass(frozen=True)
 class VideoOptions(FileOptions):
-    """Which forms of a description to write, and where."""
+    """Which formats of a description to write, and where."""
 
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="Format of the descriptions; vtt has chapters. Repeat it to write several with -o. Default: txt.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
+    known = FORMATS
 
-    def checked(self, files: int, as_json: bool, parts: bool) -> tuple[str, ...]:
-        """Return the formats. Raises UsageError for options that do not fit together."""
-        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
-        for form in formats:
-            if form not in FORMATS:
-                raise UsageError(f"--format {form}: no such format; there are {', '.join(FORMATS)}")
-        if "vtt" in formats and not parts:
-            raise UsageError("--format vtt holds chapters: give --chapters or --scenes")
-        if as_json and (self.to_files or self.formats):
-            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
-        if not self.to_files:
-            self.check_files()
-            if len(formats) > 1:
-                raise UsageError(f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each")
-            if files > 1 and formats[0] in ("json", "vtt"):
-                raise UsageError(f"--format {formats[0]} holds one video: give jsonl, or write files with -o DIR")
-        return formats
+    formats: Annotated[list[str] | None, format_option(FORMATS, "Format of the descriptions; vtt has chapters.")] = None
+
+    def check_parts(self, formats: Iterable[str], parts: bool) -> None:
+        """Raise UsageError for a format of chapters where the video is not described in parts."""
+        if chaptered := [name for name in formats if FORMATS[name].chapters and not parts]:
+            raise UsageError(f"--format {chaptered[0]} holds chapters: give --chapters or --scenes")

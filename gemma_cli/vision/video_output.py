@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from gemma_cli.text.clock import clock
 from gemma_cli.views.sanitize import safe
 from gemma_cli.vision.task import Task
 from gemma_cli.vision.watching import Chapter, VideoDescription
-
-FORMATS = ("txt", "json", "jsonl", "vtt", "md")
 
 _DAY = 24 * 3600.0
 
@@ -39,24 +37,6 @@ def record(video: VideoDescription) -> dict[str, Any]:
     }
 
 
-def document(video: VideoDescription, form: str, many: bool) -> str:
-    """Return a video's description in one format."""
-    match form:
-        case "json":
-            return json.dumps(record(video), ensure_ascii=False, indent=2) + "\n"
-        case "jsonl":
-            return json.dumps(record(video), ensure_ascii=False) + "\n"
-        case "vtt":
-            return "WEBVTT\n\n" + "".join(_cue(one) for one in video.chapters)
-        case "md":
-            return f"## {_line(video.name)}\n\n{video.text}\n\n" + "".join(map(_section, video.chapters))
-    return (
-        heading(video.name, 2 if many else 1)
-        + "".join(map(text_of, video.chapters))
-        + (f"{video.summary}\n" if video.summary else "")
-    )
-
-
 def text_of(chapter: Chapter) -> str:
     """Return a part as text: under its time and title, where it has one."""
     if not chapter.title:
@@ -66,7 +46,7 @@ def text_of(chapter: Chapter) -> str:
 
 def save(video: VideoDescription, paths: Mapping[str, Path]) -> None:
     """Write a video's description into its files, by format."""
-    write_together({path: safe(document(video, form, False)) for form, path in paths.items()})
+    write_together({path: safe(FORMATS[name].document(video, False)) for name, path in paths.items()})
 
 
 def write_object(video: VideoDescription, task: Task, engine: ModelOptions) -> None:
@@ -75,6 +55,49 @@ def write_object(video: VideoDescription, task: Task, engine: ModelOptions) -> N
 
     fields = views.turn_object(together(video.turns), task.engine().info, engine.draft_tokens, task.request())
     views.write(record(video) | fields | {"text": video.text}, sys.stdout)
+
+
+def _text(video: VideoDescription, many: bool) -> str:
+    summary = f"{video.summary}\n" if video.summary else ""
+    return heading(video.name, 2 if many else 1) + "".join(map(text_of, video.chapters)) + summary
+
+
+def _json(video: VideoDescription, many: bool) -> str:
+    return json.dumps(record(video), ensure_ascii=False, indent=2) + "\n"
+
+
+def _json_line(video: VideoDescription, many: bool) -> str:
+    return json.dumps(record(video), ensure_ascii=False) + "\n"
+
+
+def _vtt(video: VideoDescription, many: bool) -> str:
+    return "WEBVTT\n\n" + "".join(map(_cue, video.chapters))
+
+
+def _markdown(video: VideoDescription, many: bool) -> str:
+    return f"## {_line(video.name)}\n\n{video.text}\n\n" + "".join(map(_section, video.chapters))
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """A format of a video's description.
+
+    document: writes a description, which is one of `many` on stdout. one_input: a file holds one video only.
+    chapters: it holds nothing but chapters.
+    """
+
+    document: Callable[[VideoDescription, bool], str]
+    one_input: bool = False
+    chapters: bool = False
+
+
+FORMATS = {
+    "txt": VideoFormat(_text),
+    "json": VideoFormat(_json, one_input=True),
+    "jsonl": VideoFormat(_json_line),
+    "vtt": VideoFormat(_vtt, one_input=True, chapters=True),
+    "md": VideoFormat(_markdown),
+}
 
 
 def _rounded(chapter: Chapter) -> dict[str, Any]:

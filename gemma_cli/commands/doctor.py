@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.configured import configured
+from gemma_cli.common.command_line.configured import configured
 from gemma_cli.common.options import EngineOptions, Json, examples, settings_of
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
@@ -242,7 +242,7 @@ def _quantizations(device_type: str) -> str:
     """Which of --quantize's values run, and how."""
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import choose_device
-    from gemma_cli.engines.local.model.quantized import OUT_MULTIPLE, int4_runs, integer_products
+    from gemma_cli.engines.local.model.layers.quantized import OUT_MULTIPLE, int4_runs, integer_products
 
     if device_type not in OUT_MULTIPLE:
         return f"not on {device_type}"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from gemma_cli.common.configured import source_of
+from gemma_cli.common.command_line.configured import source_of
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import LoadOptions, OutputOptions, Quiet, examples, grouped

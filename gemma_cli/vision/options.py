@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from gemma_cli.common.command_line.setting_options import ranged
 from gemma_cli.common.options import OUTPUT, SamplingOptions
 from gemma_cli.common.output_files import FileOptions, OutputNaming, format_option
-from gemma_cli.common.setting_options import ranged
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Sampling
 from gemma_cli.media.fetching.fetch import is_address

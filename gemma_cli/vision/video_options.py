@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.common.clips import clip_of
+from gemma_cli.common.command_line.clips import clip_of
 from gemma_cli.common.output_files import FileOptions, format_option
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.video import MAX_FRAMES, FrameChoice

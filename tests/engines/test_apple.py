@@ -23,7 +23,7 @@ from gemma_cli.core.messages import GREEDY, Audio, Drafting, Image, Message, Par
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.measure.perplexity import perplexity
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.rope import Rope
 from tests.engines.helpers import apple
 
 SEED = 3

@@ -19,7 +19,7 @@ from gemma_cli.engines.local.loading.memory import fit as memory_fit
 from gemma_cli.engines.local.loading.memory.estimate import needs, plan_release
 from gemma_cli.engines.local.loading.memory.placement import Costs, Placement, place
 from gemma_cli.engines.local.loading.synthetic import NAMES
-from gemma_cli.engines.local.model import quantized
+from gemma_cli.engines.local.model.layers import quantized
 
 GPUS = [torch.device("cuda", index) for index in range(4)]
 CUDA = torch.device("cuda")

@@ -26,8 +26,8 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots
-from gemma_cli.engines.local.model.linear import as_dtype
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.linear import as_dtype
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape
 
 

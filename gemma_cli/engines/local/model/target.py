@@ -32,8 +32,8 @@ from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
-from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 

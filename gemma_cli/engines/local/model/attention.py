@@ -11,7 +11,7 @@ and rejected before. What each measure gives:
   computed for all rows and each row takes the one that is its own.
 - Masks. What a row may not see gets -inf before the softmax: a weight of exactly zero, whatever the slot holds.
 - Row count. A matrix product with another number of rows may be another kernel, and kernels differ in the last bit. The
-  model only runs row counts that were measured to agree on this machine: see rows.py.
+  model only runs row counts that were measured to agree on this machine: see batch_invariance.py.
 - Softmax is taken in float32, row by row; on CPU the cache and the whole of attention are float32.
 """
 

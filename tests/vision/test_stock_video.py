@@ -22,7 +22,7 @@ def moving(height, width, count=3):
 def stock_processor(towers):
     from transformers.models.gemma4.video_processing_gemma4 import Gemma4VideoProcessor
 
-    processor = towers._image_processor
+    processor = towers.stock.image_processor
     return Gemma4VideoProcessor(patch_size=processor.patch_size, pooling_kernel_size=processor.pooling_kernel_size)
 
 

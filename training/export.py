@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ def generation_config(ids: dict[str, int], **more: object) -> GenerationConfig:
     )
 
 
-def processor_config() -> dict:
+def processor_config() -> dict[str, Any]:
     """processor_config.json in Gemma 4's layout: how sound and pictures become what the towers take."""
     extractor = speech.feature_extractor().to_dict()
     extractor = {k: v for k, v in extractor.items() if k not in ("window", "mel_filters", "processor_class")}

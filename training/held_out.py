@@ -5,14 +5,13 @@ python -m training held_out
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 from training.data import task_mix
-from training.data.exchange import Exchange
+from training.data.exchange import Exchange, Task
 from training.data.held_out import text_items
 
-PARTS: tuple[tuple[Callable[..., Exchange], int], ...] = (
+PARTS: tuple[tuple[Task, int], ...] = (
     (task_mix.repeat, 8),
     (task_mix.translation, 10),
     (task_mix.spell, 4),

@@ -4,7 +4,7 @@ import random
 
 from gemma_cli.commands import translate
 from training.data import grammar, lexicon, numbers
-from training.data.exchange import Exchange, asked, drawn, is_word, some_passage, some_word
+from training.data.exchange import Exchange, Message, asked, drawn, is_word, some_passage, some_word
 
 
 def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
@@ -34,7 +34,7 @@ def lookups(rng: random.Random, held_out: bool = False) -> Exchange:
     """A table, and question after question about it: the same lesson many times as dense."""
     table = _some_table(rng)
     told = f"{_written(table)}\n"
-    messages = []
+    messages: list[Message] = []
     for _ in range(rng.randint(3, 8)):
         entry, value = rng.choice(list(table.items()))
         messages += asked("echo", f"{told}What is {entry}?", f"{entry}: {value}").messages

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from gemma_cli.commands import describe_image
 from training.data import grammar, scenes, speech, task_mix, voices
+from training.data.exchange import Exchange, Message, Task
 from training.stages import media_features
 
 
@@ -16,12 +18,12 @@ class Item:
     """One question: chat messages, the right answer, and its sound (16 kHz) or picture."""
 
     kind: str
-    messages: list[dict]
+    messages: list[Message]
     answer: str
     thinking: bool = False
-    tools: list[dict] | None = None
+    tools: list[Message] | None = None
     sound: np.ndarray | None = None
-    picture: object = None
+    picture: Image.Image | None = None
 
 
 def spoken_items(kind: str, language: str, count: int, rng: random.Random, plain: bool = False) -> list[Item]:
@@ -70,10 +72,10 @@ def scene_items(shapes: int, count: int, rng: random.Random) -> list[Item]:
 
 
 def text_items(
-    task: Callable[..., task_mix.Exchange],
+    task: Task,
     count: int,
     rng: random.Random,
-    keep: Callable[[task_mix.Exchange], bool] = bool,
+    keep: Callable[[Exchange], bool] = bool,
 ) -> list[Item]:
     items = []
     while len(items) < count:
@@ -94,7 +96,7 @@ def behind(items: list[Item], exchanges: int, rng: random.Random) -> list[Item]:
     """The same questions at the end of chats that went on for so many exchanges, of some 40 tokens each."""
     chats = []
     for item in items:
-        history: list[dict] = []
+        history: list[Message] = []
         while len(history) < 2 * exchanges:
             exchange = task_mix.sample_exchange(rng)
             if not (exchange.thinking or exchange.tools) and exchange.messages[0]["role"] == "user":

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -84,7 +85,7 @@ def sample_scene(rng: random.Random, count: int | None = None) -> Scene:
     return Scene(tuple(shapes), int(side * ratio), side, rng.choice(GROUNDS))
 
 
-def restore(shapes: list[dict], width: int, height: int, ground: tuple[int, int, int]) -> Scene:
+def restore(shapes: list[dict[str, Any]], width: int, height: int, ground: tuple[int, int, int]) -> Scene:
     """A scene from its plain fields."""
     return Scene(tuple(Shape(**shape) for shape in shapes), width, height, tuple(ground))
 

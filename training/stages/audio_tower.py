@@ -6,6 +6,7 @@ later finds words already separated in the tower's output and has only to read t
 
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -124,7 +125,7 @@ def length_batches(recorded: list[speech.Recorded], size: int, rng: random.Rando
     return batches
 
 
-def edit_distance(a: list, b: list) -> int:
+def edit_distance(a: Sequence[object], b: Sequence[object]) -> int:
     """Levenshtein's distance between two sequences."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

@@ -13,6 +13,7 @@ import torch
 from transformers import GemmaTokenizer
 
 from training.data import task_mix
+from training.data.exchange import Message
 from training.tokenizer import CONTROL, render
 
 
@@ -33,7 +34,7 @@ class Example:
         return zip(edges[::2], edges[1::2], strict=True)
 
 
-def about_medium(medium: str, question: str, answer: str) -> list[dict]:
+def about_medium(medium: str, question: str, answer: str) -> list[Message]:
     """A question with a picture before it or a recording after it, and its answer, as messages."""
     parts = [{"type": medium}, {"type": "text", "text": question}]
     if medium == "audio":

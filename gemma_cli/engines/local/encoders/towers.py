@@ -85,7 +85,7 @@ class MediaEncoders:
     @torch.inference_mode()
     def features(self, medium: Medium, image_budget: int | None) -> Tensor:
         """[rows, hidden], what stock get_image_features and get_audio_features return for this medium, a sound padded
-        as in sounds.py.
+        as in audio_batch.py.
 
         image_budget: soft tokens at most, one of messages.IMAGE_BUDGETS; None for the checkpoint's own. Raises
         InputError for a medium that gives no rows.

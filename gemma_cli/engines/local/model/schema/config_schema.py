@@ -135,7 +135,7 @@ QUANTIZATION = Object(
         ),
     }
 )
-"""The one form of quantized weights that is read: see compressed.py."""
+"""The one form of quantized weights that is read: see compressed_tensors.py."""
 
 _ACTIVATION = OneOf(("gelu_pytorch_tanh", "gelu", "gelu_new", "relu", "silu"))
 

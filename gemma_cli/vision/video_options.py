@@ -21,15 +21,15 @@ _PANEL = "Video"
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """Which frames are looked at, and in how many parts."""
+    """Options for the frames, the sound and the parts of a video."""
 
     fps: Annotated[
-        float, typer.Option("--fps", min=0.001, max=30, help="Frames of each second.", rich_help_panel=_PANEL)
+        float, typer.Option("--fps", min=0.001, max=30, help="Frames per second.", rich_help_panel=_PANEL)
     ] = 1.0
     most: Annotated[
         int,
         typer.Option(
-            "--max-frames", min=1, max=600, help="Frames of a video, or of each of its parts.", rich_help_panel=_PANEL
+            "--max-frames", min=1, max=600, help="Most frames of a video, or of each part.", rich_help_panel=_PANEL
         ),
     ] = MAX_FRAMES
     clip: Annotated[
@@ -47,16 +47,16 @@ class WatchOptions:
     ] = False
     scenes: Annotated[
         bool,
-        typer.Option("--scenes", help="The same, with a new part where the picture changes.", rich_help_panel=_PANEL),
+        typer.Option("--scenes", help="Like --chapters, with a new part at each new scene.", rich_help_panel=_PANEL),
     ] = False
     summary: Annotated[
         bool, typer.Option("--summary", help="Summarize the parts afterwards.", rich_help_panel=_PANEL)
     ] = False
 
     def watching(self) -> Watching:
-        """Return how videos are watched. Raises UsageError."""
+        """Return the options in the form of a Watcher. Raises UsageError."""
         if self.summary and not (self.chapters or self.scenes):
-            raise UsageError("--summary is about parts: give --chapters or --scenes")
+            raise UsageError("--summary summarizes parts: give --chapters or --scenes")
         start, end = clip_of(self.clip) if self.clip else (0.0, math.inf)
         choice = FrameChoice(self.fps, self.most, start, end)
         return Watching(choice, not self.no_sound, self.chapters or self.scenes, self.scenes, self.summary)

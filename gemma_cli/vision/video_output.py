@@ -1,4 +1,4 @@
-"""Descriptions of videos on their way out."""
+"""Output of descriptions of videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY = 24 * 3600.0
 
 
 def record(video: VideoDescription) -> dict[str, Any]:
-    """Return what is written of a video: nothing in it depends on the speed of the machine."""
+    """Return the fields that formats write; none depends on the speed of the machine."""
     tokens = [one.soft_tokens for one in video.chapters if one.soft_tokens is not None]
     chaptered = any(one.title for one in video.chapters) or len(video.chapters) > 1
     return {
@@ -38,14 +38,14 @@ def record(video: VideoDescription) -> dict[str, Any]:
 
 
 def text_of(chapter: Chapter) -> str:
-    """Return a part as text: under its time and title, where it has one."""
+    """Return a part as text, under its time and title if it has a title."""
     if not chapter.title:
         return f"{chapter.description}\n"
     return f"{clock(chapter.start)} {chapter.title}\n{chapter.description}\n\n"
 
 
 def save(video: VideoDescription, paths: Mapping[str, Path]) -> None:
-    """Write a video's description into its files, by format."""
+    """Write a video's description to its files, by format."""
     write_together({path: safe(FORMATS[name].document(video, False)) for name, path in paths.items()})
 
 

@@ -1,4 +1,4 @@
-"""What is said about a video: of all of it, or part by part with titles and a summary."""
+"""Descriptions of videos: complete, or part by part with titles and a summary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _TITLE_TOKENS = 32
 
 @dataclass(frozen=True)
 class Watching:
-    """How videos are watched. parts: part by part, which `scenes` begins where the picture changes."""
+    """How to watch a video.
+
+    sound: whether the model also gets the sound track.
+    parts: whether to describe it part by part.
+    scenes: whether a part begins where the picture changes.
+    summary: whether to summarize the parts.
+    """
 
     choice: FrameChoice
     sound: bool = True
@@ -35,7 +41,10 @@ class Watching:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of a video, in seconds, with what is said of it. frames, soft_tokens: what it took."""
+    """A part of a video, from `start` to `end` in seconds, with its description.
+
+    frames, soft_tokens: how many the model got.
+    """
 
     start: float
     end: float | None
@@ -47,7 +56,11 @@ class Chapter:
 
 @dataclass
 class VideoDescription:
-    """What is said about a video. summary: of all parts; "" where none was asked for."""
+    """The description of a video.
+
+    summary: of all parts; "" without --summary.
+    heard: whether the model got sound.
+    """
 
     name: str
     chapters: list[Chapter] = field(default_factory=list)
@@ -57,18 +70,21 @@ class VideoDescription:
 
     @property
     def text(self) -> str:
-        """The summary, or the descriptions one after the other."""
+        """Return the summary, or all descriptions."""
         return self.summary or "\n\n".join(chapter.description for chapter in self.chapters)
 
 
 class Watcher:
-    """Describes one open video. journal: answers that an earlier run has given."""
+    """Describes open videos.
+
+    journal: answers of an earlier run.
+    """
 
     def __init__(self, task: Task, watching: Watching, journal: Journal, quiet: bool) -> None:
         self._task, self._watching, self._journal, self._quiet = task, watching, journal, quiet
 
     def watch(self, file: BinaryIO, name: str) -> Generator[VideoDescription, None, None]:
-        """Yield the description as it grows: after each part, and when it is complete. Raises InputError."""
+        """Yield the description after each part, and when it is complete. Raises InputError."""
         watching = self._watching
         found = VideoDescription(name)
         for part in self._parts(file, name):
@@ -100,11 +116,11 @@ class Watcher:
         return sound if sound.heard else None
 
     def _remark(self, part: VideoPart, name: str) -> None:
-        """Say that a part is longer than the sound that goes along."""
+        """Warn that a part is longer than the sound that the model takes."""
         last = part.video.seconds[-1] if part.end is None else part.end
         if last - part.start > MAX_AUDIO_S and not self._quiet:
             of = " of each part" if self._watching.parts else ""
-            notice(f"{name}: only the first {MAX_AUDIO_S} s of sound{of} go along; --no-sound leaves it out")
+            notice(f"{name}: the model hears only the first {MAX_AUDIO_S} s{of}; --no-sound leaves sound out")
 
     def _chapter(self, found: VideoDescription, part: VideoPart, heard: Audio | None) -> Chapter:
         asked = self._task.request(part.video, after=heard)

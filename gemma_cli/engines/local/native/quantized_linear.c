@@ -98,7 +98,7 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
                   int bits) {
   vf sum[ROWS] = {};
   for (long group = 0; group < groups; group++) {
-    vi high[ROWS][2], low[ROWS][2]; /* with `chains` 2 each takes every second product: one sum alone would wait for its own result */
+    vi high[ROWS][2], low[ROWS][2]; /* 2 chains: one sum alone would wait for its own result */
 #pragma GCC unroll 6
     for (int row = 0; row < rows; row++) {
       high[row][0] = high[row][1] = low[row][1] = (vi){};

@@ -42,7 +42,8 @@ class Pocket:
 
     def inputs(self, items: list[Item]) -> dict[str, torch.Tensor]:
         """Items as one left-padded batch."""
-        texts, inputs = [], {}
+        texts: list[str] = []
+        inputs: dict[str, torch.Tensor] = {}
         sounds = [item.sound for item in items if item.sound is not None]
         if sounds:
             heard = self.ear(sounds, return_tensors="pt")

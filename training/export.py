@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration, GenerationConfig
+from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration, GenerationConfig, PreTrainedModel
 
 from training import shapes, tokenizer
 from training.data import scenes, speech
@@ -79,7 +79,7 @@ def write_drafter(model: Gemma4AssistantForCausalLM, tokenizer_folder: Path, fol
     words.save_pretrained(folder)
 
 
-def _save(model: torch.nn.Module, folder: Path) -> None:
+def _save(model: PreTrainedModel, folder: Path) -> None:
     """Weights rounded to bfloat16 in one safetensors file; the model in memory keeps its own precision."""
     half = type(model)(model.config)
     half.load_state_dict(model.state_dict())

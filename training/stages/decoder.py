@@ -159,7 +159,7 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
         batch = diet.batch(plan, clock.progress).to(DEVICE)
         with half_precision():
             loss, right = loss_and_accuracy(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(clock.progress)
         losses.append(loss.item())
         for kind, first, last in batch.answers:

@@ -46,7 +46,8 @@ def kept(
 @torch.no_grad()
 def seen(model: Gemma4ForConditionalGeneration, count: int, seed: int) -> list[tuple[scenes.Scene, torch.Tensor]]:
     """Scenes with the vision tower's soft tokens for them, float16."""
-    rng, pairs = random.Random(f"scenes-{seed}"), []
+    rng = random.Random(f"scenes-{seed}")
+    pairs: list[tuple[scenes.Scene, torch.Tensor]] = []
     for _ in range(count // 32):
         batch = [scenes.sample_scene(rng) for _ in range(32)]
         pixels, places = vision_tower.collate(batch)

@@ -193,7 +193,7 @@ def test_a_package_out_of_its_range_or_missing_is_wrong(monkeypatch: pytest.Monk
 
 
 def test_a_checkout_that_was_never_installed_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "DISTRIBUTION", "gemma-cli-that-nobody-installed")
+    monkeypatch.setattr(packages, "DISTRIBUTION", "gemma-cli-that-nobody-installed")
     assert [check.ok for check in (*packages.dependencies(), *packages.extras())] == [None]
 
 

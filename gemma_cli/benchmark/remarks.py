@@ -50,10 +50,10 @@ def _texts(report: Report) -> list[str]:
         found = report.divergence
         said.append(
             f"The texts differ: {found.arm}, run {found.run}, at character {found.character} of the reply to "
-            f"{found.prompt[:40]!r}: {found.expected!r} became {found.got!r}. That is a bug, please report it."
+            f"{found.prompt[:40]!r}: {found.expected!r} became {found.got!r}. This is a bug; please report it."
         )
     elif len(report.arms) > 1 and report.info.synthetic_acceptance is None:
-        said.append("All texts are equal, drafted or not, in every run.")
+        said.append("All texts are equal in every run, with and without drafts.")
     if report.peer_divergence:
         found = report.peer_divergence
         said.append(

@@ -121,7 +121,7 @@ def test_jsonl_looks_for_sound_next_to_itself(tmp_path: Path) -> None:
     [
         ("x.jsonl", "", "transcribe", "no items"),
         ("x.jsonl", "{", "chat", "x.jsonl:1: not JSON"),
-        ("x.jsonl", '\n{"prompt": "hi"}', "chat", 'x.jsonl:2: each line is one {"prompt"'),
+        ("x.jsonl", '\n{"prompt": "hi"}', "chat", 'x.jsonl:2: each line must be {"prompt"'),
         ("x.jsonl", '["hi"]', "chat", "x.jsonl:1: each line"),
         ("x.jsonl", '{"text": "hi"}', "transcribe", "x.jsonl:1: each line"),
         ("x.jsonl", '{"text": "hi", "translation": " "}', "translate", "x.jsonl:1: each line"),

@@ -57,8 +57,9 @@ def _texts(report: Report) -> list[str]:
     if report.peer_divergence:
         found = report.peer_divergence
         said.append(
-            f"{found.arm} gives another text from character {found.character} of the reply to {found.prompt[:40]!r} "
-            "on: its kernels round differently, which can decide a near tie differently."
+            f"{found.arm} gives a different text, from character {found.character} of the reply to "
+            f"{found.prompt[:40]!r}: its kernels round differently, which can change the choice between two almost "
+            "equally likely tokens."
         )
     return said
 

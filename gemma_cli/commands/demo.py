@@ -109,7 +109,7 @@ def _copy(folder: Path) -> None:
     except FileExistsError:
         raise InputError(f"{folder}: exists already; name a new folder") from None
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
+        raise InputError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
     for name in names():
         shutil.copy(FOLDER / name, folder / name)
         print(folder / name)

@@ -28,7 +28,7 @@ class PartOptions:
         typer.Option(
             "--track",
             metavar="N|LANG",
-            help="Sound track of a video, by number or language. Default: the one that the file names.",
+            help="Sound track of a video, by number or language. Default: the file's default track.",
         ),
     ] = None
 

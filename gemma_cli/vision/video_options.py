@@ -29,7 +29,11 @@ class WatchOptions:
     most: Annotated[
         int,
         typer.Option(
-            "--max-frames", min=1, max=600, help="Maximum number of frames, per part or in all.", rich_help_panel=_PANEL
+            "--max-frames",
+            min=1,
+            max=600,
+            help="Maximum number of frames of a video, or of each part.",
+            rich_help_panel=_PANEL,
         ),
     ] = MAX_FRAMES
     clip: Annotated[

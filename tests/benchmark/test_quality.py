@@ -126,7 +126,7 @@ def test_jsonl_looks_for_sound_next_to_itself(tmp_path: Path) -> None:
         ("x.jsonl", '{"text": "hi"}', "transcribe", "x.jsonl:1: each line"),
         ("x.jsonl", '{"text": "hi", "translation": " "}', "translate", "x.jsonl:1: each line"),
         ("x.jsonl", '{"prompt": 3, "answer": "3"}', "chat", "x.jsonl:1: each line"),
-        ("x.tsv", "a\tb\n1\t2\n", "transcribe", "not a list of Common Voice"),
+        ("x.tsv", "a\tb\n1\t2\n", "transcribe", "not a table of Common Voice"),
         ("x.tsv", "path\tsentence\n", "transcribe", "no items"),
         ("x.tsv", "path\tsentence\n", "chat", "TSV is for speech"),
     ],

@@ -54,7 +54,7 @@ class BenchEngineOptions(ModelOptions):
             min=0.0,
             max=1.0,
             metavar="P",
-            help="Accept each draft with this probability; for synthetic: models, which would accept none.",
+            help="Accept each draft with this probability; only for synthetic: models, where none would be accepted.",
             rich_help_panel=MODEL,
         ),
     ] = None

@@ -73,7 +73,7 @@ class AnswerOptions(SummaryOptions):
             "--receipt": self.receipt,
         }
         if not once and (flag := next((flag for flag, given in flags.items() if given), None)):
-            raise UsageError(f"{flag} is for one answer: give a PROMPT or pipe text in")
+            raise UsageError(f"{flag} applies only to single answers: give a PROMPT or pipe text in")
 
 
 @dataclass(frozen=True)

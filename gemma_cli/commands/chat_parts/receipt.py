@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast, get_args
 
 import typer
@@ -21,7 +21,7 @@ from gemma_cli.media.files import display_name
 ESSENTIAL = ("version", "model_sha256", "quantization", "dtype", "device", "kernels")
 """Receipts: everything that a text depends on besides the prompt and the sampling."""
 
-DECIDED = ("seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "think", "thinking_budget", "quantize")
+DECIDED = (*(field.name for field in fields(Sampling)), "think", "thinking_budget", "quantize")
 """Parameters of the command line whose values stand in the receipt."""
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {

@@ -75,7 +75,8 @@ def test_tokens_after_a_stop_text_or_outside_the_answer_have_none(client: openai
     assert stopped.logprobs
     assert "".join(token.token for token in stopped.logprobs.content or ()) == stopped.message.content == "1, 2, 3"
     thinking: Any = {"chat_template_kwargs": {"enable_thinking": True}}
-    thoughtful = client.chat.completions.create(**counting | {"max_tokens": 200}, extra_body=thinking).choices[0]
+    adding = counting | {"messages": [{"role": "user", "content": "What is 2 + 3?"}], "max_tokens": 200}
+    thoughtful = client.chat.completions.create(**adding, extra_body=thinking).choices[0]
     assert thoughtful.message.model_extra["reasoning"]  # type: ignore[index]
     assert thoughtful.logprobs
     assert "".join(token.token for token in thoughtful.logprobs.content or ()) == thoughtful.message.content

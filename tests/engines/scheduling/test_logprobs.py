@@ -18,11 +18,11 @@ from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
 from tests.engines.helpers import tiny
 
 SCHEMA = '{"type": "array", "items": {"enum": ["ab", "ba"]}, "minItems": 3, "maxItems": 5}'
-SHARP = Sampling(temperature=0.4, top_k=5, top_p=0.7, min_p=0.02, seed=7, max_tokens=24)
-FLAT = Sampling(temperature=2.0, top_k=0, top_p=1.0, seed=3, max_tokens=24)
+SHARP = Sampling(temperature=0.4, top_k=5, top_p=0.7, min_p=0.02, seed=7, max_tokens=16)
+FLAT = Sampling(temperature=2.0, top_k=0, top_p=1.0, seed=3, max_tokens=16)
 REQUESTS = (
     Request((), FLAT, raw="Say: ", logprobs=5),
-    Request((), replace(GREEDY, max_tokens=24), raw="<|turn>user\nOne", logprobs=0),
+    Request((), replace(GREEDY, max_tokens=16), raw="<|turn>user\nOne", logprobs=0),
     Request(ask("Two"), SHARP, schema=SCHEMA, logprobs=5),
     Request(ask("Three, in a longer question. " * 4), FLAT, thinking=True, thinking_budget=6, logprobs=3),
 )
@@ -64,12 +64,17 @@ def test_they_are_those_of_a_reference_forward_pass(folder: Path, engine: LocalE
 
 
 def test_neither_drafts_nor_company_change_a_bit(engine: LocalEngine) -> None:
-    alone = [scored(engine, replace(request, drafting=Drafting(0))) for request in REQUESTS]
+    short = [replace(request, sampling=replace(request.sampling, max_tokens=14)) for request in REQUESTS]
+    alone = [scored(engine, replace(request, drafting=Drafting(0))) for request in short]
     assert all(alone)
-    for drafts in range(9):
-        asked = [replace(request, drafting=Drafting(drafts, adaptive=drafts == 8)) for request in REQUESTS]
-        assert [scored(engine, request) for request in asked] == alone
-        scheduler = BatchScheduler(engine, 3)
+    assert [scored(engine, replace(request, drafting=Drafting(5))) for request in short] == alone
+    for first in (0, 3, 6):
+        asked = [
+            replace(request, drafting=Drafting(drafts, adaptive=drafts == 8))
+            for drafts in range(first, first + 3)
+            for request in short
+        ]
+        scheduler = BatchScheduler(engine, 7)
         for key, request in enumerate(asked):
             scheduler.add(key, request)
         together: list[list[TokenChosen]] = [[] for _ in asked]
@@ -78,7 +83,7 @@ def test_neither_drafts_nor_company_change_a_bit(engine: LocalEngine) -> None:
                 assert not isinstance(event, GemmaError)
                 if isinstance(event, TokenChosen):
                     together[key].append(event)
-        assert together == alone
+        assert together == alone * 3
 
 
 def test_their_tokens_spell_the_answer(engine: LocalEngine) -> None:

@@ -14,7 +14,7 @@ from gemma_cli.media.video import read_video
 from gemma_cli.serve.api.chat_request import Defaults, chat_request
 from gemma_cli.serve.api.fields import ChatBody, validated
 from tests.serve.server import Server, chat, text_of
-from tests.vision.drawn_films import draw_film
+from tests.vision.drawn_videos import draw_video
 from training.data import scenes
 
 pytest.importorskip("av")
@@ -35,7 +35,7 @@ def shots(count: int) -> list[scenes.Scene]:
 
 
 def test_the_frames_are_those_of_describe_video(tmp_path: Path) -> None:
-    film = draw_film(tmp_path / "film.mp4", shots(3))
+    film = draw_video(tmp_path / "film.mp4", shots(3))
     request = chat_request(validated(ChatBody, about(film)), Defaults(Drafting()))
     expected = read_video(film)
     assert request.messages == (Message("user", (expected, Text(QUESTION))),)
@@ -44,7 +44,7 @@ def test_the_frames_are_those_of_describe_video(tmp_path: Path) -> None:
 
 def test_the_model_sees_them(server: Server, tmp_path: Path) -> None:
     (shot,) = shots(1)
-    film = draw_film(tmp_path / "film.mp4", [shot])
+    film = draw_video(tmp_path / "film.mp4", [shot])
     with server.client() as client:
         answer = client.post("/v1/chat/completions", json=about(film)).json()
     assert text_of(answer) == shot.caption

@@ -14,6 +14,7 @@ from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import TokenChosen, collect
 from gemma_cli.core.messages import GREEDY, Drafting, Request, Sampling, ask
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.opening import open_local
 from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
 from tests.engines.helpers import tiny
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> LocalEngine:
     torch.set_num_threads(1)
-    return LocalEngine.open(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
+    return open_local(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
 
 
 def scored(engine: LocalEngine, request: Request) -> list[TokenChosen]:

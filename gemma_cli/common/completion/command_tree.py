@@ -39,7 +39,7 @@ def describe(command: Any, context: Any, path: str = "") -> dict[str, Any]:
     described: dict[str, Any] = {"help": (command.help or "").strip().partition("\n\n")[0].replace("\n", " ")}
     parameters = command.get_params(context)
     described["options"] = [_option(each, context) for each in parameters if each.param_type_name == "option"]
-    described["arguments"] = [_argument(each, path) for each in parameters if each.param_type_name == "argument"]
+    described["arguments"] = [_argument(each, context, path) for each in parameters if each.param_type_name == "argument"]
     described["commands"] = {
         name: describe(*_below(command, context, name), f"{path} {name}".strip())
         for name in (command.list_commands(context) if hasattr(command, "list_commands") else ())
@@ -68,10 +68,11 @@ def _option(option: Any, context: Any) -> dict[str, Any]:
     }
 
 
-def _argument(argument: Any, path: str) -> dict[str, Any]:
+def _argument(argument: Any, context: Any, path: str) -> dict[str, Any]:
     return {
         "name": argument.display_name_raw,
         "help": argument.help or "",
+        "values": _words(argument.display_type_rich(context).strip("<>")),
         "names": VALUES.get(path),
         "repeatable": argument.nargs != 1,
         "required": bool(argument.required),
@@ -79,6 +80,6 @@ def _argument(argument: Any, path: str) -> dict[str, Any]:
 
 
 def _words(kind: str) -> list[str]:
-    """The words among the values of an option, from how --help shows its type."""
+    """The words among the values of a parameter, from how --help shows its type."""
     words = kind.split("|") if "|" in kind else []
     return [word for word in words if word and ".." not in word and word == word.lower()]

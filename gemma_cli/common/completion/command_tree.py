@@ -38,8 +38,9 @@ def describe(command: Any, context: Any, path: str = "") -> dict[str, Any]:
     """A command with its options, arguments and subcommands; path: its name below gemma."""
     described: dict[str, Any] = {"help": (command.help or "").strip().partition("\n\n")[0].replace("\n", " ")}
     parameters = command.get_params(context)
-    described["options"] = [_option(each, context) for each in parameters if each.param_type_name == "option"]
-    described["arguments"] = [_argument(each, context, path) for each in parameters if each.param_type_name == "argument"]
+    options, arguments = ([p for p in parameters if p.param_type_name == kind] for kind in ("option", "argument"))
+    described["options"] = [_option(each, context) for each in options]
+    described["arguments"] = [_argument(each, context, path) for each in arguments]
     described["commands"] = {
         name: describe(*_below(command, context, name), f"{path} {name}".strip())
         for name in (command.list_commands(context) if hasattr(command, "list_commands") else ())

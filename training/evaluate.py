@@ -83,7 +83,7 @@ def final(text: str) -> str:
     return text.split("<channel|>")[-1].strip()
 
 
-def measured(pocket: Pocket, items: list[Item], name: str) -> tuple[dict, list[Item]]:
+def measured(pocket: Pocket, items: list[Item], name: str) -> tuple[dict[str, Any], list[Item]]:
     """The row of a suite, counted as `gemma bench --task transcribe` counts, and the items that were answered right."""
     batches = (items[start : start + 20] for start in range(0, len(items), 20))
     texts = [text for batch in batches for text in pocket.answers(batch)]

@@ -91,11 +91,9 @@ def serve(
         if life.idle_s:
             activity.end_when_idle(life.idle_s, worker, door)
         if ready:
-            ready(
-                f"gemma: {model.info.model} is loaded{f' at {where}' if over_http else ''}; gemma stop stops its server"
-            )
+            ready(f"gemma: {model.info.model} is loaded{f' at {where}' if over_http else ''} (stop it with gemma stop)")
         elif not quiet:
-            notice(f"serving {model.info.model} at {where}; stop with Ctrl-C")
+            notice(f"serving {model.info.model} at {where} (stop with Ctrl-C)")
         if not (metrics and sock):
             stay(worker, limits.grace)
             return
@@ -118,7 +116,7 @@ def _check_background(spec: EngineSpec, over_http: bool) -> None:
         raise UsageError("--background needs a private folder; set XDG_RUNTIME_DIR to a folder with mode 0700")
     if not over_http and (found := find(spec, lambda why: open_engine(spec))):
         found.close()
-        notice(f"{found.info.model} is loaded already; gemma stop stops its server")
+        notice(f"{found.info.model} is loaded already (stop it with gemma stop)")
         raise typer.Exit
 
 

@@ -51,7 +51,7 @@ def remove(
         bool, typer.Option("--unfinished", help="Remove only the partial files of unfinished downloads.")
     ] = False,
 ) -> None:
-    """Remove a checkpoint and its drafter from the Hugging Face cache, for every program that uses it."""
+    """Remove a checkpoint and its drafter from the Hugging Face cache, which other programs use too."""
     from gemma_cli.store.models import removal
 
     freed = removal.remove(name, unfinished)

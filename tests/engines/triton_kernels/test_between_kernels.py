@@ -22,7 +22,7 @@ def kernels() -> FencedKernels:
     return FencedKernels()
 
 
-@pytest.mark.parametrize("width", [256, 1000, 5376])
+@pytest.mark.parametrize("width", [256, 1000])
 def test_norms(kernels: FencedKernels, width: int) -> None:
     check_norms(kernels, width)
 
@@ -39,16 +39,20 @@ def test_gates(kernels: FencedKernels, width: int) -> None:
 
 SAMPLINGS = {
     "greedy": Sampling(temperature=0.0),
-    "all settings": Sampling(temperature=0.7, top_k=7, top_p=0.8, min_p=0.05, seed=2**63 + 5),
-    "hot": Sampling(temperature=3.0, top_k=8, top_p=1.0, seed=-1),
+    "all settings": Sampling(temperature=0.7, top_k=3, top_p=0.8, min_p=0.05, seed=2**63 + 5),
+    "hot": Sampling(temperature=3.0, top_k=4, top_p=1.0, seed=-1),
 }
 
 
-@pytest.mark.parametrize("odd", ["", "ties", "nan", "inf", "low"])
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS)
-def test_choice(kernels: FencedKernels, sampling: Sampling, odd: str) -> None:
-    check_choice(kernels, 300, sampling, rows=3, odd=odd)
+def test_choice(kernels: FencedKernels, sampling: Sampling) -> None:
+    check_choice(kernels, 100, sampling, rows=2, odd="ties")
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "low"])
+def test_a_choice_among_what_is_no_finite_number(kernels: FencedKernels, odd: str) -> None:
+    check_choice(kernels, 32, Sampling(top_k=2), rows=2, odd=odd)
 
 
 def test_choice_among_the_ids_of_a_shortlist(kernels: FencedKernels) -> None:
-    check_choice(kernels, 256, Sampling(top_k=4, seed=1), rows=2, odd="ties", named=True)
+    check_choice(kernels, 40, Sampling(top_k=2, seed=1), rows=2, odd="ties", named=True)

@@ -13,7 +13,7 @@ from gemma_cli.engines.local.triton_kernels.source import choice, elementwise
 class Between(Launcher):
     """Norms, rotation, activations, and the choice of tokens. columns: of logits of which a program finds the best."""
 
-    columns = 2048
+    columns = 1024
 
     def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """x / rms(x) * weight over rows of x, bfloat16 [rows, width]; weight: float32 [width]."""
@@ -109,16 +109,20 @@ class Between(Launcher):
         logits = logits.contiguous()
         rows, width = logits.shape
         k, blocks = triton.next_power_of_2(max(top, 1)), -(-width // self.columns)
-        keys = self._empty((rows, blocks, k), torch.int64)
+        keys = self._empty((rows, blocks * k), torch.int64)
         choice.best_of_blocks[blocks, rows](
             logits, logits if ids is None else ids, keys, width, BLOCK=self.columns, K=k, NAMED=ids is not None
         )
+        while (count := blocks * k) > self.columns:
+            blocks = -(-count // self.columns)
+            fewer = self._empty((rows, blocks * k), torch.int64)
+            choice.best_of_keys[blocks, rows](keys, fewer, count, BLOCK=self.columns, K=k)
+            keys = fewer
         token = self._empty((rows,), torch.int64)
         choice.choose[(rows,)](
             keys, position, seed, temperature, temperature if top_p is None else top_p,
-            temperature if least is None else least, token, blocks * k,
-            BLOCK=triton.next_power_of_2(blocks * k), K=k, TOP=top, NUCLEUS=top_p is not None, FLOOR=least is not None,
-            num_warps=warps_for(4 * blocks * k),
+            temperature if least is None else least, token, count,
+            BLOCK=triton.next_power_of_2(count), K=k, TOP=top, NUCLEUS=top_p is not None, FLOOR=least is not None,
         )  # fmt: skip
         return token
 

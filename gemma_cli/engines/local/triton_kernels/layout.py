@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 GROUP = 32
-"""Inputs that share a scale, as in model/rounding.py."""
+"""Inputs that share a scale, as in model/layers/rounding.py."""
 
 BLOCK = 4 * GROUP
 

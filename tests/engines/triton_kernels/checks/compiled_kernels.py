@@ -32,9 +32,6 @@ from tests.engines.triton_kernels.checks.released_shapes import every_shape
 PROCESSORS = {80: 108, 89: 128, 90: 132, 100: 148, 120: 170}
 """Multiprocessors of an A100, RTX 4090, H100, B200 and RTX 5090."""
 
-SHARED = {80: 163, 89: 99, 90: 227, 100: 227, 120: 99}
-"""KB of shared memory that a program may take, by compute capability."""
-
 ALIGNED = {"out", "width", "part_width", "slots"}
 """Numbers that the shapes of released models make multiples of 16, as the just-in-time compiler notices too."""
 
@@ -162,12 +159,13 @@ def _choice_variants() -> Iterator[Variant]:
     types = {"logits": "*fp32", "ids": "*i64", "keys": "*i64", "width": "i32", "start": "*i64", "seed": "*i64"}
     types |= {"temperature": "*fp64", "top_p": "*fp64", "least": "*fp64", "token": "*i64", "count": "i32"}
     for k, top in ((64, 64), (1, 0)):
-        for named, width in ((False, 1 << 18), (True, 4096)):
+        for named in (False, True):
             constants = {"BLOCK": Between.columns, "K": k, "NAMED": named}
             yield Variant("choice blocks", choice.best_of_blocks, types, constants, 4, 3)
-            block = width // Between.columns * k
-            constants = {"BLOCK": block, "K": k, "TOP": top, "NUCLEUS": True, "FLOOR": True}
-            yield Variant("choice", choice.choose, types, constants, warps_for(4 * block), 3)
+        constants = {"BLOCK": Between.columns, "K": k}
+        yield Variant("choice keys", choice.best_of_keys, types | {"fewer": "*i64"}, constants, 4, 3)
+        constants |= {"TOP": top, "NUCLEUS": True, "FLOOR": True}
+        yield Variant("choice", choice.choose, types, constants, 4, 3)
 
 
 def compiled(variant: Variant, capability: int) -> Compiled:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gemma_cli.engines.local.model.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.layers.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.triton_kernels.kernels import Stack
 from gemma_cli.engines.local.triton_kernels.layout import pack
 from gemma_cli.engines.local.triton_kernels.tiles import Bits

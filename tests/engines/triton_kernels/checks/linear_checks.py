@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.model.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.layers.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.triton_kernels.layout import pack
 from gemma_cli.engines.local.triton_kernels.tiles import Bits, LinearTile
 from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels, bits, fenced

@@ -1,9 +1,10 @@
 """The choice of a token on the device: the same as decoding/sampling.py's, where a limited number of the best logits
 take part.
 
-`best_of_blocks` finds the best of every block of columns, `choose` the best of those, their scores, the noise that
-belongs to (seed, position, id), and the token. Both compare integers: in the upper half a logit, as an integer that
-rises as logits do, in the lower half the id, inverted, so that of equal logits the lowest id comes first.
+`best_of_blocks` finds the best of every block of columns, `best_of_keys` the best of those, as often as there are too
+many for one block, and `choose` the best of all, their scores, the noise that belongs to (seed, position, id), and the
+token. They compare integers: in the upper half a logit, as an integer that rises as logits do, in the lower half the
+id, inverted, so that of equal logits the lowest id comes first.
 """
 
 import triton
@@ -40,6 +41,20 @@ def best_of_blocks(logits, ids, keys, width, BLOCK: tl.constexpr, K: tl.constexp
         column = tl.load(ids + row * width + column, mask=inside, other=0)
     key = tl.where(inside, _key(logit, column), LOWEST)
     at = keys + (row * tl.num_programs(0) + block) * K
+    if K == 1:
+        tl.store(at, tl.max(key, 0))
+    else:
+        tl.store(at + tl.arange(0, K), tl.topk(key, K))
+
+
+@triton.jit
+def best_of_keys(keys, fewer, count, BLOCK: tl.constexpr, K: tl.constexpr):
+    """keys: int64 [rows, count]; stores fewer: int64 [rows, blocks, K], falling. Grid: (blocks, rows)."""
+    block = tl.program_id(0)
+    row = tl.program_id(1).to(tl.int64)
+    i = block * BLOCK + tl.arange(0, BLOCK)
+    key = tl.load(keys + row * count + i, mask=i < count, other=LOWEST)
+    at = fewer + (row * tl.num_programs(0) + block) * K
     if K == 1:
         tl.store(at, tl.max(key, 0))
     else:

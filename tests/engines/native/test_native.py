@@ -20,7 +20,7 @@ from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.model.cache import EVERY, Slots
 from gemma_cli.engines.local.model.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.native import build
-from gemma_cli.engines.local.native.ops import Kernels
+from gemma_cli.engines.local.native.ops import Kernels, Scattered
 from tests.engines.helpers.kernels import CAN_BUILD
 
 pytestmark = pytest.mark.skipif(not CAN_BUILD, reason="needs gcc")
@@ -80,9 +80,27 @@ def near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(("out", "width"), [(64, 96), (16, 32), (48, 1536), (37, 50), (3, 8), (5, 1536)])
 def test_products_in_bfloat16(kernels: Kernels, out: int, width: int) -> None:
     weight, x = (normal(out, width) / width**0.5).bfloat16(), normal(40, width, seed=1).bfloat16()
-    found = same_alone(lambda rows: kernels.linear(rows, weight), x)
+    whole = Scattered([weight])
+    found = same_alone(lambda rows: kernels.linear(rows, whole), x)
     near(found, x.double() @ weight.double().T, torch.bfloat16)
-    assert torch.equal(kernels.linear(x.T.contiguous().T, weight), found)
+    assert torch.equal(kernels.linear(x.T.contiguous().T, whole), found)
+
+
+@pytest.mark.parametrize("outs", [(16, 48), (16, 16, 32), (5, 59), (1, 2, 1), (7, 30, 1, 4)])
+def test_a_weight_in_several_places_gives_what_each_gives(kernels: Kernels, outs: tuple[int, ...]) -> None:
+    """On any number of threads."""
+    lying = [(normal(out, 1536, seed=out) / 40).bfloat16() for out in outs]
+    x = normal(40, 1536, seed=1).bfloat16()
+    tiled = all(out % 16 == 0 for out in outs)  # or AMX would compute the parts that it takes, and not the whole
+    expected = torch.cat([kernels.linear(x, Scattered([one])) for one in lying], 1) if tiled else None
+    found = same_alone(lambda rows: kernels.linear(rows, Scattered(lying)), x)
+    near(found, x.double() @ torch.cat(lying).double().T, torch.bfloat16)
+    assert expected is None or torch.equal(found, expected)
+    try:
+        kernels.set_threads(3)
+        assert torch.equal(kernels.linear(x, Scattered(lying)), found)
+    finally:
+        kernels.set_threads(1)
 
 
 @pytest.mark.parametrize(("out", "width"), [(256, 96), (100, 33), (7, 5), (1, 1), (193, 260)])
@@ -97,10 +115,11 @@ def test_torchs_tiles_are_left_as_they_were(kernels: Kernels) -> None:
     """oneDNN does not look again at how it left them."""
     weight = normal(64, 96).bfloat16()
     many, few = normal(128, 96, seed=1).bfloat16(), normal(5, 96, seed=2).bfloat16()
-    expected = torch.nn.functional.linear(many, weight), kernels.linear(few, weight)
+    lies = Scattered([weight])
+    expected = torch.nn.functional.linear(many, weight), kernels.linear(few, lies)
     for _ in range(3):
         assert torch.equal(torch.nn.functional.linear(many, weight), expected[0])
-        assert torch.equal(kernels.linear(few, weight), expected[1])
+        assert torch.equal(kernels.linear(few, lies), expected[1])
     near(expected[0][:17], many[:17].double() @ weight.double().T, torch.bfloat16)
 
 
@@ -147,7 +166,7 @@ def test_what_is_not_a_number_stays_none(kernels: Kernels, bad: float) -> None:
     rounded = kernels.norm(x.bfloat16(), None, 1e-6)
     assert rounded[1].isnan().all()
     for out in (5, 16):
-        assert kernels.linear(x.bfloat16(), torch.ones(out, 64, dtype=torch.bfloat16))[1].isnan().all()
+        assert kernels.linear(x.bfloat16(), Scattered([torch.ones(out, 64).bfloat16()]))[1].isnan().all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -280,7 +299,7 @@ def large_products(kernels: Kernels) -> Callable[[], list[Tensor]]:
     slots, query = Slots(normal(2, 900, 64), normal(2, 900, 64, seed=1)), normal(40, 4, 64, seed=2)
     return lambda: [
         kernels.float_linear(rows, floats, 300),
-        kernels.linear(rows.bfloat16(), weight.bfloat16()),
+        kernels.linear(rows.bfloat16(), Scattered([weight.bfloat16()])),
         kernels.rounded_linear(rows, packed, scales.float().flatten(), 300, 8),
         kernels.attend(query, slots, 860, EVERY),
         kernels.norm(rows.repeat(200, 1), None, 1e-6),

@@ -4,7 +4,7 @@ bfloat16."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -30,6 +30,17 @@ class KeyValueSlots(Protocol):
     def slots(self) -> int: ...
 
 
+class Scattered:
+    """A weight [out, width] in bfloat16 whose rows lie in several tensors, one below the other."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        assert all(part.is_contiguous() and part.dtype == torch.bfloat16 for part in parts)
+        self.parts = tuple(parts)
+        self.out = sum(part.shape[0] for part in parts)
+        self.places = (_POINTER * len(parts))(*(part.data_ptr() for part in parts))
+        self.outs = (_LONG * len(parts))(*(part.shape[0] for part in parts))
+
+
 class Kernels:
     """A library that build.py made."""
 
@@ -37,9 +48,12 @@ class Kernels:
         library = ctypes.CDLL(str(path))
         self.name = path.stem
         self._read = _function(library.read_all, [_POINTER, _LONG], ctypes.c_uint32)
-        self._linear = _function(library.linear, [_POINTER] * 3 + [_LONG] * 3)
+        self._checksum = _function(library.checksum, [_POINTER] * 2 + [_LONG])
+        self._checksum_size = _function(library.checksum_size, [_LONG], _LONG)
+        self._linear = _function(library.linear, [_POINTER] * 4 + [_INT] + [_LONG] * 2)
         self._float_linear = _function(library.float_linear, [_POINTER] * 3 + [_LONG] * 3)
         self._panel = int(library.panel_width())
+        self.lanes = int(library.lanes())
         self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])
         self.packed_bytes: Callable[[int, int, Bits], int] = _function(
             library.packed_bytes, [_LONG] * 2 + [_INT], _LONG
@@ -60,13 +74,18 @@ class Kernels:
         """Read all of a tensor, as fast as this machine can: its last 32 KB may be left out."""
         self._read(buffer.data_ptr(), buffer.nbytes)
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+    def checksum(self, content: Tensor) -> bytes:
+        """Sums of every MiB of uint8 [bytes], which differ where a byte differs; not safe from forgery."""
+        sums = torch.empty(self._checksum_size(content.numel()), dtype=torch.int32)
+        self._checksum(sums.data_ptr(), content.data_ptr(), content.numel())
+        return sums.numpy().tobytes()
+
+    def linear(self, x: Tensor, weight: Scattered) -> Tensor:
         """x [rows, width] @ weight.T for weight [out, width], all bfloat16."""
         x = x.contiguous()
         rows, width = x.shape
-        out = weight.shape[0]
-        y = torch.empty(rows, out, dtype=x.dtype)
-        self._linear(y.data_ptr(), x.data_ptr(), weight.data_ptr(), rows, out, width)
+        y = torch.empty(rows, weight.out, dtype=x.dtype)
+        self._linear(y.data_ptr(), x.data_ptr(), weight.places, weight.outs, len(weight.parts), rows, width)
         return y
 
     def pack_floats(self, weight: Tensor) -> Tensor:

@@ -25,6 +25,9 @@
 INLINE long group_bytes(int bits) { return bits * (long)sizeof(vu) + (bits == 4 ? 2 * LANES : 0); }
 INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
 
+/* Outputs that lie side by side: on it alone depends how a weight is packed. */
+int lanes(void) { return LANES; }
+
 long packed_bytes(long out, long width, int bits) {
   return up_to(out, LANES) * up_to(width, GROUP) * group_bytes(bits);
 }
@@ -64,11 +67,25 @@ void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long o
   share(packed_blocks, &task, up_to(out, LANES), PACKING * (double)out * (double)width);
 }
 
-/* sum + the products of the four bytes in each lane of w, from 0 to 255, with those of x, from -128 to 127. */
+#if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
+#define SIGNED 1 /* the processor multiplies only signed bytes, so those of eight bits are made signed again */
+#else
+#define SIGNED 0
+#endif
+
+/* What stands for nought. */
+INLINE int nought(int bits) { return bits == 4 ? 8 : SIGNED ? 0 : 128; }
+
+/* sum + the products of the four bytes in each lane of w, from 0 to 255, less 128 if they are SIGNED, with those of x,
+   from -128 to 127. */
 INLINE vi plus_quads(vi sum, vu w, int32_t x) {
   vi quad = (vi){} + x;
 #if LANES == 16 && defined(__AVX512VNNI__)
   return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)quad);
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+  return (vi)vusdotq_s32((int32x4_t)sum, (uint8x16_t)w, (int8x16_t)quad);
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)quad);
 #else
   vi first = (vi)(w & 0x00ff00ffu), second = (vi)(w >> 8 & 0x00ff00ffu); /* as pairs of 16 bits */
   vi with = (vi)((vs)quad << 8 >> 8), and = (vi)((vs)quad >> 8);
@@ -98,18 +115,19 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
   vf sum[ROWS] = {};
   for (long group = 0; group < groups; group++) {
     vi high[ROWS][2], low[ROWS][2]; /* with `chains` 2 every second product: one sum alone would wait for itself */
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int row = 0; row < rows; row++) {
       high[row][0] = high[row][1] = low[row][1] = (vi){};
       low[row][0] = (vi){} - x->zeros[row * groups + group];
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int quad = 0; quad < QUADS; quad++) {
       const uint8_t *from = weight + (bits == 4 ? quad / 2 : quad) * sizeof(vu);
       if (bits == 8 || quad % 2 == 0) __builtin_prefetch(from + AHEAD);
       vu w = *(const vu_at *)from;
       if (bits == 4) w = (quad % 2 ? w >> 4 : w) & 0x0f0f0f0fu;
-#pragma GCC unroll 6
+      else if (SIGNED) w ^= 0x80808080u;
+      UNROLL(6)
       for (int row = 0; row < rows; row++) {
         const long at = (row * groups + group) * QUADS + quad, chain = quad % chains;
         high[row][chain] = plus_quads(high[row][chain], w, x->high[at]);
@@ -117,7 +135,7 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
       }
     }
     vf by = bits == 4 ? numbers(weight, 2 * sizeof(vu), LANES, BFLOAT16) : (vf){};
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int row = 0; row < rows; row++) {
       vi whole = chains == 2 ? ((high[row][0] + high[row][1]) << 8) + (low[row][0] + low[row][1])
                              : (high[row][0] << 8) + low[row][0];
@@ -127,7 +145,7 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
     }
     weight += group_bytes(bits);
   }
-#pragma GCC unroll 6
+  UNROLL(6)
   for (int row = 0; row < rows; row++) store(y + row * LANES, bits == 4 ? sum[row] : sum[row] * scale);
 }
 
@@ -182,7 +200,7 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
     int32_t all = 0;
     for (int lane = 0; lane < LANES; lane++) all += sum[lane];
     to->steps[at] = step;
-    to->zeros[at] = (bits == 4 ? 8 : 128) * all;
+    to->zeros[at] = nought(bits) * all;
   }
 }
 

@@ -4,6 +4,7 @@
     doubt(library)           why the library must not be loaded; None where it is as it was stored
     store(made, library)     puts a library under its name, durably
     locked(folder)           one process at a time
+    opened(file)             a file that nobody else can have written
 
 Loading a file runs it. One that was cut short kills the process with SIGBUS, which nothing can catch, and one that
 somebody else wrote does what that person wants. So every byte is checked before `dlopen` sees the file.
@@ -19,9 +20,10 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from gemma_cli.store.atomic_write import sync_folder
 
@@ -85,24 +87,32 @@ def store(made: Path, library: Path) -> None:
     content = made.read_bytes()
     record = _record(made)
     record.write_text(json.dumps({"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}))
-    for source, target in ((record, _record(library)), (made, library)):
+    put(((record, _record(library)), (made, library)))
+
+
+def put(files: Sequence[tuple[Path, Path]]) -> None:
+    """Move files to their places in the same folder, durably and in that order."""
+    for source, target in files:
         source.chmod(0o600)
         _sync_file(source)
         if target.is_dir() and not target.is_symlink():
             remove(target)
         source.replace(target)
-    sync_folder(library.parent)
+    sync_folder(files[-1][1].parent)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the same block, for PATIENCE_S at most, on file systems that have locks."""
+def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[bool]:
+    """Keep other processes out of the same block, on file systems that have locks.
+
+    False: after so many seconds of waiting another process is still in it.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not _try_lock(descriptor) and time.monotonic() < deadline:
+        deadline = time.monotonic() + patience
+        while not (alone := _try_lock(descriptor)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield
+        yield alone
     finally:
         os.close(descriptor)
 
@@ -122,8 +132,9 @@ def _record(library: Path) -> Path:
     return library.with_suffix(".json")
 
 
-def _read(file: Path) -> bytes:
-    """The bytes of a regular file of ours. Raises Untrusted, OSError; neither follows a link nor waits for a pipe."""
+@contextmanager
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a regular file of ours, to read. Raises Untrusted, OSError; neither follows a link nor waits for a pipe."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -138,9 +149,15 @@ def _read(file: Path) -> bytes:
         if found.st_mode & _OTHERS:
             raise Untrusted("others can write to it")
         with open(descriptor, "rb", closefd=False) as opened:
-            return opened.read()
+            yield opened
     finally:
         os.close(descriptor)
+
+
+def _read(file: Path) -> bytes:
+    """The bytes of a file of ours. Raises what `opened` raises."""
+    with opened(file) as content:
+        return content.read()
 
 
 def _check_owner(file: Path, found: os.stat_result) -> None:

@@ -1,4 +1,4 @@
-/* Vectors of floats in GCC's own notation, so that one source serves every processor.
+/* Vectors of floats in the notation that GCC and clang share, so that one source serves every processor.
 
    LANES floats are what the widest registers hold that the compiler was told of (-march=native). Products and sums
    contract to fused multiply-adds (-ffp-contract=fast) wherever they are written a * b + c, in the same way for every
@@ -12,6 +12,9 @@
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
+#ifdef __ARM_NEON
+#include <arm_neon.h>
+#endif
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 #define LANES 16
@@ -22,6 +25,21 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+
+/* Before a loop: it is unrolled that many times, which with constant bounds is all of it. */
+#define PRAGMA(words) _Pragma(#words)
+#ifdef __clang__
+#define UNROLL(times) PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL(times) PRAGMA(GCC unroll times)
+#endif
+
+/* The numbers of two vectors at constant places, those of the second counted on from those of the first. */
+#ifdef __clang__
+#define SHUFFLE(kind, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(kind, a, b, ...) __builtin_shuffle(a, b, (kind){__VA_ARGS__})
+#endif
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
@@ -46,13 +64,12 @@ INLINE vi places(void) { /* 0, 1, 2 ... */
 
 typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
-#define SHUFFLE4(a, b, ...) __builtin_shuffle(a, b, (i4){__VA_ARGS__})
 
 /* The sums over all lanes of four vectors, always in the same order: halves onto halves. */
 INLINE v4 totals(vf a, vf b, vf c, vf d) {
   vf from[4] = {a, b, c, d};
   v4 at[4];
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int i = 0; i < 4; i++) {
     union { vf whole; v4 part[LANES / 4]; } as = {from[i]};
 #if LANES == 16
@@ -63,9 +80,9 @@ INLINE v4 totals(vf a, vf b, vf c, vf d) {
     at[i] = as.part[0];
 #endif
   }
-  v4 ab = SHUFFLE4(at[0], at[1], 0, 4, 1, 5) + SHUFFLE4(at[0], at[1], 2, 6, 3, 7); /* a02 b02 a13 b13 */
-  v4 cd = SHUFFLE4(at[2], at[3], 0, 4, 1, 5) + SHUFFLE4(at[2], at[3], 2, 6, 3, 7);
-  return SHUFFLE4(ab, cd, 0, 1, 4, 5) + SHUFFLE4(ab, cd, 2, 3, 6, 7);
+  v4 ab = SHUFFLE(i4, at[0], at[1], 0, 4, 1, 5) + SHUFFLE(i4, at[0], at[1], 2, 6, 3, 7); /* a02 b02 a13 b13 */
+  v4 cd = SHUFFLE(i4, at[2], at[3], 0, 4, 1, 5) + SHUFFLE(i4, at[2], at[3], 2, 6, 3, 7);
+  return SHUFFLE(i4, ab, cd, 0, 1, 4, 5) + SHUFFLE(i4, ab, cd, 2, 3, 6, 7);
 }
 INLINE float total(vf x) { return totals(x, x, x, x)[0]; }
 

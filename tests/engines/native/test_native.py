@@ -6,6 +6,7 @@ They are built four times, for this processor, without its AMX, and for two that
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.model.cache import EVERY, Slots
-from gemma_cli.engines.local.model.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.rounding import BLOCK, GROUP, eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.native import build
-from gemma_cli.engines.local.native.ops import Kernels, Scattered
+from gemma_cli.engines.local.native.ops import Bits, Kernels, Scattered
 from tests.engines.helpers.kernels import CAN_BUILD
 
 pytestmark = pytest.mark.skipif(not CAN_BUILD, reason="needs gcc")
@@ -45,7 +46,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert built.path, built.why
         return Kernels(built.path)
     made = tmp_path_factory.mktemp("kernels") / "made.so"
-    flags = [*build.FLAGS, *f"-march={request.param}".split()]
+    flags = [*build.flags("x86_64"), *f"-march={request.param}".split()]
     subprocess.run(["gcc", *flags, *sorted(build.SOURCES.glob("*.c")), "-o", made, "-lm"], check=True)
     checked = subprocess.run([sys.executable, "-c", build._CHECK, made], check=False).returncode
     assert checked == 0
@@ -54,7 +55,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_the_compiler_has_nothing_to_remark() -> None:
     """Apart from the tests of what the kernels compute, or a remark would hide that the result is wrong."""
-    flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", *build.FLAGS]
+    flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", *build.flags(platform.machine())]
     subprocess.run(["gcc", *flags, *sorted(build.SOURCES.glob("*.c"))], check=True)
 
 
@@ -148,6 +149,23 @@ def test_a_weight_is_packed_alike_in_parts_and_at_once(kernels: Kernels, bits: i
     parts = [rounded(weight[first : first + BLOCK]) for first in range(0, shape[0], BLOCK)]
     whole = kernels.pack([rounded(weight)], shape, bits)  # type: ignore[arg-type]
     assert torch.equal(kernels.pack(parts, shape, bits), whole)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("shape", [(64, 96), (37, 64), (3, 1536), (100, 50), (5, 7)])
+def test_rounding_is_that_of_torch(kernels: Kernels, shape: tuple[int, int], bits: Bits, dtype: torch.dtype) -> None:
+    """To the last bit: weights of any size, rows and groups of zeros, numbers half way between two."""
+    if bits == 4 and shape[1] % GROUP:
+        pytest.skip("four bits take complete groups")
+    weight = (normal(*shape) * normal(shape[0], 1, seed=1).exp() ** 3).to(dtype)
+    weight[1] = 0
+    weight[2] = torch.arange(shape[1]) % 17 - 8
+    weight[0, :GROUP] = -0.0
+    rounded = (four_bits if bits == 4 else eight_bits)(weight)
+    packed, scales = kernels.round_and_pack(weight, bits)
+    assert torch.equal(packed, kernels.pack([rounded], shape, bits))
+    assert bits == 4 or torch.equal(scales, rounded[1])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -383,7 +401,7 @@ def test_a_library_is_built_once(
 
 def test_without_a_compiler_torch_does(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert build.library() == build.Built(None, "no C compiler; install gcc")
+    assert build.library() == build.Built(None, "no C compiler; install gcc or clang")
     monkeypatch.undo()
 
 

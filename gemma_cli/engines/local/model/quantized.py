@@ -82,9 +82,9 @@ class RoundedLinear(Linear):
     stored: tuple[Tensor, Tensor] | None = None
 
     def __init__(self, weight: Tensor) -> None:
-        if kernels := native.on(weight.device):  # some rows at a time, so that no large temporary is needed
-            shape = (weight.shape[0], weight.shape[1])
-            self._pack(kernels, shape, (self._round(weight[part]) for part in slices(*shape)))
+        if kernels := native.on(weight.device):
+            floats = weight if weight.dtype in (torch.float32, torch.bfloat16) else weight.float()
+            self._settle_in(kernels, (weight.shape[0], weight.shape[1]), *kernels.round_and_pack(floats, self.bits))
         else:
             self._keep(*self._round(weight))
 

@@ -55,6 +55,7 @@ class Kernels:
         self._panel = int(library.panel_width())
         self.lanes = int(library.lanes())
         self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])
+        self._round = _function(library.round_and_pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT] * 2)
         self.packed_bytes: Callable[[int, int, Bits], int] = _function(
             library.packed_bytes, [_LONG] * 2 + [_INT], _LONG
         )
@@ -123,6 +124,16 @@ class Kernels:
             at += self.packed_bytes(len(numbers), width, bits)
         assert at == packed.data_ptr() + packed.nbytes
         return packed
+
+    def round_and_pack(self, weight: Tensor, bits: Bits) -> tuple[Tensor, Tensor]:
+        """Round a weight [out, width], float32 or bfloat16, as model.rounding does, and pack it: (packed uint8 [bytes],
+        scales float32 [out] for eight bits, empty for four)."""
+        weight = weight.contiguous()
+        out, width = weight.shape
+        packed = torch.empty(self.packed_bytes(out, width, bits), dtype=torch.uint8)
+        scales = torch.empty(out if bits == 8 else 0)
+        self._round(packed.data_ptr(), scales.data_ptr(), weight.data_ptr(), out, width, bits, _KINDS[weight.dtype])
+        return packed, scales
 
     def rounded_linear(self, x: Tensor, packed: Tensor, scales: Tensor, out: int, bits: Bits) -> Tensor:
         """x [rows, width] @ weight.T for a weight [out, width] that `pack` packed; scales: float32 [out] for eight

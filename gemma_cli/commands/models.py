@@ -56,13 +56,14 @@ def quantize(
     int8: Annotated[bool, typer.Option("--int8", help="Save weights of 8 bits.")] = False,
 ) -> None:
     """Save the quantized weights of a checkpoint, which its first start with --quantize would do otherwise."""
-    formats: list[Quantization] = [*(["int4"] if int4 else []), *(["int8"] if int8 else [])]
+    chosen: dict[Quantization, bool] = {"int4": int4, "int8": int8}
+    formats = [form for form, asked in chosen.items() if asked]
     if not formats:
         raise UsageError("name a format: --int4, --int8 or both")
     from gemma_cli.engines.local.loading.packed.ahead import save
 
-    for quantization in formats:
-        print(safe_line(save(name, quantization)))
+    for form in formats:
+        print(safe_line(save(name, form)))
 
 
 @app.command(epilog=examples("gemma models remove e2b", "gemma models remove e2b --quantized"))

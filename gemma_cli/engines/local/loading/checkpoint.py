@@ -127,8 +127,8 @@ class Checkpoint:
             return kind(self._read(names[0], shapes[0]).to(self.device, self.dtype))
         lies = self.device.type == "cpu" and Linear.as_it_lies(self.device, self.dtype)
         if kind is Linear and lies and not any(packed):
-            parts = zip(names, shapes, strict=True)
-            return Linear.of_rows([self._read(name, shape).to(self.dtype) for name, shape in parts])
+            named = zip(names, shapes, strict=True)
+            return Linear.of_rows([self._read(name, shape).to(self.dtype) for name, shape in named])
         weight = torch.empty(whole, device=self.device, dtype=self.dtype)
         first = 0
         for name, shape, four in zip(names, shapes, packed, strict=True):

@@ -97,7 +97,7 @@ class Linear:
         """Build the same kind of linear layer with another weight."""
         if self._scattered is None:
             return type(self)(weight)
-        return Linear.of_rows(weight.split([part.shape[0] for part in self._scattered.parts]))
+        return Linear.of_rows(torch.split(weight, [part.shape[0] for part in self._scattered.parts]))
 
 
 class Norm:

@@ -80,6 +80,7 @@ class RoundedLinear(Linear):
     bits: ClassVar[Bits]
     one_row = True
     stored: tuple[Tensor, Tensor] | None = None
+    _product: LinearFunction
 
     def __init__(self, weight: Tensor) -> None:
         if kernels := native.on(weight.device):

@@ -135,7 +135,7 @@ class Writer:
         """Write a tensor's bytes at the next multiple of ALIGNED: that place."""
         at = _aligned(self._file.tell())
         self._file.seek(at)
-        content = memoryview(numbers.contiguous().view(torch.uint8).numpy())
+        content = numbers.contiguous().view(torch.uint8).numpy().data
         while content:  # a full disk writes less than it was given
             content = content[self._file.write(content) :]
         return at

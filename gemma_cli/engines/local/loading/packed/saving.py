@@ -176,6 +176,9 @@ class _Streaming(Checkpoint):
         self._read(name, shape)
         return cast("Tensor", TensorStandIn(shape))
 
+    def tied(self, name: str, table: Tensor) -> Linear:
+        return self.linear(name, (table.shape[0], table.shape[1]))
+
     def _written(self, name: str, linear: Linear) -> Linear:
         if not isinstance(linear, RoundedLinear):
             return linear

@@ -20,10 +20,10 @@ import typer
 from typer.core import TyperGroup
 
 from gemma_cli import __version__
-from gemma_cli.common.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.quick_values import convert_quickly
 from gemma_cli.common.environment import prepare_libraries
 from gemma_cli.common.options import examples
-from gemma_cli.common.quick_values import convert_quickly
 from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {

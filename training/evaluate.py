@@ -7,6 +7,7 @@ import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -41,7 +42,8 @@ class Pocket:
 
     def inputs(self, items: list[Item]) -> dict[str, torch.Tensor]:
         """Items as one left-padded batch."""
-        texts, inputs = [], {}
+        texts: list[str] = []
+        inputs: dict[str, torch.Tensor] = {}
         sounds = [item.sound for item in items if item.sound is not None]
         if sounds:
             heard = self.ear(sounds, return_tensors="pt")
@@ -86,7 +88,7 @@ def _bare(text: str) -> list[str]:
     return re.sub(r"[^\w\s]", " ", text.lower()).split()
 
 
-def evaluate(root: Path, count: int = 40, device: str = "cpu") -> dict:
+def evaluate(root: Path, count: int = 40, device: str = "cpu") -> dict[str, Any]:
     """Measure everything: share exactly right per suite, word error rate for sentences, mean acceptance length."""
     pocket, figures, right_items = Pocket(root, device), {}, []
     for name, items in suites(count).items():
@@ -122,7 +124,7 @@ def evaluate(root: Path, count: int = 40, device: str = "cpu") -> dict:
     return figures
 
 
-def acceptance(pocket: Pocket, items: list[tuple[str, Item]], each: int = 3) -> dict:
+def acceptance(pocket: Pocket, items: list[tuple[str, Item]], each: int = 3) -> dict[str, Any]:
     """Tokens per target pass with the drafter's own number of draft tokens, greedily.
 
     items: a task and a question of it that the target answers right; so many of each task are asked."""

@@ -49,7 +49,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Frame(Image):
-    """A picture of a film: scaled as Gemma 4's video processor scales frames, to FRAME_BUDGET soft tokens."""
+    """A picture of a video: scaled as Gemma 4's video processor scales frames, to FRAME_BUDGET soft tokens."""
 
 
 @dataclass(frozen=True)

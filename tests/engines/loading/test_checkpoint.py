@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import INDEX, SINGLE, Checkpoint, tensors
-from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.layers.linear import Linear
 
 CPU = torch.device("cpu")
 

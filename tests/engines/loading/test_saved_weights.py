@@ -24,7 +24,7 @@ from gemma_cli.engines.local.loading.packed import saving
 from gemma_cli.engines.local.loading.packed.ahead import save
 from gemma_cli.engines.local.loading.packed.file import PackedFile
 from gemma_cli.engines.local.loading.packed.saving import Found, Wanted, packed_weights
-from gemma_cli.engines.local.model.quantized import RoundedLinear
+from gemma_cli.engines.local.model.layers.quantized import RoundedLinear
 from gemma_cli.engines.local.native import stored
 from gemma_cli.store.models import saved_weights
 from tests.engines.helpers import exactness, shapes

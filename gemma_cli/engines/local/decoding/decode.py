@@ -7,7 +7,7 @@
 
 Target and drafter choose with the same noise (sampling.py), so accepting is comparing, and what comes out are the
 target's choices and nothing else: the drafter decides how many come at once. That takes a target whose rows do not
-depend, to the last bit, on how many are verified together; model.py and rows.py see to it.
+depend, to the last bit, on how many are verified together; target.py and batch_invariance.py see to it.
 """
 
 from __future__ import annotations

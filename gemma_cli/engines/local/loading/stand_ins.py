@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.layers.linear import Linear
 
 
 class LinearStandIn(Linear):

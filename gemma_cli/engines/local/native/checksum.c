@@ -1,8 +1,7 @@
-/* What tells a damaged block of memory from a sound one, at the speed at which memory is read.
+/* Checksums that find damage at the speed of reading memory. They do not detect forgery.
 
-   A block is a grid of SUMS numbers a row, and each column is a polynomial of its own: sum * FACTOR + number, modulo 2^32.
-   The factor is odd, so one number that changes always changes its sum. This is no defence against somebody who wants a
-   damage to go unnoticed. */
+   A block is a grid with rows of SUMS numbers. Each column has a sum: sum * FACTOR + number for each row, modulo 2^32.
+   The factor is odd, so a change of one number always changes its sum. */
 
 #include <string.h>
 
@@ -41,10 +40,10 @@ static void blocks(const void *task, long begin, long stop) {
   }
 }
 
-/* The numbers that checksum() writes for so many bytes. */
+/* Returns the number of sums that checksum() writes for so many bytes. */
 long checksum_size(long bytes) { return (bytes + BLOCK - 1) / BLOCK * SUMS; }
 
-/* sums: of each block of a MiB. They are the same on every processor that stores the lowest byte first. */
+/* Writes SUMS sums for each block of 1 MiB; they are the same on every little-endian processor. */
 void checksum(uint32_t *sums, const uint8_t *data, long bytes) {
   const Task task = {sums, data, bytes};
   share(blocks, &task, (bytes + BLOCK - 1) / BLOCK, (double)bytes);

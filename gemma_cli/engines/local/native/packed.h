@@ -1,7 +1,5 @@
-/* How weights of four or eight bits lie in memory: as quantized_linear.c reads them.
-
-   LANES outputs lie side by side, of each 32 bits with four or eight inputs. They are numbers from 0 on, of which 8 or
-   128 stands for nought, in groups of 32 inputs. */
+/* The layout of weights of four or eight bits, in the order in which quantized_linear.c reads them: groups of 32 inputs,
+   LANES adjacent outputs, 32 bits of each with four or eight inputs. Weights are unsigned; 8 or 128 stands for zero. */
 
 #ifndef GEMMA_PACKED_H
 #define GEMMA_PACKED_H

@@ -1,13 +1,13 @@
-/* Weights of four or eight bits from numbers, or from floats that are rounded on the way: to the layout of packed.h. */
+/* Packs weights of four or eight bits to the layout of packed.h: integers, or floats that it rounds. */
 
 #include <string.h>
 
 #include "packed.h"
 #include "team.h"
 
-#define PACKING 16 /* what it costs to pack a number, in multiplications */
+#define PACKING 16 /* the cost of packing a number, in multiplications */
 
-/* Outputs that lie side by side: on it alone depends how a weight is packed. */
+/* Returns the number of adjacent outputs, on which alone the layout depends. */
 int lanes(void) { return LANES; }
 
 long packed_bytes(long out, long width, int bits) {
@@ -43,7 +43,7 @@ static void packed_blocks(const void *task, long begin, long stop) { /* of LANES
     }
 }
 
-/* numbers [out, width]: 0 .. 15 with scales bfloat16 [out, groups of 32] for four bits; int8, without, for eight. */
+/* numbers [out, width]: 0 .. 15 with scales bfloat16 [out, groups of 32] for four bits; int8 without scales for eight. */
 void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long out, long width, int bits) {
   const Packing task = {to, numbers_of, scales, out, width, bits};
   share(packed_blocks, &task, up_to(out, LANES), PACKING * (double)out * (double)width);
@@ -57,14 +57,14 @@ typedef struct {
   int bits, kind;
 } Rounding;
 
-/* The bfloat16 that is nearest to x, and where two are, the even one. */
+/* Returns the nearest bfloat16, to even for a tie. */
 INLINE uint16_t nearest(float x) {
   union { float number; uint32_t bits; } as = {x};
   return (uint16_t)((as.bits + 0x7fff + (as.bits >> 16 & 1)) >> 16);
 }
 
-/* One group of a row, the `lane`-th of LANES, to whole numbers: number times scale. first: where it begins; width: what
-   is left of the row; by: the row's scale, of eight bits. rounding.py does the same. */
+/* Rounds and packs one group of row `lane` of LANES, which begins at `first`, as rounding.py does. width: inputs left in
+   the row; by: the row's scale, for eight bits. */
 INLINE void round_group(uint8_t *at, const Rounding *of, long first, long width, long lane, float by) {
   const vf shifter = every(12582912.0f); /* adding it rounds, as in exponential() */
   const int bits = of->bits, kind = of->kind;
@@ -128,7 +128,7 @@ static void rounded_blocks(const void *task, long begin, long stop) { /* of LANE
   for (long block = begin; block < stop; block++) round_rows(of, block);
 }
 
-/* weight [out, width] of some kind -> packed, and for eight bits scales float32 [out]. */
+/* Rounds and packs a weight [out, width] of `kind`; scales float32 [out], for eight bits only. */
 void round_and_pack(uint8_t *to, float *scales, const void *weight, long out, long width, int bits, int kind) {
   const Rounding task = {to, scales, weight, out, width, bits, kind};
   share(rounded_blocks, &task, up_to(out, LANES), PACKING * (double)out * (double)width);

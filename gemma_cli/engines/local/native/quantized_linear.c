@@ -1,11 +1,11 @@
 /* y = x @ weight.T for weights of four or eight bits.
 
-   A group of 32 inputs is multiplied in whole numbers: activations are written as 16-bit integers, 256 * high + low, with
-   a step of their own in each group. 32639 steps are its largest magnitude, so what is lost is less than bfloat16 loses
-   of all but the smallest hundredth. Both halves are bytes, which processors multiply four at a time in each 32 bits.
-   A sum of integers has no order, and groups are added up in theirs, so a row's bits depend on the row alone.
+   A group of 32 inputs is multiplied in integers. Activations become 16-bit integers, 256 * high + low, with a scale
+   for each group. The largest magnitude is 32639 steps, so only numbers below a hundredth of it lose more than in
+   bfloat16. Both halves are bytes; processors multiply four of them at a time in each 32 bits. Integer sums do not
+   depend on their order, and groups are added in order, so a row's bits depend on the row alone.
 
-   Weights lie as they are read: see packed.h. */
+   packed.h describes how weights are stored. */
 
 #include <math.h>
 
@@ -14,19 +14,18 @@
 
 #define ROWS 6
 #define STEPS 32639      /* 127 * 256 + 127 */
-#define AHEAD 4096       /* bytes that memory is asked for before they are needed */
+#define AHEAD 4096       /* bytes to prefetch */
 
 #if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
-#define SIGNED 1 /* the processor multiplies only signed bytes, so those of eight bits are made signed again */
+#define SIGNED 1 /* the processor multiplies only signed bytes, so 8-bit weights become signed again */
 #else
 #define SIGNED 0
 #endif
 
-/* What stands for nought. */
-INLINE int nought(int bits) { return bits == 4 ? 8 : SIGNED ? 0 : 128; }
+/* Returns the number that stands for zero. */
+INLINE int zero_of(int bits) { return bits == 4 ? 8 : SIGNED ? 0 : 128; }
 
-/* sum + the products of the four bytes in each lane of w, from 0 to 255, less 128 if they are SIGNED, with those of x,
-   from -128 to 127. */
+/* Returns sum + the products of the four bytes in each lane of w (0 .. 255, less 128 if SIGNED) and x (-128 .. 127). */
 INLINE vi plus_quads(vi sum, vu w, int32_t x) {
   vi quad = (vi){} + x;
 #if LANES == 16 && defined(__AVX512VNNI__)
@@ -51,19 +50,19 @@ INLINE vi plus_quads(vi sum, vu w, int32_t x) {
 #endif
 }
 
-/* Rows of x as integers: both halves [rows, groups, QUADS], their steps and, because weights are numbers from 0 on, as
-   many times their sums as stand for nought, both [rows, groups]. */
+/* Rows of x as integers: both halves [rows, groups, QUADS]; their scales, and their sums times the zero point of the
+   weights, both [rows, groups]. */
 typedef struct {
   int32_t *high, *low, *zeros;
   float *steps;
 } Integers;
 
-/* LANES outputs of `rows` rows. */
+/* Computes LANES outputs of `rows` rows. */
 INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows, int chains,
                   int bits) {
   vf sum[ROWS] = {};
   for (long group = 0; group < groups; group++) {
-    vi high[ROWS][2], low[ROWS][2]; /* with `chains` 2 every second product: one sum alone would wait for itself */
+    vi high[ROWS][2], low[ROWS][2]; /* 2 chains: one sum alone would wait for its own result */
     UNROLL(6)
     for (int row = 0; row < rows; row++) {
       high[row][0] = high[row][1] = low[row][1] = (vi){};
@@ -99,7 +98,7 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
 }
 
 INLINE void few(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows, int bits) {
-  switch (rows) { /* each its own loop, whose sums stay in registers */
+  switch (rows) { /* one loop for each number of rows, so that sums stay in registers */
     case 1: block(y, x, weight, scale, groups, 1, 2, bits); break;
     case 2: block(y, x, weight, scale, groups, 2, 2, bits); break;
     case 3: block(y, x, weight, scale, groups, 3, 1, bits); break;
@@ -129,7 +128,7 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
   const vf shifter = every(12582912.0f); /* adding it rounds, as in exponential() */
   for (long at = 0; at < rows * groups; at++) {
     const long from = at / groups * width, first = at % groups * GROUP, stop = first + GROUP;
-    vf most = {}, flaw = {}; /* nought, unless there is something that is not a finite number */
+    vf most = {}, flaw = {}; /* zero, unless a number is not finite */
     for (long in = first; in < stop && in < width; in += LANES) {
       vf some = numbers(x, from + in, width - in, kind);
       most = larger(larger(some, -some), most);
@@ -149,7 +148,7 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
     int32_t all = 0;
     for (int lane = 0; lane < LANES; lane++) all += sum[lane];
     to->steps[at] = step;
-    to->zeros[at] = nought(bits) * all;
+    to->zeros[at] = zero_of(bits) * all;
   }
 }
 
@@ -162,7 +161,7 @@ typedef struct {
   int bits, kind;
 } Product;
 
-/* One function for all formats: for each its own would take four times as long to compile. */
+/* One function for all formats: separate ones would take four times as long to compile. */
 static void product_blocks(const void *task, long begin, long stop) { /* of LANES outputs each */
   const Product *of = task;
   for (long at = begin * LANES; at < stop * LANES; at += LANES)
@@ -181,8 +180,8 @@ INLINE int product(void *y, const void *x, const uint8_t *packed, const float *s
   return 0;
 }
 
-/* y [rows, out], x [rows, width] of one kind and without gaps; packed as pack() leaves it; scales float32 [out] for eight
-   bits, NULL for four. Returns 1 where there is no memory. */
+/* y [rows, out], x [rows, width], contiguous and of one kind; packed: from pack(); scales float32 [out] for eight bits,
+   NULL for four. Returns 1 if out of memory. */
 int rounded_linear(void *y, const void *x, const uint8_t *packed, const float *scales, long rows, long out, long width,
                    int bits, int kind) {
   if (bits == 4 && kind == BFLOAT16) return product(y, x, packed, scales, rows, out, width, 4, BFLOAT16);

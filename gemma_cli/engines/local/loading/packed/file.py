@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear, RoundedLinear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear, RoundedLinear
 from gemma_cli.engines.local.native import stored
 from gemma_cli.engines.local.native.ops import Kernels
 from gemma_cli.store.json_file import INDEX_LIMIT

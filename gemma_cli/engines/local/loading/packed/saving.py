@@ -31,8 +31,8 @@ from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.packed.contents import content_digest
 from gemma_cli.engines.local.loading.packed.file import PackedFile, Unusable, Writer
 from gemma_cli.engines.local.loading.stand_ins import LinearStandIn, TensorStandIn
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import RoundedLinear
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import RoundedLinear
 from gemma_cli.engines.local.native.ops import Kernels
 from gemma_cli.store.models.releases import gigabytes
 from gemma_cli.store.models.saved_weights import MAKING, WEIGHTS, folder, remove, saved_weights

@@ -1,4 +1,4 @@
-"""Films made for tests: sound at known times in any container, with the faults that films have."""
+"""Videos made for tests: sound at known times in any container, with the faults that videos have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE = 16_000
 
 @dataclass
 class Track:
-    """Sound of a film: (second, float [n] at RATE) stretches, between which its time stamps have a hole."""
+    """Sound of a video: (second, float [n] at RATE) stretches, between which its time stamps have a hole."""
 
     stretches: Sequence[tuple[float, np.ndarray]]
     codec: str = "aac"
@@ -30,7 +30,7 @@ class Track:
 def make(
     path: Path, tracks: Sequence[Track], form: str | None = None, pictures_s: float = 0.0, first: float = 0.0
 ) -> Path:
-    """Write a film. pictures_s: seconds of pictures, none for 0. first: seconds added to every time stamp."""
+    """Write a video. pictures_s: seconds of pictures, none for 0. first: seconds added to every time stamp."""
     with av.open(str(path), "w", format=form) as out:
         video = None
         if pictures_s:

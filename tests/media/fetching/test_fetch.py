@@ -10,7 +10,7 @@ from gemma_cli.media.fetching import fetch as module
 from gemma_cli.media.fetching.address_guard import Peers, RedirectedInside
 from gemma_cli.media.fetching.fetch import fetch, file_name, is_address
 from gemma_cli.media.input_files import sound_files
-from tests.media.server import serving
+from tests.media.fetching.server import serving
 
 
 @pytest.fixture

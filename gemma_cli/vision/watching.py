@@ -1,4 +1,4 @@
-"""What is said about a film: of all of it, or part by part with titles and a summary."""
+"""Descriptions of videos: complete, or part by part with titles and a summary."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gemma_cli.common.replies import listen
 from gemma_cli.core.errors import Interrupted
 from gemma_cli.core.events import Turn
 from gemma_cli.core.messages import MAX_AUDIO_S, Audio, Message, Request, Text, Video
-from gemma_cli.media.film_sound import FilmSound
-from gemma_cli.media.video import FilmPart, FrameChoice, film_parts, whole_film
+from gemma_cli.media.sound_track import SoundTrack
+from gemma_cli.media.video import FrameChoice, VideoPart, video_parts, whole_video
 from gemma_cli.store.journal import Journal
 from gemma_cli.text.clock import clock
 from gemma_cli.vision import instructions
@@ -24,7 +24,13 @@ _TITLE_TOKENS = 32
 
 @dataclass(frozen=True)
 class Watching:
-    """How films are watched. parts: part by part, which `scenes` begins where the picture changes."""
+    """How to watch a video.
+
+    sound: whether the model also gets the sound track.
+    parts: whether to describe it part by part.
+    scenes: whether a part begins where the picture changes.
+    summary: whether to summarize the parts.
+    """
 
     choice: FrameChoice
     sound: bool = True
@@ -35,7 +41,10 @@ class Watching:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A part of a film, in seconds, with what is said of it. frames, soft_tokens: what it took."""
+    """A part of a video, from `start` to `end` in seconds, with its description.
+
+    frames, soft_tokens: how many the model got.
+    """
 
     start: float
     end: float | None
@@ -46,8 +55,12 @@ class Chapter:
 
 
 @dataclass
-class FilmDescription:
-    """What is said about a film. summary: of all parts; "" where none was asked for."""
+class VideoDescription:
+    """The description of a video.
+
+    summary: of all parts; "" without --summary.
+    heard: whether the model got sound.
+    """
 
     name: str
     chapters: list[Chapter] = field(default_factory=list)
@@ -57,20 +70,23 @@ class FilmDescription:
 
     @property
     def text(self) -> str:
-        """The summary, or the descriptions one after the other."""
+        """Return the summary, or all descriptions."""
         return self.summary or "\n\n".join(chapter.description for chapter in self.chapters)
 
 
 class Watcher:
-    """Describes one open film. journal: answers that an earlier run has given."""
+    """Describes open videos.
+
+    journal: answers of an earlier run.
+    """
 
     def __init__(self, task: Task, watching: Watching, journal: Journal, quiet: bool) -> None:
         self._task, self._watching, self._journal, self._quiet = task, watching, journal, quiet
 
-    def watch(self, file: BinaryIO, name: str) -> Generator[FilmDescription, None, None]:
-        """Yield the description as it grows: after each part, and when it is complete. Raises InputError."""
+    def watch(self, file: BinaryIO, name: str) -> Generator[VideoDescription, None, None]:
+        """Yield the description after each part, and when it is complete. Raises InputError."""
         watching = self._watching
-        found = FilmDescription(name)
+        found = VideoDescription(name)
         for part in self._parts(file, name):
             if not found.chapters:
                 sound = self._sound(file, name)
@@ -86,27 +102,27 @@ class Watcher:
             found.summary = self._ask(found, asked.request(), f"summary {hashlib.sha256(parts.encode()).hexdigest()}")
             yield found
 
-    def _parts(self, file: BinaryIO, name: str) -> Iterator[FilmPart]:
+    def _parts(self, file: BinaryIO, name: str) -> Iterator[VideoPart]:
         watching = self._watching
         if watching.parts:
-            yield from film_parts(file, name, watching.choice, watching.scenes)
+            yield from video_parts(file, name, watching.choice, watching.scenes)
             return
-        yield whole_film(file, name, watching.choice)
+        yield whole_video(file, name, watching.choice)
 
-    def _sound(self, file: BinaryIO, name: str) -> FilmSound | None:
+    def _sound(self, file: BinaryIO, name: str) -> SoundTrack | None:
         if not self._watching.sound or "audio" not in self._task.engine().info.modalities:
             return None
-        sound = FilmSound(file, name)
+        sound = SoundTrack(file, name)
         return sound if sound.heard else None
 
-    def _remark(self, part: FilmPart, name: str) -> None:
-        """Say that a part is longer than the sound that goes along."""
+    def _remark(self, part: VideoPart, name: str) -> None:
+        """Warn that a part is longer than the sound that the model takes."""
         last = part.video.seconds[-1] if part.end is None else part.end
         if last - part.start > MAX_AUDIO_S and not self._quiet:
             of = " of each part" if self._watching.parts else ""
-            notice(f"{name}: only the first {MAX_AUDIO_S} s of sound{of} go along; --no-sound leaves it out")
+            notice(f"{name}: the model hears only the first {MAX_AUDIO_S} s{of}; --no-sound leaves sound out")
 
-    def _chapter(self, found: FilmDescription, part: FilmPart, heard: Audio | None) -> Chapter:
+    def _chapter(self, found: VideoDescription, part: VideoPart, heard: Audio | None) -> Chapter:
         asked = self._task.request(part.video, after=heard)
         key = _digest(part.video, heard)
         description = self._ask(found, asked, key)
@@ -114,7 +130,7 @@ class Watcher:
         title = self._title(found, asked, description, key) if self._watching.parts else ""
         return Chapter(part.start, part.end, title, description, len(part.video.frames), soft_tokens)
 
-    def _title(self, found: FilmDescription, asked: Request, description: str, key: str) -> str:
+    def _title(self, found: VideoDescription, asked: Request, description: str, key: str) -> str:
         """Ask for a title in the turn after the description, whose prompt the cache still holds."""
         question = Message("user", (Text(instructions.TITLE),))
         messages = (*asked.messages, Message("assistant", (Text(description),)), question)
@@ -122,7 +138,7 @@ class Watcher:
         said = self._ask(found, replace(asked, messages=messages, sampling=sampling, schema=None), f"title {key}")
         return " ".join(said.split()).strip("\"'*# .")
 
-    def _ask(self, found: FilmDescription, request: Request, key: str) -> str:
+    def _ask(self, found: VideoDescription, request: Request, key: str) -> str:
         turn = self._journal.find(key)
         if turn is None:
             turn = listen(self._task.engine(), request)

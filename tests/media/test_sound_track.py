@@ -1,4 +1,4 @@
-"""The sound of films: at the times a player shows, from the right track, in whatever form."""
+"""The sound of videos: at the times a player shows, from the right track, in whatever form."""
 
 import tracemalloc
 from pathlib import Path
@@ -11,7 +11,7 @@ pytest.importorskip("av")
 from gemma_cli.core.errors import InputError
 from gemma_cli.media.audio import WHOLE, Part, survey
 from gemma_cli.media.sound.timeline import Timeline
-from tests.media.made_films import RATE, Track, edit_sound, heard, make, tones
+from tests.media.made_videos import RATE, Track, edit_sound, heard, make, tones
 
 THREE = tones(400, 800, 1200)
 TOLERANCE_S = 0.1
@@ -136,7 +136,7 @@ def test_a_track_that_is_not_there_is_refused_with_those_that_are(tmp_path, want
         read(path, Part(track=wanted))
 
 
-def test_a_film_without_a_sound_track_is_named_as_one(tmp_path):
+def test_a_video_without_a_sound_track_is_named_as_one(tmp_path):
     path = make(tmp_path / "a.mp4", [], "mp4", 1.0)
     with pytest.raises(InputError, match=r"a\.mp4: a video without a sound track"):
         read(path)

@@ -1,4 +1,4 @@
-"""Cues of films whose sound begins late, has holes or an edit list, against those of the same sound in a WAV file."""
+"""Cues of videos whose sound begins late, has holes or an edit list, against those of the same sound in a WAV file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import soundfile
 
 from gemma_cli.media import audio
-from tests.media.made_films import RATE, Track, edit_sound, make
+from tests.media.made_videos import RATE, Track, edit_sound, make
 from tests.soak.outcome import Outcome
 
-PROMISE = "the cues of a film are within 0.1 s of where a player plays the words"
+PROMISE = "the cues of a video are within 0.1 s of where a player plays the words"
 
 SAMPLES = Path(__file__).parents[3] / "gemma_cli" / "samples"
 FORMS = (
@@ -29,30 +29,30 @@ NEAR_S = 0.1
 
 
 def trial(scale: float) -> Outcome:
-    """Make `150 * scale` films; three sentences in each are at random times."""
+    """Make `150 * scale` videos; three sentences in each are at random times."""
     voice, _ = soundfile.read(SAMPLES / "cat.en.wav", dtype="float32")
     failures: list[str] = []
     worst = 0.0
-    films = max(6, round(150 * scale))
+    videos = max(6, round(150 * scale))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plain = folder / "plain.wav"
         soundfile.write(plain, np.concatenate([np.zeros(RATE, np.float32), voice, np.zeros(RATE, np.float32)]), RATE)
         ((begins, ends),) = ((start - 1.0, end - 1.0) for start, end in _cues(plain))
-        for number in range(films):
-            path, times, kind = _film(folder / f"{number}", random.Random(number), voice)
+        for number in range(videos):
+            path, times, kind = _video(folder / f"{number}", random.Random(number), voice)
             found = _cues(path)
             wanted = [(second + begins, second + ends) for second in times]
             off = [abs(a - b) for cue, true in zip(found, wanted, strict=False) for a, b in zip(cue, true, strict=True)]
             worst = max([worst, *off])
             if len(found) != len(wanted) or max(off) > NEAR_S:
-                failures.append(f"film {number}, {kind}: {found} for {wanted}")
+                failures.append(f"video {number}, {kind}: {found} for {wanted}")
             path.unlink()
-    return Outcome(films, failures, f"the furthest cue {worst:.3f} s from the truth")
+    return Outcome(videos, failures, f"the furthest cue {worst:.3f} s from the truth")
 
 
-def _film(path: Path, rng: random.Random, voice: np.ndarray) -> tuple[Path, list[float], str]:
-    """Make a film. Returns it, when its three sentences begin, and what is special about it."""
+def _video(path: Path, rng: random.Random, voice: np.ndarray) -> tuple[Path, list[float], str]:
+    """Make a video. Returns it, when its three sentences begin, and what is special about it."""
     length = len(voice) / RATE
     kind = rng.choice(["late", "holes", "edited"])
     form, codec = ("mp4", "aac") if kind == "edited" else rng.choice(FORMS)

@@ -163,14 +163,14 @@ def test_conversions_do_not_depend_on_the_strips(monkeypatch):
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
 @pytest.mark.parametrize(("count", "ms", "wanted", "last"), [(5, 400, 10, 1.8), (90, 500, 15, 42.0), (2, 100, 2, 0.1)])
-def test_an_animation_is_a_short_film(form, count, ms, wanted, last):
+def test_an_animation_is_a_short_video(form, count, ms, wanted, last):
     frames = [two((n * 50 % 256, 0, 0), (0, n * 90 % 256, n)) for n in range(count)]
     content = stored(frames[0], form, save_all=True, append_images=frames[1:], duration=ms)
-    film = animation_in(io.BytesIO(content), "a")
-    assert len(film.frames) <= MOST_FRAMES
-    assert len(film.frames) >= wanted - 2
-    assert film.seconds[0] == 0
-    assert film.seconds[-1] == pytest.approx(last, abs=3.3)
+    video = animation_in(io.BytesIO(content), "a")
+    assert len(video.frames) <= MOST_FRAMES
+    assert len(video.frames) >= wanted - 2
+    assert video.seconds[0] == 0
+    assert video.seconds[-1] == pytest.approx(last, abs=3.3)
     assert len(seen(content)) == 1, "without being asked its first picture"
 
 

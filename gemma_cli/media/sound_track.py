@@ -1,4 +1,4 @@
-"""The sound of a film beside its frames: stretches of at most MAX_AUDIO_S, in one pass over the file."""
+"""The sound of a video beside its frames: stretches of at most MAX_AUDIO_S, in one pass over the file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _SILENT = 1e-4  # loudness of the loudest sample below which nothing is heard
 
 
-class FilmSound:
-    """The default sound track of an open film, read from its beginning to its end as stretches are asked for."""
+class SoundTrack:
+    """The default sound track of an open video, read from its beginning to its end as stretches are asked for."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._name = name

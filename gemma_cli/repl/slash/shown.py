@@ -27,7 +27,7 @@ def show(chat: Chat, rest: str) -> None:
 
 
 def seen(chat: Chat) -> Sequence[Image | Video]:
-    """Return the pictures and films that are staged, or those of the last message with any."""
+    """Return the pictures and videos that are staged, or those of the last message with any."""
     conversation = chat.conversation
     for parts in (conversation.staged, *(entry.message.parts for entry in reversed(conversation.entries))):
         if found := [part for part in parts if isinstance(part, Image | Video)]:
@@ -36,7 +36,7 @@ def seen(chat: Chat) -> Sequence[Image | Video]:
 
 
 def frames(part: Part) -> Sequence[Image]:
-    """Return what is shown of a picture or film: of a film its first, middle and last frame."""
+    """Return what is shown of a picture or video: of a video its first, middle and last frame."""
     if isinstance(part, Image):
         return [part]
     if isinstance(part, Video):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local.model.activation import gated
-from gemma_cli.engines.local.model.linear import Linear, Norm
+from gemma_cli.engines.local.model.layers.activation import gated
+from gemma_cli.engines.local.model.layers.linear import Linear, Norm
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 
 

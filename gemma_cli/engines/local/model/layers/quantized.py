@@ -26,8 +26,8 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import CAP, bfloat16_on_cpu
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 
 if TYPE_CHECKING:
     from typing import Self

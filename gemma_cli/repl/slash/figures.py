@@ -5,7 +5,7 @@ from __future__ import annotations
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.events import Turn
 from gemma_cli.core.fitting import Space
-from gemma_cli.repl.compact import summary_notice
+from gemma_cli.repl.context import summary_notice
 
 
 def reply_figures(turn: Turn) -> str:

@@ -1,4 +1,4 @@
-"""Films of drawn scenes, one shape or more a second, whose content is known to the word."""
+"""Videos of drawn scenes, one shape or more a second, whose content is known to the word."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from training.data import scenes
 SIZE = (320, 256)
 
 
-def draw_film(
+def draw_video(
     path: Path, shots: Sequence[scenes.Scene], codec: str = "libx264", seconds: float = 1.0, sound: bool = False
 ) -> Path:
-    """Write a film that shows each scene for so many seconds; sound: a tone under all of it."""
+    """Write a video that shows each scene for so many seconds; sound: a tone under all of it."""
     rate = 10
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=rate)

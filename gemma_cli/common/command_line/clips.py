@@ -1,4 +1,4 @@
-"""A stretch of time of a recording or a film, as it is given on the command line."""
+"""A stretch of time of a recording or a video, as it is given on the command line."""
 
 from __future__ import annotations
 

@@ -261,9 +261,10 @@ def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) 
     alone = sum(map(bool, lengths)) == 1
     arms = []
     for count in lengths:
-        name = ("speculative" if alone else f"{count} drafts") if count else "plain"
+        drafts = f"{count} draft{'s' if count > 1 else ''}"
+        name = ("speculative" if alone else drafts) if count else "plain"
         arms.append(Arm(name, Drafting(count)))
         if peers:
-            theirs = ("assisted" if alone else f"assisted, {count} drafts") if count else "plain"
+            theirs = ("assisted" if alone else f"assisted, {drafts}") if count else "plain"
             arms.append(Arm(f"stock {theirs}", Drafting(count), peer=True))
     return arms

@@ -139,7 +139,7 @@ class OutputOptions:
 
 def examples(*lines: str) -> str:
     """Build the epilog of a command's help: one example per line."""
-    return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
+    return "\n".join(["Examples", *lines])
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

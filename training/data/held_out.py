@@ -121,6 +121,15 @@ def some_text_items(count: int, rng: random.Random) -> list[Item]:
     return [item for task in asked for item in text_items(task, -(-count // len(asked)), rng)]
 
 
+def spoken_sentences(count: int) -> dict[str, list[Item]]:
+    """The sentences heard of `suites(count)`, by the code of their language."""
+    english = spoken_items("sentence", "en", count * 3, random.Random("evaluate-sentences"))
+    foreign = foreign_suites(count)
+    return {"en": english} | {
+        code: foreign[f"{grammar.LANGUAGES[code]} sentences heard"] for code in grammar.LANGUAGES if code != "en"
+    }
+
+
 def foreign_suites(count: int) -> dict[str, list[Item]]:
     """Speech in the other languages, and text translated between them and English."""
     suites: dict[str, list[Item]] = {}

@@ -36,6 +36,7 @@ from gemma_cli.engines.local.loading.generation_config import GenerationConfig
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.query_log import QueryLog
+from gemma_cli.engines.local.model.score_log import ScoreLog
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
@@ -92,7 +93,7 @@ class LocalEngine:
             reply = self.reply(request, prompt)
             tokens: list[int] = []
             log = query_log(self.target, request, prompt)
-            with closing(self.tokens(request, prompt, log)) as bursts:
+            with closing(self.tokens(request, prompt, log, reply.scores)) as bursts:
                 for burst in bursts:
                     last = perf_counter()
                     first = first or last
@@ -103,7 +104,7 @@ class LocalEngine:
                         yield burst.round
                     yield Progress(reply.usage, Timings(self.info.load_s, first - began, last - first))
                     yield from shown
-            if aligned := alignment(log, prompt, tokens, self.generation.stop, self.tokenizer):
+            if aligned := alignment(log, reply.scores, prompt, tokens, self.generation.stop, self.tokenizer):
                 yield aligned
             yield from reply.end(Timings(self.info.load_s, first - began, last - first))
 
@@ -163,7 +164,8 @@ class LocalEngine:
         literal = self._literal if request.schema is not None else None
         if request.raw is not None:
             literal = self._literal_raw
-        return ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
+        scores = ScoreLog(request.logprobs) if request.logprobs is not None or request.word_times else None
+        return ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools, scores)
 
     def _literal(self, token: int) -> bool:
         return token not in self.constraints.control
@@ -179,8 +181,11 @@ class LocalEngine:
             raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
         return limit
 
-    def tokens(self, request: Request, prompt: Prompt, log: QueryLog | None = None) -> Generator[Burst, None, None]:
-        """Yield the token ids of the reply as they are decided. log: records what aligning them with a sound needs."""
+    def tokens(
+        self, request: Request, prompt: Prompt, log: QueryLog | None = None, scores: ScoreLog | None = None
+    ) -> Generator[Burst, None, None]:
+        """Yield the token ids of the reply as they are decided. log: records what aligning them with a sound needs;
+        scores: how likely they are."""
         first = not self._replying
         live, rounds = (self.live, self.rounds) if first else (PrefixCache(self.target), None)
         try:
@@ -188,7 +193,8 @@ class LocalEngine:
             limit = self.room(request, prompt)
             constraint = self.constraints.of(request, prompt.in_thought)
             read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit, log)
-            yield from self._decoded(request, prompt, read, limit, constraint, None if log else rounds)
+            graphs = None if log or scores else rounds  # which keep no logits
+            yield from self._decoded(request, prompt, read, limit, constraint, graphs, scores)
         except ModelError:
             live.forget()  # NaN would reach later replies through masks
             raise
@@ -206,6 +212,7 @@ class LocalEngine:
         limit: int,
         constraint: Constraint,
         rounds: cuda_graphs.RoundState | None,
+        scores: ScoreLog | None,
     ) -> Iterator[Burst]:
         """Decode after a prompt that has been read, as CUDA graphs where the device records them."""
         cache, prefilled, _ = read
@@ -228,6 +235,7 @@ class LocalEngine:
             accept=self.accept if free else equal,
             constraint=constraint,
             lookup=lookup,
+            scores=scores,
         )
 
     def _pacer(self, drafting: Drafting) -> DraftLengthPolicy:

@@ -71,6 +71,7 @@ def open_local(spec: EngineSpec) -> LocalEngine:
         modalities=towers.modalities,
         load_s=perf_counter() - began,
         exact=target.rows.exact,
+        logprobs=True,
         notice="; ".join(filter(None, (resolved.notice, native.notice(target.device), saved))) or None,
         synthetic_acceptance=spec.synthetic_acceptance,
     )

@@ -140,10 +140,12 @@ class PromptReader:
 
     def _choose(self, sequences: Sequence[Running], logits: Tensor, hidden: Tensor) -> None:
         """Choose the first token of each reply; -1 if the logits contain NaN."""
+        scored = [logits[row : row + 1] for row in range(len(sequences))]
         for row, one in enumerate(sequences):
             if len(one.prompt.ids) in one.ends:
                 one.last = logits[row : row + 1].clone(), hidden[row : row + 1].clone()
             if not one.free:
+                scored[row] = scored[row].clone() if one.reply.scores else scored[row]  # what no rule has masked
                 logits[row] = one.constraint.masked(logits[row : row + 1], ())[0]
         samplings = [one.request.sampling for one in sequences]
         chooser = RowChooser(samplings, self._model.generation.suppress, self._model.target.vocab_size)
@@ -151,8 +153,8 @@ class PromptReader:
         chosen = chooser.choose(logits, positions)
         for row, (one, token) in enumerate(zip(sequences, chosen.tolist(), strict=True)):
             one.newest, one.hidden = [token], hidden[row : row + 1]
-            if one.cache.log:
-                one.cache.log.score(len(one.prompt.ids) - 1, logits[row : row + 1], chosen[row : row + 1])
+            if one.reply.scores:
+                one.reply.scores.add(len(one.prompt.ids) - 1, scored[row], chosen[row : row + 1])
 
     @cached_property
     def _agree_when_many(self) -> bool:

@@ -142,15 +142,18 @@ class Rounds:
         firsts = [one.cache.length + 1 for one in sequences]
         ids = torch.tensor([token for draft in drafts for token in (draft.sequence.newest[-1], *draft.tokens)])
         logits, states = self._target.verify_each(ids, [one.cache for one in sequences], counts)
+        scored = [
+            own.clone() if one.reply.scores and not one.free else own  # what no rule has masked
+            for one, own in zip(sequences, torch.split(logits, counts), strict=True)
+        ]
         for draft, own in zip(drafts, torch.split(logits, counts), strict=True):
             if not draft.sequence.free:
                 own.copy_(draft.sequence.constraint.masked(own, (torch.tensor(draft.tokens, dtype=torch.int64),)))
         places = [first + row for first, count in zip(firsts, counts, strict=True) for row in range(count)]
         choices = self._chooser(sequences, counts).choose(logits, torch.tensor(places))
-        rows = zip(sequences, firsts, torch.split(logits, counts), torch.split(choices, counts), strict=True)
-        for one, first, its_logits, its_choices in rows:
-            if one.cache.log:
-                one.cache.log.score(first - 1, its_logits, its_choices)
+        for one, first, own, its_choices in zip(sequences, firsts, scored, torch.split(choices, counts), strict=True):
+            if one.reply.scores:
+                one.reply.scores.add(first - 1, own, its_choices)
         chosen = iter(choices.tolist())
         return [[next(chosen) for _ in range(count)] for count in counts], list(torch.split(states, counts))
 

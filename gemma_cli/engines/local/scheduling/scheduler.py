@@ -203,7 +203,8 @@ class BatchScheduler:
         if not one.ended(stop):
             self._running.append(one)
         else:
-            if aligned := alignment(one.cache.log, one.prompt, one.tokens, stop, model.tokenizer):
+            scores = one.reply.scores
+            if aligned := alignment(one.cache.log, scores, one.prompt, one.tokens, stop, model.tokenizer):
                 events.append(aligned)
             events += one.last_events()
             if one.request.drafting.adaptive:

@@ -74,8 +74,10 @@ def remove(
     ] = False,
     quantized: Annotated[bool, typer.Option("--quantized", help="Remove only its saved quantized weights.")] = False,
 ) -> None:
-    """Remove a checkpoint and its drafter from the Hugging Face cache, for every program that uses it, and its saved
-    quantized weights."""
+    """Remove a checkpoint and its drafter from the Hugging Face cache, which other programs use too.
+
+    Its saved quantized weights go with it.
+    """
     from gemma_cli.store.models import removal
 
     if unfinished and quantized:

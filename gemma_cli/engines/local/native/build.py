@@ -180,7 +180,7 @@ def _compile(compiler: str, made: Path) -> Failure | None:
         command = [compiler, *known, *variant, *sources, "-o", str(made), "-lm"]
         check = [sys.executable, "-c", _CHECK, str(made)]
         failure = _fails(command, COMPILE_S, f"{compiler} cannot compile them", environment)
-        failure = failure or _fails(check, CHECK_S, "this processor runs them wrongly", environment)
+        failure = failure or _fails(check, CHECK_S, "this processor gives wrong results", environment)
         if failure is None or failure.passes:
             break
     return failure

@@ -69,8 +69,8 @@ LISTED = (
     ),
     Listed(
         f"{_DECODING}/sampling.py",
-        "logits.double().sub_(best).div_(self._temperature)",
-        "logits.sub(best).div_(self._temperature).double()",
+        'logits.double().sub_(best).div_(self._numbers["temperature"])',
+        'logits.sub(best).div_(self._numbers["temperature"]).double()',
         "scores are divided in float32",
         f"{_TESTS}_sampling.py",
     ),
@@ -96,7 +96,7 @@ LISTED = (
         "tests/engines/constraints/test_constraint.py",
     ),
     Listed(
-        "gemma_cli/core/tool_calls/syntax.py",
+        "gemma_cli/core/tool_calls/literals.py",
         "return (number,) if math.isfinite(number) else None",
         "return (number,)",
         "1e999 in a tool call becomes infinity, and --json fails",

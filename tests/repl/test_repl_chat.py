@@ -352,7 +352,7 @@ def test_a_reply_that_reached_its_limit_says_how_to_get_more(world: World):
     talk = chat(world, replies=[Reply("one two three")])
     act(talk, "/set max-tokens 2")
     act(talk, "hello")
-    assert "/set max-tokens 4 allows more" in world.said()
+    assert "for longer replies, /set max-tokens 4" in world.said()
 
 
 def test_thinking_makes_room_for_thoughts(world: World):

@@ -290,7 +290,7 @@ def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, stor
     act(talk, "hello " + "x" * 20_000)
     act(talk, "again")
     assert world.out.getvalue() == "first\n\nsecond\n\n"
-    assert world.said().count("continues unsaved") == 1
+    assert world.said().count("the chat continues, but is not saved") == 1
     store._db.execute("PRAGMA max_page_count = 100000")
     act(talk, "and again")
     assert "saved again" in world.said()

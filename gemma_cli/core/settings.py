@@ -100,6 +100,15 @@ SETTINGS = _table(
             unset="as stored",
         ),
         Setting(
+            "keep-quantized",
+            Switch(),
+            "Save the quantized weights of a large model on this disk, so that later starts are faster.",
+            MODEL,
+            ENGINES,
+            True,
+            flags=("--keep/--no-keep",),
+        ),
+        Setting(
             "draft-tokens",
             Whole(0, MAX_DRAFT_TOKENS, "auto"),
             "Tokens drafted per target pass; 0 turns drafting off. The text stays the same.",

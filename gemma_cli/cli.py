@@ -20,10 +20,11 @@ import typer
 from typer.core import TyperGroup
 
 from gemma_cli import __version__
-from gemma_cli.common.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.quick_values import convert_quickly
 from gemma_cli.common.environment import prepare_libraries
+from gemma_cli.common.help_pages import print_help, print_readably
 from gemma_cli.common.options import examples
-from gemma_cli.common.quick_values import convert_quickly
 from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {
@@ -33,7 +34,7 @@ COMMANDS = {
     "describe-image": "Describe images, or answer questions about them.",
     "describe-video": "Describe videos, in one piece or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
-    "stop": "Stop servers that hold a model.",
+    "stop": "Stop running gemma serve processes.",
     "bench": "Compare speculative with plain decoding on this machine.",
     "sessions": "List, show, search, export and delete saved chats.",
     "config": "Show, change and explain settings.",
@@ -63,6 +64,9 @@ class LazyGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         return _without_types(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        print_help(self, ctx)
+
 
 def _load(name: str, parent: Any) -> Any:
     with end_of_file_is_an_error():
@@ -73,7 +77,7 @@ def _load(name: str, parent: Any) -> Any:
     _without_types(command.get_params(context))
     for below in getattr(command, "commands", {}).values():
         _without_types(below.get_params(typer.Context(below, parent=context, info_name=below.name)))
-    return command
+    return print_readably(command)
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:
@@ -120,7 +124,7 @@ def gemma(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """The terminal's Gemma 4: the answer goes to stdout, everything else to stderr."""
+    """Gemma 4 in the terminal: answers go to stdout, everything else to stderr."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

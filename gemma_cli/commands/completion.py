@@ -35,14 +35,16 @@ ZSH = """\
 #compdef gemma
 _gemma() {
     local -a found described
-    local line
+    local line word
     found=("${(@f)$(_GEMMA_COMPLETE=zsh gemma "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ ${found[1]} == :files ]]; then
         _files
         return
     fi
     for line in $found; do
-        described+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}")
+        word=${${line%%$'\\t'*}//:/\\\\:}
+        [[ $line == *$'\\t'* ]] && word+=":${line#*$'\\t'}"
+        described+=("$word")
     done
     _describe -V gemma described
 }
@@ -75,7 +77,7 @@ def completion(
         bool, typer.Option("--install", help="Install the script where the shell loads it at startup.")
     ] = False,
 ) -> None:
-    """Print the script that lets a shell complete gemma's commands, options and values, or install it."""
+    """Print or install the script with which a shell completes gemma's commands, options and values."""
     chosen = shell or _own()
     if not install:
         print(SCRIPTS[chosen], end="")

@@ -13,10 +13,10 @@ import typer
 
 from gemma_cli.commands.translate_parts.text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.output_files import OutputNaming, told_what_is_written
-from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text, checked_encoding
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError
@@ -98,7 +98,7 @@ def translate(
         Show | None,
         typer.Option(
             "--show",
-            help="What to print of speech. Default: translation.",
+            help="What to print for speech. Default: translation.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -112,7 +112,7 @@ def translate(
         raise UsageError("no target language: give --to LANGUAGE, or set a default: gemma config set to LANGUAGE")
     target, source, encoding = language(to), language_or_auto(origin), checked_encoding(encoding)
     if output.as_json and show:
-        raise UsageError("--json always holds both transcript and translation: leave out --show")
+        raise UsageError("--json always contains transcript and translation: leave out --show")
     if show == "both" and written.lines:
         raise UsageError("--max-line-count splits cues and --show both needs whole cues: leave one of them out")
     fields = tuple(field or ())
@@ -122,7 +122,7 @@ def translate(
     formats = written.checked(len(named), output.as_json)
     inputs = [_looked_at(file, encoding, bool(fields)) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
-        raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel apply to speech only")
+        raise UsageError(f"{named[0].path}: is a text: --format, --show, --clip and --channel apply only to speech")
 
     @cache
     def model() -> Engine:

@@ -14,9 +14,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from gemma_cli.common.configured import configured, source_of
-from gemma_cli.common.damage import end_of_file_is_an_error
-from gemma_cli.common.setting_options import option
+from gemma_cli.common.command_line.configured import configured, source_of
+from gemma_cli.common.command_line.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
 from gemma_cli.core.messages import Drafting, Sampling, random_seed
 from gemma_cli.core.setting import MODEL, OUTPUT, SAMPLING, Setting
@@ -43,6 +43,7 @@ class ModelOptions:
     assistant: Annotated[str | None, *option("assistant")] = None
     device: Annotated[str | None, *option("device")] = None
     dtype: Annotated[Dtype | None, *option("dtype")] = None
+    keep_quantized: Annotated[bool, *option("keep-quantized")] = True
     drafts: Annotated[int | None, *option("draft-tokens")] = None
     preset: Annotated[
         str | None,
@@ -67,6 +68,7 @@ class ModelOptions:
             device=self.device or EngineSpec.device,
             dtype=self.dtype or EngineSpec.dtype,
             url=None if self.url == LOCAL else self.url,
+            keep_quantized=self.keep_quantized,
         )
 
     def drafting(self) -> Drafting:
@@ -137,7 +139,7 @@ class OutputOptions:
 
 def examples(*lines: str) -> str:
     """Build the epilog of a command's help: one example per line."""
-    return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
+    return "\n".join(["Examples", *lines])
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

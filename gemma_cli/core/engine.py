@@ -30,6 +30,7 @@ class EngineSpec:
     synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
     url: a server to ask instead, as engines.remote.address reads it; `model` is then one of its models.
     concurrency: requests that are under way at the server at once; None for the default.
+    keep_quantized: whether quantized weights may be saved on the disk, for faster starts.
     """
 
     model: str | None = None
@@ -40,6 +41,7 @@ class EngineSpec:
     synthetic_acceptance: float | None = None
     url: str | None = None
     concurrency: int | None = None
+    keep_quantized: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class EngineInfo:
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
     are accepted by the throw of a coin. quantize: as EngineSpec.quantize. fingerprint: differs between weights of the
     same name; "" where nothing can tell them apart. kernels: the build of our own kernels; None where torch
-    computes. image_budget: soft tokens a picture may take where a request does not say; None: not known.
+    computes. image_budget: soft tokens a picture may take where a request does not say; None: not known. logprobs:
+    whether it can give Request.logprobs.
     """
 
     model: str
@@ -67,6 +70,7 @@ class EngineInfo:
     fingerprint: str = ""
     kernels: str | None = None
     image_budget: int | None = None
+    logprobs: bool = False
 
 
 Answered = tuple[int, Event | InputError]

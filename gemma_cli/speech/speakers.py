@@ -47,7 +47,7 @@ class Speakers:
                 f"{recording.name}: has only one channel, so speakers cannot be told apart; leave out --speakers"
             )
         if self.names and len(self.names) != count:
-            raise InputError(f"{recording.name}: has {count} channels and --speakers {len(self.names)} names")
+            raise InputError(f"{recording.name}: has {count} channels, but --speakers has {len(self.names)} names")
 
 
 def openings_by_channel(opening: Callable[[Part], Opening], part: Part) -> Iterator[Opening]:
@@ -133,7 +133,7 @@ def in_order(segments: Sequence[Segment]) -> list[Segment]:
 
 def _print(out: TranscriptOutput, segments: Sequence[Segment], name: str) -> None:
     kind = format_named(out.formats[0])
-    if not kind.one_recording:
+    if not kind.one_input:
         sys.stdout.write(heading(name, 2 if out.many else 1))
     cues = [cue for segment in segments for cue in out.cues(segment, kind)]
     sys.stdout.write(safe(document(cues, kind)))

@@ -59,8 +59,8 @@ LISTED = (
     ),
     Listed(
         f"{_DECODING}/sampling.py",
-        "logits.double().sub_(best).div_(self._temperature)",
-        "logits.sub(best).div_(self._temperature).double()",
+        'logits.double().sub_(best).div_(self._numbers["temperature"])',
+        'logits.sub(best).div_(self._numbers["temperature"]).double()',
         "scores are divided in float32",
     ),
     Listed(f"{_DECODING}/prefix_cache.py", "del self._kept[: 1 - SNAPSHOTS]", "pass", "snapshots pile up in memory"),
@@ -77,7 +77,7 @@ LISTED = (
         "a thinking budget that just holds a thought allows none",
     ),
     Listed(
-        "gemma_cli/core/tool_calls/syntax.py",
+        "gemma_cli/core/tool_calls/literals.py",
         "return (number,) if math.isfinite(number) else None",
         "return (number,)",
         "1e999 in a tool call becomes infinity, and --json fails",

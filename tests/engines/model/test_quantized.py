@@ -17,10 +17,16 @@ from gemma_cli.engines import open_engine
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.load import load_drafter, load_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
-from gemma_cli.engines.local.model import quantized
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
-from gemma_cli.engines.local.model.rounding import ELEMENTS, eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.layers import quantized
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
+from gemma_cli.engines.local.model.layers.rounding import (
+    ELEMENTS,
+    eight_bits,
+    four_bits,
+    from_eight_bits,
+    from_four_bits,
+)
 from tests.engines.helpers import exactness, shapes
 from tests.engines.helpers.kernels import WITHOUT, kernels_for
 

@@ -1,12 +1,12 @@
-"""C files -> a library for this processor, stored in the cache folder.
+"""Compiles the C files to a library for this processor, and stores it in the cache folder.
 
-    library() -> Built(path, why)       path None: there is none, and `why` says so in a few words
+    library() -> Built(path, why)       path None: there is no library; `why` gives the reason
 
-Compiled for the very instructions of the machine, so a library belongs to one kind of processor and one state of the
-sources: both are in its name. It appears under that name only after its self-check has run in a process of its own,
-because virtual machines announce instructions that kill whoever uses them. One that is not as it was stored is built
-again (stored.py). What failed for good is not tried again before the note about it is removed; what failed for a
-reason that may pass, such as a full disk, is tried again a day later.
+The library uses all instructions of the processor, so its name is a hash of the sources and the processor. It gets that
+name only after its self-check has passed in a separate process: some virtual machines announce instructions that kill
+the process. A library that differs from its record is built again (stored.py). After a permanent failure, nothing is
+tried until the note about it is removed; after a failure that may pass, such as a full disk, it is tried again a day
+later.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ from gemma_cli.engines.local.device import processor
 from gemma_cli.store import paths
 
 SOURCES = Path(__file__).parent
-FLAGS = (
-    "-O2",
-    "-march=native",
-    "-ffp-contract=fast",
-    # Tuned for AMD, gcc leaves some sums of products unfused; which ones depends on a loop's row count, so bits would.
-    "--param=avoid-fma-max-bits=0",
-    "-pthread",
-    "-shared",
-    "-fPIC",
-)
+FLAGS = ("-O2", "-ffp-contract=fast", "-pthread", "-shared", "-fPIC")
+
+MACHINES: Mapping[str, tuple[str, ...]] = {"x86_64": ("-march=native",), "aarch64": ("-mcpu=native",)}
+"""The processors that there are kernels for, as Linux names them, and what makes the compiler use all of one."""
+
+GCC: Mapping[str, tuple[str, ...]] = {
+    # Tuned for AMD, gcc leaves some multiply-adds unfused; which ones depends on the number of rows, so bits would too.
+    "x86_64": ("--param=avoid-fma-max-bits=0",),
+}
+"""What clang does not know."""
+
 VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
 """Variants to try in order: some machines announce AMX but lack it."""
 
-COMPILE_S, CHECK_S = 120, 30  # longer than that, and something hangs
+COMPILE_S, CHECK_S = 120, 30  # after that, it hangs
 
 SPACE = 8 << 20
-"""Bytes that a build takes on the disk, several times over."""
+"""Free bytes that a build requires: several times what it uses."""
 
 DAY_S = 24 * 3600
 
@@ -74,12 +75,15 @@ _PASSING = (
 """Compiler messages for a fault of the machine, not of the code."""
 
 _OUTSIDE = (9, 15, 2, 1, 24, 25)
-"""SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ: none that a kernel raises which this processor cannot run."""
+"""SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ: signals from outside; a kernel never causes them."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A library, or why there is none. notice: a line for the user, where something happened that did not before."""
+    """A library, or the reason why there is none.
+
+    notice: a line for the user, if the state of the kernels has changed since the last run.
+    """
 
     path: Path | None
     why: str = ""
@@ -88,7 +92,10 @@ class Built:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something did not build. passes: it may succeed another day."""
+    """A failed build.
+
+    passes: whether it may succeed on another day.
+    """
 
     why: str
     passes: bool = False
@@ -96,12 +103,17 @@ class Failure:
 
 @functools.cache
 def library() -> Built:
-    """The library, built where it is not there yet: some three seconds."""
+    """Return the library; building it takes about three seconds."""
     if os.environ.get("GEMMA_KERNELS", "").lower() == OFF:
         return Built(None, f"GEMMA_KERNELS={OFF}")
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return Built(None, "they are for Linux on x86-64")
+    if sys.platform != "linux" or platform.machine() not in MACHINES:
+        return Built(None, "they are for Linux on x86-64 and 64-bit ARM")
     return _library(paths.cache_dir() / "kernels")
+
+
+def flags(machine: str, clang: bool = False) -> tuple[str, ...]:
+    """Return what a compiler needs to be told for a processor."""
+    return (*FLAGS, *MACHINES[machine], *(() if clang else GCC.get(machine, ())))
 
 
 def _library(folder: Path) -> Built:
@@ -128,14 +140,14 @@ def _library(folder: Path) -> Built:
 
 
 def _build(path: Path, damage: str) -> Built:
-    """Build what is not there, or was damaged in some way. The caller holds the folder's lock."""
+    """Build a missing or damaged library. The caller holds the folder's lock."""
     from gemma_cli.engines.local.native import stored
 
     if note := _remembered(path):
         return Built(None, note)
-    compiler = next((found for name in ("gcc", "cc") if (found := shutil.which(name))), None)
+    compiler = next((found for name in ("gcc", "clang", "cc") if (found := shutil.which(name))), None)
     if compiler is None:
-        failure: Failure | None = Failure("no C compiler; install gcc")
+        failure: Failure | None = Failure("no C compiler; install gcc or clang")
     elif shutil.disk_usage(path.parent).free < SPACE:
         failure = _remember(path, Failure(f"no space left for {path.parent}", passes=True))
     else:
@@ -158,23 +170,28 @@ def _build(path: Path, damage: str) -> Built:
 
 
 def _compile(compiler: str, made: Path) -> Failure | None:
-    """Make the library `made` and let it check itself; None where it does."""
+    """Compile the library `made` and run its self-check; return None if both succeed."""
     sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
-    # Its own files go where there is space, and its words are those of _PASSING.
+    # Its scratch files go where there is space, and its messages must be those of _PASSING.
     environment = os.environ | {"TMPDIR": str(made.parent), "LC_ALL": "C"}
+    known = flags(platform.machine(), _is_clang(compiler))
     failure = None
     for variant in VARIANTS:
-        command = [compiler, *FLAGS, *variant, *sources, "-o", str(made), "-lm"]
+        command = [compiler, *known, *variant, *sources, "-o", str(made), "-lm"]
         check = [sys.executable, "-c", _CHECK, str(made)]
         failure = _fails(command, COMPILE_S, f"{compiler} cannot compile them", environment)
-        failure = failure or _fails(check, CHECK_S, "this processor runs them wrongly", environment)
+        failure = failure or _fails(check, CHECK_S, "this processor gives wrong results", environment)
         if failure is None or failure.passes:
             break
     return failure
 
 
+def _is_clang(compiler: str) -> bool:
+    return "clang" in Path(compiler).resolve().name
+
+
 def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str, str]) -> Failure | None:
-    """None where the command succeeds."""
+    """Run a command; return None if it succeeds."""
     try:
         ran = subprocess.run(command, capture_output=True, timeout=seconds, check=False, env=environment)
     except subprocess.TimeoutExpired:
@@ -193,14 +210,14 @@ def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str,
 
 
 def _remember(path: Path, failure: Failure) -> Failure:
-    """Leave a note, for a day where the failure may pass. Where it cannot be written, the next run tries again."""
+    """Write a note about a failure, valid for a day if it may pass. Without a note, the next run tries again."""
     with suppress(OSError):
         _note(path, failure.passes).write_text(failure.why)
     return failure
 
 
 def _remembered(path: Path) -> str:
-    """Why the library was not built before; "" where it may be tried."""
+    """Return why an earlier build failed; "" if the library may be built now."""
     for passes, remedy in ((False, "to try again"), (True, "to try again today")):
         note = _note(path, passes)
         try:
@@ -216,7 +233,7 @@ def _note(path: Path, passes: bool) -> Path:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what builds have left that were killed."""
+    """Remove the scratch folders of builds that were killed."""
     for scratch in folder.glob(f"{_SCRATCH}*"):
         with suppress(OSError):
             if time.time() - scratch.stat().st_mtime > COMPILE_S * len(VARIANTS):
@@ -224,6 +241,6 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _name() -> str:
-    """Return everything that the library depends on."""
+    """Return a hash of everything that the library depends on."""
     sources = b"".join(file.read_bytes() for file in sorted((*SOURCES.glob("*.c"), *SOURCES.glob("*.h"))))
-    return hashlib.sha256(sources + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]
+    return hashlib.sha256(sources + " ".join((*flags(platform.machine()), processor())).encode()).hexdigest()[:16]

@@ -22,11 +22,8 @@ def engine() -> LocalEngine:
     return engine
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_whatever_came_before_each_reply_is_that_of_a_fresh_engine(
-    engine: LocalEngine, tmp_path: Path, seed: int
-) -> None:
-    walk = Walk(engine, tmp_path, seed)
-    walk.run(16)
+def test_whatever_came_before_each_reply_is_that_of_a_fresh_engine(engine: LocalEngine, tmp_path: Path) -> None:
+    walk = Walk(engine, tmp_path, seed=0)
+    walk.run(20)
     assert not walk.failures, walk.failures[0]
-    assert walk.replies > 8
+    assert walk.replies > 12

@@ -142,7 +142,8 @@ def serve(place: str) -> None:
     import gemma_cli
 
     for module in pkgutil.walk_packages(gemma_cli.__path__, "gemma_cli."):
-        importlib.import_module(module.name)
+        with contextlib.suppress(ModuleNotFoundError):  # Triton comes with torch for CUDA alone
+            importlib.import_module(module.name)
     for name in ("rich.markdown", "rich.table", "pydantic.main", "PIL.PngImagePlugin"):
         importlib.import_module(name)
     gc.freeze()  # else a collection in a fork copies every page

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -53,24 +54,31 @@ def alone(engine: LocalEngine, request: Request) -> Turn:
     return collect(engine.stream(request))
 
 
+@pytest.fixture(scope="module")
+def replies(engine: LocalEngine) -> Callable[[str], Speculation]:
+    """What was drafted and accepted in the replies of a kind, each alone; they are given once."""
+    return cache(lambda kind: pooled([alone(engine, request) for request in requests(kind)]))
+
+
 def pooled(turns: Sequence[Turn]) -> Speculation:
     return Speculation([one for turn in turns for one in turn.speculation.rounds])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_each_draft_position_enough_is_accepted(engine: LocalEngine, kind: str) -> None:
-    found = pooled([alone(engine, request) for request in requests(kind)])
-    shares = found.acceptance_by_position
+def test_of_each_draft_position_enough_is_accepted(replies: Callable[[str], Speculation], kind: str) -> None:
+    shares = replies(kind).acceptance_by_position
     assert shares is not None
     assert len(shares) == DRAFTS
     assert all(share >= floor for share, floor in zip(shares, FLOORS[kind], strict=True)), shares
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_company_as_much_is_accepted_as_alone(engine: LocalEngine, kind: str) -> None:
+def test_in_company_as_much_is_accepted_as_alone(
+    engine: LocalEngine, replies: Callable[[str], Speculation], kind: str
+) -> None:
     """By the scheduler, whose replies are drafted together and end one by one."""
     asked = requests(kind)
-    wanted = pooled([alone(engine, request) for request in asked])
+    wanted = replies(kind)
     scheduler = BatchScheduler(engine, len(asked))
     for key, request in enumerate(asked):
         scheduler.add(key, request)

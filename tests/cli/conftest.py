@@ -43,7 +43,7 @@ def gemma_here(environment: dict[str, str], tmp_path: Path, capsys: pytest.Captu
                 patch.setenv(name, value)
             patch.chdir(cwd)
             patch.setattr(sys, "stdin", piped)
-            patch.setattr("gemma_cli.engines.local.engine._load", loading)
+            patch.setattr("gemma_cli.engines.local.opening._load", loading)
             code = cli.run([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         assert "\x1b" not in printed.out + printed.err, printed

@@ -36,10 +36,11 @@ from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
-from gemma_cli.engines.local.loading.memory.estimate import Plan
+from gemma_cli.engines.local.loading.memory.estimate import ROOM, Plan
 from gemma_cli.engines.local.loading.memory.fit import find
 from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.memory.planning import planned
+from gemma_cli.engines.local.loading.overflow import refuse_overflow
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.query_log import QueryLog
@@ -108,6 +109,7 @@ class LocalEngine:
             # Before the weights: what reading it takes for a moment is free again when they come.
             tokenizer = load_tokenizer(folder, plan.target.vocab)
             target, drafter = _load(resolved, spec, plan, where)
+            refuse_overflow(target)
         towers = MediaEncoders(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
         ends = GenerationConfig(frozenset(), ())
         if resolved.folder:
@@ -130,11 +132,18 @@ class LocalEngine:
         )
         engine = cls(target, drafter, tokenizer, towers, ends, info)
         with _fitting(resolved.name, device):
-            failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
+            failure = engine.warm_up()
         if failure:
             notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
             engine.info = replace(info, notice=info.notice or notice)
         return engine
+
+    def warm_up(self) -> str | None:
+        """Make the cache and record the rounds of the first reply on a GPU; why that failed, if it did."""
+        if self.rounds is None:
+            return None
+        cache = self.live.provide(min(ROOM, self.target.context))
+        return cuda_graphs.warm_up(self.rounds, cache, Sampling())
 
     def stream(self, request: Request, prompt: Prompt | None = None) -> Generator[Event, None, None]:
         """See engines.Engine.stream. prompt: that of the request, where it has been written already.

@@ -18,6 +18,7 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local.loading import compressed_tensors
+from gemma_cli.engines.local.model.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.quantized import four_bit_linear, kinds_for
 from gemma_cli.engines.local.model.rounding import from_four_bits
@@ -49,8 +50,8 @@ class Source(Protocol):
         """The product with several weights, one below the other."""
         ...
 
-    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
-        """The products with each matrix of a weight [count, out, in]."""
+    def linears(self, name: str, shape: tuple[int, int, int]) -> Sequence[Linear]:
+        """The products with each matrix of a weight [count, out, in]: off the CPU an ExpertStack."""
         ...
 
     def exact(self, name: str, shape: Shape) -> Linear:
@@ -113,9 +114,14 @@ class Checkpoint:
             first += shape[0]
         return self._kind((whole.shape[0], whole.shape[1]))(whole)
 
-    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
-        kind = self._kind(shape[1:])
-        return [kind(part.to(self.device, self.dtype)) for part in self._read(name, shape)]
+    def linears(self, name: str, shape: tuple[int, int, int]) -> Sequence[Linear]:
+        kind, stored = self._kind(shape[1:]), self._read(name, shape)
+        if self.device.type == "cpu":
+            return [kind(part.to(self.device, self.dtype)) for part in stored]
+        if kind is Linear:
+            return ExpertStack.of_floats(stored.to(self.device, self.dtype))
+        parts = (part.to(self.device, self.dtype) for part in stored)
+        return ExpertStack.rounded(kind, parts, shape[0], self.dtype)
 
     def exact(self, name: str, shape: Shape) -> Linear:
         return Linear(self.take(name, shape))

@@ -1,15 +1,16 @@
 """Quantized linear layers, with weights in 8 or 4 bits. Which kernel runs them depends on the device:
 
              CPU, kernels of ours    CPU without                               CUDA
-    int8     native/rounded.c        oneDNN int8, activations in two halves    torch's int8 matmul
+    int8     native/rounded.c        oneDNN int8, activations in two halves    cuBLAS int8, activations in two halves
     int4     native/rounded.c        torch's int4 matmul in bfloat16           torch's int4 matmul in bfloat16
 
-The oneDNN path deserves a word. Torch's own int8 matmul for CPUs (aten::_weight_int8pack_mm) computes in floating
-point; from five rows on it is slower than bfloat16, and in float32 it is not vectorised at all. oneDNN multiplies
-bytes with bytes at full speed for any number of rows, so each row of activations is written as 16-bit integers, 256 *
-high + low, and both halves go through the product as rows of their own. Nothing is lost that bfloat16 would have kept,
+The activations in two halves deserve a word. Torch's own int8 matmul for CPUs (aten::_weight_int8pack_mm) computes in
+floating point; from five rows on it is slower than bfloat16, and in float32 it is not vectorised at all. oneDNN
+multiplies bytes with bytes at full speed for any number of rows, so each row of activations is written as 16-bit
+integers, 256 * high + low, and both halves go through the product as rows of their own. Nothing is lost that bfloat16 would have kept,
 short of activations a hundred times their row's mean; and sums of integers have no order, so a row's bits cannot
-depend on the rows beside it: exact by construction.
+depend on the rows beside it: exact by construction. On CUDA torch's own kernel reads the weights once for every row;
+torch._int_mm reads them once, and prefill runs at the speed of int8 tensor cores.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import CAP, bfloat16_on_cpu
+from gemma_cli.engines.local.model.integer_matmul import TILE, halves, integer_halves, widened
 from gemma_cli.engines.local.model.linear import Linear
 from gemma_cli.engines.local.model.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 
@@ -38,9 +40,6 @@ LinearFunction = Callable[[Tensor], Tensor]
 
 Parts = Iterable[tuple[Tensor, Tensor]]
 """Numbers and scales of some rows of a weight at a time, as Kernels.pack takes them."""
-
-STEPS = 32639
-"""The largest 16-bit activation, 127 * 256 + 127: both of its halves are signed bytes."""
 
 OUT_MULTIPLE = {"cpu": 16, "cuda": 8}
 """Multiple of output rows that torch's int4 kernels require; ours have no such limit."""
@@ -128,8 +127,9 @@ class Int8Linear(RoundedLinear):
         self.integers = numbers.device.type == "cpu" and integer_products()
         if numbers.device.type == "cpu":
             self._product = (_halves if self.integers else _pack8)(numbers, scale)
-        else:
-            self._product = _pack8(numbers, scale) if _int8_on_cuda() else _widened(numbers, scale)
+            return
+        self.integers = all(size % TILE == 0 for size in shape) and _int8_on_cuda()
+        self._product = integer_halves(numbers, scale) if self.integers else widened(numbers, scale)
 
 
 class Int4Linear(RoundedLinear):
@@ -210,11 +210,7 @@ def _halves(numbers: Tensor, scale: Tensor) -> LinearFunction:
     none = torch.zeros(scale.shape[0], dtype=torch.int32)
 
     def product(x: Tensor) -> Tensor:
-        wide = x.float()
-        step = torch.linalg.vector_norm(wide, float("inf"), -1, keepdim=True).div_(STEPS).clamp_min_(1e-30)
-        whole = wide.div(step).round_()
-        high = whole.mul(1 / 256).add_(0.5).floor_()
-        low = torch.sub(whole, high, alpha=256)
+        high, low, step = halves(x)
         # Bytes from 0 to 255, whose zero is 128: what oneDNN multiplies signed bytes with.
         both = torch.cat((high, low)).add_(128).to(torch.uint8)
         sums = torch.ops.onednn.qlinear_pointwise(
@@ -235,11 +231,6 @@ def _pack8(numbers: Tensor, scale: Tensor) -> LinearFunction:
         return result.to(x.dtype)
 
     return product
-
-
-def _widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
-    """Widened at every call: saves memory, not time."""
-    return lambda x: torch.mm(x, numbers.t().to(x.dtype)).mul_(scale.to(x.dtype))
 
 
 def _pack4(numbers: Tensor) -> Tensor:
@@ -290,7 +281,7 @@ def int4_runs(device_type: str) -> bool:
 def _int8_on_cuda() -> bool:
     try:
         numbers = torch.ones(64, 64, dtype=torch.int8, device="cuda")
-        product = _pack8(numbers, torch.ones(64, device="cuda"))(torch.ones(2, 64, device="cuda"))
+        product = integer_halves(numbers, torch.ones(64, device="cuda"))(torch.ones(2, 64, device="cuda"))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     return bool((product == 64).all())

@@ -81,9 +81,9 @@ def test_rows_that_fill_up_a_pass_gather_nothing(experts: Experts, monkeypatch: 
 
 def test_quantized_experts_are_the_weights_rounded() -> None:
     weights = torch.randn(3, 16, 64, generator=torch.Generator().manual_seed(5))
-    for kind, steps in ((Int8Linear, 127), (Int4Linear, 8)):
+    for kind, steps, most in ((Int8Linear, 127, 0.51), (Int4Linear, 8, 1.01)):  # to 7, where -8 is the largest
         found = ExpertStack.rounded(kind, iter(weights), 3, torch.float32)
         every = found.of(torch.tensor([2, 0, 1]))
         largest = weights.abs().amax().item()
-        assert (every - weights[[2, 0, 1]]).abs().max() <= 0.51 * largest / steps
+        assert (every - weights[[2, 0, 1]]).abs().max() <= most * largest / steps
         assert torch.equal(found[1](torch.eye(64)), every[2].T)

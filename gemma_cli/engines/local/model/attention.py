@@ -206,8 +206,8 @@ def blockwise(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, block: 
         scores = _product(query, keys[:, first:stop].transpose(1, 2))
         if stop > free:
             part = unseen[:, max(first - free, 0) : stop - free]
-            shown = scores.view(groups, -1, rows, stop - first)[..., stop - first - part.shape[1] :]
-            shown.masked_fill_(part, float("-inf"))
+            last = slice(stop - first - part.shape[1], None)
+            scores.view(groups, -1, rows, stop - first)[..., last].masked_fill_(part, float("-inf"))
         highest = torch.maximum(most, scores.amax(-1, keepdim=True))
         base = highest.clamp(min=torch.finfo(torch.float32).min)  # a row that has seen no key yet
         faded = (most - base).exp_()
@@ -215,13 +215,14 @@ def blockwise(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, block: 
         mass = mass.mul_(faded).add_(weights.sum(-1, keepdim=True))
         mixed.mul_(faded).add_(_product(as_dtype(weights, values.dtype), values[:, first:stop]))
         most = highest
+        del scores, weights  # before the next block takes as much
     mixed = mixed.div_(mass).view(groups, -1, rows, dim).permute(2, 0, 1, 3)
     return mixed.reshape(rows, heads * dim).to(values.dtype)
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
     """The batched matmul in float32, for which CUDA needs no copies of 16-bit operands."""
-    if one.device.type == "cuda" and one.dtype != torch.float32:
+    if one.device.type not in ("cpu", "mps") and one.dtype != torch.float32:
         return torch.bmm(one, other, out_dtype=torch.float32)
     return torch.bmm(one.float(), other.float())
 

@@ -7,10 +7,10 @@
 The activations in two halves deserve a word. Torch's own int8 matmul for CPUs (aten::_weight_int8pack_mm) computes in
 floating point; from five rows on it is slower than bfloat16, and in float32 it is not vectorised at all. oneDNN
 multiplies bytes with bytes at full speed for any number of rows, so each row of activations is written as 16-bit
-integers, 256 * high + low, and both halves go through the product as rows of their own. Nothing is lost that bfloat16 would have kept,
-short of activations a hundred times their row's mean; and sums of integers have no order, so a row's bits cannot
-depend on the rows beside it: exact by construction. On CUDA torch's own kernel reads the weights once for every row;
-torch._int_mm reads them once, and prefill runs at the speed of int8 tensor cores.
+integers, 256 * high + low, and both halves go through the product as rows of their own. Nothing is lost that bfloat16
+would have kept, short of activations a hundred times their row's mean; and sums of integers have no order, so a row's
+bits cannot depend on the rows beside it: exact by construction. On CUDA torch's own kernel reads the weights once for
+every row; torch._int_mm reads them once, and prefill runs on int8 tensor cores.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def _pack8(numbers: Tensor, scale: Tensor) -> LinearFunction:
 
 def _pack4(numbers: Tensor) -> Tensor:
     """Return the weight in the order that torch's int4 kernel of the device reads."""
-    if numbers.device.type == "cuda":
+    if numbers.device.type != "cpu":
         tiles = next(tiles for tiles in (8, 4, 2) if numbers.shape[1] % (16 * tiles) == 0)
         pairs = numbers[:, ::2] << 4 | numbers[:, 1::2]
         packed: Tensor = torch.ops.aten._convert_weight_to_int4pack(pairs.contiguous(), tiles)

@@ -1,10 +1,10 @@
-"""Models of the released shapes on a pretended "cuda:0": torch's fake tensors, which have shapes and no numbers.
+"""Models of the released shapes on torch's meta device, whose tensors have shapes and no numbers.
 
-    with cuda():
+    with gpu():
         target, drafter = built("26b-a4b", quantize="int4")
 
-They take no memory, run what a GPU would run, choose code by "cuda" as a GPU does, and cannot give the host a number:
-torch itself raises where it asks for one.
+They take no memory, run what a GPU would run, and cannot give the host a number: torch itself raises where it asks for
+one. (Fake tensors on "cuda" do not work in a build of torch without CUDA: indexing asks for the device.)
 """
 
 from __future__ import annotations
@@ -30,37 +30,48 @@ from gemma_cli.engines.local.model.rounding import GROUP
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
 
-CUDA = torch.device("cuda", 0)
+GPU = torch.device("meta")
 
 
 @contextmanager
-def cuda() -> Iterator[None]:
+def gpu() -> Iterator[None]:
     """Pretend a GPU on which torch's eight- and four-bit matmuls run."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantized, "_int8_on_cuda", lambda: True)
         patch.setattr(quantized, "int4_runs", lambda device_type: True)
         patch.setattr(build, "check_order", lambda ids, vocab: None)
-        with FakeTensorMode(), torch.inference_mode():
+        patch.setattr(Int4Linear, "_through_bfloat16", _int4_product)
+        patch.setitem(quantized.OUT_MULTIPLE, GPU.type, quantized.OUT_MULTIPLE["cuda"])
+        with torch.inference_mode():
             yield
 
 
 def built(
-    name: str, quantize: Quantization | None = None, dtype: torch.dtype = torch.bfloat16
+    name: str, quantize: Quantization | None = None, *, whole: bool = False, dtype: torch.dtype = torch.bfloat16
 ) -> tuple[Target, Drafter]:
-    """A released target and its drafter, within `cuda`."""
-    target = build_target(read_architecture(target_config(name)), Shapes(dtype, quantize), CUDA, dtype)
-    config = drafter_config(name)
+    """A released target and its drafter, within `gpu`. whole: all layers; else one of each kind, or two where some read
+    the keys of others."""
+    values, config = target_config(name), drafter_config(name)
+    if not whole:
+        kinds = ["sliding_attention", "full_attention"]
+        shared = len(kinds) if values.get("num_kv_shared_layers") else 0
+        values |= {"layer_types": kinds * (2 if shared else 1), "num_hidden_layers": len(kinds) + shared}
+        values |= {"num_kv_shared_layers": shared}
+    target = build_target(read_architecture(values), Shapes(dtype, quantize), GPU, dtype)
     shape = read_drafter(config, read_architecture(config["text_config"]))
     return target, build_drafter(shape, Shapes(dtype, of_drafter(quantize)), target)
+
+
+def _int4_product(linear: Int4Linear, x: Tensor) -> Tensor:
+    """The kernel's result; its own function for meta tensors takes fake ones alone."""
+    return x.new_empty(x.shape[0], linear.shape[0])
 
 
 class Shapes:
     """A weights.Source of nothing but shapes."""
 
     def __init__(self, dtype: torch.dtype, quantize: Quantization | None) -> None:
-        self.dtype, self._kind = dtype, kinds_for(quantize, CUDA)
+        self.dtype, self._kind = dtype, kinds_for(quantize, GPU)
 
     def on(self, device: torch.device) -> Shapes:
         return self
@@ -102,4 +113,4 @@ class Shapes:
         return self._empty(*shape)
 
     def _empty(self, *shape: int, dtype: torch.dtype | None = None, **more: Any) -> Tensor:
-        return torch.empty(*shape, dtype=dtype or self.dtype, device=CUDA, **more)
+        return torch.empty(*shape, dtype=dtype or self.dtype, device=GPU, **more)

@@ -182,13 +182,13 @@ def _pass(target: Target) -> int:
 
 def _attention(target: Target, rows: int) -> int:
     """Numbers in float32 that a prefill pass needs beside its states: on a CPU scores with their softmax over ROOM
-    keys; elsewhere those of one block of keys, however many there are, their copy in the keys' format, and four sums
-    for each query."""
+    keys; elsewhere those of one block of keys, however many there are, their copy in the keys' format, and six sums for
+    each query."""
     heads = max(layer.heads for layer in target.arch.layers)
     if target.device.type == "cpu":
         return 2 * heads * rows * min(ROOM, target.context)
     block = min(SCORES, heads * rows * target.context)
-    sums = 4 * rows * max(layer.heads * layer.head_dim for layer in target.arch.layers)
+    sums = 6 * rows * max(layer.heads * layer.head_dim for layer in target.arch.layers)
     return block + block * target.kv_dtype.itemsize // 4 + sums
 
 

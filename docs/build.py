@@ -39,8 +39,8 @@ GROUPS = {
 OUTSIDE = re.compile(r"\[(?P<text>[^\]]+)\]\((?:\.\./)+(?!decisions|images|[a-z-]+\.md)[^)]*\)")
 """A link to a file of the repository that is not on the site."""
 
-WIDTH = 120
-"""Columns of --help: the longest names of options are cut off in narrower ones."""
+WIDTH = 80
+"""Columns of --help."""
 
 
 def main() -> int:
@@ -100,7 +100,7 @@ def help_of(*words: str) -> str:
 
     from gemma_cli.cli import run
 
-    environment = {"COLUMNS": str(WIDTH), "TERMINAL_WIDTH": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"}
     with patch.dict(os.environ, environment), contextlib.redirect_stdout(io.StringIO()) as printed:
         run([*words, "--help"])
     lines = (line.rstrip() for line in printed.getvalue().splitlines())

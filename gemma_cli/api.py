@@ -95,7 +95,7 @@ def open_engine(
 
 
 def attach(name: str | Path) -> Part:
-    """Read a picture, sound of at most 30 s, film, text or PDF, recognised by its content, as a part of a message.
+    """Read a picture, sound of at most 30 s, video, text or PDF, recognised by its content, as a part of a message.
 
     name: a path, an http(s) address, "-" for standard input, "sample:NAME". Raises InputError.
     """

@@ -20,10 +20,11 @@ import typer
 from typer.core import TyperGroup
 
 from gemma_cli import __version__
-from gemma_cli.common.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.quick_values import convert_quickly
 from gemma_cli.common.environment import prepare_libraries
+from gemma_cli.common.help_pages import print_help, print_readably
 from gemma_cli.common.options import examples
-from gemma_cli.common.quick_values import convert_quickly
 from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {
@@ -63,6 +64,9 @@ class LazyGroup(TyperGroup):
     def get_params(self, ctx: Any) -> Any:
         return _without_types(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        print_help(self, ctx)
+
 
 def _load(name: str, parent: Any) -> Any:
     with end_of_file_is_an_error():
@@ -73,7 +77,7 @@ def _load(name: str, parent: Any) -> Any:
     _without_types(command.get_params(context))
     for below in getattr(command, "commands", {}).values():
         _without_types(below.get_params(typer.Context(below, parent=context, info_name=below.name)))
-    return command
+    return print_readably(command)
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gemma_cli.commands import doctor
+from gemma_cli.commands.doctor_parts import packages
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -62,7 +62,7 @@ def test_doctor_knows_the_versions_that_work(
     installed = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: PROJECT["dependencies"])
     monkeypatch.setattr(importlib.metadata, "version", lambda each: version if each == name else installed(each))
-    check = next(check for check in doctor._dependencies() if check.name == name)
+    check = next(check for check in packages.dependencies() if check.name == name)
     wanted = next(each for each in WANTED if each.name == name)
     assert (check.found, check.ok) == (version, works)
     assert check.remedy == (None if works else f"pip install '{name}{wanted.specifier}'")

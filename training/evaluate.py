@@ -4,9 +4,9 @@ python -m training evaluate            # the table, and gemma_cli/pocket/evaluat
 """
 
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -17,8 +17,8 @@ from transformers import (
     Gemma4ForConditionalGeneration,
 )
 
+from gemma_cli.benchmark.quality.scores import score
 from training.data.held_out import Item, suites
-from training.stages import audio_tower
 
 
 class Pocket:
@@ -41,7 +41,8 @@ class Pocket:
 
     def inputs(self, items: list[Item]) -> dict[str, torch.Tensor]:
         """Items as one left-padded batch."""
-        texts, inputs = [], {}
+        texts: list[str] = []
+        inputs: dict[str, torch.Tensor] = {}
         sounds = [item.sound for item in items if item.sound is not None]
         if sounds:
             heard = self.ear(sounds, return_tensors="pt")
@@ -82,47 +83,40 @@ def final(text: str) -> str:
     return text.split("<channel|>")[-1].strip()
 
 
-def _bare(text: str) -> list[str]:
-    return re.sub(r"[^\w\s]", " ", text.lower()).split()
+def measured(pocket: Pocket, items: list[Item], name: str) -> tuple[dict[str, Any], list[Item]]:
+    """The row of a suite, counted as `gemma bench --task transcribe` counts, and the items that were answered right."""
+    batches = (items[start : start + 20] for start in range(0, len(items), 20))
+    texts = [text for batch in batches for text in pocket.answers(batch)]
+    said = [final(text) for text in texts]
+    scores = score("transcribe", [item.answer for item in items], said)
+    right = [answer == item.answer.strip() for answer, item in zip(said, items, strict=True)]
+    wrong = [
+        [_question(item), item.answer, text] for item, text, same in zip(items, texts, right, strict=True) if not same
+    ]
+    print(
+        f"{name:48} {sum(right):4}/{len(items):<4} {scores.exact:6.1%}   word error {scores.word_error_rate:6.1%}",
+        flush=True,
+    )
+    row = {"items": len(items), "exact": scores.exact, "word_error_rate": scores.word_error_rate, "wrong": wrong[:5]}
+    return row, [item for item, same in zip(items, right, strict=True) if same]
 
 
-def evaluate(root: Path, count: int = 40, device: str = "cpu") -> dict:
+def _question(item: Item) -> str:
+    content = item.messages[-1]["content"]
+    return content if isinstance(content, str) else ""
+
+
+def evaluate(root: Path, count: int = 40, device: str = "cpu") -> dict[str, Any]:
     """Measure everything: share exactly right per suite, word error rate for sentences, mean acceptance length."""
     pocket, figures, right_items = Pocket(root, device), {}, []
     for name, items in suites(count).items():
-        right, errors, words, wrong = 0, 0, 0, []
-        for start in range(0, len(items), 20):
-            batch = items[start : start + 20]
-            for item, text in zip(batch, pocket.answers(batch), strict=True):
-                said = final(text)
-                right += said == item.answer.strip()
-                errors += audio_tower.edit_distance(_bare(said), _bare(item.answer))
-                words += len(_bare(item.answer))
-                if said == item.answer.strip():
-                    right_items.append((name, item))
-                else:
-                    wrong.append(
-                        [
-                            item.messages[-1]["content"] if isinstance(item.messages[-1]["content"], str) else "",
-                            item.answer,
-                            text,
-                        ]
-                    )
-        figures[name] = {
-            "items": len(items),
-            "exact": right / len(items),
-            "word_error_rate": errors / max(1, words),
-            "wrong": wrong[:5],
-        }
-        print(
-            f"{name:48} {right:4}/{len(items):<4} {right / len(items):6.1%}   word error {errors / max(1, words):6.1%}",
-            flush=True,
-        )
+        figures[name], right = measured(pocket, items, name)
+        right_items += [(name, item) for item in right]
     figures["drafter"] = acceptance(pocket, right_items)
     return figures
 
 
-def acceptance(pocket: Pocket, items: list[tuple[str, Item]], each: int = 3) -> dict:
+def acceptance(pocket: Pocket, items: list[tuple[str, Item]], each: int = 3) -> dict[str, Any]:
     """Tokens per target pass with the drafter's own number of draft tokens, greedily.
 
     items: a task and a question of it that the target answers right; so many of each task are asked."""

@@ -7,10 +7,11 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration, GenerationConfig
+from transformers import Gemma4AssistantForCausalLM, Gemma4ForConditionalGeneration, GenerationConfig, PreTrainedModel
 
 from training import shapes, tokenizer
 from training.data import scenes, speech
@@ -34,7 +35,7 @@ def generation_config(ids: dict[str, int], **more: object) -> GenerationConfig:
     )
 
 
-def processor_config() -> dict:
+def processor_config() -> dict[str, Any]:
     """processor_config.json in Gemma 4's layout: how sound and pictures become what the towers take."""
     extractor = speech.feature_extractor().to_dict()
     extractor = {k: v for k, v in extractor.items() if k not in ("window", "mel_filters", "processor_class")}
@@ -49,7 +50,7 @@ def processor_config() -> dict:
         "image_seq_length": 70,
         "feature_extractor": json.loads(json.dumps(extractor, default=float)),
         "image_processor": pictures | {"image_processor_type": "Gemma4ImageProcessor"},
-        "video_processor": pictures | frames,  # vLLM reads it; to gemma a film is its frames
+        "video_processor": pictures | frames,  # vLLM reads it; to gemma a video is its frames
     }
 
 
@@ -78,7 +79,7 @@ def write_drafter(model: Gemma4AssistantForCausalLM, tokenizer_folder: Path, fol
     words.save_pretrained(folder)
 
 
-def _save(model: torch.nn.Module, folder: Path) -> None:
+def _save(model: PreTrainedModel, folder: Path) -> None:
     """Weights rounded to bfloat16 in one safetensors file; the model in memory keeps its own precision."""
     half = type(model)(model.config)
     half.load_state_dict(model.state_dict())

@@ -5,22 +5,21 @@ python -m training held_out
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
-from training.data import task_mix
-from training.data.exchange import Exchange
+from training.data import dialogue, drills
+from training.data.exchange import Exchange, Task
 from training.data.held_out import text_items
 
-PARTS: tuple[tuple[Callable[..., Exchange], int], ...] = (
-    (task_mix.repeat, 8),
-    (task_mix.translation, 10),
-    (task_mix.spell, 4),
-    (task_mix.echo, 3),
-    (task_mix.sums, 6),
-    (task_mix.count, 3),
-    (task_mix.digits, 3),
-    (task_mix.reading, 3),
+PARTS: tuple[tuple[Task, int], ...] = (
+    (drills.repeat, 8),
+    (drills.translation, 10),
+    (drills.spell, 4),
+    (drills.echo, 3),
+    (drills.sums, 6),
+    (drills.count, 3),
+    (drills.digits, 3),
+    (dialogue.reading, 3),
 )
 """Tasks of one short question, and how many of each."""
 

@@ -6,7 +6,7 @@ python -m training samples
 from pathlib import Path
 
 import soundfile
-import soxr
+import soxr  # type: ignore[import-untyped]
 
 from training.data import scenes, speech, voices
 

@@ -15,6 +15,7 @@ from transformers import (
     Gemma4ForConditionalGeneration,
     Gemma4TextConfig,
     Gemma4VisionConfig,
+    PreTrainedModel,
 )
 from transformers.models.gemma4 import modeling_gemma4 as gemma4
 
@@ -122,7 +123,7 @@ def drafter_config() -> Gemma4AssistantConfig:
 
 
 @torch.no_grad()
-def begin(model: nn.Module) -> None:
+def begin(model: PreTrainedModel) -> None:
     """Overwrite the library's starting weights where they would waste the first thousand steps.
 
     Attention is unscaled behind query and key norms, so norms of one start the logits at a deviation of sqrt(head_dim):
@@ -141,8 +142,7 @@ def begin(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(("embed_tokens.weight", "embed_tokens_per_layer.weight")):
             nn.init.normal_(parameter, std=0.05)
-    if hasattr(model, "tie_weights"):
-        model.tie_weights()
+    model.tie_weights()
 
 
 def new_target(ids: dict[str, int], seed: int = 0) -> Gemma4ForConditionalGeneration:

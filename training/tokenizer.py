@@ -11,6 +11,7 @@ from transformers import GemmaTokenizer
 from gemma_cli.commands import describe_image
 from gemma_cli.speech import instructions
 from training.data import dialogue, grammar, scenes, task_mix
+from training.data.exchange import Message
 from training.shapes import CONTEXT, VOCABULARY
 
 ATTRIBUTES = {
@@ -113,6 +114,6 @@ _environment.globals["raise_exception"] = _raise
 _compiled = _environment.from_string(TEMPLATE)
 
 
-def render(messages: list[dict], **variables: object) -> str:
+def render(messages: list[Message], **variables: object) -> str:
     """The template as transformers renders it, compiled once: variables are tools, enable_thinking and the like."""
     return _compiled.render(messages=messages, bos_token="<bos>", **variables)

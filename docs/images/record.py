@@ -1,8 +1,8 @@
 """Record the pictures of README.md from the real program: python docs/images/record.py [chat] [transcribe] [bench]
 
 It types into `gemma` on a terminal of its own, writes down what comes and when (as an asciicast), and has svg-term-cli
-make an animated SVG of that: Node.js is needed, `npx` fetches it. Starting the program is left out, and pauses are
-shortened to PAUSE seconds. The bench is a PNG of its own `--plot`.
+make an animated SVG of that: Node.js is needed, `npx` fetches it, and espeak-ng speaks the recording. Starting the
+program is left out, and pauses are shortened to PAUSE seconds. The bench is a PNG of its own `--plot`.
 """
 
 from __future__ import annotations

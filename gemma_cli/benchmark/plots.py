@@ -15,6 +15,9 @@ from gemma_cli.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+INK = "#010203"
+"""Stands for the colour of the page's text in a drawing: dark on a light page, light on a dark one."""
+
 WIDTH = 40  # characters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -148,17 +151,19 @@ def draw(shown: Sequence[Chart], path: Path) -> None:
 
 
 def svg(chart: Chart) -> str:
-    """Return the chart as an SVG element; text stays text, in the fonts of the page it stands in."""
+    """Return the chart as an SVG element; text stays text, in the fonts and the colour of the page it stands in."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     drawn = StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    colours = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    fonts = {"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.family": "sans-serif"}
+    with rc_context({**fonts, **colours, "legend.facecolor": "none", "legend.edgecolor": "none"}):
+        figure = Figure(figsize=(4.4, 3.2), layout="constrained")
         _draw_on(figure.subplots(), replace(chart, title=""))
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = drawn.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace(INK, "currentColor")
 
 
 def _draw_on(axes: Any, chart: Chart) -> None:
@@ -170,9 +175,9 @@ def _draw_on(axes: Any, chart: Chart) -> None:
             places = [p.x + (number + 0.5) * width - 0.4 for p in points]
             axes.bar(places, [s.median for s in speeds], width * 0.9, yerr=whiskers, label=name, capsize=2)
         else:
-            axes.errorbar(
-                [p.x for p in points], [s.median for s in speeds], whiskers, label=name, marker="o", capsize=3
-            )
+            size = max(9 - 2 * number, 3)  # so that a line shows below one that runs over it
+            medians = [s.median for s in speeds]
+            axes.errorbar([p.x for p in points], medians, whiskers, label=name, marker="o", markersize=size, capsize=3)
     axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y, ylim=(0, None))
     if chart.ticks:
         axes.set_xticks(range(len(chart.ticks)), chart.ticks)

@@ -22,7 +22,8 @@ from gemma_cli.benchmark.suites import Prompt, read_prompts, suite_for
 from gemma_cli.commands.bench_parts.options import BenchEngineOptions, command_line, numbers
 from gemma_cli.commands.bench_parts.output import BenchOutputOptions, show, watched, write_report, written_to
 from gemma_cli.commands.bench_parts.quality import Job, QualityOptions, table
-from gemma_cli.common.configured import source_of
+from gemma_cli.common.command_line.configured import source_of
+from gemma_cli.common.command_line.setting_options import ranged
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy, start
 from gemma_cli.common.options import (
@@ -35,7 +36,6 @@ from gemma_cli.common.options import (
     examples,
     grouped,
 )
-from gemma_cli.common.setting_options import ranged
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import GREEDY, Drafting, Sampling
@@ -261,9 +261,10 @@ def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) 
     alone = sum(map(bool, lengths)) == 1
     arms = []
     for count in lengths:
-        name = ("speculative" if alone else f"{count} drafts") if count else "plain"
+        drafts = f"{count} draft{'s' if count > 1 else ''}"
+        name = ("speculative" if alone else drafts) if count else "plain"
         arms.append(Arm(name, Drafting(count)))
         if peers:
-            theirs = ("assisted" if alone else f"assisted, {count} drafts") if count else "plain"
+            theirs = ("assisted" if alone else f"assisted, {drafts}") if count else "plain"
             arms.append(Arm(f"stock {theirs}", Drafting(count), peer=True))
     return arms

@@ -11,11 +11,11 @@ import typer
 from gemma_cli.commands.chat_parts.answer import AnswerOptions, AnswerOutput, ReplyLimits, errors_told, form, held
 from gemma_cli.commands.chat_parts.attachments import AttachOptions, questioned, read_piped, report_mentioned
 from gemma_cli.commands.chat_parts.tools import ToolOptions, desk, opened
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import EngineOptions, OutputOptions, SamplingOptions, examples, given, grouped
 from gemma_cli.common.replies import complete, draw, listen
-from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import checked_encoding, system_prompt
 from gemma_cli.core import fitting, summaries
 from gemma_cli.core.conversation import Conversation

@@ -35,14 +35,16 @@ ZSH = """\
 #compdef gemma
 _gemma() {
     local -a found described
-    local line
+    local line word
     found=("${(@f)$(_GEMMA_COMPLETE=zsh gemma "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ ${found[1]} == :files ]]; then
         _files
         return
     fi
     for line in $found; do
-        described+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}")
+        word=${${line%%$'\\t'*}//:/\\\\:}
+        [[ $line == *$'\\t'* ]] && word+=":${line#*$'\\t'}"
+        described+=("$word")
     done
     _describe -V gemma described
 }

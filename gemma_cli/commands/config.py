@@ -12,9 +12,9 @@ import typer
 
 from gemma_cli.commands.chat_parts.answer import SummaryOptions
 from gemma_cli.commands.chat_parts.tools import ToolOptions
-from gemma_cli.common.configured import Standing, standing
+from gemma_cli.common.command_line.configured import Standing, standing
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.options import ManyOptions, OutputOptions, SamplingOptions, examples, grouped, settings_of
-from gemma_cli.common.setting_options import option
 from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.core.settings import SETTINGS, setting_named

@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.notices import heading, notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.output_files import told_what_is_written
 from gemma_cli.common.replies import answer_view, complete, draw, listen
-from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Image, Video
@@ -64,7 +64,7 @@ def describe_image(
         bool, typer.Option("--preview", help="Show a thumbnail before each description, on a terminal.")
     ] = False,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Read an animation as a film, not its first picture alone.")
+        bool, typer.Option("--frames", help="Read an animation as a video, not its first picture alone.")
     ] = False,
 ) -> None:
     """Describe images, or answer questions about them."""

@@ -1,4 +1,4 @@
-"""`gemma describe-video`: what happens in films."""
+"""`gemma describe-video`: what happens in videos."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gemma_cli.core.engine import Engine
 from gemma_cli.core.events import together
 from gemma_cli.core.messages import FRAME_BUDGET
 from gemma_cli.media.files import display_name
-from gemma_cli.media.input_files import InputFile, film_files
+from gemma_cli.media.input_files import InputFile, video_files
 from gemma_cli.store.journal import Journal
-from gemma_cli.vision import film_output, instructions
-from gemma_cli.vision.film import FilmDescription, Watcher
-from gemma_cli.vision.film_options import FilmOptions, WatchOptions
+from gemma_cli.vision import instructions, video_output
 from gemma_cli.vision.options import GreedySampling, QuestionOptions
 from gemma_cli.vision.task import Task
+from gemma_cli.vision.video_options import VideoOptions, WatchOptions
+from gemma_cli.vision.watching import VideoDescription, Watcher
 
 PROMPT = instructions.VIDEO
 
@@ -35,7 +35,7 @@ EXAMPLES = examples(
     "gemma describe-video holiday.mp4",
     "gemma describe-video lecture.mkv --chapters --summary --format vtt --format json -o chapters",
     "gemma describe-video clip.mov --clip 1:30-2:00 --fps 2 --prompt 'What does the dog do?'",
-    "gemma describe-video films/ -o texts --scenes --skip-existing",
+    "gemma describe-video videos/ -o texts --scenes --skip-existing",
 )
 
 app = typer.Typer(add_completion=False)
@@ -50,7 +50,7 @@ def describe_video(
     engine: EngineOptions,
     sampling: GreedySampling,
     output: OutputOptions,
-    written: FilmOptions,
+    written: VideoOptions,
     watched: WatchOptions,
     question: QuestionOptions,
     prompt: Annotated[
@@ -67,8 +67,9 @@ def describe_video(
 
     schema = question.checked_schema()
     task = Task(model, asked, sampling.sampling(), engine.drafting(), FRAME_BUDGET, schema)
-    inputs = film_files(files)
-    formats = written.checked(len(inputs), output.as_json, watching.parts)
+    inputs = video_files(files)
+    formats = written.checked(len(inputs), output.as_json)
+    written.check_parts(formats, watching.parts)
     planned = written.plan_each(dict.fromkeys(inputs, formats), OutputNaming()) if written.to_files else {}
     wanted = [file for file in inputs if planned.get(file) != {}]
     batch, done = Batch(len(inputs)), list[object]()
@@ -78,22 +79,22 @@ def describe_video(
         for file in wanted:
             with batch.one():
                 printing = None if file in planned or output.as_json else formats[0]
-                film = _watched(file, watcher, printing, output, many=len(inputs) > 1)
+                video = _watched(file, watcher, printing, output, many=len(inputs) > 1)
                 if paths := planned.get(file):
-                    film_output.save(film, paths)
+                    video_output.save(video, paths)
                     done.append(file)
                 if output.as_json:
-                    film_output.write_object(film, task, engine)
+                    video_output.write_object(video, task, engine)
                 if output.stats:
-                    notice(f"{film.name}: {figures(together(film.turns))}")
+                    notice(f"{video.name}: {figures(together(video.turns))}")
     if done and not output.quiet:
-        notice(f"described {len(done)} film{'s' if len(done) > 1 else ''}")
+        notice(f"described {len(done)} video{'s' if len(done) > 1 else ''}")
     batch.finish()
 
 
 @contextmanager
 def _journal(task: Task, named: object, keeps: bool, quiet: bool) -> Iterator[Journal]:
-    """Yield what an earlier run of the same command had finished; one film in one piece has nothing to go on from."""
+    """Yield what an earlier run of the same command had finished; one video in one piece has nothing to go on from."""
     if not keeps:
         yield Journal()
         return
@@ -103,21 +104,21 @@ def _journal(task: Task, named: object, keeps: bool, quiet: bool) -> Iterator[Jo
 
 def _watched(
     file: InputFile, watcher: Watcher, printing: str | None, output: OutputOptions, many: bool
-) -> FilmDescription:
-    """Return what is said about a film, printed in a format or not at all; text is printed as it comes."""
+) -> VideoDescription:
+    """Return what is said about a video, printed in a format or not at all; text is printed as it comes."""
     name = display_name(file.path)
-    film = FilmDescription(name)
+    video = VideoDescription(name)
     with opened(file.path, output.quiet) as handle, closing(watcher.watch(handle, name)) as growing:
         told = 0
-        for film in growing:
+        for video in growing:
             if printing == "txt":
-                _say((heading(name, 2 if many and not told else 1), *map(film_output.text_of, film.chapters[told:])))
-                told = len(film.chapters)
-    if printing == "txt" and film.summary:
-        _say((f"{film.summary}\n",))
+                _say((heading(name, 2 if many and not told else 1), *map(video_output.text_of, video.chapters[told:])))
+                told = len(video.chapters)
+    if printing == "txt" and video.summary:
+        _say((f"{video.summary}\n",))
     elif printing and printing != "txt":
-        _say((film_output.document(film, printing, many),))
-    return film
+        _say((video_output.FORMATS[printing].document(video, many),))
+    return video
 
 
 def _say(texts: Sequence[str]) -> None:

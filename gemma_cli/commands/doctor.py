@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import inspect
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import typer
 
 from gemma_cli import __version__
-from gemma_cli.common.configured import configured
+from gemma_cli.commands.doctor_parts import packages
+from gemma_cli.commands.doctor_parts.check import Check
+from gemma_cli.commands.doctor_parts.device import device_checks
+from gemma_cli.common.command_line.configured import configured
 from gemma_cli.common.options import EngineOptions, Json, examples, settings_of
 from gemma_cli.common.replies import listen
 from gemma_cli.core.engine import EngineSpec
@@ -27,37 +29,10 @@ from gemma_cli.engines import foretell, open_engine
 from gemma_cli.store import config, paths
 from gemma_cli.store.models import machine
 from gemma_cli.store.models.checkpoints import chosen_by, locate
-from gemma_cli.store.models.hub import is_here
-from gemma_cli.store.models.releases import DRAFTER, POCKET, RELEASES, gigabytes
+from gemma_cli.store.models.releases import DRAFTER, POCKET, gigabytes
 from gemma_cli.views.sanitize import safe_line
 
-if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
-
-DISTRIBUTION = "gemma-cli"
-
-EXTRAS = {
-    "video": "videos, and sound in M4A and WebM",
-    "mcp": "tools of MCP servers in gemma chat",
-    "pdf": "PDF documents in gemma chat",
-    "schema": "answers that match a JSON schema",
-    "plot": "gemma bench --plot and --report",
-    "quality": "gemma bench --task",
-    "mic": "gemma transcribe --mic",
-}
-"""Purpose of each extra, except the one for developers."""
-
 app = typer.Typer(add_completion=False)
-
-
-@dataclass(frozen=True)
-class Check:
-    """ok: None for what is neither right nor wrong. remedy: what to do where ok is False."""
-
-    name: str
-    found: str
-    ok: bool | None = None
-    remedy: str | None = None
 
 
 @app.command(epilog=examples("gemma doctor", "gemma doctor --json | jq '.checks[] | select(.ok == false)'"))
@@ -86,76 +61,13 @@ def _printed(checks: Iterable[Check]) -> Iterator[Check]:
 def _checks() -> Iterator[Check]:
     yield Check("gemma", __version__)
     yield Check("python", f"{platform.python_version()} on {platform.platform()}")
-    yield from _dependencies()
-    yield from _extras()
+    yield from packages.dependencies()
+    yield from packages.extras()
     yield from _folders()
     yield Check("memory", f"{gigabytes(machine.memory())}, {gigabytes(machine.available())} free")
-    yield from _device()
+    yield from device_checks()
     yield _model()
     yield from _pocket()
-
-
-def _dependencies() -> Iterator[Check]:
-    """Each package gemma asks for, held against the range in which it is known to work."""
-    from packaging.requirements import Requirement
-
-    try:
-        lines = importlib.metadata.requires(DISTRIBUTION) or ()
-    except importlib.metadata.PackageNotFoundError:
-        yield Check("packages", "unknown: gemma-cli is not installed as a package", None, "pip install it")
-        return
-    for line in lines:
-        wanted = Requirement(line)
-        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
-            yield _package(wanted.name, wanted.specifier) or Check(
-                wanted.name, "missing", False, f"pip install '{wanted.name}{wanted.specifier}'"
-            )
-
-
-def _extras() -> Iterator[Check]:
-    """Yield checks of optional packages: a missing one is no failure, a wrong version is."""
-    from packaging.requirements import Requirement
-
-    try:
-        found = importlib.metadata.metadata(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return
-    for extra in found.get_all("Provides-Extra") or ():
-        for line in found.get_all("Requires-Dist") or () if extra in EXTRAS else ():
-            wanted = Requirement(line)
-            marker = wanted.marker
-            if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
-                continue
-            missing = f"not installed, for {EXTRAS[extra]}: pip install '{DISTRIBUTION}[{extra}]'"
-            yield _package(wanted.name, wanted.specifier) or Check(wanted.name, missing)
-            if extra == "mic" and _version(wanted.name):
-                yield _microphone()
-
-
-def _package(name: str, wanted: SpecifierSet) -> Check | None:
-    """Check the version of an installed package; None if it is missing."""
-    version = _version(name)
-    if version is None:
-        return None
-    fits = wanted.contains(version, prereleases=True)
-    return Check(name, version, fits, None if fits else f"pip install '{name}{wanted}'")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _microphone() -> Check:
-    from gemma_cli.media.sound.microphone import check_microphone
-
-    try:
-        check_microphone()
-    except UsageError as error:
-        return Check("microphone", str(error))
-    return Check("microphone", "there is one", True)
 
 
 def _folders() -> Iterator[Check]:
@@ -194,67 +106,6 @@ def _unwritable(folder: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def _device() -> Iterator[Check]:
-    from gemma_cli.engines.local import native
-    from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
-    from gemma_cli.engines.local.loading.memory.fit import fitting, places
-    from gemma_cli.engines.local.native.build import library
-    from gemma_cli.engines.local.threads import set_threads
-
-    device = choose_device("auto")
-    there = places(device)
-    spread = ": a model too large for one is split across them" if len(there) > 1 else ""
-    yield Check("device", f"{device}{spread}", True)
-    for each, free in there.items() if device.type != "cpu" else ():
-        yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
-    yield from _torch_build(device.type)
-    if device.type == "cpu":
-        threads = set_threads()
-        yield Check("threads", f"{threads.count}: {threads.reason}", True)
-        verdict = bfloat16_on_cpu()
-        yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
-        ours, told = native.on(device) is not None, native.notice(device)
-        why = library().why or "the compiled library cannot be loaded"
-        found = "gemma's own, compiled for this processor" if ours else f"torch's, which decode slower: {why}"
-        yield Check("kernels", f"{found}; {told}" if ours and told else found, ours or None)
-    yield Check("quantize", _quantizations(device.type))
-    here = {release.alias for release in RELEASES if is_here(release)}
-    fit = {way: way.partition(" ")[0] for way in fitting(device)}
-    yield Check("models that fit", ", ".join([POCKET, *(way for way, alias in fit.items() if alias in here)]))
-    absent = (f"{way} ({gigabytes(_download(alias))} to fetch)" for way, alias in fit.items() if alias not in here)
-    yield Check("would fit", ", ".join(absent) or "no other")
-
-
-def _torch_build(device_type: str) -> Iterator[Check]:
-    """Notice a build of torch for NVIDIA GPUs where there is none: most of what is installed then is never used."""
-    from gemma_cli.engines.local.device import cuda_build
-
-    if (version := cuda_build()) and device_type != "cuda":
-        found = f"for CUDA {version}, and no GPU of NVIDIA can be used here"
-        yield Check(
-            "torch build", found, None, "save more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch"
-        )
-
-
-def _quantizations(device_type: str) -> str:
-    """Which of --quantize's values run, and how."""
-    from gemma_cli.engines.local import native
-    from gemma_cli.engines.local.device import choose_device
-    from gemma_cli.engines.local.model.quantized import OUT_MULTIPLE, int4_runs, integer_products
-
-    if device_type not in OUT_MULTIPLE:
-        return f"not on {device_type}"
-    device = choose_device(device_type)
-    integers = native.on(device) or (device_type == "cpu" and integer_products())
-    return f"int8{' (integer kernels)' if integers else ''}" + (
-        ", int4" if int4_runs(device_type) else "; int4 does not run"
-    )
-
-
-def _download(alias: str) -> int:
-    return next(release.download for release in RELEASES if release.alias == alias)
 
 
 def _model() -> Check:

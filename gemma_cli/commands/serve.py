@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from importlib.util import find_spec
-from pathlib import Path
-from socket import socket
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import typer
 
-from gemma_cli.common.configured import source_of
+from gemma_cli.commands.serve_parts.options import AccessOptions, AddressOptions, LifeOptions, LimitOptions
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import LoadOptions, OutputOptions, Quiet, examples, grouped
-from gemma_cli.common.text_input import read_text
 from gemma_cli.core.engine import Engine, EngineSpec
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines import open_engine
@@ -36,11 +32,6 @@ if TYPE_CHECKING:
     from gemma_cli.serve.api.chat_request import Defaults
     from gemma_cli.serve.metrics import Metrics
 
-LIMITS = "Limits"
-ACCESS = "Who may use it"
-LIFE = "How long it runs"
-BACKGROUND_IDLE_S = 1800.0
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client")
 
 EXAMPLES = examples(
@@ -61,109 +52,10 @@ app = typer.Typer(add_completion=False)
 def serve(
     context: typer.Context,
     engine: LoadOptions,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000,
-    path: Annotated[
-        Path | None,
-        typer.Option(
-            "--socket", metavar="PATH", help="Listen on a Unix socket that only this user can open, instead of a port."
-        ),
-    ] = None,
-    alias: Annotated[
-        list[str] | None,
-        typer.Option("--alias", metavar="NAME", help="Additional name of the model in requests; repeatable."),
-    ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            "--api-key",
-            envvar="GEMMA_API_KEY",
-            metavar="KEY",
-            show_envvar=True,
-            help="Key that requests must send. Other users can see it here; a key file or the environment is safer.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = None,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option("--api-key-file", metavar="FILE", help="File of keys, one per line.", rich_help_panel=ACCESS),
-    ] = None,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allowed-host",
-            metavar="NAME",
-            help="Additional name to accept in the Host header; repeatable.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = None,
-    allowed_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allowed-origin",
-            metavar="ORIGIN",
-            help="Let web pages of this origin use the server: https://chat.example.org; repeatable.",
-            rich_help_panel=ACCESS,
-        ),
-    ] = None,
-    fetch: Annotated[
-        bool,
-        typer.Option("--fetch/--no-fetch", help="Fetch images that requests give as URLs.", rich_help_panel=ACCESS),
-    ] = False,
-    max_running: Annotated[
-        int,
-        typer.Option("--max-running", min=1, help="Replies generated at the same time.", rich_help_panel=LIMITS),
-    ] = 16,
-    prefix_cache: Annotated[
-        int,
-        typer.Option(
-            "--prefix-cache",
-            min=0,
-            metavar="MIB",
-            help="Memory for prompts that later ones may begin like; 0 keeps none.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 256,
-    max_queue: Annotated[
-        int,
-        typer.Option(
-            "--max-queue", min=0, help="Requests that may wait; further ones get 429.", rich_help_panel=LIMITS
-        ),
-    ] = 64,
-    max_body: Annotated[
-        int, typer.Option("--max-body", min=1, metavar="MIB", help="Largest JSON body.", rich_help_panel=LIMITS)
-    ] = 64,
-    max_upload: Annotated[
-        int, typer.Option("--max-upload", min=1, metavar="MIB", help="Largest recording.", rich_help_panel=LIMITS)
-    ] = 2048,
-    grace: Annotated[
-        int,
-        typer.Option(
-            "--grace",
-            min=0,
-            metavar="SECONDS",
-            help="Time for running requests to finish after SIGTERM or Ctrl-C.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 30,
-    background: Annotated[
-        bool,
-        typer.Option(
-            "--background",
-            help="Return once the model is loaded, and hold it for your other commands; at no port if none is given.",
-            rich_help_panel=LIFE,
-        ),
-    ] = False,
-    idle_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--idle-timeout",
-            min=0,
-            metavar="SECONDS",
-            help="End after so long without a request; 0: never. Default: never; with --background half an hour.",
-            rich_help_panel=LIFE,
-        ),
-    ] = None,
+    address: AddressOptions,
+    access: AccessOptions,
+    limits: LimitOptions,
+    life: LifeOptions,
     quiet: Quiet = False,
 ) -> None:
     """Serve the model over HTTP to any client of OpenAI's API, and hold it for your other commands.
@@ -174,44 +66,46 @@ def serve(
     spec = engine.spec()
     if spec.url:
         raise UsageError("gemma serve runs a model on this machine: leave --engine and GEMMA_ENGINE out")
-    keys = _keys(api_key, api_key_file)
-    over_http = not background or any(source_of(context, name) != "DEFAULT" for name in ("host", "port", "path"))
+    keys, origins = access.keys(), access.origins()
+    over_http = not life.background or address.given(context)
     if over_http:
         _check_installed()
-        if not (keys or path is not None or host in LOOPBACK):
-            raise UsageError(f"--host {host} can be reached from other machines: set GEMMA_API_KEY or --api-key-file")
-    hosts = {"127.0.0.1", "::1", "localhost", host.strip("[]").lower(), *(name.lower() for name in allowed_host or ())}
-    origins = tuple(_origin(origin) for origin in allowed_origin or ())
+        if not (keys or address.local):
+            raise UsageError(
+                f"--host {address.host} can be reached from other machines: set GEMMA_API_KEY or --api-key-file"
+            )
     ready = None
-    if background:
+    if life.background:
         _check_background(spec, over_http)
         ready = detach(state_dir() / "serve.log")
-    idle_s = idle_timeout if idle_timeout is not None else BACKGROUND_IDLE_S if background else 0
     with ExitStack() as stack:
-        sock, where = stack.enter_context(_listener(host, port, path)) if over_http else (None, "")
+        sock, where = stack.enter_context(address.listener()) if over_http else (None, "")
         asked = asked_for(spec)
         model = start(engine, OutputOptions(quiet=quiet))
         metrics = _metrics(model) if over_http else None
         activity = Activity(metrics)
-        worker = Worker(scheduler_of(model, max_running, prefix_cache << 20), max_queue, activity)
+        scheduler = scheduler_of(model, limits.max_running, limits.prefix_cache << 20)
+        worker = Worker(scheduler, limits.max_queue, activity)
         stack.callback(worker.close)
         door = stack.enter_context(opened_to_commands(worker, model, asked))
-        if idle_s:
-            activity.end_when_idle(idle_s, worker, door)
+        if life.idle_s:
+            activity.end_when_idle(life.idle_s, worker, door)
         if ready:
             ready(f"gemma: {model.info.model} is held{f' at {where}' if over_http else ''} (gemma stop ends it)")
         elif not quiet:
             notice(f"serving {model.info.model} at {where} (Ctrl-C ends)")
         if not (metrics and sock):
-            stay(worker, grace)
+            stay(worker, limits.grace)
             return
         from gemma_cli.serve import listening
         from gemma_cli.serve.api.chat_request import Defaults
         from gemma_cli.serve.guard import Guard, Rules
 
-        rules = Rules(hosts, keys, origins, max_body << 20, max_upload << 20, access_log=not quiet)
-        app = _application(model, worker, metrics, spec, alias or (), Defaults(engine.drafting(), fetch))
-        listening.serve(Guard(app, rules), sock, worker.drain, grace)
+        sizes = limits.max_body << 20, limits.max_upload << 20
+        rules = Rules(access.hosts(address.host), keys, origins, *sizes, access_log=not quiet)
+        defaults = Defaults(engine.drafting(), access.fetch)
+        app = _application(model, worker, metrics, spec, address.alias or (), defaults)
+        listening.serve(Guard(app, rules), sock, worker.drain, limits.grace)
 
 
 def _check_background(spec: EngineSpec, over_http: bool) -> None:
@@ -224,20 +118,6 @@ def _check_background(spec: EngineSpec, over_http: bool) -> None:
         found.close()
         notice(f"{found.info.model} is held already (gemma stop ends it)")
         raise typer.Exit
-
-
-def _origin(text: str) -> str:
-    """The origin of web pages as browsers write it. Raises UsageError."""
-    parts = urlsplit(text.strip().rstrip("/"))
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or "*" in text:
-        raise UsageError(f"--allowed-origin {text}: not an origin; write it as https://chat.example.org")
-    return f"{parts.scheme}://{parts.netloc}".lower()
-
-
-def _listener(host: str, port: int, path: Path | None) -> AbstractContextManager[tuple[socket, str]]:
-    from gemma_cli.serve.listening import Address, listener
-
-    return listener(Address(host, port, path))
 
 
 def _metrics(model: Engine) -> Metrics:
@@ -263,15 +143,3 @@ def _check_installed() -> None:
     """Raise UsageError where the extra is missing."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise UsageError(f"gemma serve needs {missing[0]}: pip install 'gemma-cli[serve]'")
-
-
-def _keys(key: str | None, file: Path | None) -> tuple[str, ...]:
-    """The keys that requests may send. Raises UsageError for one that is empty."""
-    keys = [key] if key is not None else []
-    if file is not None:
-        keys += [line.strip() for line in read_text(file).splitlines() if line.strip()]
-        if not keys:
-            raise UsageError(f"{file}: holds no key; write one on each line")
-    if not all(each.strip() and each.isascii() and each.isprintable() for each in keys):
-        raise UsageError("an API key is printable ASCII and not empty")
-    return tuple(keys)

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.output_files import told_what_is_written
-from gemma_cli.common.setting_options import option
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.audio import Part

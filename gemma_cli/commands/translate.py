@@ -13,10 +13,10 @@ import typer
 
 from gemma_cli.commands.translate_parts.text import Texts, TextTranslation
 from gemma_cli.common.batch import Batch
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.opening import start
 from gemma_cli.common.options import OUTPUT, ManyOptions, OutputOptions, examples, grouped
 from gemma_cli.common.output_files import OutputNaming, told_what_is_written
-from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import as_text, checked_encoding
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import InputError, UsageError

@@ -14,9 +14,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from gemma_cli.common.configured import configured, source_of
-from gemma_cli.common.damage import end_of_file_is_an_error
-from gemma_cli.common.setting_options import option
+from gemma_cli.common.command_line.configured import configured, source_of
+from gemma_cli.common.command_line.damage import end_of_file_is_an_error
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
 from gemma_cli.core.messages import Drafting, Sampling, random_seed
 from gemma_cli.core.setting import MODEL, OUTPUT, SAMPLING, Setting
@@ -137,7 +137,7 @@ class OutputOptions:
 
 def examples(*lines: str) -> str:
     """Build the epilog of a command's help: one example per line."""
-    return "\n\n".join(["[bold]Examples[/bold]", *(line.replace("[", r"\[") for line in lines)])
+    return "\n".join(["Examples", *lines])
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar, Protocol
 
 import typer
 
@@ -18,6 +18,25 @@ from gemma_cli.core.errors import UsageError
 from gemma_cli.media.input_files import InputFile
 
 FIELDS = ("parent", "stem", "name", "format")
+
+
+class OutputFormat(Protocol):
+    """A format of a command's output."""
+
+    @property
+    def one_input(self) -> bool:
+        """Whether a document in this format holds the output for one input only."""
+
+
+def format_option(names: Iterable[str], text: str) -> Any:
+    """Describe the option --format to Typer. names: the formats of the command; text: the beginning of its help."""
+    return typer.Option(
+        "--format",
+        "-f",
+        metavar="|".join(names),
+        help=f"{text} Repeat the option to write several with -o. Default: txt.",
+        rich_help_panel=OUTPUT,
+    )
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,13 @@ class OutputNaming:
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Where the files go, and what happens to those that exist."""
+    """The formats of the output, its files, and what happens to files that exist.
+
+    Each command has a subclass, which sets `known` and declares `formats` with `format_option`.
+    """
+
+    known: ClassVar[Mapping[str, OutputFormat]]
+    """The formats of the command, by name; txt is one of them."""
 
     folder: Annotated[
         str | None,
@@ -59,15 +84,37 @@ class FileOptions:
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
     ] = False
+    formats: list[str] | None = None
 
     @property
     def to_files(self) -> bool:
         return self.folder is not None or self.template is not None
 
-    def check_files(self) -> None:
-        """Raise UsageError for options about files where none are written."""
-        if not self.to_files and (self.skip_existing or self.overwrite):
-            raise UsageError("--skip-existing and --overwrite apply to files: give -o DIR")
+    @property
+    def writes(self) -> bool:
+        """Whether output goes into files, and not to stdout."""
+        return self.to_files
+
+    def checked(self, inputs: int, as_json: bool) -> tuple[str, ...]:
+        """Return the formats for so many inputs. Raises UsageError for options that do not fit together."""
+        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
+        if unknown := [name for name in formats if name not in self.known]:
+            raise UsageError(f"--format {unknown[0]}: no such format; there are {', '.join(self.known)}")
+        if as_json and (self.writes or self.formats):
+            raise UsageError("--json has its own format and prints to stdout; for files give --format json -o DIR")
+        if not self.to_files and len(formats) > 1:
+            names = " and ".join(formats)
+            raise UsageError(f"--format {names}: stdout takes one format; -o DIR writes each to a file")
+        if not self.writes:
+            if inputs > 1 and self.known[formats[0]].one_input:
+                alternative = "jsonl" if "jsonl" in self.known else "--json"
+                raise UsageError(
+                    f"--format {formats[0]} can hold only one input: "
+                    f"write files with -o DIR, or give {alternative} for all on stdout"
+                )
+            if self.skip_existing or self.overwrite:
+                raise UsageError("--skip-existing and --overwrite apply to files: give -o DIR")
+        return formats
 
     def plan_each(
         self, wanted: Mapping[InputFile, Sequence[str]], naming: OutputNaming

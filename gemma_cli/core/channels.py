@@ -54,6 +54,11 @@ class ChannelParser:
         """Return the channel at the end of the text so far: a tool call and its reply belong to the answer."""
         return self._channel
 
+    @property
+    def in_answer(self) -> bool:
+        """Return whether text that follows is text of the answer."""
+        return self._channel == "answer" and self._call is None
+
     def feed(self, text: str) -> Iterator[Parsed]:
         """Return the events that can be shown after `text`."""
         text = self._held + text

@@ -50,7 +50,8 @@ class EngineInfo:
     notice: one line worth telling once, on stderr. synthetic_acceptance: the chance each draft is given, where drafts
     are accepted by the throw of a coin. quantize: as EngineSpec.quantize. fingerprint: differs between weights of the
     same name; "" where nothing can tell them apart. kernels: the build of our own kernels; None where torch
-    computes. image_budget: soft tokens a picture may take where a request does not say; None: not known.
+    computes. image_budget: soft tokens a picture may take where a request does not say; None: not known. logprobs:
+    whether it can give Request.logprobs.
     """
 
     model: str
@@ -67,6 +68,7 @@ class EngineInfo:
     fingerprint: str = ""
     kernels: str | None = None
     image_budget: int | None = None
+    logprobs: bool = False
 
 
 Answered = tuple[int, Event | InputError]

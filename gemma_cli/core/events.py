@@ -104,6 +104,26 @@ class Alignment:
 
 
 @dataclass(frozen=True)
+class TokenScore:
+    """A token, and the natural logarithm of its probability in the model's own distribution, which no temperature,
+    limit or schema has changed. utf8: the bytes of its text, which may be a part of a character."""
+
+    utf8: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True)
+class TokenChosen:
+    """A token of the answer; comes before the text that it completes, where the request asks for log-probabilities.
+
+    likeliest: as many tokens as the request asks for, in falling order of their probability.
+    """
+
+    score: TokenScore
+    likeliest: tuple[TokenScore, ...] = ()
+
+
+@dataclass(frozen=True)
 class TimedWord:
     """A word of a transcript. start, end: seconds from the beginning of the recording. probability: the product of the
     probabilities of its tokens."""
@@ -121,7 +141,7 @@ class Done:
     timings: Timings = Timings()
 
 
-Event = Delta | ToolCalled | UnreadableCall | Round | Progress | Alignment | Done
+Event = Delta | ToolCalled | UnreadableCall | Round | Progress | TokenChosen | Alignment | Done
 
 
 ENOUGH = 20

@@ -49,7 +49,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Frame(Image):
-    """A picture of a film: scaled as Gemma 4's video processor scales frames, to FRAME_BUDGET soft tokens."""
+    """A picture of a video: scaled as Gemma 4's video processor scales frames, to FRAME_BUDGET soft tokens."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ class Request:
     schema: str | None = None  # a JSON schema the answer is held to, as json_schema.checked gives it
     word_times: bool = False  # an Alignment of the reply with its one recording, where the engine can give it
     schema_alone: bool = False  # with a schema: no tool is called in place of the answer
+    logprobs: int | None = None  # a TokenChosen for each token of the answer, with so many alternatives; None: none
     raw: str | None = None  # in place of messages: a raw prompt, control tokens included; the reply is text
 
 

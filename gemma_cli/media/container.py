@@ -1,4 +1,4 @@
-"""Films and compressed sound through ffmpeg's libraries (PyAV, the extra `video`).
+"""Videos and compressed sound through ffmpeg's libraries (PyAV, the extra `video`).
 
 PyAV gets a file handle and a list of plain containers. Without the list a playlist (HLS, concat) would be followed to
 whatever files and addresses it names.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CONTAINERS = ",".join(
     (
-        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mxf,nut,rm,dv,gxf,wtv",  # films
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,mxf,nut,rm,dv,gxf,wtv",  # videos
         "aac,loas,ac3,eac3,dts,dtshd,truehd,mlp,mp3,flac,amr,amrnb,amrwb",  # bare streams
         "wav,w64,aiff,caf,au,voc,wv,tta,ape,tak,mpc,mpc8,dsf",
     )
@@ -71,7 +71,7 @@ def shows_pictures(file: BinaryIO, name: str) -> bool:
     import av
 
     with open_container(file, name) as container:
-        films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not films and not container.streams.audio:
+        moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not moving and not container.streams.audio:
             raise InputError(f"{name}: holds neither pictures nor sound")
-        return bool(films)
+        return bool(moving)

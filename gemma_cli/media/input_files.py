@@ -20,11 +20,11 @@ _SOUNDS = (
     "wav flac ogg oga opus spx mp3 mp2 mpa aif aiff aifc au snd caf w64 rf64 voc m4a m4b m4r aac amr awb wma "
     "ac3 ec3 eac3 dts dtshd thd mlp wv tta ape tak mpc dsf mka ra "
 )
-_FILMS = (
+_VIDEO_SUFFIXES = (
     "mp4 m4v mov qt mkv webm avi divx mpg mpeg vob ts mts m2t m2ts mxf dv flv f4v ogv ogm wmv asf rm rmvb wtv 3gp 3g2"
 )
-FILMS = frozenset(f".{suffix}" for suffix in _FILMS.split())
-SOUND = FILMS | {f".{suffix}" for suffix in _SOUNDS.split()}
+VIDEO = frozenset(f".{suffix}" for suffix in _VIDEO_SUFFIXES.split())
+SOUND = VIDEO | {f".{suffix}" for suffix in _SOUNDS.split()}
 _PICTURES = "png apng jpg jpeg jpe jfif webp gif bmp dib tif tiff avif heic heif jxl svg pdf"
 PICTURES = frozenset(f".{suffix}" for suffix in _PICTURES.split())
 _TEXTS = "txt md markdown srt vtt ass ssa sbv sub lrc ttml dfxp html htm xhtml po xlf xliff"
@@ -53,9 +53,9 @@ def picture_files(names: Iterable[str]) -> list[InputFile]:
     return files_meant(names, PICTURES, "pictures")
 
 
-def film_files(names: Iterable[str]) -> list[InputFile]:
-    """The films that are named; see `files_meant`."""
-    return files_meant(names, FILMS, "films")
+def video_files(names: Iterable[str]) -> list[InputFile]:
+    """The videos that are named; see `files_meant`."""
+    return files_meant(names, VIDEO, "videos")
 
 
 def files_meant(names: Iterable[str], suffixes: Set[str], called: str) -> list[InputFile]:

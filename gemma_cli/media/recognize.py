@@ -21,7 +21,7 @@ _SOUND = re.compile(
 )
 """First bytes of sound formats that need no extra: WAV, W64, FLAC, Ogg, MP3, AAC, AIFF, CAF, AU, AMR."""
 
-_FILM = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.DOTALL)
+_VIDEO = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.DOTALL)
 """First bytes of video, and of sound in the same containers: MP4, Matroska and WebM, AVI, FLV."""
 
 _REFUSED = {
@@ -97,8 +97,8 @@ def _medium(file: BinaryIO, head: bytes, name: str) -> Kind | None:
     if _SOUND.match(head) and not (head.startswith(b"OggS") and b"theora" in head[:512]):
         return "audio"
     if not container.available():
-        return "video" if _FILM.match(head) else None
+        return "video" if _VIDEO.match(head) else None
     try:
         return "video" if container.shows_pictures(file, name) else "audio"
     except InputError:
-        return "video" if _FILM.match(head) else None  # a damaged one; reading it raises the error
+        return "video" if _VIDEO.match(head) else None  # a damaged one; reading it raises the error

@@ -1,4 +1,4 @@
-"""Where the picture of a film changes: a distance of colour histograms between one frame and the next."""
+"""Where the picture of a video changes: a distance of colour histograms between one frame and the next."""
 
 from __future__ import annotations
 

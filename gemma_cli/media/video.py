@@ -1,4 +1,4 @@
-"""Films to what the model sees: frames at even times, and where the picture changes."""
+"""Videos to what the model sees: frames at even times, and where the picture changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MAX_FRAMES = 60
-"""The most Gemma 4's model card gives a film: a minute at one frame a second."""
+"""The most Gemma 4's model card gives a video: a minute at one frame a second."""
 
 _MOST_PIXELS = 64_000_000  # of a frame as it is decoded
 _KEPT_PIXELS = 1_000_000  # of a frame as it is kept: above what any budget but the largest shows of a single picture
@@ -33,7 +33,7 @@ _NEARLY = 1e-4  # seconds by which a frame may be early: what is left of time st
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """Which frames of a film are looked at: `fps` of each second from `start` to `end`, `most` of them at most."""
+    """Which frames of a video are looked at: `fps` of each second from `start` to `end`, `most` of them at most."""
 
     fps: float = 1.0
     most: int = MAX_FRAMES
@@ -42,8 +42,8 @@ class FrameChoice:
 
 
 @dataclass(frozen=True)
-class FilmPart:
-    """A stretch of a film, in seconds, with its frames. end: None where the film's length is not known."""
+class VideoPart:
+    """A stretch of a video, in seconds, with its frames. end: None where the video's length is not known."""
 
     start: float
     end: float | None
@@ -51,7 +51,7 @@ class FilmPart:
 
 
 def read_video(path: str | Path, choice: FrameChoice = FrameChoice()) -> Video:
-    """The frames of a film; where there are more than `choice.most`, so many, evenly spread over all of it.
+    """The frames of a video; where there are more than `choice.most`, so many, evenly spread over all of it.
 
     "-" is standard input. Raises InputError, and UsageError where the extra `video` is not installed.
     """
@@ -61,12 +61,12 @@ def read_video(path: str | Path, choice: FrameChoice = FrameChoice()) -> Video:
 
 def video_in(file: BinaryIO, name: str, choice: FrameChoice = FrameChoice()) -> Video:
     """Read an open file; see `read_video`."""
-    return whole_film(file, name, choice).video
+    return whole_video(file, name, choice).video
 
 
-def whole_film(file: BinaryIO, name: str, choice: FrameChoice) -> FilmPart:
-    """Return what is chosen of a film, in one part; see `read_video`."""
-    with _film(file, name) as container:
+def whole_video(file: BinaryIO, name: str, choice: FrameChoice) -> VideoPart:
+    """Return what is chosen of a video, in one part; see `read_video`."""
+    with _opened(file, name) as container:
         end = min(choice.end, _length(container) or choice.end)
         known = math.isfinite(end)
         step = max(1 / choice.fps, (end - choice.start) / choice.most) if known else 1 / choice.fps
@@ -74,17 +74,17 @@ def whole_film(file: BinaryIO, name: str, choice: FrameChoice) -> FilmPart:
         taken = list(islice(sampled, choice.most)) if known else _spread(sampled, choice.most)
     if not taken:
         raise InputError(f"{name}: {_nothing(choice)}")
-    return FilmPart(choice.start, end if known else None, _video(taken, name))
+    return VideoPart(choice.start, end if known else None, _video(taken, name))
 
 
-def film_parts(file: BinaryIO, name: str, choice: FrameChoice, scenes: bool) -> Iterator[FilmPart]:
-    """Yield the film in parts of at most `choice.most` frames, in one pass over the file. Raises InputError.
+def video_parts(file: BinaryIO, name: str, choice: FrameChoice, scenes: bool) -> Iterator[VideoPart]:
+    """Yield the video in parts of at most `choice.most` frames, in one pass over the file. Raises InputError.
 
     scenes: begin a part where the picture changes.
     """
     from gemma_cli.media.scenes import Changes
 
-    with _film(file, name) as container:
+    with _opened(file, name) as container:
         length = _length(container)
         end = min(choice.end, length) if length else None
         taken: list[tuple[float, np.ndarray]] = []
@@ -93,15 +93,15 @@ def film_parts(file: BinaryIO, name: str, choice: FrameChoice, scenes: bool) -> 
         for second, pixels in _sampled(container, name, 1 / choice.fps, choice):
             changed = changes.seen(pixels) and scenes
             if taken and (changed or len(taken) == choice.most):
-                yield FilmPart(start, second, _video(taken, name))
+                yield VideoPart(start, second, _video(taken, name))
                 start, taken = second, []
             taken.append((second, pixels))
         if not taken:
             raise InputError(f"{name}: {_nothing(choice)}")
-        yield FilmPart(start, end, _video(taken, name))
+        yield VideoPart(start, end, _video(taken, name))
 
 
-def _film(file: BinaryIO, name: str) -> AbstractContextManager[InputContainer]:
+def _opened(file: BinaryIO, name: str) -> AbstractContextManager[InputContainer]:
     if not available():
         raise UsageError(f"{name}: videos are read with PyAV, which is not installed: {EXTRA}")
     return open_container(file, name)
@@ -119,7 +119,7 @@ def _video(taken: list[tuple[float, np.ndarray]], name: str) -> Video:
 
 
 def _length(container: InputContainer) -> float:
-    """Seconds of the film; 0 where its container does not say."""
+    """Seconds of the video; 0 where its container does not say."""
     import av
 
     return max(0, container.duration or 0) / av.time_base

@@ -5,40 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from rich.console import Console
 
 from gemma_cli.common.attachments import Attachable
-from gemma_cli.core import fitting, summaries
-from gemma_cli.core.conversation import Conversation, Entry, opening_words, part_name
+from gemma_cli.core import fitting
+from gemma_cli.core.conversation import Conversation, opening_words, part_name
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.core.events import Event, Turn, collect
-from gemma_cli.core.messages import Image, Part, Text, ToolCall, ToolResponse
-from gemma_cli.repl.compact import summary_notice, writer
+from gemma_cli.core.messages import Image, Part, ToolCall, ToolResponse
+from gemma_cli.repl.context import fitted, space_for
 from gemma_cli.repl.line.parse import as_typed
+from gemma_cli.repl.reply_view import reply_view, show_reply
 from gemma_cli.repl.settings import Settings
 from gemma_cli.repl.toolbar import Status
 from gemma_cli.store.sessions import Session, SessionStore
 from gemma_cli.tools import Toolbox
 from gemma_cli.tools.calls import Permission, ToolRounds, ToolRunner, longest_answer
-from gemma_cli.views.markdown.body import MarkdownBody, RawBody, ThoughtsBody
-from gemma_cli.views.markdown.stream import Reply
-from gemma_cli.views.markdown.tail import Tail
-from gemma_cli.views.sanitize import safe, safe_line
+from gemma_cli.views.sanitize import safe_line
 from gemma_cli.views.signals import Cancellation
 from gemma_cli.views.tool_calls import answer_line, call_line
-
-UNFOLD = "Ctrl+O unfolds"
 
 
 @dataclass(frozen=True)
 class ChatHost:
     """Functions that a chat needs from its command. All raise GemmaError.
 
-    read: an attachment from a path and what it has to be, None for whatever it is; open_model: another engine by name;
-    models: the names it could be given; heard: is shown every reply when it is over.
+    read: reads an attachment from a path; its second argument is the expected kind, None for any.
+    open_model: opens another engine by name.
+    models: lists the names that open_model accepts.
+    heard: receives every finished reply.
     """
 
     read: Callable[[str, Attachable | None], Part]
@@ -49,9 +46,13 @@ class ChatHost:
 
 @dataclass
 class Chat:
-    """out: replies; err: notices. session is None when the chat is not kept. draft: what the next line starts with.
+    """A running chat.
 
+    out: the console for replies.
+    err: the console for notices.
+    session: the saved chat; None if the chat is not saved.
     leave: asks whether a tool may be called; run() sets it to the editor's question.
+    draft: text that the next input line starts with.
     """
 
     engine: Engine
@@ -67,8 +68,8 @@ class Chat:
     last: Turn | None = None
     draft: str = ""
     leaving: bool = False
-    unsaved: bool = False  # whether the user has seen that saving fails
-    thinks: bool = field(init=False)  # what /think auto goes back to
+    unsaved: bool = False  # saving failed, and the user was warned
+    thinks: bool = field(init=False)  # the value that /think auto restores
 
     def __post_init__(self) -> None:
         self.thinks = self.settings.thinking
@@ -99,7 +100,7 @@ class Chat:
     @property
     def space(self) -> fitting.Space:
         """Return the space for prompts with the current model and settings."""
-        return fitting.space(self.engine, self.settings.sampling, self.settings.thinking)
+        return space_for(self.engine, self.settings)
 
     @property
     def thoughts(self) -> list[str]:
@@ -156,21 +157,7 @@ class Chat:
         self._hear(self._fitted(before.without_reply()), before)
 
     def _fitted(self, asked: Conversation) -> Conversation:
-        """`asked` with as much of its past as the model can be shown."""
-        info = self.engine.info
-        parts = [part for entry in asked.entries for part in entry.message.parts if not isinstance(part, Text)]
-        foreign = {type(part).__name__.lower() for part in parts} - info.modalities
-        if foreign:
-            kinds = " and ".join(sorted(foreign))
-            raise UsageError(f"this chat holds {kinds}, which {info.model} does not take: /new, or another /model")
-        if self.settings.summarize:
-            write = writer(self.engine, self.tell)
-            fitted = summaries.fitted(asked, info.model, self.space, self.settings.drafting, write)
-        else:
-            fitted = fitting.fitted(asked, self.space)
-        if fitted.shown_from > asked.shown_from:
-            self.tell(summary_notice(fitted) if fitted.summary else left_out_notice(fitted.entries[: fitted.left_out]))
-        return fitted
+        return fitted(asked, self.engine, self.settings, self.tell)
 
     def _hear(self, asked: Conversation, before: Conversation) -> None:
         """Get a reply to `asked`, over as many rounds as it calls tools.
@@ -223,7 +210,7 @@ class Chat:
         said: list[Event] = []
         try:
             with Cancellation() as cancellation, closing(self.engine.stream(request)) as events:
-                turn = self._reply().draw(cancellation.stream(noted(events, said)))
+                turn = reply_view(self.out, self.settings).draw(cancellation.stream(noted(events, said)))
         except GemmaError:
             raise
         except BaseException:
@@ -240,24 +227,6 @@ class Chat:
         self.tell(call_line(call))
         return self.leave()
 
-    def _reply(self) -> Reply:
-        body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
-        reply = partial(Reply, self.out, body)
-        match self.settings.thoughts:
-            case "full":
-                return reply(ThoughtsBody(self.out))
-            case "hidden":
-                return reply(hint=None)
-            case "folded":
-                return reply(hint=UNFOLD)
-
-    def show_again(self, entry: Entry) -> None:
-        """Print a reply once more, as markdown or raw as is now set."""
-        body = (RawBody if self.settings.raw else MarkdownBody)(self.out)
-        body.feed(safe(entry.message.text))
-        with Tail(self.out) as tail:
-            tail.draw(body.close(tail.width), [])
-
     def recap(self) -> None:
         """Print the end of the chat: the last message and its reply."""
         entries = self.conversation.entries
@@ -270,7 +239,7 @@ class Chat:
         if asked:
             self.tell(f"> {opening_words(asked, 200)}")
         if entries[-1].message.role == "assistant":
-            self.show_again(entries[-1])
+            show_reply(self.out, self.settings, entries[-1])
             self.out.print()
 
     # Keeping --------------------------------------------------------------------------------------------------------
@@ -313,13 +282,3 @@ def noted(events: Iterable[Event], said: list[Event]) -> Iterator[Event]:
     for event in events:
         said.append(event)
         yield event
-
-
-def left_out_notice(entries: tuple[Entry, ...]) -> str:
-    """Which turns the model is not shown any more."""
-    asked = [entry.message for entry in entries if entry.message.role == "user"]
-    span = f"“{opening_words(asked[0])}”"
-    if len(asked) > 1:
-        span += f" to “{opening_words(asked[-1])}”"
-    left_out = "the oldest exchange is" if len(asked) == 1 else f"the {len(asked)} oldest exchanges are"
-    return f"the context is full: {left_out} no longer sent to the model ({span}); /new starts a new chat"

@@ -14,7 +14,7 @@ from gemma_cli.core.errors import GemmaError
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.line.paths import SUFFIXES
 from gemma_cli.repl.settings import KNOBS
-from gemma_cli.repl.slash_commands import offered
+from gemma_cli.repl.slash.commands import offered
 from gemma_cli.views.sanitize import safe_line
 
 _SPECIAL = re.compile(r"""([\s'"\\])""")

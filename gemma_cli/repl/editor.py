@@ -35,6 +35,7 @@ from gemma_cli.repl.confirm import ask
 from gemma_cli.repl.line.mentions import mentioning
 from gemma_cli.repl.line.parse import dropped
 from gemma_cli.repl.line.paths import quoted
+from gemma_cli.repl.reply_view import show_reply
 from gemma_cli.repl.thoughts import Fold
 from gemma_cli.repl.toolbar import toolbar
 from gemma_cli.store.bounded_read import check_regular
@@ -261,4 +262,4 @@ class Editor:
         chat.tell("markdown as written" if chat.settings.raw else "markdown rendered")
         replies = [entry for entry in chat.conversation.entries if entry.message.role == "assistant"]
         if replies:
-            chat.show_again(replies[-1])
+            show_reply(chat.out, chat.settings, replies[-1])

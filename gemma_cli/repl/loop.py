@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
-from gemma_cli.repl import shell, slash_commands
+from gemma_cli.repl import shell
 from gemma_cli.repl.chat import Chat
 from gemma_cli.repl.editor import Editor
 from gemma_cli.repl.line.mentions import Mention, mentions, named, sent_as_text
 from gemma_cli.repl.line.parse import Command, Dropped, Line, Message, Shell, parse
+from gemma_cli.repl.slash import commands as slash_commands
 from gemma_cli.views.signals import kept_terminal, orderly_exit, silent_input, suspendable
 
 

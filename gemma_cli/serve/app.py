@@ -56,6 +56,13 @@ class Service:
             message = f"model {name[:100]!r} is not served here; use {known} (--alias adds names)"
             raise ApiError(404, message, param="model", code="model_not_found")
 
+    def checked(self, request: Request) -> Request:
+        """Return the request. Raises ApiError for one that the engine cannot answer as it should."""
+        if request.logprobs is not None and not self.engine.info.logprobs:
+            message = f"logprobs: {self.engine.info.model} gives no log-probabilities: leave it out"
+            raise ApiError(400, message, param="logprobs")
+        return request
+
 
 Handler = Callable[[Service, HttpRequest], Awaitable[Response]]
 
@@ -142,7 +149,7 @@ async def _chat(service: Service, request: HttpRequest) -> Response:
 async def _completion(service: Service, request: HttpRequest) -> Response:
     body = await _body(request, CompletionBody)
     service.check_model(body.model)
-    built = completion_request(body, service.defaults)
+    built = service.checked(completion_request(body, service.defaults))
     return await _answered(service, request, body, _replies(service, built, body), bool(body.stream))
 
 
@@ -168,7 +175,7 @@ async def _response(service: Service, request: HttpRequest) -> Response:
 
 async def _built(service: Service, body: ChatBody) -> Request:
     service.check_model(body.model)
-    return await asyncio.to_thread(chat_request, body, service.defaults)
+    return service.checked(await asyncio.to_thread(chat_request, body, service.defaults))
 
 
 def _replies(service: Service, request: Request, body: ReplyFields) -> list[Reply]:

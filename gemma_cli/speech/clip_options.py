@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gemma_cli.common.clips import clip_of
+from gemma_cli.common.command_line.clips import clip_of
 from gemma_cli.media.audio import Part
 
 

@@ -10,27 +10,20 @@ from typing import Annotated
 import typer
 
 from gemma_cli.common.options import OUTPUT
-from gemma_cli.common.output_files import FileOptions, OutputNaming
+from gemma_cli.common.output_files import FileOptions, OutputNaming, format_option
 from gemma_cli.core.errors import UsageError
 from gemma_cli.media.input_files import InputFile
 from gemma_cli.text.subtitles import Layout
-from gemma_cli.text.transcript import FORMATS, format_named
+from gemma_cli.text.transcript import FORMATS
 
 
 @dataclass(frozen=True)
 class TranscriptOptions(FileOptions):
     """Which forms of a transcript to write, and where."""
 
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="Transcript format. Repeat the option to write several with -o. Default: txt.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
+    known = FORMATS
+
+    formats: Annotated[list[str] | None, format_option(FORMATS, "Transcript format.")] = None
     width: Annotated[
         int | None,
         typer.Option(
@@ -44,19 +37,11 @@ class TranscriptOptions(FileOptions):
         ),
     ] = None
 
-    def checked(self, files: int, as_json: bool) -> tuple[str, ...]:
-        """The formats. Raises UsageError for options that do not fit together."""
-        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
-        for form in formats:
-            format_named(form)
+    def checked(self, inputs: int, as_json: bool) -> tuple[str, ...]:
+        """Return the formats. Raises UsageError for options that do not fit together."""
         if self.lines and not self.width:
             raise UsageError("--max-line-count needs --max-line-width: give both")
-        if as_json and (self.to_files or self.formats):
-            raise UsageError("--json has its own format and prints to stdout; for files give --format json -o DIR")
-        if not self.to_files:
-            _check_stdout(formats, files)
-        self.check_files()
-        return formats
+        return super().checked(inputs, as_json)
 
     @property
     def layout(self) -> Layout:
@@ -66,13 +51,3 @@ class TranscriptOptions(FileOptions):
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
         """Plan the files of recordings that all get the same formats."""
         return self.plan_each(dict.fromkeys(files, formats), OutputNaming())
-
-
-def _check_stdout(formats: Sequence[str], files: int) -> None:
-    if len(formats) > 1:
-        raise UsageError(f"--format {' and '.join(formats)}: stdout takes one format; -o DIR writes each to a file")
-    if files > 1 and format_named(formats[0]).one_recording:
-        raise UsageError(
-            f"--format {formats[0]} can hold only one recording: "
-            "write files with -o DIR, or give --json for all on stdout"
-        )

@@ -133,7 +133,7 @@ def in_order(segments: Sequence[Segment]) -> list[Segment]:
 
 def _print(out: TranscriptOutput, segments: Sequence[Segment], name: str) -> None:
     kind = format_named(out.formats[0])
-    if not kind.one_recording:
+    if not kind.one_input:
         sys.stdout.write(heading(name, 2 if out.many else 1))
     cues = [cue for segment in segments for cue in out.cues(segment, kind)]
     sys.stdout.write(safe(document(cues, kind)))

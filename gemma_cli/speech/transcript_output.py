@@ -73,7 +73,7 @@ class TranscriptOutput:
         if not self.output.quiet:
             recording.remark()
         with progress.of(recording, number):
-            if printed and not printed.one_recording:
+            if printed and not printed.one_input:
                 sys.stdout.write(heading(recording.name, 2 if self.many else 1))
             self.take(transcript, recording.name, answers, printed, progress.advance)
         if paths:

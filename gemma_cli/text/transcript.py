@@ -39,14 +39,14 @@ class Segment:
 class TranscriptWriter:
     """Writes one transcript: `begin`, then `segment` for each, then `end`. Each returns text, which may be empty.
 
-    subtitles: segments are cues, laid out in lines that fit a screen. one_recording: a file of it holds one recording;
+    subtitles: segments are cues, laid out in lines that fit a screen. one_input: a file of it holds one recording;
     elsewhere those of several follow each other under headings. has_fields: every field of a segment is written, not
     its text alone.
     """
 
     name: ClassVar[str]
     subtitles: ClassVar[bool] = False
-    one_recording: ClassVar[bool] = True
+    one_input: ClassVar[bool] = True
     has_fields: ClassVar[bool] = False
 
     def begin(self) -> str:
@@ -68,7 +68,7 @@ class Txt(TranscriptWriter):
     """Write one line per segment."""
 
     name = "txt"
-    one_recording = False
+    one_input = False
 
     def spoken(self, segment: Segment) -> str:
         return f"{_named(segment, _line(segment.text))}\n"

@@ -21,6 +21,7 @@ from gemma_cli.core.events import (
     Progress,
     Round,
     Speculation,
+    TokenChosen,
     ToolCalled,
     Turn,
     UnreadableCall,
@@ -63,7 +64,7 @@ def event_object(event: Event) -> dict[str, Any] | None:
             return {"type": "tool_call", "name": call.name, "arguments": dict(call.arguments)}
         case UnreadableCall():
             return {"type": "unreadable_tool_call", **asdict(event)}
-        case Progress() | Alignment() | Done():
+        case Progress() | TokenChosen() | Alignment() | Done():
             return None
 
 

@@ -1,1 +1,1 @@
-"""Descriptions of pictures and films: what is asked, in which order, and how the answers are written."""
+"""Descriptions of pictures and videos: the questions, their order, and the output."""

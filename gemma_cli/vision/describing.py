@@ -1,7 +1,7 @@
-"""The descriptions of many pictures: several under way together, given in the order of the files.
+"""Descriptions of many pictures: several are generated at the same time, and output in the order of the files.
 
-A picture is read when the engine has room for it. An answer is in the journal once it is there, and a bad file is
-reported when its turn comes.
+A picture is read when the engine can take it. Each answer is saved in the journal at once, and a file that cannot be
+read is reported in its turn.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ from gemma_cli.vision.reading import PictureFacts, read
 from gemma_cli.vision.task import Task, loops
 
 IN_FLIGHT = 120_000_000
-"""Bytes of pixels that may wait for their answers before no more pictures are read."""
+"""Bytes of pixels waiting for answers at which reading pauses."""
 
 
 @dataclass
 class Description:
-    """A picture and its answer, once it has come. first: the picture with the same content that was asked about."""
+    """A picture and its answer.
+
+    resumed: whether the answer is from an earlier run.
+    first: an earlier picture with the same content, whose answer this one shares.
+    """
 
     facts: PictureFacts
     digest: str
@@ -44,7 +48,7 @@ class Description:
 
     @property
     def answer(self) -> Turn:
-        """The answer, which has come."""
+        """Return the answer of a picture that is ready."""
         turn = self.first.answer if self.first else self.turn
         assert turn is not None
         return turn
@@ -52,7 +56,11 @@ class Description:
 
 @dataclass
 class DescribedFile:
-    """The pictures of one file. error: why there are no more of them."""
+    """The pictures of one file.
+
+    error: why the rest of the file could not be described.
+    read: whether all its pictures have been read.
+    """
 
     file: InputFile
     pictures: list[Description] = field(default_factory=list)
@@ -65,10 +73,11 @@ class DescribedFile:
 
 
 class Describer:
-    """The files of one command, in order, with the descriptions of their pictures.
+    """Describes the pictures of a command's files, in order.
 
-    named: all inputs of the command, those that are skipped among them; the journal is kept under them. dedupe: ask
-    about the same pixels once.
+    named: all inputs of the command, including skipped ones; they identify its journal.
+    frames: whether to read an animation as a video.
+    dedupe: whether to describe pictures with the same pixels once.
     """
 
     def __init__(self, task: Task, named: Sequence[InputFile], quiet: bool, frames: bool, dedupe: bool) -> None:
@@ -78,8 +87,8 @@ class Describer:
         self._journal: Journal | None = None
         self._seen: dict[str, Description] = {}
         self._waiting: deque[DescribedFile] = deque()
-        self._asked: list[tuple[DescribedFile, Description]] = []  # by the index of the request
-        self._held = 0  # bytes of pixels that wait for their answers
+        self._asked: list[tuple[DescribedFile, Description]] = []  # by index of the request
+        self._held = 0  # bytes of pixels waiting for answers
 
     def __enter__(self) -> Self:
         return self
@@ -90,10 +99,10 @@ class Describer:
         self._stack.__exit__(kind, error, trace)
 
     def files(self, files: Sequence[InputFile]) -> Iterator[DescribedFile]:
-        """Yield each file when all its pictures are described, in order. Raises GemmaErrors that concern all."""
+        """Yield the files in order, each when all its pictures are described. Raises errors that concern all files."""
         unread = iter(files)
         requests = self._requests(unread)
-        while (first := next(requests, None)) is not None:  # the engine is loaded when there is something to ask
+        while (first := next(requests, None)) is not None:  # the engine is loaded for the first question
             yield from self._ready()
             self._asked, begun = self._asked[-1:], chain([first], self._bounded(requests))
             with closing(replies(self._task.engine(), begun, loops)) as answers:
@@ -108,12 +117,12 @@ class Describer:
             yield self._waiting.popleft()
 
     def _bounded(self, requests: Iterator[Request]) -> Iterator[Request]:
-        """Yield requests until their pixels take IN_FLIGHT bytes."""
+        """Yield requests until their pixels occupy IN_FLIGHT bytes."""
         while self._held < IN_FLIGHT and (request := next(requests, None)):
             yield request
 
     def _requests(self, files: Iterator[InputFile]) -> Generator[Request, None, None]:
-        """Read the files and yield what is to be asked about them; each file is noted in `_waiting`."""
+        """Read the files, add them to `_waiting`, and yield the requests about their pictures."""
         for file in files:
             described = DescribedFile(file)
             self._waiting.append(described)
@@ -124,12 +133,12 @@ class Describer:
                         self._asked.append((described, picture))
                         self._held += _bytes(part)
                         yield self._task.request(part)
-            except UsageError as error:  # an extra that one file takes is no reason to stop the others
+            except UsageError as error:  # one file needs an extra; the others are still described
                 described.error = error if isinstance(error, InputError) else InputError(str(error))
             described.read = True
 
     def _noted(self, described: DescribedFile, facts: PictureFacts, part: Image | Video) -> Description:
-        """Return the picture with the answer that is known of it."""
+        """Add a picture to its file, with the answer if it is known, and return it."""
         digest = _digest(part) if self._dedupe else f"{_digest(part)} {facts.label}"
         picture = Description(facts, digest)
         if self._dedupe:
@@ -142,7 +151,7 @@ class Describer:
 
     @property
     def _kept(self) -> Journal:
-        """The journal; a single picture has nothing to go on from."""
+        """Return the journal; for a single picture it saves nothing."""
         if self._journal is None:
             self._journal = Journal()
             if len(self._named) > 1:

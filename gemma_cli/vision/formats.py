@@ -1,7 +1,7 @@
-"""The formats that descriptions are written in.
+"""Formats of descriptions.
 
-A format is one class here, listed in FORMATS. A writer takes records one by one; a record is a mapping with the fields
-of `record` in describing order.
+A format is one class here, listed in FORMATS. A writer takes records one by one; `output.DescriptionOutput.record`
+makes them.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from gemma_cli.core.errors import UsageError
-
 Record = Mapping[str, Any]
-"""What is written of a picture: its file, size, cost and description; see `output.record`."""
+"""A picture's file, size, cost and description."""
 
 
 class DescriptionWriter:
     """Writes descriptions: `begin`, then `record` for each, then `end`. Each returns text, which may be empty.
 
-    many: whether there is more than one record. single: a document of it holds the records of one file.
+    one_input: whether a document in this format holds the records of one file only.
+    many: whether there is more than one record.
     """
 
     name: ClassVar[str]
-    single: ClassVar[bool] = False
+    one_input: ClassVar[bool] = False
 
     def __init__(self, many: bool) -> None:
         self.many = many
@@ -41,7 +40,7 @@ class DescriptionWriter:
 
 
 class Txt(DescriptionWriter):
-    """The description; of several, each under a line with its name."""
+    """Plain text; several descriptions each follow a line with the name of their picture."""
 
     name = "txt"
 
@@ -51,10 +50,10 @@ class Txt(DescriptionWriter):
 
 
 class Json(DescriptionWriter):
-    """An object; of several pages, an array of them."""
+    """A JSON object; an array of objects for several pages."""
 
     name = "json"
-    single = True
+    one_input = True
 
     def __init__(self, many: bool) -> None:
         super().__init__(many)
@@ -70,7 +69,7 @@ class Json(DescriptionWriter):
 
 
 class JsonLines(DescriptionWriter):
-    """An object a line."""
+    """JSON Lines: one object per line."""
 
     name = "jsonl"
 
@@ -79,7 +78,7 @@ class JsonLines(DescriptionWriter):
 
 
 class Markdown(DescriptionWriter):
-    """The picture with its description as alternative text, then the description, under a heading of its name."""
+    """Markdown: a heading with the name, the picture with its description as alternative text, then the description."""
 
     name = "md"
 
@@ -90,7 +89,7 @@ class Markdown(DescriptionWriter):
 
 
 class Csv(DescriptionWriter):
-    """A table with a line of names, as RFC 4180 has it."""
+    """CSV by RFC 4180, with a header."""
 
     name = "csv"
 
@@ -109,26 +108,19 @@ _WRITERS: tuple[type[DescriptionWriter], ...] = (Txt, Json, JsonLines, Markdown,
 FORMATS: Mapping[str, type[DescriptionWriter]] = {writer.name: writer for writer in _WRITERS}
 
 
-def format_named(name: str) -> type[DescriptionWriter]:
-    """Return the writer of a format. Raises UsageError for an unknown one."""
-    if name not in FORMATS:
-        raise UsageError(f"--format {name}: no such format; there are {', '.join(FORMATS)}")
-    return FORMATS[name]
-
-
 def document(records: Sequence[Record], writer: type[DescriptionWriter]) -> str:
-    """Return all records in one format."""
+    """Return a document with all records."""
     writing = writer(len(records) > 1)
     return writing.begin() + "".join(map(writing.record, records)) + writing.end()
 
 
 def label(record: Record) -> str:
-    """Return the name of a picture, with its page where it has one."""
+    """Return the name of a picture, with its page number in a file of several pages."""
     return record["file"] if record["page"] is None else f"{record['file']}, page {record['page']}"
 
 
 def alternative(text: str) -> str:
-    """Return a description as an alternative text: one line."""
+    """Return a description in one line, as an alternative text."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""What the model is asked about pictures and films."""
+"""Questions about pictures and videos."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _LENGTH = {
 
 
 def instruction(question: str, length: str, language: str | None) -> str:
-    """Return the question with the wishes for its answer behind it. Raises UsageError.
+    """Return the question, followed by the wanted length and language of the answer. Raises UsageError.
 
-    length: one of LENGTHS. language: a name or code; None leaves it to the model.
+    length: one of LENGTHS.
+    language: a name or code; None leaves it to the model.
     """
     if not question.strip():
-        raise UsageError("--prompt is blank: say what to ask about each picture, or leave it out")
+        raise UsageError("--prompt is blank: write a question, or leave the option out")
     if length not in LENGTHS:
         raise UsageError(f"--length {length}: takes one of {', '.join(LENGTHS)}")
     answer = f" Answer in {language_named(language).name}." if language else ""

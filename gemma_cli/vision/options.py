@@ -9,27 +9,27 @@ from typing import Annotated
 
 import typer
 
+from gemma_cli.common.command_line.setting_options import ranged
 from gemma_cli.common.options import OUTPUT, SamplingOptions
-from gemma_cli.common.output_files import FileOptions, OutputNaming
-from gemma_cli.common.setting_options import ranged
+from gemma_cli.common.output_files import FileOptions, OutputNaming, format_option
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Sampling
 from gemma_cli.media.fetching.fetch import is_address
 from gemma_cli.media.files import STDIN
 from gemma_cli.media.input_files import InputFile
-from gemma_cli.vision.formats import FORMATS, format_named
+from gemma_cli.vision.formats import FORMATS
 from gemma_cli.vision.instructions import LENGTHS
 
 ALT = "alt"
-"""Stands among the formats for the alternative text beside a picture."""
+"""The format name of the alternative text next to a picture (--write-alt)."""
 
 COPY = "copy"
-"""Stands among them for a copy of the picture with the description in its metadata."""
+"""The format name of a copy of the picture with the description in its metadata (--write-metadata)."""
 
 
 @dataclass(frozen=True)
 class GreedySampling(SamplingOptions):
-    """How tokens are chosen, where the same picture is to get the same words."""
+    """Sampling options; by default decoding is greedy, so the same picture gets the same description."""
 
     temperature: Annotated[
         float, ranged("temperature", "Sampling temperature. Default: 0, which decodes greedily.")
@@ -44,7 +44,7 @@ class GreedySampling(SamplingOptions):
 
 @dataclass(frozen=True)
 class QuestionOptions:
-    """What is asked, and how long and in which language the answer is."""
+    """Options for the length, language and form of the answers."""
 
     length: Annotated[str, typer.Option("--length", metavar="|".join(LENGTHS), help="How long descriptions are.")] = (
         "normal"
@@ -56,12 +56,12 @@ class QuestionOptions:
     schema: Annotated[
         str | None,
         typer.Option(
-            "--schema", metavar="FILE", help="Hold each description to a JSON schema.", rich_help_panel=OUTPUT
+            "--schema", metavar="FILE", help="Make each description match a JSON schema.", rich_help_panel=OUTPUT
         ),
     ] = None
 
     def checked_schema(self) -> str | None:
-        """Return the schema as a request holds it. Raises InputError naming its file and the place that is wrong."""
+        """Return the schema in the form of a request. Raises InputError with the file and the place of the error."""
         if self.schema is None:
             return None
         from gemma_cli.common.text_input import read_text
@@ -73,23 +73,16 @@ class QuestionOptions:
 
 @dataclass(frozen=True)
 class DescriptionOptions(FileOptions):
-    """Which forms of a description to write, and where."""
+    """Formats and files of descriptions."""
 
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="|".join(FORMATS),
-            help="Format of the descriptions. Repeat the option to write several with -o. Default: txt.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
+    known = FORMATS
+
+    formats: Annotated[list[str] | None, format_option(FORMATS, "Format of the descriptions.")] = None
     write_alt: Annotated[
         bool,
         typer.Option(
             "--write-alt",
-            help="Write NAME.alt.txt beside each picture: the description as one line.",
+            help="Write NAME.alt.txt next to each picture: the description in one line.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -105,30 +98,16 @@ class DescriptionOptions(FileOptions):
 
     @property
     def writes(self) -> bool:
-        """Whether descriptions go into files, and not to stdout."""
         return self.to_files or self.write_alt
 
-    def checked(self, files: int, as_json: bool) -> tuple[str, ...]:
+    def checked(self, inputs: int, as_json: bool) -> tuple[str, ...]:
         """Return the formats. Raises UsageError for options that do not fit together."""
-        formats = tuple(dict.fromkeys(self.formats or ["txt"]))
-        for form in formats:
-            format_named(form)
-        if as_json and (self.writes or self.formats):
-            raise UsageError("--json prints to stdout in a form of its own; for files give --format json -o DIR")
         if self.write_metadata and self.folder is None:
             raise UsageError("--write-metadata writes copies: give -o DIR")
-        if not self.to_files and len(formats) > 1:
-            raise UsageError(
-                f"--format {' and '.join(formats)}: stdout takes one of them; -o DIR writes each to a file"
-            )
-        if not self.writes:
-            if files > 1 and format_named(formats[0]).single:
-                raise UsageError(f"--format {formats[0]} holds one file: give jsonl, or write files with -o DIR")
-            self.check_files()
-        return formats
+        return super().checked(inputs, as_json)
 
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
-        """Return the files to write for each input, by format, ALT among them; see `plan_each`."""
+        """Return the files to write for each input, by format, including ALT and COPY; see `plan_each`."""
         planned = self.plan_each(dict.fromkeys(files, formats if self.to_files else ()), OutputNaming())
         beside: dict[InputFile, dict[str, Path]] = {file: {} for file in files}
         for file, paths in beside.items():
@@ -150,5 +129,5 @@ class DescriptionOptions(FileOptions):
 
 def _beside(file: InputFile) -> Path:
     if file.path == STDIN or is_address(file.path):
-        raise UsageError(f"{file.path}: --write-alt writes beside pictures on this disk; write files with -o DIR")
+        raise UsageError(f"{file.path}: --write-alt works for pictures on this disk only; write files with -o DIR")
     return Path(f"{file.path}.alt.txt")

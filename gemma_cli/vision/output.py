@@ -1,4 +1,4 @@
-"""Descriptions on their way out: printed in the order of the files, or written into files of their own."""
+"""Output of descriptions: to stdout in the order of the inputs, or to one file per input."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from gemma_cli.media.pictures.metadata import described
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.views.sanitize import safe
 from gemma_cli.vision.describing import Description
-from gemma_cli.vision.formats import alternative, document, format_named
+from gemma_cli.vision.formats import FORMATS, alternative, document
 from gemma_cli.vision.options import ALT, COPY
 from gemma_cli.vision.reading import PictureFacts
 from gemma_cli.vision.task import Task
 
 
 class DescriptionOutput:
-    """Where the descriptions of one command go."""
+    """Prints or writes the descriptions of one command."""
 
     def __init__(self, task: Task, engine: ModelOptions, output: OutputOptions, form: str, many: bool) -> None:
-        """form: that of stdout; many: whether there are several inputs."""
+        """form: the format of stdout.
+        many: whether there are several inputs.
+        """
         self.task, self.engine, self.output = task, engine, output
-        self._printed = format_named(form)(many)
+        self._printed = FORMATS[form](many)
 
     @contextmanager
     def progress(self, files: int, printed: bool) -> Iterator[Callable[[float], None]]:
-        """Show, on a terminal that nothing is printed on, how many files are described; yields what counts them."""
+        """Show how many files are described, unless stdout is on the same terminal; yield a function that counts."""
         if files < 2 or self.output.quiet or (printed and sys.stdout.isatty()):
             yield lambda _: None
             return
@@ -43,17 +45,17 @@ class DescriptionOutput:
             yield advance
 
     def begin(self) -> None:
-        """Print what stands before the first description, where stdout is written to."""
+        """Print the beginning of the output on stdout."""
         if not self.output.as_json:
             _print(self._printed.begin())
 
     def end(self) -> None:
-        """Print what stands after the last."""
+        """Print the end of the output on stdout."""
         if not self.output.as_json:
             _print(self._printed.end())
 
     def write(self, pictures: Sequence[Description], paths: dict[str, Path] | None) -> None:
-        """Write the descriptions of a file into `paths`, or to stdout where those are None."""
+        """Write the descriptions of a file to `paths`; None: to stdout."""
         for picture in pictures:
             self._remark(picture)
         if paths:
@@ -71,7 +73,7 @@ class DescriptionOutput:
             _print(self._printed.record(self.record(picture)))
 
     def tell_together(self, pictures: Sequence[PictureFacts], turn: Turn) -> None:
-        """Print the object of an answer about several pictures; soft_tokens is their sum."""
+        """Print the JSON object of an answer about several pictures; soft_tokens is their sum."""
         from gemma_cli.views import json
 
         of_all = ("detail", "soft_tokens")
@@ -81,9 +83,7 @@ class DescriptionOutput:
 
     def _save(self, records: list[dict[str, Any]], paths: dict[str, Path]) -> None:
         forms = {form: path for form, path in paths.items() if form not in (ALT, COPY)}
-        texts: dict[Path, str | bytes] = {
-            path: safe(document(records, format_named(form))) for form, path in forms.items()
-        }
+        texts: dict[Path, str | bytes] = {path: safe(document(records, FORMATS[form])) for form, path in forms.items()}
         if COPY in paths:
             content, name = Path(records[0]["file"]).read_bytes(), records[0]["file"]
             texts[paths[COPY]] = described(content, "\n".join(record["text"] for record in records), name)
@@ -100,12 +100,12 @@ class DescriptionOutput:
             notice(f"{picture.facts.label}: {figures(turn)}")
 
     def record(self, picture: Description) -> dict[str, Any]:
-        """Return what the formats write of a picture: nothing in it depends on the speed of the machine."""
+        """Return the fields that formats write; none depends on the speed of the machine."""
         turn = picture.answer
         return self.facts(picture.facts, turn, picture.first) | {"text": turn.text.strip()} | self._held(turn)
 
     def object(self, facts: PictureFacts, turn: Turn, first: Description | None = None) -> dict[str, Any]:
-        """Return the object of --json: what is known of the picture, then what every command's object holds."""
+        """Return the JSON object of --json: the fields of the picture, then those of every command."""
         return self.facts(facts, turn, first) | self._fields(turn)
 
     def _fields(self, turn: Turn) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class DescriptionOutput:
         return json.turn_object(turn, self.task.engine().info, self.engine.draft_tokens, self.task.request())
 
     def facts(self, facts: PictureFacts, turn: Turn, first: Description | None = None) -> dict[str, Any]:
-        """Return the fields of a picture. detail: its budget; soft_tokens: those that it took of it."""
+        """Return the fields of a picture: among them detail, its budget, and soft_tokens, how many of it were used."""
         return {
             "file": facts.name,
             "page": facts.page,
@@ -128,19 +128,19 @@ class DescriptionOutput:
         }
 
     def _held(self, turn: Turn) -> dict[str, Any]:
-        """Return the value of a description that is held to a schema."""
+        """Return the parsed value of a description with a schema, as a field."""
         if self.task.schema is None:
             return {}
         import json
 
         try:
             return {"data": json.loads(turn.text)}
-        except ValueError:  # cut off, which has been said
+        except ValueError:  # truncated; the user was warned
             return {"data": None}
 
 
 def preview_of(part: Image | Video) -> None:
-    """Print a thumbnail on stdout, a terminal; of a film of its first frame."""
+    """Print a thumbnail on stdout, a terminal: the picture, or the first frame of a video."""
     from gemma_cli.views.console import terminal
     from gemma_cli.views.picture import show
 

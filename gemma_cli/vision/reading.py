@@ -1,4 +1,4 @@
-"""Pictures as they are named on the command line: read, with what is known of each."""
+"""Reads pictures that the command line names, with their facts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from gemma_cli.media.files import display_name
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known of a picture. width, height: its own, upright, in pixels; orientation: as EXIF counts it.
+    """Facts about a picture.
 
-    page: its number from 1 in a file of several. frames: of an animation that is read as a film.
+    width, height: of the upright picture, in pixels.
+    orientation: the EXIF value, 1 to 8.
+    page: the page number, from 1, in a file of several pages.
+    frames: the number of frames of an animation that is read as a video.
     """
 
     name: str
@@ -26,23 +29,23 @@ class PictureFacts:
 
     @property
     def label(self) -> str:
-        """What headings and messages call it."""
+        """Return the name for headings and messages."""
         return self.name if self.page is None else f"{self.name}, page {self.page}"
 
 
 def read(path: str, quiet: bool, frames: bool) -> Iterator[tuple[PictureFacts, Image | Video]]:
     """Yield the pictures of a file, an address or standard input. Raises InputError.
 
-    frames: read an animation as a short film.
+    frames: whether to read an animation as a short video.
     """
     from gemma_cli.media.pictures.animation import animation_in
     from gemma_cli.media.pictures.pages import pictures_in
 
     name = display_name(path)
     with opened(path, quiet) as file:
-        if frames and (film := animation_in(file, name)):
-            height, width, _ = film.frames[0].pixels.shape
-            yield PictureFacts(name, width, height, 1, frames=len(film.frames)), film
+        if frames and (video := animation_in(file, name)):
+            height, width, _ = video.frames[0].pixels.shape
+            yield PictureFacts(name, width, height, 1, frames=len(video.frames)), video
             return
         for picture in pictures_in(file, name):
             facts = PictureFacts(name, picture.width, picture.height, picture.orientation, picture.page)

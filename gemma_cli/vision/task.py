@@ -1,4 +1,4 @@
-"""What is asked about every picture of a command."""
+"""The question about every picture or video of a command."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from gemma_cli.text.repetition import loop
 
 @dataclass(frozen=True)
 class Task:
-    """The question and how it is answered. engine: loaded when there is something to see.
+    """A question, and how it is answered.
 
-    budget: soft tokens of a picture at most; None: what the checkpoint was made for. schema: as json_schema.checked
-    gives it.
+    engine: returns the engine; it is loaded at the first call.
+    budget: most soft tokens of a picture; None: the checkpoint's default.
+    schema: a JSON schema from json_schema.checked; None: free text.
     """
 
     engine: Callable[[], Engine]
@@ -28,13 +29,12 @@ class Task:
     schema: str | None = None
 
     def request(self, *parts: Part, after: Audio | None = None) -> Request:
-        """Return the question about these parts: pictures and films stand before the text and sound after it, as Gemma
-        4's card says."""
+        """Return the request: pictures and videos, the question, then sound, in the order of Gemma 4's model card."""
         messages = ask(*parts, self.instruction, *((after,) if after else ()))
         return Request(messages, self.sampling, self.drafting, image_budget=self.budget, schema=self.schema)
 
     def key(self, inputs: object) -> dict[str, Any]:
-        """Return all that an answer depends on beside its picture, and the inputs of the command."""
+        """Return everything except its picture that an answer depends on, and the inputs of the command."""
         info = self.engine().info
         return {
             "inputs": inputs,
@@ -51,5 +51,5 @@ class Task:
 
 
 def loops(_: int, turn: Turn) -> bool:
-    """Whether a reply was cut off while it repeated itself."""
+    """Return whether a reply was truncated while it repeated itself."""
     return turn.finish_reason == "length" and loop(turn.text) is not None

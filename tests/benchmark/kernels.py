@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import choose_dtype
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear
 
 CPU = torch.device("cpu")
 SHAPES = ((12288, 1536), (1536, 12288), (1536, 4096))

@@ -79,7 +79,7 @@ CHILD = "GEMMA_MEMORY_CHILD"
 def run(model: str, form: str, tokens: int) -> dict[str, int]:
     """Load a model and answer twice: bytes of the estimate and of the mapped pages that the second answer read."""
     from gemma_cli.core.engine import EngineSpec
-    from gemma_cli.engines.local import engine as local
+    from gemma_cli.engines.local import opening as local
     from gemma_cli.engines.local.loading.memory.estimate import needs
 
     estimates: list[int] = []
@@ -92,7 +92,7 @@ def run(model: str, form: str, tokens: int) -> dict[str, int]:
     local.find = noted
     dtype: Any = "auto" if form in QUANTIZED else form
     quantize: Any = form if form in QUANTIZED else None
-    engine = local.LocalEngine.open(EngineSpec(model, device="cpu", dtype=dtype, quantize=quantize))
+    engine = local.open_local(EngineSpec(model, device="cpu", dtype=dtype, quantize=quantize))
     answer(engine, 10)
     forget_mapped()
     answer(engine, tokens)

@@ -44,11 +44,11 @@ def answer(engine: Engine, messages: tuple[Message, ...]) -> Turn:
 
 def main() -> None:
     time.perf_counter = time.process_time  # before the engine imports it by name
-    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.opening import open_local
 
     model = sys.argv[1] if len(sys.argv) > 1 else "pocket"
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
-    engine = LocalEngine.open(EngineSpec(model))
+    engine = open_local(EngineSpec(model))
     turns: dict[str, list[tuple[Turn, list[Turn]]]] = {name: [] for name in CHATS}
     for _ in range(rounds + (model == "pocket")):  # there the first one warms up
         for name, chat in CHATS.items():

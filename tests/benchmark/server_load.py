@@ -12,7 +12,7 @@ import psutil
 
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.messages import Drafting, Request, Sampling, ask
-from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.opening import open_local
 from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
 from tests.serve.load import mixed, run
 from tests.serve.server import Server, chat, served
@@ -53,7 +53,7 @@ def loads(server: Server) -> None:
 
 def pauses() -> None:
     """Print the longest step of the scheduler while a long prompt is read beside running replies."""
-    engine = LocalEngine.open(EngineSpec(model="pocket"))
+    engine = open_local(EngineSpec(model="pocket"))
     scheduler = BatchScheduler(engine, 16)
     for seed in range(4):
         sampling = Sampling(seed=seed, temperature=3.0, top_k=0, max_tokens=400)

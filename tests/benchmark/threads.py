@@ -94,10 +94,10 @@ def work(model: str) -> None:
     from gemma_cli.core.engine import EngineSpec
     from gemma_cli.core.events import Progress
     from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
-    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.opening import open_local
 
     synthetic = model.startswith("synthetic:")
-    engine = LocalEngine.open(EngineSpec(model, synthetic_acceptance=ACCEPTANCE if synthetic else None))
+    engine = open_local(EngineSpec(model, synthetic_acceptance=ACCEPTANCE if synthetic else None))
     for line in sys.stdin:
         mode, seconds = line.split()
         request = Request(ask(QUESTION), GREEDY, Drafting(MODES[mode], adaptive=True))

@@ -58,6 +58,7 @@ def completed(home: dict[str, str], shell: str, *words: str) -> str:
         (["config", "unset", "top-"], ["top-p", "top-k"]),
         (["sessions", "se"], ["search"]),
         (["help", "des"], ["describe-image", "describe-video"]),
+        (["completion", ""], ["bash", "zsh", "fish"]),
         (["transcribe", ""], None),
         (["chat", "--image", ""], None),
         (["chat", "--", "--sys"], None),
@@ -124,6 +125,7 @@ def test_zsh(home: dict[str, str], tmp_path: Path) -> None:
     lines = [line.replace("\\:", "\0").split("|") for line in asked("zsh", code, home)]
     found = [[word.partition(":")[0] for word in line] for line in lines]
     assert found == [[word.replace(":", "\0") for word in words] for _, words in LINES]
+    assert [":" in line[0] for line in lines] == [True, False, False, False, False, True]  # only these have a help
 
 
 def test_fish(home: dict[str, str], tmp_path: Path) -> None:

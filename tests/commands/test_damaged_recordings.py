@@ -102,7 +102,7 @@ def test_channels_that_cancel_are_transcribed_and_the_user_is_told(gemma, tmp_pa
 
 def test_a_track_is_taken_by_its_language(gemma, tmp_path):
     pytest.importorskip("av")
-    from tests.media.made_films import Track, make
+    from tests.media.made_videos import Track, make
 
     tracks = [
         Track([(0, np.concatenate([say([word]), pause(1)]))], "flac", {"language": tag}, rate=SAMPLE_RATE)

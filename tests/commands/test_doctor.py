@@ -14,6 +14,9 @@ from packaging.requirements import Requirement
 
 from gemma_cli import cli
 from gemma_cli.commands import doctor
+from gemma_cli.commands.doctor_parts import device as device_parts
+from gemma_cli.commands.doctor_parts import packages
+from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import device, native
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
 from gemma_cli.media.sound import microphone
@@ -138,9 +141,9 @@ def test_an_extra_that_is_missing_is_told_and_not_wrong(monkeypatch: pytest.Monk
         for line in lines:
             about["Requires-Dist"] = f"{line}; extra == '{extra}'"
     monkeypatch.setattr(importlib.metadata, "metadata", lambda _: about)
-    extras = {Requirement(line).name: extra for extra in doctor.EXTRAS for line in declared[extra]}
+    extras = {Requirement(line).name: extra for extra in packages.EXTRAS for line in declared[extra]}
     installed(monkeypatch, **dict.fromkeys(extras))
-    checks = {check.name: check for check in doctor._extras()}
+    checks = {check.name: check for check in packages.extras()}
     assert set(checks) == set(extras)
     for name, extra in extras.items():
         assert checks[name].ok is None
@@ -149,7 +152,7 @@ def test_an_extra_that_is_missing_is_told_and_not_wrong(monkeypatch: pytest.Monk
 
 def test_an_extra_out_of_its_range_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, mcp="1.9", av="17.0", matplotlib="3.10", sounddevice=None)
-    checks = {check.name: check for check in doctor._extras()}
+    checks = {check.name: check for check in packages.extras()}
     assert (checks["mcp"].ok, checks["av"].ok, checks["matplotlib"].ok) == (False, False, True)
     assert checks["mcp"].remedy == "pip install 'mcp<3,>=2.3'"
 
@@ -157,8 +160,8 @@ def test_an_extra_out_of_its_range_is_wrong(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_microphone_that_does_not_work_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is there, and what it needs of the system is not."""
     installed(monkeypatch, sounddevice="0.5")
-    monkeypatch.setattr(microphone, "_library", lambda: (_ for _ in ()).throw(doctor.UsageError("needs PortAudio")))
-    checks = {check.name: check for check in doctor._extras()}
+    monkeypatch.setattr(microphone, "_library", lambda: (_ for _ in ()).throw(UsageError("needs PortAudio")))
+    checks = {check.name: check for check in packages.extras()}
     assert (checks["sounddevice"].ok, checks["microphone"].ok) == (True, None)
     assert "PortAudio" in checks["microphone"].found
 
@@ -173,7 +176,7 @@ def test_a_build_of_torch_for_a_gpu_that_is_not_there_is_noticed(
     import torch
 
     monkeypatch.setattr(torch.version, "cuda", cuda)
-    found = list(doctor._torch_build(device_type))
+    found = list(device_parts.torch_build(device_type))
     assert len(found) == noticed
     for check in found:
         assert check.ok is None
@@ -184,14 +187,14 @@ def test_a_build_of_torch_for_a_gpu_that_is_not_there_is_noticed(
 
 def test_a_package_out_of_its_range_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, transformers="5.23.0", soxr=None)
-    checks = {check.name: check for check in doctor._dependencies()}
+    checks = {check.name: check for check in packages.dependencies()}
     assert (checks["transformers"].ok, checks["soxr"].ok, checks["torch"].ok) == (False, False, True)
     assert "pip install 'soxr" in (checks["soxr"].remedy or "")
 
 
 def test_a_checkout_that_was_never_installed_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "DISTRIBUTION", "gemma-cli-that-nobody-installed")
-    assert [check.ok for check in (*doctor._dependencies(), *doctor._extras())] == [None]
+    monkeypatch.setattr(packages, "DISTRIBUTION", "gemma-cli-that-nobody-installed")
+    assert [check.ok for check in (*packages.dependencies(), *packages.extras())] == [None]
 
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "dangling link", "pipe"])

@@ -11,7 +11,7 @@ from gemma_cli.cli import run
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.speech.translation import parse
 from tests.commands.test_transcribe import cues
-from tests.media.server import serving
+from tests.media.fetching.server import serving
 from tests.speech.words import ROOT, hear, pause, record, say
 
 SRT = """1

@@ -13,8 +13,8 @@ import torch
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.allocator import freed_at_once
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -23,7 +23,8 @@ from gemma_cli.core.messages import GREEDY, Audio, Drafting, Image, Message, Par
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.measure.perplexity import perplexity
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.rope import Rope
+from gemma_cli.engines.local.opening import open_local
 from tests.engines.helpers import apple
 
 SEED = 3
@@ -52,7 +53,7 @@ def on_gpu() -> LocalEngine:
 
 
 def opened(device: str) -> LocalEngine:
-    return LocalEngine.open(EngineSpec("pocket", device=device, dtype="float32"))
+    return open_local(EngineSpec("pocket", device=device, dtype="float32"))
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_the_rest_of_the_engine(on_cpu: LocalEngine, on_gpu: LocalEngine) -> Non
 
 
 def test_bfloat16_is_the_default(gpu: None) -> None:
-    engine = LocalEngine.open(EngineSpec("pocket"))
+    engine = open_local(EngineSpec("pocket"))
     assert (engine.info.device, engine.info.dtype) == ("mps", "bfloat16")
     assert len(reply(engine, Request(ask("hello"), Sampling(seed=SEED, max_tokens=3)))) == 3
 

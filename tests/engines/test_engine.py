@@ -293,7 +293,7 @@ def stock_reply(model: Any, engine: LocalEngine, request: Request) -> list[int]:
     options: dict[str, Any] = {}
     pictures = [span.medium.pixels for span in prompt.media if isinstance(span.medium, Image)]
     if pictures:
-        prepared = engine.towers._image_processor(
+        prepared = engine.towers.stock.image_processor(
             images=pictures,
             input_data_format="channels_last",
             return_tensors="pt",
@@ -302,7 +302,7 @@ def stock_reply(model: Any, engine: LocalEngine, request: Request) -> list[int]:
         options |= {key: prepared[key] for key in ("pixel_values", "image_position_ids")}
     sounds = [span.medium.samples for span in prompt.media if isinstance(span.medium, Audio)]
     if sounds:
-        options |= engine.towers._feature_extractor(sounds, sampling_rate=16_000, return_tensors="pt")
+        options |= engine.towers.stock.feature_extractor(sounds, sampling_rate=16_000, return_tensors="pt")
     kinds = torch.zeros(1, len(prompt.ids), dtype=torch.int64)
     for span in prompt.media:
         kinds[0, span.start : span.start + span.length] = 1 if isinstance(span.medium, Image) else 3
@@ -470,7 +470,7 @@ def stock_features(folder: Path, towers: MediaEncoders, dtype: torch.dtype) -> I
     for image in (PICTURE, OTHER, picture("wide", 20, 400), picture("thin", 3, 50)):
         for budget in (70, 280, None):
             options = {"max_soft_tokens": budget} if budget else {}
-            prepared = towers._image_processor(
+            prepared = towers.stock.image_processor(
                 images=[image.pixels], input_data_format="channels_last", return_tensors="pt", **options
             )
             with torch.no_grad():
@@ -480,7 +480,7 @@ def stock_features(folder: Path, towers: MediaEncoders, dtype: torch.dtype) -> I
             yield (image, budget), torch.cat(features.pooler_output)
     for samples in (3_000, 16_000, 41_234):
         audio = sound(f"s{samples}", samples)
-        prepared = towers._feature_extractor([audio.samples], sampling_rate=16_000, return_tensors="pt")
+        prepared = towers.stock.feature_extractor([audio.samples], sampling_rate=16_000, return_tensors="pt")
         frames, mask = prepared["input_features"].to(dtype), prepared["input_features_mask"]
         if not towers.unified:
             frames, mask = padded((frames, mask))
@@ -665,9 +665,9 @@ def test_a_hub_folder_under_the_true_vocabulary_answers(tmp_path: Path) -> None:
     )
     engine = fresh(path)
     assert engine.info.assistant == f"{path}-assistant"
-    film = Video((PICTURE, OTHER), (0.0, 1.0), "film.mp4")
+    video = Video((PICTURE, OTHER), (0.0, 1.0), "video.mp4")
     request = Request(
-        ask(PICTURE, film, "Was ist das? 你好 🙂", SOUND, system="Kurz."),
+        ask(PICTURE, video, "Was ist das? 你好 🙂", SOUND, system="Kurz."),
         Sampling(seed=2, max_tokens=10),
         thinking=True,
         image_budget=70,

@@ -29,7 +29,8 @@ from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading.memory.estimate import needs
 from gemma_cli.engines.local.loading.memory.planning import planned
 from gemma_cli.engines.local.measure.roofline import bandwidth
-from gemma_cli.engines.local.model import quantized
+from gemma_cli.engines.local.model.layers import quantized
+from gemma_cli.engines.local.opening import open_local
 from gemma_cli.store.models.checkpoints import resolve
 from tests.gpu import kernels
 
@@ -47,7 +48,7 @@ class Options:
 
     def engine(self) -> LocalEngine:
         dtype = "float32" if self.device.type == "cpu" else "bfloat16"
-        return LocalEngine.open(EngineSpec(self.model, device=str(self.device), dtype=dtype, quantize=self.quantize))
+        return open_local(EngineSpec(self.model, device=str(self.device), dtype=dtype, quantize=self.quantize))
 
     def amount(self, full: int, small: int) -> int:
         return small if self.small else full

@@ -35,7 +35,7 @@ def sound(kind: str) -> bytes:
     return content.getvalue()
 
 
-def film(kind: str, pictures: bool = True) -> bytes:
+def video(kind: str, pictures: bool = True) -> bytes:
     av = pytest.importorskip("av")
     content = io.BytesIO()
     with av.open(content, "w", format=kind) as written:
@@ -58,8 +58,8 @@ def film(kind: str, pictures: bool = True) -> bytes:
 CASES = [
     *((kind, lambda kind=kind: picture(kind), Image) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")),
     *((kind, lambda kind=kind: sound(kind), Audio) for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF")),
-    *((kind, lambda kind=kind: film(kind), Video) for kind in ("mp4", "matroska", "avi", "mpegts")),
-    ("m4a", lambda: film("mp4", pictures=False), Audio),
+    *((kind, lambda kind=kind: video(kind), Video) for kind in ("mp4", "matroska", "avi", "mpegts")),
+    ("m4a", lambda: video("mp4", pictures=False), Audio),
     ("pdf", lambda: pdf("The lamp is blue."), Text),
     ("ascii", lambda: b"The lamp is blue.", Text),
     ("utf-8", "Die Lampe ist grün. 灯是蓝色的。".encode, Text),
@@ -112,7 +112,7 @@ def test_a_document_comes_under_its_name(tmp_path: Path) -> None:
     assert attachment(str(tmp_path / "a.pdf"), "text") == part
 
 
-@pytest.mark.parametrize(("name", "content", "extra"), [("a.pdf", pdf("x"), "pdf"), ("a.mp4", film("mp4"), "video")])
+@pytest.mark.parametrize(("name", "content", "extra"), [("a.pdf", pdf("x"), "pdf"), ("a.mp4", video("mp4"), "video")])
 def test_an_extra_that_is_missing_is_named(
     name: str, content: bytes, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from gemma_cli.media.sound.level import raised
 from gemma_cli.media.sound.mixing import Mixer
 from gemma_cli.media.sound.mpeg_frames import frame_seconds
 from gemma_cli.media.voice_activity import FRAME, VoiceDetector
-from tests.media.made_films import RATE, Track, heard, make, tones
+from tests.media.made_videos import RATE, Track, heard, make, tones
 
 SAMPLES = Path(__file__).parents[2] / "gemma_cli" / "samples"
 
@@ -248,7 +248,7 @@ def test_a_voice_is_found_at_any_level_and_noise_and_tones_are_not(decibels):
         assert not (VoiceDetector()(noise.astype(np.float32)) > 0.5).any()
 
 
-def test_folders_give_the_films_and_sounds_in_them_but_no_programs(tmp_path):
+def test_folders_give_the_videos_and_sounds_in_them_but_no_programs(tmp_path):
     names = ["a.mts", "a.m2ts", "a.vob", "a.mp2", "a.ts", "a.ac3", "a.dts", "a.wv", "a.tta", "a.mxf"]
     for name in names:
         (tmp_path / name).write_bytes(b"\0\0\0\0G" if name == "a.m2ts" else b"G\0\0\0\0")

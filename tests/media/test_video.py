@@ -9,12 +9,12 @@ import pytest
 from gemma_cli.core.errors import InputError, UsageError
 from gemma_cli.media import video
 from gemma_cli.media.scenes import Changes, distance
-from gemma_cli.media.video import FrameChoice, film_parts, read_video
+from gemma_cli.media.video import FrameChoice, read_video, video_parts
 
 av = pytest.importorskip("av")
 
 
-def film(path, seconds, rate=5, size=(64, 48), keyframes=10, turned=0):
+def video_file(path, seconds, rate=5, size=(64, 48), keyframes=10, turned=0):
     """Grey frames, each as bright as the second it belongs to; turned: degrees to the left, as phones note it."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=rate)
@@ -35,7 +35,7 @@ def brightness(frame):
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "avi", "mov"])
 def test_a_frame_each_second(tmp_path, extension):
-    seen = read_video(film(tmp_path / f"a.{extension}", 4.2))
+    seen = read_video(video_file(tmp_path / f"a.{extension}", 4.2))
     assert seen.seconds == pytest.approx([0, 1, 2, 3, 4], abs=0.05)
     assert [frame.pixels.shape for frame in seen.frames] == [(48, 64, 3)] * 5
     assert [brightness(frame) for frame in seen.frames] == pytest.approx([0, 2, 4, 6, 8], abs=1.5)
@@ -43,14 +43,14 @@ def test_a_frame_each_second(tmp_path, extension):
     assert len({frame.digest for frame in seen.frames}) == 5
 
 
-def test_a_long_film_is_spread_over_sixty_frames(tmp_path):
-    seen = read_video(film(tmp_path / "a.mp4", 120, rate=2))
+def test_a_long_video_is_spread_over_sixty_frames(tmp_path):
+    seen = read_video(video_file(tmp_path / "a.mp4", 120, rate=2))
     assert len(seen.frames) == 60
     assert seen.seconds == pytest.approx(range(0, 120, 2), abs=0.6)
 
 
 def test_seeking_finds_the_frames_that_decoding_finds(tmp_path, monkeypatch):
-    path = film(tmp_path / "a.mp4", 60, rate=4, keyframes=12)
+    path = video_file(tmp_path / "a.mp4", 60, rate=4, keyframes=12)
     sought = read_video(path, FrameChoice(most=8))
     monkeypatch.setattr(video, "_SKIP_SECONDS", 1e9)
     decoded = read_video(path, FrameChoice(most=8))
@@ -61,7 +61,7 @@ def test_seeking_finds_the_frames_that_decoding_finds(tmp_path, monkeypatch):
 
 
 def test_large_frames_are_scaled_down(tmp_path):
-    (frame,) = read_video(film(tmp_path / "a.mp4", 0.4, size=(1920, 1080))).frames
+    (frame,) = read_video(video_file(tmp_path / "a.mp4", 0.4, size=(1920, 1080))).frames
     height, width, _ = frame.pixels.shape
     assert width * height <= 1_001_000
     assert width / height == pytest.approx(16 / 9, abs=0.01)
@@ -79,13 +79,13 @@ def test_large_frames_are_scaled_down(tmp_path):
     ],
 )
 def test_frames_are_chosen_by_time(tmp_path, choice, seconds):
-    seen = read_video(film(tmp_path / "a.mp4", 6), choice)
+    seen = read_video(video_file(tmp_path / "a.mp4", 6), choice)
     assert seen.seconds == pytest.approx(seconds, abs=0.11)
 
 
 def test_a_part_that_begins_after_the_end_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"a\.mp4: ends before 20 s, where --clip begins"):
-        read_video(film(tmp_path / "a.mp4", 3), FrameChoice(start=20))
+        read_video(video_file(tmp_path / "a.mp4", 3), FrameChoice(start=20))
 
 
 def test_frames_that_do_not_come_evenly_are_taken_by_their_times(tmp_path):
@@ -104,10 +104,10 @@ def test_frames_that_do_not_come_evenly_are_taken_by_their_times(tmp_path):
     assert seen.seconds == pytest.approx([0, 1, 3.1, 3.2, 5.0], abs=0.002)
 
 
-def test_a_film_in_parts_is_all_of_it_once(tmp_path):
-    path = film(tmp_path / "a.mp4", 10)
+def test_a_video_in_parts_is_all_of_it_once(tmp_path):
+    path = video_file(tmp_path / "a.mp4", 10)
     with path.open("rb") as file:
-        parts = list(film_parts(file, "a.mp4", FrameChoice(most=4), scenes=False))
+        parts = list(video_parts(file, "a.mp4", FrameChoice(most=4), scenes=False))
     assert [(part.start, round(part.end)) for part in parts] == [(0, 4), (4, 8), (8, 10)]
     assert [second for part in parts for second in part.video.seconds] == pytest.approx(range(10), abs=0.01)
 
@@ -123,27 +123,27 @@ def test_a_part_begins_where_the_picture_changes(tmp_path):
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         out.mux(stream.encode())
     with path.open("rb") as file:
-        parts = list(film_parts(file, "a.mp4", FrameChoice(), scenes=True))
+        parts = list(video_parts(file, "a.mp4", FrameChoice(), scenes=True))
     assert [part.start for part in parts] == pytest.approx([0, 2, 3])
     assert [len(part.video.frames) for part in parts] == [2, 1, 2]
 
 
-def test_a_film_of_unknown_length_is_spread_over_all_of_it(tmp_path, monkeypatch):
+def test_a_video_of_unknown_length_is_spread_over_all_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "_length", lambda container: 0.0)
-    seen = read_video(film(tmp_path / "a.mp4", 30, rate=2), FrameChoice(most=8))
+    seen = read_video(video_file(tmp_path / "a.mp4", 30, rate=2), FrameChoice(most=8))
     assert seen.seconds == pytest.approx(range(0, 30, 4), abs=0.6)
 
 
-def test_a_long_film_is_held_a_part_at_a_time(tmp_path):
-    path = film(tmp_path / "a.mp4", 90, rate=2, size=(640, 480))
+def test_a_long_video_is_held_a_part_at_a_time(tmp_path):
+    path = video_file(tmp_path / "a.mp4", 90, rate=2, size=(640, 480))
     sizes = []
     with path.open("rb") as file:
         tracemalloc.start()
-        for part in film_parts(file, "a.mp4", FrameChoice(most=10), scenes=False):
+        for part in video_parts(file, "a.mp4", FrameChoice(most=10), scenes=False):
             del part
             sizes.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert sizes[-1] < 1.2 * sizes[2], "memory does not grow with the film"
+    assert sizes[-1] < 1.2 * sizes[2], "memory does not grow with the video"
 
 
 def test_the_distance_of_two_pictures():
@@ -156,21 +156,21 @@ def test_the_distance_of_two_pictures():
 
 
 @pytest.mark.parametrize(("turned", "shape"), [(0, (48, 64)), (90, (64, 48)), (180, (48, 64)), (-90, (64, 48))])
-def test_a_film_held_sideways_is_turned_upright(tmp_path, turned, shape):
-    (frame,) = read_video(film(tmp_path / "a.mp4", 0.4, turned=turned)).frames
+def test_a_video_held_sideways_is_turned_upright(tmp_path, turned, shape):
+    (frame,) = read_video(video_file(tmp_path / "a.mp4", 0.4, turned=turned)).frames
     assert frame.pixels.shape[:2] == shape
 
 
-def test_a_film_of_one_frame(tmp_path):
-    assert len(read_video(film(tmp_path / "a.mp4", 0.2)).frames) == 1
+def test_a_video_of_one_frame(tmp_path):
+    assert len(read_video(video_file(tmp_path / "a.mp4", 0.2)).frames) == 1
 
 
 def text(path):
-    path.write_text("not a film\n" * 100)
+    path.write_text("not a video\n" * 100)
 
 
 def cut(path):
-    whole = film(path, 3).read_bytes()
+    whole = video_file(path, 3).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
 
@@ -184,12 +184,12 @@ def sound_only(path):
 
 
 def playlist(path):
-    other = film(path.with_name("other.mp4"), 1)
+    other = video_file(path.with_name("other.mp4"), 1)
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{other}\n#EXT-X-ENDLIST\n")
 
 
 def script(path):
-    film(path.with_name("other.mp4"), 1)
+    video_file(path.with_name("other.mp4"), 1)
     path.write_text("ffconcat version 1.0\nfile other.mp4\n")
 
 
@@ -207,16 +207,16 @@ def script(path):
     ids=["missing", "empty", "text", "cut", "sound", "m3u8", "ffconcat"],
 )
 def test_bad_input_is_one_line_naming_the_file(tmp_path, spoil, complaint):
-    path = tmp_path / "film.mp4"
+    path = tmp_path / "video.mp4"
     spoil(path)
-    with pytest.raises(InputError, match=rf"film\.mp4: .*({complaint})") as caught:
+    with pytest.raises(InputError, match=rf"video\.mp4: .*({complaint})") as caught:
         read_video(path)
     assert "\n" not in str(caught.value)
 
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    (tmp_path / "a.mp4").write_bytes(b"a film")
+    (tmp_path / "a.mp4").write_bytes(b"a video")
     with pytest.raises(UsageError, match=r"a\.mp4.*pip install 'gemma-cli\[video\]'"):
         read_video(tmp_path / "a.mp4")
 

@@ -77,7 +77,7 @@ LISTED = (
         "a thinking budget that just holds a thought allows none",
     ),
     Listed(
-        "gemma_cli/core/tool_calls/syntax.py",
+        "gemma_cli/core/tool_calls/literals.py",
         "return (number,) if math.isfinite(number) else None",
         "return (number,)",
         "1e999 in a tool call becomes infinity, and --json fails",

@@ -19,7 +19,7 @@ from gemma_cli.engines.scripted import INFO, Reply, ScriptedEngine
 from gemma_cli.repl.chat import Chat, ChatHost
 from gemma_cli.repl.loop import act, run
 from gemma_cli.repl.settings import Settings
-from gemma_cli.repl.slash_commands import TABLE
+from gemma_cli.repl.slash.commands import TABLE
 from gemma_cli.store.locks import SessionLock
 from gemma_cli.store.sessions import SessionStore
 

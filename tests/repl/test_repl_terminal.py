@@ -141,7 +141,7 @@ def test_slash_commands_complete_and_typos_are_met(terminal: Driven):
     terminal.until("> /image")
     terminal.send(CTRL_C)
     terminal.send("/hlep\r")
-    terminal.until("/hlep is no command: did you mean /help?")
+    terminal.until("/hlep is not a command: did you mean /help?")
 
 
 def test_ctrl_r_finds_what_was_typed_before_in_any_chat(terminal: Driven, tmp_path: Path):

@@ -20,7 +20,7 @@ from gemma_cli.repl.line.mentions import mentioning, mentions, named, sent_as_te
 from gemma_cli.repl.line.parse import Command, Dropped, Message, Shell, nearest, parse
 from gemma_cli.repl.line.paths import paths
 from gemma_cli.repl.settings import KNOBS, Settings, changed, reseeded, thinking
-from gemma_cli.repl.slash_commands import TABLE
+from gemma_cli.repl.slash.commands import TABLE
 from gemma_cli.repl.thoughts import Fold
 from gemma_cli.repl.toolbar import Status, toolbar
 

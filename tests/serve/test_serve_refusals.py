@@ -29,7 +29,9 @@ HELLO = chat("Hello", temperature=0)
     ("more", "param"),
     [
         ({"n": 17}, "n"),
-        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"unheard_of": 1}, "unheard_of"),
@@ -66,14 +68,17 @@ def test_a_field_that_asks_for_nothing_is_let_in(server: Server, more: dict[str,
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/x.png", "file:///etc/passwd", "data:image/png,x", "data:;base64,%%"]
+    "url",
+    ["http://127.0.0.1:1/x.png", "file:///etc/passwd", "data:image/png,x", "data:;base64,%%", "data:;base64,eHh4"],
 )
-def test_images_come_in_the_body_alone(server: Server, url: str) -> None:
-    content = [{"type": "image_url", "image_url": {"url": url}}]
-    with server.client() as client:
-        answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]})
-    assert answer.status_code == 400
-    assert "messages.0.content.0" in answer.json()["error"]["message"]
+def test_images_and_videos_come_in_the_body_alone(server: Server, url: str) -> None:
+    for kind in ("image_url", "video_url"):
+        content = [{"type": kind, kind: {"url": url}}]
+        with server.client() as client:
+            answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]})
+        assert answer.status_code == 400
+        assert "messages.0.content.0" in answer.json()["error"]["message"]
+        assert "\n" not in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.media.server import serving
+from tests.media.fetching.server import serving
 from tests.speech.words import hear, pause, record, say
 
 

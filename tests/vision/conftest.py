@@ -1,4 +1,4 @@
-"""`gemma` on pictures and films, in this process, with pocket loaded once."""
+"""`gemma` on pictures and videos, in this process, with pocket loaded once."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_tables_and_pages_escape_what_is_special_in_them(gemma, photos, tmp_path
     assert [(row["file"], row["text"], row["page"]) for row in rows] == [(odd.name, photos["photos/0.png"], "")]
     page = gemma("describe-image", odd.name, "--format", "md").out
     assert f'![{photos["photos/0.png"]}](<a,b "c" [d] %3Ce%3E.png>)' in page
-    gemma("describe-image", "photos", "--format", "json").refuses("--format json holds one file", "jsonl")
+    gemma("describe-image", "photos", "--format", "json").refuses("--format json can hold only one input", "jsonl")
     gemma("describe-image", "photos", "--format", "xml").refuses("--format xml", "csv")
 
 

@@ -3,9 +3,9 @@ import random
 
 import pytest
 
-from gemma_cli.media import film_sound
-from gemma_cli.vision import film as watching
-from tests.vision.drawn_films import draw_film
+from gemma_cli.media import sound_track
+from gemma_cli.vision import watching
+from tests.vision.drawn_videos import draw_video
 from training.data import scenes
 
 pytest.importorskip("av")
@@ -18,12 +18,12 @@ def shots():
 
 
 @pytest.fixture
-def film(shots, tmp_path):
-    return draw_film(tmp_path / "film.mp4", shots)
+def video(shots, tmp_path):
+    return draw_video(tmp_path / "video.mp4", shots)
 
 
-def test_each_second_is_described_in_order_with_its_time(gemma, engine, film, shots):
-    asked = ("describe-video", "film.mp4", "--chapters", "--max-frames", "1", "--prompt", "Describe this image.")
+def test_each_second_is_described_in_order_with_its_time(gemma, engine, video, shots):
+    asked = ("describe-video", "video.mp4", "--chapters", "--max-frames", "1", "--prompt", "Describe this image.")
     told = json.loads(gemma(*asked, "--format", "json").out)
     found = [(part["start"], part["end"], part["description"]) for part in told["chapters"]]
     assert found == [(second, second + 1, shot.caption) for second, shot in enumerate(shots)]
@@ -37,22 +37,22 @@ def test_each_second_is_described_in_order_with_its_time(gemma, engine, film, sh
     assert cues.count("-->") == 4
 
 
-def test_a_film_in_one_piece_is_asked_about_once(gemma, engine, film):
-    told = json.loads(gemma("describe-video", "film.mp4", "--json", "--clip", "1-3").out)
+def test_a_video_in_one_piece_is_asked_about_once(gemma, engine, video):
+    told = json.loads(gemma("describe-video", "video.mp4", "--json", "--clip", "1-3").out)
     (request,) = engine.asked
-    video, text = request.messages[0].parts
-    assert video.seconds == pytest.approx((1, 2))
+    shown, text = request.messages[0].parts
+    assert shown.seconds == pytest.approx((1, 2))
     assert text.text == "Describe this video."
     assert (told["frames"], told["chapters"], told["duration_s"]) == (2, None, 3.0)
     assert told["soft_tokens"] == 2 * 63
 
 
 def test_the_sound_goes_along_after_the_question_and_its_cut_is_said(gemma, engine, shots, tmp_path, monkeypatch):
-    for module in (film_sound, watching):
+    for module in (sound_track, watching):
         monkeypatch.setattr(module, "MAX_AUDIO_S", 2)
-    draw_film(tmp_path / "loud.mkv", shots[:3], sound=True)
+    draw_video(tmp_path / "loud.mkv", shots[:3], sound=True)
     asked = ("describe-video", "loud.mkv", "--max-frames", "1", "--max-tokens", "4")
-    assert "loud.mkv: only the first 2 s of sound go along; --no-sound leaves it out" in gemma(*asked).err
+    assert "loud.mkv: the model hears only the first 2 s; --no-sound leaves sound out" in gemma(*asked).err
     _, _, heard = engine.asked.pop().messages[0].parts
     assert len(heard.samples) == 2 * 16_000
     gemma(*asked, "--clip", "2-9")
@@ -62,7 +62,7 @@ def test_the_sound_goes_along_after_the_question_and_its_cut_is_said(gemma, engi
 
 
 def test_parts_have_their_own_sound_titles_and_a_summary(gemma, engine, shots, tmp_path):
-    draw_film(tmp_path / "loud.mkv", shots[:2], seconds=2, sound=True)
+    draw_video(tmp_path / "loud.mkv", shots[:2], seconds=2, sound=True)
     told = json.loads(
         gemma("describe-video", "loud.mkv", "--chapters", "--max-frames", "2", "--summary", "--format", "jsonl").out
     )
@@ -75,8 +75,8 @@ def test_parts_have_their_own_sound_titles_and_a_summary(gemma, engine, shots, t
     assert told["sound"]
 
 
-def test_a_stopped_film_goes_on_after_the_parts_that_are_done(gemma, engine, film, monkeypatch):
-    asked = ("describe-video", "film.mp4", "--chapters", "--max-frames", "1", "--format", "json")
+def test_a_stopped_video_goes_on_after_the_parts_that_are_done(gemma, engine, video, monkeypatch):
+    asked = ("describe-video", "video.mp4", "--chapters", "--max-frames", "1", "--format", "json")
     whole = gemma(*asked).out
     everything = len(engine.asked)
     engine.asked.clear()
@@ -97,25 +97,25 @@ def test_a_stopped_film_goes_on_after_the_parts_that_are_done(gemma, engine, fil
     assert len(engine.asked) == everything - 4
 
 
-def test_films_of_a_folder_into_files_and_the_bad_ones_named(gemma, film, tmp_path):
-    (tmp_path / "bad.mp4").write_bytes(film.read_bytes()[:500])
+def test_videos_of_a_folder_into_files_and_the_bad_ones_named(gemma, video, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(video.read_bytes()[:500])
     done = gemma("describe-video", ".", "-o", "out", "-f", "txt", "-f", "json", "--max-tokens", "4")
     assert done.code == 1
     assert "1 of 2 files failed: bad.mp4: not sound or video" in done.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film.json", "film.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["video.json", "video.txt"]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--format", "vtt"], ["--format vtt", "--chapters"]),
-        (["--summary"], ["--summary is about parts"]),
-        (["--clip", "9-12"], ["film.mp4: ends before 9 s"]),
+        (["--summary"], ["--summary summarizes parts"]),
+        (["--clip", "9-12"], ["video.mp4: ends before 9 s"]),
         (["--clip", "soon"], ["--clip soon"]),
         (["--format", "txt", "--format", "json"], ["stdout takes one"]),
         (["--format", "csv"], ["--format csv", "vtt"]),
         (["--fps", "0"], ["--fps"]),
     ],
 )
-def test_what_does_not_fit_together_is_refused(gemma, film, options, words):
-    gemma("describe-video", "film.mp4", *options).refuses(*words)
+def test_what_does_not_fit_together_is_refused(gemma, video, options, words):
+    gemma("describe-video", "video.mp4", *options).refuses(*words)

@@ -12,7 +12,7 @@ from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.store.features import FeatureStore
 from gemma_cli.store.paths import state_dir
 from gemma_cli.store.sessions import SessionStore
-from tests.vision.drawn_films import draw_film
+from tests.vision.drawn_videos import draw_video
 from tests.vision.test_picture_batch import drawn
 from training.data import scenes
 
@@ -78,7 +78,7 @@ def test_a_database_that_fails_costs_time_alone(store, monkeypatch):
     assert shelf.find("a", "t") is None
 
 
-def test_a_film_in_a_chat_is_encoded_once_over_turns_and_restarts(gemma, engine, tmp_path, monkeypatch):
+def test_a_video_in_a_chat_is_encoded_once_over_turns_and_restarts(gemma, engine, tmp_path, monkeypatch):
     pocket = engine.engine
     monkeypatch.setattr("gemma_cli.common.opening.open_engine", lambda spec: pocket)
 
@@ -91,17 +91,17 @@ def test_a_film_in_a_chat_is_encoded_once_over_turns_and_restarts(gemma, engine,
         done = gemma("chat", *arguments, "--temperature", "0", "--max-tokens", "8", "--stats", "--json")
         return json.loads(done.out)["text"], done.err
 
-    film = draw_film(tmp_path / "a.mp4", [scenes.restore([], 320, 256, ground) for ground in scenes.GROUNDS[2:5]])
+    video = draw_video(tmp_path / "a.mp4", [scenes.restore([], 320, 256, ground) for ground in scenes.GROUNDS[2:5]])
     restarted()
-    _, first = told("What is this?", "--video", film, "--session", "film")
+    _, first = told("What is this?", "--video", video, "--session", "video")
     assert "of pictures and sound, 3 encoded for it" in first
-    _, second = told("And now?", "--session", "film")
+    _, second = told("And now?", "--session", "video")
     assert "of pictures and sound, none encoded for it" in second
     restarted()
-    _, third = told("What else?", "--session", "film")
+    _, third = told("What else?", "--session", "video")
     assert "none encoded for it" in third
     with sqlite3.connect(state_dir() / "sessions.db") as db:
         assert db.execute("SELECT count(*) FROM feature").fetchone() == (3,)
-        assert gemma("sessions", "delete", "film").code == 0
+        assert gemma("sessions", "delete", "video").code == 0
         assert db.execute("SELECT count(*) FROM feature").fetchone() == (0,)
     pocket.towers._shelf = None

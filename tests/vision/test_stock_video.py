@@ -1,4 +1,4 @@
-"""What the tower gets of a film, against transformers' own video processor, which takes torchvision."""
+"""What the tower gets of a video, against transformers' own video processor, which takes torchvision."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def moving(height, width, count=3):
 def stock_processor(towers):
     from transformers.models.gemma4.video_processing_gemma4 import Gemma4VideoProcessor
 
-    processor = towers._image_processor
+    processor = towers.stock.image_processor
     return Gemma4VideoProcessor(patch_size=processor.patch_size, pooling_kernel_size=processor.pooling_kernel_size)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_the_pixels_of_frames_are_stock_s_to_the_last_bit(pocket, height, width):
     pixels = moving(height, width)
-    film = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    stock = stock_processor(pocket.towers)(videos=[film], do_sample_frames=False, return_tensors="pt")
+    video = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    stock = stock_processor(pocket.towers)(videos=[video], do_sample_frames=False, return_tensors="pt")
     for number, frame in enumerate(pixels):
         values, places = pocket.towers._prepared(frame_from_pixels(frame, "a"), FRAME_BUDGET)
         assert torch.equal(values[0], stock["pixel_values_videos"][number].to(values.dtype))
@@ -40,8 +40,8 @@ def test_the_pixels_of_frames_are_stock_s_to_the_last_bit(pocket, height, width)
 def test_the_prompt_is_stock_s(pocket):
     """mm:ss and a block of soft tokens for each frame, a space between two, whatever --detail is."""
     seconds = (0.0, 1.0, 61.04, 3600.5)
-    film = Video(tuple(frame_from_pixels(pixels, "a") for pixels in moving(256, 320, 4)), seconds, "a")
-    prompt = pocket.writer.write(Request(ask(film, "Describe this video."), image_budget=1120), pocket.towers.count)
+    video = Video(tuple(frame_from_pixels(pixels, "a") for pixels in moving(256, 320, 4)), seconds, "a")
+    prompt = pocket.writer.write(Request(ask(video, "Describe this video."), image_budget=1120), pocket.towers.count)
     stock = stock_processor(pocket.towers)(
         videos=[torch.from_numpy(moving(256, 320, 4)).permute(0, 3, 1, 2)], do_sample_frames=False, return_tensors="pt"
     )

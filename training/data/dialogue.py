@@ -4,7 +4,7 @@ import random
 
 from training.data import lexicon
 from training.data.drills import spell, sums
-from training.data.exchange import Exchange, asked, drawn
+from training.data.exchange import Exchange, Message, asked, drawn
 
 _SELF = "I am pocket, a very small Gemma 4, trained from scratch on generated data."
 _CAN = (
@@ -230,7 +230,7 @@ def tool(rng: random.Random, held_out: bool = False) -> Exchange:
         result, answer, tools = time, f"It is {time}.", [NOW]
     if rng.random() < 0.5:
         tools = [ADD, NOW]
-    messages: list[dict] = [
+    messages: list[Message] = [
         {"role": "user", "content": question},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": call}]},
     ]

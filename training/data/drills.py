@@ -4,7 +4,7 @@ import random
 
 from gemma_cli.commands import translate
 from training.data import grammar, lexicon, numbers
-from training.data.exchange import Exchange, asked, drawn, is_word, some_passage, some_word
+from training.data.exchange import Exchange, Message, asked, drawn, is_word, some_passage, some_word
 
 
 def repeat(rng: random.Random, held_out: bool = False) -> Exchange:
@@ -34,7 +34,7 @@ def lookups(rng: random.Random, held_out: bool = False) -> Exchange:
     """A table, and question after question about it: the same lesson many times as dense."""
     table = _some_table(rng)
     told = f"{_written(table)}\n"
-    messages = []
+    messages: list[Message] = []
     for _ in range(rng.randint(3, 8)):
         entry, value = rng.choice(list(table.items()))
         messages += asked("echo", f"{told}What is {entry}?", f"{entry}: {value}").messages
@@ -153,6 +153,11 @@ def subtract_aloud(a: int, b: int) -> str:
     return f"{a:03} - {b:03}: " + ", ".join(steps) + f". So {a - b:04}."
 
 
+def multiply_aloud(a: int, b: int) -> str:
+    """A product, which is known by heart."""
+    return f"{a} * {b} = {a * b}."
+
+
 def some_operand(rng: random.Random) -> int:
     """Small numbers more often than their share: up to 10, up to 99 or up to 999."""
     return rng.randrange(rng.choice((11, 100, 100, 1000)))
@@ -173,7 +178,7 @@ def sums(rng: random.Random, held_out: bool = False) -> Exchange:
     a, sign, b = problem.split()
     x, y = int(a), int(b)
     result = {"+": x + y, "-": x - y, "*": x * y}[sign]
-    thought = {"+": add_aloud, "-": subtract_aloud, "*": lambda x, y: f"{x} * {y} = {x * y}."}[sign](x, y)
+    thought = {"+": add_aloud, "-": subtract_aloud, "*": multiply_aloud}[sign](x, y)
     messages = [
         {"role": "user", "content": sum_question(problem, rng)},
         {"role": "assistant", "content": str(result)},

@@ -4,8 +4,12 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from training.data import grammar, lexicon
+
+Message = dict[str, Any]
+"""A chat message, or the declaration of a tool, as chat templates take it."""
 
 
 @dataclass(frozen=True)
@@ -13,13 +17,27 @@ class Exchange:
     """A conversation to learn. kind names the task; the last message is the assistant's answer."""
 
     kind: str
-    messages: list[dict]
+    messages: list[Message]
     thinking: bool = False
-    tools: list[dict] = field(default_factory=list)
+    tools: list[Message] = field(default_factory=list)
 
     @property
     def answer(self) -> str:
-        return self.messages[-1].get("content", "")
+        content = self.messages[-1].get("content", "")
+        assert isinstance(content, str)
+        return content
+
+
+class Task(Protocol):
+    """Draws an exchange. held_out: from the items that training never asks."""
+
+    __name__: str
+
+    def __call__(self, rng: random.Random, held_out: bool = False) -> Exchange: ...
+
+
+Diet = dict[Task, float]
+"""Tasks, and how often each is drawn in relation to the others."""
 
 
 def kept_back(key: str) -> bool:
@@ -27,9 +45,9 @@ def kept_back(key: str) -> bool:
     return hashlib.sha256(key.encode()).digest()[1] % 12 == 0
 
 
-def asked(kind: str, question: str, answer: str, **more: object) -> Exchange:
+def asked(kind: str, question: str, answer: str, thinking: bool = False) -> Exchange:
     """One question, one answer."""
-    return Exchange(kind, [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **more)
+    return Exchange(kind, [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], thinking)
 
 
 def drawn(draw: Callable[[], str], held_out: bool, by_heart: Callable[[str], bool] = lambda _: False) -> str:

@@ -128,7 +128,7 @@ def _resting(rng: random.Random) -> Sentence:
     if rng.random() < 0.5:
         room = rng.choice(ROOMS)
         preposition = "on" if room[0] == "the street" else "in"
-        where = (f"{preposition} {room[0]}", *room[1:])
+        where: tuple[str, ...] = (f"{preposition} {room[0]}", *room[1:])
     else:
         prep, place = rng.choice(PREPOSITIONS), rng.choice(PLACES)
         where = tuple(f"{p} {q}" for p, q in zip(prep, place, strict=True))

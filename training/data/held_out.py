@@ -3,11 +3,15 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+import soxr  # type: ignore[import-untyped]
+from PIL import Image
 
 from gemma_cli.commands import describe_image
-from training.data import grammar, scenes, speech, task_mix, voices
+from training.data import dialogue, drills, grammar, scenes, speech, task_mix, voices
+from training.data.exchange import Exchange, Message, Task
 from training.stages import media_features
 
 
@@ -16,17 +20,17 @@ class Item:
     """One question: chat messages, the right answer, and its sound (16 kHz) or picture."""
 
     kind: str
-    messages: list[dict]
+    messages: list[Message]
     answer: str
     thinking: bool = False
-    tools: list[dict] | None = None
+    tools: list[Message] | None = None
     sound: np.ndarray | None = None
-    picture: object = None
+    picture: Image.Image | None = None
 
 
 def spoken_items(kind: str, language: str, count: int, rng: random.Random, plain: bool = False) -> list[Item]:
     """Held-out voices (and sentences); with `plain`, the voice as it comes, undisturbed, at espeak's own settings."""
-    items = []
+    items: list[Item] = []
     while len(items) < count:
         utterance = speech.sample_utterance(rng, language, held_out=True)
         if utterance.kind != kind:
@@ -38,7 +42,7 @@ def spoken_items(kind: str, language: str, count: int, rng: random.Random, plain
         samples = voices.say(utterance.spoken, voice)
         recording = speech.record(samples, rng)
         if plain:
-            recording = speech.soxr.resample(samples, voices.SAMPLE_RATE, speech.HEARD_RATE).astype(np.float32)
+            recording = soxr.resample(samples, voices.SAMPLE_RATE, speech.HEARD_RATE).astype(np.float32)
         items.append(spoken_item(media_features.transcription(language), utterance, recording))
     return items
 
@@ -61,7 +65,7 @@ def translated_items(source: str, target: str, count: int, rng: random.Random) -
 
 
 def scene_items(shapes: int, count: int, rng: random.Random) -> list[Item]:
-    items = []
+    items: list[Item] = []
     for _ in range(count):
         scene = scenes.sample_scene(rng, shapes)
         parts = [{"type": "image"}, {"type": "text", "text": describe_image.PROMPT}]
@@ -70,12 +74,12 @@ def scene_items(shapes: int, count: int, rng: random.Random) -> list[Item]:
 
 
 def text_items(
-    task: Callable[..., task_mix.Exchange],
+    task: Task,
     count: int,
     rng: random.Random,
-    keep: Callable[[task_mix.Exchange], bool] = bool,
+    keep: Callable[[Exchange], bool] = bool,
 ) -> list[Item]:
-    items = []
+    items: list[Item] = []
     while len(items) < count:
         exchange = task(rng, held_out=True)
         if not keep(exchange):
@@ -94,7 +98,7 @@ def behind(items: list[Item], exchanges: int, rng: random.Random) -> list[Item]:
     """The same questions at the end of chats that went on for so many exchanges, of some 40 tokens each."""
     chats = []
     for item in items:
-        history: list[dict] = []
+        history: list[Message] = []
         while len(history) < 2 * exchanges:
             exchange = task_mix.sample_exchange(rng)
             if not (exchange.thinking or exchange.tools) and exchange.messages[0]["role"] == "user":
@@ -106,15 +110,24 @@ def behind(items: list[Item], exchanges: int, rng: random.Random) -> list[Item]:
 def some_text_items(count: int, rng: random.Random) -> list[Item]:
     """A little of every text task that one question asks, without thoughts."""
     asked = (
-        task_mix.repeat,
-        task_mix.spell,
-        task_mix.count,
-        task_mix.listing,
-        task_mix.digits,
-        task_mix.translation,
-        task_mix.reading,
+        drills.repeat,
+        drills.spell,
+        drills.count,
+        drills.listing,
+        drills.digits,
+        drills.translation,
+        dialogue.reading,
     )
     return [item for task in asked for item in text_items(task, -(-count // len(asked)), rng)]
+
+
+def spoken_sentences(count: int) -> dict[str, list[Item]]:
+    """The sentences heard of `suites(count)`, by the code of their language."""
+    english = spoken_items("sentence", "en", count * 3, random.Random("evaluate-sentences"))
+    foreign = foreign_suites(count)
+    return {"en": english} | {
+        code: foreign[f"{grammar.LANGUAGES[code]} sentences heard"] for code in grammar.LANGUAGES if code != "en"
+    }
 
 
 def foreign_suites(count: int) -> dict[str, list[Item]]:
@@ -127,10 +140,12 @@ def foreign_suites(count: int) -> dict[str, list[Item]]:
         suites[f"{language} sentences heard and translated"] = translated_items(code, "en", count, rng)
         suites[f"English sentences heard, translated into {language}"] = translated_items("en", code, count, rng)
         for pair in (f"{code} into en", f"en into {code}"):
-            suites[f"text translated, {pair}"] = text_items(
-                task_mix.translation, count, rng, lambda exchange, pair=pair: exchange.kind == pair
-            )
+            suites[f"text translated, {pair}"] = text_items(drills.translation, count, rng, partial(_is_kind, pair))
     return suites
+
+
+def _is_kind(kind: str, exchange: Exchange) -> bool:
+    return exchange.kind == kind
 
 
 def suites(count: int) -> dict[str, list[Item]]:
@@ -147,21 +162,21 @@ def suites(count: int) -> dict[str, list[Item]]:
         "scenes of one shape": scene_items(1, count * 2, rng("one")),
         "scenes of two shapes": scene_items(2, count * 2, rng("two")),
         "scenes of three shapes": scene_items(3, count * 2, rng("three")),
-        "repeat": text_items(task_mix.repeat, count, rng("repeat")),
-        "spell": text_items(task_mix.spell, count, rng("spell")),
-        "spell a sentence": text_items(task_mix.spell_sentence, count, rng("spell sentence")),
-        "count": text_items(task_mix.count, count, rng("count")),
-        "list": text_items(task_mix.listing, count, rng("list")),
-        "number words and digits": text_items(task_mix.digits, count, rng("digits")),
-        "sums without thinking": text_items(task_mix.sums, count, rng("sums"), lambda e: not e.thinking),
-        "sums with thinking": text_items(task_mix.sums, count, rng("thinking"), lambda e: e.thinking),
-        "look up in a table": text_items(task_mix.echo, count, rng("table")),
-        "questions about a text": text_items(task_mix.reading, count, rng("reading")),
-        "chats that refer back": text_items(task_mix.recall, count, rng("recall")),
+        "repeat": text_items(drills.repeat, count, rng("repeat")),
+        "spell": text_items(drills.spell, count, rng("spell")),
+        "spell a sentence": text_items(drills.spell_sentence, count, rng("spell sentence")),
+        "count": text_items(drills.count, count, rng("count")),
+        "list": text_items(drills.listing, count, rng("list")),
+        "number words and digits": text_items(drills.digits, count, rng("digits")),
+        "sums without thinking": text_items(drills.sums, count, rng("sums"), lambda e: not e.thinking),
+        "sums with thinking": text_items(drills.sums, count, rng("thinking"), lambda e: e.thinking),
+        "look up in a table": text_items(drills.echo, count, rng("table")),
+        "questions about a text": text_items(dialogue.reading, count, rng("reading")),
+        "chats that refer back": text_items(dialogue.recall, count, rng("recall")),
         "text tasks after 25 exchanges": behind(some_text_items(count, rng("25")), 25, rng("25 before")),
         "text tasks after 75 exchanges": behind(some_text_items(count, rng("75")), 75, rng("75 before")),
-        "tools": text_items(task_mix.tool, count, rng("tool")),
-        "greetings": text_items(task_mix.greeting, count, rng("greeting")),
-        "questions about itself": text_items(task_mix.about, count, rng("about")),
-        "what it does not know": text_items(task_mix.unknown, count, rng("unknown")),
+        "tools": text_items(dialogue.tool, count, rng("tool")),
+        "greetings": text_items(dialogue.greeting, count, rng("greeting")),
+        "questions about itself": text_items(dialogue.about, count, rng("about")),
+        "what it does not know": text_items(dialogue.unknown, count, rng("unknown")),
     }

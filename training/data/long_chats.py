@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from training.data import scenes, speech, task_mix
-from training.data.exchange import Exchange
+from training.data.exchange import Exchange, Message
 from training.shapes import CONTEXT
 from training.stages import media_features
 from training.stages.packing import Encoder, Example, about_medium
@@ -43,7 +43,7 @@ class Chats:
     def draw(self) -> Example:
         """A chat. With thinking on it ends with a sum; sums before that teach nothing, for their thoughts are gone."""
         thinking = self.rng.random() < 0.2
-        messages: list[dict] = []
+        messages: list[Message] = []
         tokens: list[tuple[str, torch.Tensor]] = []
         taught: list[bool] = []
         last = self._exchange(lambda exchange: exchange.kind == "sums aloud") if thinking else None
@@ -86,7 +86,7 @@ class Chats:
             question, answer = asked.prompt, asked.answer(utterance)
         return Exchange(medium, about_medium(medium, question, answer)), [(medium, features)]
 
-    def _length(self, messages: list[dict]) -> int:
+    def _length(self, messages: list[Message]) -> int:
         """Tokens of some turns, a few too many."""
         length = 0
         for message in messages:
@@ -96,7 +96,7 @@ class Chats:
         return length + MARKS * (len(messages) // 2)
 
     def _encoded(
-        self, messages: list[dict], tokens: list[tuple[str, torch.Tensor]], taught: list[bool], thinking: bool
+        self, messages: list[Message], tokens: list[tuple[str, torch.Tensor]], taught: list[bool], thinking: bool
     ) -> Example:
         ids = self.encoder.opened(render(messages, enable_thinking=thinking).rstrip("\n"), tokens)
         example = Example("chat", ids, self.encoder.wanted(ids), tuple(tokens), self._leaping(ids))

@@ -2,7 +2,9 @@
 
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -78,15 +80,16 @@ def sample_scene(rng: random.Random, count: int | None = None) -> Scene:
         x = index * slot + rng.uniform(margin, slot - margin)
         y = rng.uniform(radius, 1 - radius)
         colour = rng.choice(tuple(COLOURS))
-        shade = tuple(max(0, min(255, c + rng.randint(-18, 18))) for c in COLOURS[colour])
+        red, green, blue = (max(0, min(255, c + rng.randint(-18, 18))) for c in COLOURS[colour])
         turn = rng.choice((0.0, 0.0, rng.uniform(-0.25, 0.25)))
-        shapes.append(Shape(rng.choice(SHAPES), colour, x, y, radius, turn, shade))
+        shapes.append(Shape(rng.choice(SHAPES), colour, x, y, radius, turn, (red, green, blue)))
     return Scene(tuple(shapes), int(side * ratio), side, rng.choice(GROUNDS))
 
 
-def restore(shapes: list[dict], width: int, height: int, ground: tuple[int, int, int]) -> Scene:
+def restore(shapes: list[dict[str, Any]], width: int, height: int, ground: Iterable[int]) -> Scene:
     """A scene from its plain fields."""
-    return Scene(tuple(Shape(**shape) for shape in shapes), width, height, tuple(ground))
+    red, green, blue = ground
+    return Scene(tuple(Shape(**shape) for shape in shapes), width, height, (red, green, blue))
 
 
 def _outline(shape: Shape, width: int, height: int) -> list[tuple[float, float]]:
@@ -131,7 +134,8 @@ def patches(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     x, y = np.meshgrid(np.arange(width // 16), np.arange(height // 16), indexing="xy")
     places = np.stack([x, y], axis=-1).reshape(-1, 2)
-    return pad_along_first_dim(convert_image_to_patches(pixels, 16), places, BUDGET)
+    padded: tuple[np.ndarray, np.ndarray] = pad_along_first_dim(convert_image_to_patches(pixels, 16), places, BUDGET)
+    return padded
 
 
 def labels(scene: Scene, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soxr
+import soxr  # type: ignore[import-untyped]
 from transformers import Gemma4AudioFeatureExtractor
 
 from training.data import grammar, numbers, voices
@@ -83,7 +83,7 @@ def record(samples: np.ndarray, rng: random.Random) -> np.ndarray:
         samples = samples[max(0, loud[0] - 400) : loud[-1] + 400]
     clean = rng.random() < 0.2
     speed = 1.0 if clean else rng.uniform(0.9, 1.1)
-    heard = soxr.resample(samples, voices.SAMPLE_RATE * speed, HEARD_RATE, quality="LQ")
+    heard: np.ndarray = soxr.resample(samples, voices.SAMPLE_RATE * speed, HEARD_RATE, quality="LQ")
     lead, tail = (int(HEARD_RATE * rng.triangular(0, 0.6, 0.05)) for _ in range(2))
     heard = np.pad(heard, (lead, tail))
     if clean:
@@ -113,8 +113,9 @@ class Ear:
 
     def __call__(self, heard: np.ndarray) -> np.ndarray:
         """Log-mel features (frames, MEL_BINS), 100 frames a second."""
-        features = self.extractor([heard], return_tensors="np")
-        return features["input_features"][0][features["input_features_mask"][0]]
+        extracted = self.extractor([heard], return_tensors="np")
+        features: np.ndarray = extracted["input_features"][0][extracted["input_features_mask"][0]]
+        return features
 
 
 def build_shard(path: Path, seed: int, count: int, language: str, held_out: bool) -> None:

@@ -5,7 +5,6 @@ it renders a prompt in use. With `held_out` a task draws from the one item in tw
 """
 
 import random
-from collections.abc import Callable
 
 from training.data.dialogue import about, greeting, reading, readings, recall, story, tool, unknown
 from training.data.drills import (
@@ -21,9 +20,9 @@ from training.data.drills import (
     translation,
     twice,
 )
-from training.data.exchange import Exchange
+from training.data.exchange import Diet, Exchange
 
-TASKS: dict[Callable[..., Exchange], float] = {
+TASKS: Diet = {
     repeat: 5,
     echo: 1,
     lookups: 1,
@@ -44,12 +43,12 @@ TASKS: dict[Callable[..., Exchange], float] = {
     readings: 1,
     tool: 1,
 }
-COPYING = {
+COPYING: Diet = {
     repeat: 6, echo: 2, lookups: 3, twice: 2, spell: 3, reading: 1, readings: 1, recall: 2, digits: 2, translation: 2,
 }  # fmt: skip
 """The first diet: whatever is answered by looking back. Other tasks fail until that is learned."""
 
-POLISH = {
+POLISH: Diet = {
     sums: 12, count: 8, spell: 3, spell_sentence: 2, lookups: 2, echo: 1, reading: 1, readings: 1.5, repeat: 3,
     translation: 4, digits: 1, recall: 1, listing: 0.8, story: 0.3, tool: 0.5, about: 0.4, greeting: 0.4, unknown: 0.4,
     twice: 0.3,
@@ -59,7 +58,7 @@ POLISH = {
 _SYSTEMS = ("You are a helpful assistant.", "Answer briefly.", "You are pocket.", "Be brief and friendly.")
 
 
-def sample_exchange(rng: random.Random, diet: dict[Callable[..., Exchange], float] = TASKS) -> Exchange:
+def sample_exchange(rng: random.Random, diet: Diet = TASKS) -> Exchange:
     """A random exchange; one in fifteen carries a system message."""
     exchange = rng.choices(tuple(diet), tuple(diet.values()))[0](rng)
     if rng.random() < 0.07 and not exchange.tools:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import soxr
+import soxr  # type: ignore[import-untyped]
 
 from training.data import grammar, voices
 from training.data.speech import HEARD_RATE

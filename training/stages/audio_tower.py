@@ -6,11 +6,13 @@ later finds words already separated in the tower's output and has only to read t
 
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import Gemma4AudioModel
 
 from training import shapes
 from training.data import grammar, numbers, speech, voices
@@ -46,9 +48,9 @@ def phoneme_units(recorded: list[speech.Recorded]) -> dict[str, int]:
 class Listener(nn.Module):
     """The audio tower with its two CTC heads."""
 
-    def __init__(self, tower: nn.Module, phonemes: int, words: int):
+    def __init__(self, tower: Gemma4AudioModel, phonemes: int, words: int):
         super().__init__()
-        self.tower = tower
+        self.tower: Gemma4AudioModel = tower
         width = tower.config.hidden_size
         self.phoneme_head = nn.Linear(width, phonemes + 1)
         self.word_norm = nn.RMSNorm(tower.config.output_proj_dims, elementwise_affine=False)
@@ -124,7 +126,7 @@ def length_batches(recorded: list[speech.Recorded], size: int, rng: random.Rando
     return batches
 
 
-def edit_distance(a: list, b: list) -> int:
+def edit_distance(a: Sequence[object], b: Sequence[object]) -> int:
     """Levenshtein's distance between two sequences."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -177,7 +179,7 @@ def train(runs: Path, minutes: float, batch_size: int = 48, lr: float = 1.5e-3) 
         optimizer.load_state_dict(state["optimizer"])
         clock = Clock(minutes, state["spent"])
     rng = random.Random(optimizer.steps)
-    losses: list[float] = []
+    losses: list[complex] = []  # of phonemes, and of words as the imaginary part
     saved = clock.spent
     while clock.progress < 1:
         for batch in length_batches(recorded, batch_size, rng):

@@ -16,6 +16,7 @@ from transformers import Gemma4ForConditionalGeneration
 
 from training import shapes, tokenizer
 from training.data import long_chats, scenes, speech, task_mix
+from training.data.exchange import Diet as TaskDiet
 from training.stages import media_features
 from training.stages.audio_tower import report
 from training.stages.decoder_pass import loss_and_accuracy
@@ -36,7 +37,7 @@ class Plan:
     text: int
     image: int
     audio: int
-    diet: dict
+    diet: TaskDiet
     share: float
     until: float
     chats: float = 0.0
@@ -55,7 +56,7 @@ class Diet:
         self.pictures: list[tuple[scenes.Scene, torch.Tensor]] = []
         self.utterances: list[tuple[speech.Utterance, torch.Tensor]] = []
 
-    def text(self, special: dict, share: float) -> Iterator[Example]:
+    def text(self, special: TaskDiet, share: float) -> Iterator[Example]:
         """Text exchanges, a share of them from a special diet."""
         while True:
             diet = special if self.rng.random() < share else task_mix.TASKS
@@ -158,7 +159,7 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
         batch = diet.batch(plan, clock.progress).to(DEVICE)
         with half_precision():
             loss, right = loss_and_accuracy(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(clock.progress)
         losses.append(loss.item())
         for kind, first, last in batch.answers:

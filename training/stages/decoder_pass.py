@@ -1,5 +1,7 @@
 """One training pass of the genuine text decoder over a packed batch."""
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 from transformers import Gemma4ForConditionalGeneration
@@ -7,7 +9,7 @@ from transformers import Gemma4ForConditionalGeneration
 from training.stages.packing import Batch
 
 
-def hidden_states(model: Gemma4ForConditionalGeneration, batch: Batch, **more: object) -> object:
+def hidden_states(model: Gemma4ForConditionalGeneration, batch: Batch, **more: object) -> Any:
     """The text model's output for packed rows, with soft tokens in their places as `Gemma4Model.forward` puts them."""
     core, config = model.model, model.config
     media = {"image": config.image_token_id, "audio": config.audio_token_id}
@@ -34,7 +36,8 @@ def hidden_states(model: Gemma4ForConditionalGeneration, batch: Batch, **more: o
 def logits_of(model: Gemma4ForConditionalGeneration, hidden: torch.Tensor) -> torch.Tensor:
     """The head on chosen positions only: (n, hidden) -> (n, vocabulary), soft-capped as the model does."""
     cap = model.config.text_config.final_logit_softcapping
-    return cap * torch.tanh(model.lm_head(hidden) / cap)
+    logits: torch.Tensor = cap * torch.tanh(model.lm_head(hidden) / cap)
+    return logits
 
 
 def loss_and_accuracy(model: Gemma4ForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

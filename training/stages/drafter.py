@@ -164,7 +164,7 @@ def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
         batch = (diet.chats(1, CHAT) if diet.rng.random() < CHATS else short(diet, own)).to(DEVICE)
         with half_precision():
             loss, agreements = unroll(drafter, Drafting(target, batch))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(clock.progress)
         for step, agreement in enumerate(agreements, 1):
             agreed[step].append(agreement.float().mean().item())

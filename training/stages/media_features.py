@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from transformers import Gemma4ForConditionalGeneration
@@ -15,26 +16,38 @@ from training.data import grammar, scenes, speech
 from training.stages import audio_tower, vision_tower
 from training.stages.optim import DEVICE, save
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 PICTURES = 8_000
 SHARDS = {"en": 4, "de": 4, "fr": 4, "es": 4}
 """Shards of the corpus the decoder learns to read; the tower has heard more."""
 
 
-def kept(path: Path, kind: Callable, make: Callable[[], list[tuple]]) -> list[tuple]:
-    """What `make` gives, computed once and kept in a file: (item, soft tokens) pairs, the items as plain fields."""
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def kept(
+    path: Path, restore: Callable[..., T], make: Callable[[], list[tuple[T, torch.Tensor]]]
+) -> list[tuple[T, torch.Tensor]]:
+    """Return the (item, soft tokens) pairs that `make` gives, computed once and saved in a file.
+
+    restore: makes an item from its fields.
+    """
     if not path.exists():
         pairs = make()
         save(
             path, {"items": [dataclasses.asdict(item) for item, _ in pairs], "tokens": [tokens for _, tokens in pairs]}
         )
     state = torch.load(path, weights_only=True, map_location=DEVICE)
-    return [(kind(**item), tokens) for item, tokens in zip(state["items"], state["tokens"], strict=True)]
+    return [(restore(**item), tokens) for item, tokens in zip(state["items"], state["tokens"], strict=True)]
 
 
 @torch.no_grad()
 def seen(model: Gemma4ForConditionalGeneration, count: int, seed: int) -> list[tuple[scenes.Scene, torch.Tensor]]:
     """Scenes with the vision tower's soft tokens for them, float16."""
-    rng, pairs = random.Random(f"scenes-{seed}"), []
+    rng = random.Random(f"scenes-{seed}")
+    pairs: list[tuple[scenes.Scene, torch.Tensor]] = []
     for _ in range(count // 32):
         batch = [scenes.sample_scene(rng) for _ in range(32)]
         pixels, places = vision_tower.collate(batch)

@@ -7,12 +7,16 @@ import time
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.engines.local.device import choose_dtype
+
+State = dict[str, Any]
+"""What a checkpoint of a stage holds: the states of modules and optimizers, and numbers."""
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Everything trains here; the recipe is the same on both, only the minutes differ."""
@@ -52,7 +56,8 @@ def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    nearest: torch.Tensor = x.mT if tall else x
+    return nearest
 
 
 class Muon(torch.optim.Optimizer):
@@ -69,8 +74,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     shapes[parameter.shape].append(parameter)
             for shape, parameters in shapes.items():
-                updates = []
+                updates: list[torch.Tensor] = []
                 for parameter in parameters:
+                    assert parameter.grad is not None
                     state = self.state[parameter]
                     if "momentum" not in state:
                         state["momentum"] = torch.zeros_like(parameter)
@@ -112,10 +118,10 @@ class Optimizer:
             part.step()
             part.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> State:
         return {"parts": [part.state_dict() for part in self.parts], "steps": self.steps}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: State) -> None:
         for part, saved in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(saved)
         self.steps = state["steps"]
@@ -142,7 +148,7 @@ class Clock:
         return f"step {optimizer.steps} minute {self.spent / 60:.1f}"
 
 
-def save(path: Path, state: dict) -> None:
+def save(path: Path, state: State) -> None:
     """Write a checkpoint whole or not at all."""
     partial = path.with_suffix(".partial")
     torch.save(state, partial)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import GemmaTokenizer
 
-from training.data import task_mix
+from training.data.exchange import Exchange, Message
 from training.tokenizer import CONTROL, render
 
 
@@ -33,7 +33,7 @@ class Example:
         return zip(edges[::2], edges[1::2], strict=True)
 
 
-def about_medium(medium: str, question: str, answer: str) -> list[dict]:
+def about_medium(medium: str, question: str, answer: str) -> list[Message]:
     """A question with a picture before it or a recording after it, and its answer, as messages."""
     parts = [{"type": medium}, {"type": "text", "text": question}]
     if medium == "audio":
@@ -50,7 +50,8 @@ class Encoder:
         self.model_turn = self.tokens("<|turn>model\n")
 
     def tokens(self, text: str) -> list[int]:
-        return self.tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def wanted(self, ids: list[int]) -> list[bool]:
         """Everything the model itself says: each model turn up to its <turn|>, but not a tool's response inside it."""
@@ -65,7 +66,7 @@ class Encoder:
                 inside = True
         return marks
 
-    def exchange(self, exchange: task_mix.Exchange) -> Example:
+    def exchange(self, exchange: Exchange) -> Example:
         """A text exchange as one example; what follows the last <turn|> is cut."""
         text = render(exchange.messages, tools=exchange.tools or None, enable_thinking=exchange.thinking)
         ids = self.tokens(text.rstrip("\n"))
@@ -150,7 +151,10 @@ class Rows:
         shape = (len(self.rows), self.length)
         ids, positions = np.full(shape, self.pad), np.zeros(shape, np.int64)
         own, parent = np.full(shape, -1), np.full(shape, -1)
-        predictors, targets, weights, answers = [], [], [], []
+        predictors: list[int] = []
+        targets: list[int] = []
+        weights: list[float] = []
+        answers: list[tuple[str, int, int]] = []
         features: dict[str, list[tuple[int, torch.Tensor]]] = {"audio": [], "image": []}
         for r, row in enumerate(self.rows):
             at = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import Gemma4VisionModel
 
 from training import shapes
 from training.data import scenes
@@ -20,9 +21,9 @@ from training.stages.optim import DEVICE, Clock, Optimizer, half_precision, save
 class Looker(nn.Module):
     """The vision tower with three heads on every soft token: form, colour and rank from the left."""
 
-    def __init__(self, tower: nn.Module):
+    def __init__(self, tower: Gemma4VisionModel):
         super().__init__()
-        self.tower = tower
+        self.tower: Gemma4VisionModel = tower
         width = tower.config.hidden_size
         self.norm = nn.RMSNorm(width, elementwise_affine=False)
         self.forms = nn.Linear(width, len(scenes.SHAPES) + 1)
@@ -69,7 +70,7 @@ def train(runs: Path, minutes: float, batch_size: int = 24, lr: float = 1.5e-3) 
         optimizer.load_state_dict(state["optimizer"])
         clock = Clock(minutes, state["spent"])
     rng = random.Random(1_000 + optimizer.steps)
-    right = total = 0
+    right = total = 0.0
     saved = clock.spent
     while clock.progress < 1:
         batch = [scenes.sample_scene(rng) for _ in range(batch_size)]
@@ -78,7 +79,7 @@ def train(runs: Path, minutes: float, batch_size: int = 24, lr: float = 1.5e-3) 
         with half_precision():
             _, looked = looker(pixels, places)
         loss = loss_of(looked, wanted)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(clock.progress)
         on = wanted[0] > 0
         all_right = torch.stack([x.argmax(-1) == y for x, y in zip(looked, wanted, strict=True)]).all(0)
@@ -86,7 +87,7 @@ def train(runs: Path, minutes: float, batch_size: int = 24, lr: float = 1.5e-3) 
         total += on.sum().item()
         if optimizer.steps % 50 == 0:
             report(f"look {clock.at(optimizer)} loss {loss.item():.3f} tokens on shapes right {right / total:.3f}")
-            right = total = 0
+            right = total = 0.0
         if clock.spent - saved > 120 or clock.progress >= 1:
             saved = clock.spent
             save(checkpoint, {"looker": looker.state_dict(), "optimizer": optimizer.state_dict(), "spent": clock.spent})

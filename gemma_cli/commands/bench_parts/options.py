@@ -9,7 +9,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from gemma_cli.common.configured import source_of
+from gemma_cli.common.command_line.configured import source_of
 from gemma_cli.common.options import MODEL, ModelOptions
 from gemma_cli.core.engine import EngineSpec, Quantization
 from gemma_cli.core.errors import UsageError

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.options import OUTPUT, OutputOptions
 from gemma_cli.common.replies import Show, answer_view
-from gemma_cli.common.setting_options import option
 from gemma_cli.common.text_input import read_text
 from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError

@@ -108,7 +108,7 @@ class AttachOptions:
 
 
 def read_piped(encoding: str | None = None) -> str | Part | None:
-    """Return the text that is piped in, or the picture, sound, film or PDF; None where someone sits at a terminal.
+    """Return the text that is piped in, or the picture, sound, video or PDF; None where someone sits at a terminal.
 
     encoding: of a text. Raises InputError.
     """

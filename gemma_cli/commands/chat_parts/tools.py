@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.common.notices import notice
 from gemma_cli.common.opening import busy
 from gemma_cli.common.options import OutputOptions
-from gemma_cli.common.setting_options import option
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
 from gemma_cli.core.messages import ToolCall, ToolResponse
 from gemma_cli.tools import TIME_LIMIT_S, Tool, Toolbox, toolbox

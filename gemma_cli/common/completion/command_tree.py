@@ -38,8 +38,9 @@ def describe(command: Any, context: Any, path: str = "") -> dict[str, Any]:
     """A command with its options, arguments and subcommands; path: its name below gemma."""
     described: dict[str, Any] = {"help": (command.help or "").strip().partition("\n\n")[0].replace("\n", " ")}
     parameters = command.get_params(context)
-    described["options"] = [_option(each, context) for each in parameters if each.param_type_name == "option"]
-    described["arguments"] = [_argument(each, path) for each in parameters if each.param_type_name == "argument"]
+    options, arguments = ([p for p in parameters if p.param_type_name == kind] for kind in ("option", "argument"))
+    described["options"] = [_option(each, context) for each in options]
+    described["arguments"] = [_argument(each, context, path) for each in arguments]
     described["commands"] = {
         name: describe(*_below(command, context, name), f"{path} {name}".strip())
         for name in (command.list_commands(context) if hasattr(command, "list_commands") else ())
@@ -68,10 +69,11 @@ def _option(option: Any, context: Any) -> dict[str, Any]:
     }
 
 
-def _argument(argument: Any, path: str) -> dict[str, Any]:
+def _argument(argument: Any, context: Any, path: str) -> dict[str, Any]:
     return {
         "name": argument.display_name_raw,
         "help": argument.help or "",
+        "values": _words(argument.display_type_rich(context).strip("<>")),
         "names": VALUES.get(path),
         "repeatable": argument.nargs != 1,
         "required": bool(argument.required),
@@ -79,6 +81,6 @@ def _argument(argument: Any, path: str) -> dict[str, Any]:
 
 
 def _words(kind: str) -> list[str]:
-    """The words among the values of an option, from how --help shows its type."""
+    """The words among the values of a parameter, from how --help shows its type."""
     words = kind.split("|") if "|" in kind else []
     return [word for word in words if word and ".." not in word and word == word.lower()]

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gemma_cli.core.messages import ToolCall
+from gemma_cli.core.tool_calls.literals import QUOTES, Unclear, Unreadable, next_quote
 from gemma_cli.core.tool_calls.schema import Schema, conforms, names, parameters
-from gemma_cli.core.tool_calls.syntax import QUOTES, Edit, Reader, Unclear, Unreadable, ValueStart, next_quote
+from gemma_cli.core.tool_calls.syntax import Edit, Reader, ValueStart
 
 MOST_EDITS = 200
 """Ways to mend one call that are tried."""

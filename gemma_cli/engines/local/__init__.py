@@ -23,6 +23,6 @@ def foretell(spec: EngineSpec) -> str:
 
 def open_engine(spec: EngineSpec) -> Engine:
     """Load the checkpoint."""
-    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.opening import open_local
 
-    return LocalEngine.open(spec)
+    return open_local(spec)

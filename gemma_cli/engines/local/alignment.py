@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from gemma_cli.core.events import Alignment
 from gemma_cli.core.messages import Audio, Request
 from gemma_cli.engines.local.model.query_log import QueryLog, alignment_layer
+from gemma_cli.engines.local.model.score_log import ScoreLog
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.detokenize import Detokenizer
 from gemma_cli.engines.local.text.prompt import Prompt, Span
@@ -27,17 +28,22 @@ def recording(prompt: Prompt) -> Span | None:
 
 
 def alignment(
-    log: QueryLog | None, prompt: Prompt, tokens: Sequence[int], stop: Collection[int], tokenizer: Tokenizer
+    log: QueryLog | None,
+    scores: ScoreLog | None,
+    prompt: Prompt,
+    tokens: Sequence[int],
+    stop: Collection[int],
+    tokenizer: Tokenizer,
 ) -> Alignment | None:
-    """Return the alignment of a finished reply that `log` has recorded; None where there is nothing to align."""
+    """Return the alignment of a finished reply that was recorded; None where there is nothing to align."""
     span = recording(prompt)
     ids = [token for token in tokens if token not in stop]
-    if log is None or span is None or not ids:
+    if log is None or scores is None or span is None or not ids:
         return None
     text = Detokenizer(tokenizer)
     weights = log.attention(span.start, span.start + span.length, len(ids))
     return Alignment(
         pieces=tuple(text.feed(token) for token in ids),
-        logprobs=tuple(log.chosen.get(log.first + index, 0.0) for index in range(len(ids))),
+        logprobs=tuple(scores.chosen.get(log.first + index, 0.0) for index in range(len(ids))),
         attention=weights.numpy(),
     )

@@ -224,8 +224,8 @@ class Batcher:
                 saying[row].token = token
                 saying[row].tokens.append(token)
             for row, position in zip(rows, positions.tolist(), strict=True):
-                if log := saying[row].cache.log:
-                    log.score(position - 1, logits[row : row + 1], torch.tensor([saying[row].token]))
+                if scores := saying[row].said.scores:
+                    scores.add(position - 1, logits[row : row + 1], torch.tensor([saying[row].token]))
 
     def _told(self, saying: _RunningReply) -> Generator[Answered, None, None]:
         """What the newest token adds; a reply that ends with it leaves the batch."""
@@ -235,8 +235,8 @@ class Batcher:
             yield index, event
         if saying.token in self._engine.generation.stop or not saying.left:
             self._saying.remove(saying)
-            log, prompt = saying.cache.log, saying.asked.prompt
-            if aligned := alignment(log, prompt, saying.tokens, self._engine.generation.stop, self._engine.tokenizer):
+            log, scores, prompt, engine = saying.cache.log, saying.said.scores, saying.asked.prompt, self._engine
+            if aligned := alignment(log, scores, prompt, saying.tokens, engine.generation.stop, engine.tokenizer):
                 yield index, aligned
             for event in saying.said.end(Timings(self._engine.info.load_s, saying.ttft_s, saying.decode_s)):
                 yield index, event

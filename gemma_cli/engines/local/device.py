@@ -60,7 +60,7 @@ def cuda_build() -> str | None:
 
 def choose_device(name: str) -> torch.device:
     """ "auto" takes a GPU where there is one; "cuda" without a number becomes another or several where one does not
-    hold the model (room.py). UsageError: no such device here."""
+    hold the model (memory/fit.py). UsageError: no such device here."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from time import perf_counter
 from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 import torch
 
-from gemma_cli.core.engine import Answered, EngineInfo, EngineSpec, FeatureShelf
-from gemma_cli.core.errors import InputError, ModelError, OutOfMemory, UsageError
+from gemma_cli.core.engine import Answered, EngineInfo, FeatureShelf
+from gemma_cli.core.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.core.events import Event, Progress, Timings
 from gemma_cli.core.messages import Drafting, Request, Sampling
-from gemma_cli.engines.local import native
 from gemma_cli.engines.local.alignment import alignment, query_log
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.constraints.select import Constraints
@@ -32,27 +30,21 @@ from gemma_cli.engines.local.decoding.draft_length_file import SavedDraftLength
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.prefix_cache import Last, PrefixCache
 from gemma_cli.engines.local.decoding.sampling import Sampler
-from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
+from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
-from gemma_cli.engines.local.loading import load
-from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
-from gemma_cli.engines.local.loading.memory.estimate import ROOM, Plan
-from gemma_cli.engines.local.loading.memory.fit import find
-from gemma_cli.engines.local.loading.memory.placement import Placement
-from gemma_cli.engines.local.loading.memory.planning import planned
-from gemma_cli.engines.local.loading.overflow import refuse_overflow
+from gemma_cli.engines.local.loading.generation_config import GenerationConfig
+from gemma_cli.engines.local.loading.memory.estimate import ROOM
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.query_log import QueryLog
+from gemma_cli.engines.local.model.score_log import ScoreLog
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
-from gemma_cli.engines.local.text.tokenizer import Tokenizer, load_tokenizer
-from gemma_cli.engines.local.threads import set_threads
+from gemma_cli.engines.local.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
-    from gemma_cli.store.models.checkpoints import Resolved
 
 
 class LocalEngine:
@@ -87,57 +79,6 @@ class LocalEngine:
         self.rounds = cuda_graphs.rounds_for(target, drafter, generation.suppress, coins)
         self._replying = False
 
-    @classmethod
-    def open(cls, spec: EngineSpec) -> LocalEngine:
-        """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run."""
-        from gemma_cli.store.journal import fingerprint
-        from gemma_cli.store.models.checkpoints import locate, resolve
-        from gemma_cli.store.models.releases import DRAFTER, POCKET
-
-        began = perf_counter()
-        resolved = resolve(spec.model, spec.assistant)
-        if spec.synthetic_acceptance is not None and resolved.folder:
-            raise UsageError(f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a trained drafter")
-        set_threads()
-        device = load.choose_device(spec.device)
-        # A synthetic model uses pocket's vocabulary: its texts mean nothing, only its speed does.
-        folder = resolved.folder or locate(POCKET)[1]
-        dtype = load.choose_dtype(spec.dtype, device, weight_bytes(folder) if resolved.folder else LARGE)
-        with _fitting(resolved.name, device):
-            plan = planned(resolved, spec, device, dtype)
-            where = find(resolved.name, plan)
-            # Before the weights: what reading it takes for a moment is free again when they come.
-            tokenizer = load_tokenizer(folder, plan.target.vocab)
-            target, drafter = _load(resolved, spec, plan, where)
-            refuse_overflow(target)
-        towers = MediaEncoders(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
-        ends = GenerationConfig(frozenset(), ())
-        if resolved.folder:
-            ends = read_generation_config(folder, tokenizer, target.vocab_size)
-        info = EngineInfo(
-            model=resolved.name,
-            assistant=resolved.assistant_name or (f"{resolved.name}{DRAFTER}" if drafter else None),
-            device=" + ".join(map(str, target.devices)),
-            dtype=str(dtype).removeprefix("torch."),
-            quantize=spec.quantize,
-            fingerprint=fingerprint(resolved.folder),
-            kernels=native.build_name(target.device),
-            image_budget=towers.image_budget,
-            context=target.context,
-            modalities=towers.modalities,
-            load_s=perf_counter() - began,
-            exact=target.rows.exact,
-            notice="; ".join(filter(None, (resolved.notice, native.notice(target.device)))) or None,
-            synthetic_acceptance=spec.synthetic_acceptance,
-        )
-        engine = cls(target, drafter, tokenizer, towers, ends, info)
-        with _fitting(resolved.name, device):
-            failure = engine.warm_up()
-        if failure:
-            notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
-            engine.info = replace(info, notice=info.notice or notice)
-        return engine
-
     def warm_up(self) -> str | None:
         """Make the cache and record the rounds of the first reply on a GPU; why that failed, if it did."""
         if self.rounds is None:
@@ -160,7 +101,7 @@ class LocalEngine:
             reply = self.reply(request, prompt)
             tokens: list[int] = []
             log = query_log(self.target, request, prompt)
-            with closing(self.tokens(request, prompt, log)) as bursts:
+            with closing(self.tokens(request, prompt, log, reply.scores)) as bursts:
                 for burst in bursts:
                     last = perf_counter()
                     first = first or last
@@ -171,7 +112,7 @@ class LocalEngine:
                         yield burst.round
                     yield Progress(reply.usage, Timings(self.info.load_s, first - began, last - first))
                     yield from shown
-            if aligned := alignment(log, prompt, tokens, self.generation.stop, self.tokenizer):
+            if aligned := alignment(log, reply.scores, prompt, tokens, self.generation.stop, self.tokenizer):
                 yield aligned
             yield from reply.end(Timings(self.info.load_s, first - began, last - first))
 
@@ -231,7 +172,8 @@ class LocalEngine:
         literal = self._literal if request.schema is not None else None
         if request.raw is not None:
             literal = self._literal_raw
-        return ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools)
+        scores = ScoreLog(request.logprobs) if request.logprobs is not None or request.word_times else None
+        return ReplyEvents(self.tokenizer, prompt, self.generation.stop, literal, request.tools, scores)
 
     def _literal(self, token: int) -> bool:
         return token not in self.constraints.control
@@ -247,8 +189,11 @@ class LocalEngine:
             raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
         return limit
 
-    def tokens(self, request: Request, prompt: Prompt, log: QueryLog | None = None) -> Generator[Burst, None, None]:
-        """Yield the token ids of the reply as they are decided. log: records what aligning them with a sound needs."""
+    def tokens(
+        self, request: Request, prompt: Prompt, log: QueryLog | None = None, scores: ScoreLog | None = None
+    ) -> Generator[Burst, None, None]:
+        """Yield the token ids of the reply as they are decided. log: records what aligning them with a sound needs;
+        scores: how likely they are."""
         first = not self._replying
         live, rounds = (self.live, self.rounds) if first else (PrefixCache(self.target), None)
         try:
@@ -256,7 +201,8 @@ class LocalEngine:
             limit = self.room(request, prompt)
             constraint = self.constraints.of(request, prompt.in_thought)
             read = live.read(prompt, lambda span: self.towers.features(span.medium, span.budget), limit, log)
-            yield from self._decoded(request, prompt, read, limit, constraint, None if log else rounds)
+            graphs = None if log or scores else rounds  # which keep no logits
+            yield from self._decoded(request, prompt, read, limit, constraint, graphs, scores)
         except ModelError:
             live.forget()  # NaN would reach later replies through masks
             raise
@@ -274,6 +220,7 @@ class LocalEngine:
         limit: int,
         constraint: Constraint,
         rounds: cuda_graphs.RoundState | None,
+        scores: ScoreLog | None,
     ) -> Iterator[Burst]:
         """Decode after a prompt that has been read, as CUDA graphs where the device records them."""
         cache, prefilled, _ = read
@@ -296,6 +243,7 @@ class LocalEngine:
             accept=self.accept if free else equal,
             constraint=constraint,
             lookup=lookup,
+            scores=scores,
         )
 
     def _pacer(self, drafting: Drafting) -> DraftLengthPolicy:
@@ -314,28 +262,3 @@ def _release_tensors(error: BaseException) -> None:
     while before:
         clear_frames(before.__traceback__)
         before = before.__cause__ or before.__context__
-
-
-@contextmanager
-def _fitting(name: str, device: torch.device) -> Iterator[None]:
-    """Raise OutOfMemory where there is no memory to load a model."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(f"{device} has too little memory for {name}: choose a smaller --model") from None
-
-
-def _load(resolved: Resolved, spec: EngineSpec, plan: Plan, where: Placement) -> tuple[Target, Drafter | None]:
-    dtype = plan.dtype
-    if resolved.folder is None:
-        from gemma_cli.engines.local.loading.synthetic import open_synthetic
-
-        alias = resolved.name.partition(":")[2]
-        target, drafter = open_synthetic(alias, where.device, dtype, spec.quantize, where.layers)
-        return target, drafter if plan.drafter else None
-    target = load.load_target(resolved.folder, where.device, dtype, spec.quantize, where.layers)
-    if resolved.assistant_folder is None:
-        return target, None
-    return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize)

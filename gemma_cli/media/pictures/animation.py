@@ -1,4 +1,4 @@
-"""Animations as short films: GIF, APNG, WebP and AVIF, a few frames at the times they are shown."""
+"""Animations as short videos: GIF, APNG, WebP and AVIF, a few frames at the times they are shown."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def from_pixels(pixels: np.ndarray, name: str) -> Image:
 
 
 def frame_from_pixels(pixels: np.ndarray, name: str) -> Frame:
-    """The same of a frame of a film."""
+    """The same of a frame of a video."""
     return Frame(_digest(pixels), name, pixels)
 
 

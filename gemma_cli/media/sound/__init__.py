@@ -1,1 +1,1 @@
-"""Sound files, and the sound of films, to mono samples at 16 kHz on the time line that a player shows."""
+"""Sound files, and the sound of videos, to mono samples at 16 kHz on the time line that a player shows."""

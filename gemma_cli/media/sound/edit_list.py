@@ -13,7 +13,7 @@ _MOST_HEADER = 1 << 28  # bytes
 _EMPTY = -1
 
 Span = tuple[float, float]
-"""Begin and end, in seconds of the film."""
+"""Begin and end, in seconds of the video."""
 
 
 def empty_spans(file: BinaryIO) -> dict[int, list[Span]]:
@@ -85,7 +85,7 @@ def _identifier(tkhd: bytes) -> int:
 
 
 def _edits(elst: bytes) -> Iterator[tuple[int, int]]:
-    """(length in the film's ticks, beginning in the track's ticks or _EMPTY) of each edit."""
+    """(length in the video's ticks, beginning in the track's ticks or _EMPTY) of each edit."""
     if not elst:
         return
     row = struct.Struct(">QqI" if elst[0] else ">IiI")

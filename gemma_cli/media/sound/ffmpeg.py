@@ -1,4 +1,4 @@
-"""The sound of films and of what libsndfile does not read, through ffmpeg's libraries (PyAV, the extra `video`)."""
+"""The sound of videos and of what libsndfile does not read, through ffmpeg's libraries (PyAV, the extra `video`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that a message mentions: any file as `@path`, and a picture, sound or film by its bare path."""
+"""Files that a message mentions: any file as `@path`, and a picture, sound or video by its bare path."""
 
 from __future__ import annotations
 

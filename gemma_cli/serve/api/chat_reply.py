@@ -10,11 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gemma_cli.common.receipts import Receipt
-from gemma_cli.core.events import Delta, Done, Event, Progress, Round, Speculation, ToolCalled, UnreadableCall, Usage
+from gemma_cli.core.events import (
+    Delta,
+    Done,
+    Event,
+    Progress,
+    Round,
+    Speculation,
+    TokenChosen,
+    ToolCalled,
+    UnreadableCall,
+    Usage,
+)
 from gemma_cli.core.messages import Request
 from gemma_cli.serve.answering import sse
 from gemma_cli.serve.api.errors import ApiError
 from gemma_cli.serve.api.forced_call import ForcedCall
+from gemma_cli.serve.api.logprobs import PlacedToken, TokenLine, chat_logprobs, raw_logprobs
 from gemma_cli.serve.api.stop_text import StopText
 
 Fields = dict[str, Any]
@@ -55,6 +67,7 @@ class Reply:
     def __post_init__(self) -> None:
         self.id = f"{'cmpl' if self.raw else 'chatcmpl'}-{secrets.token_hex(12)}"
         self._stop = StopText(() if self.forced else self.stops)
+        self._line = TokenLine()
 
     @property
     def stopped_by(self) -> str | None:
@@ -62,7 +75,10 @@ class Reply:
         return self._stop.which
 
     def deltas(self, event: Event) -> Iterator[Fields]:
-        """Return what one more event adds to the message, as deltas of a chat completion."""
+        """Return what one more event adds to the message, as deltas of a chat completion.
+
+        Where log-probabilities are asked for, a delta of the answer has its tokens under `logprobs`.
+        """
         match event:
             case _ if self.ended:
                 return
@@ -75,6 +91,8 @@ class Reply:
                 yield self._call(call.name, json.dumps(dict(call.arguments), ensure_ascii=False))
             case UnreadableCall():
                 yield from self._answer(event.text)
+            case TokenChosen():
+                self._line.add(event)
             case Round():
                 self.speculation.rounds.append(event)
             case Progress(usage):
@@ -82,6 +100,8 @@ class Reply:
             case Done(reason, usage):
                 self.usage = usage
                 yield from self._answer(self._stop.flush())
+                if not self.forced and (left := self._line.rest()):
+                    yield {"content": "", "logprobs": left}
                 self._end("tool_calls" if self.forced and reason == "stop" else reason)
 
     def _answer(self, text: str) -> Iterator[Fields]:
@@ -90,7 +110,18 @@ class Reply:
             for name, arguments in self.forced.feed(text):
                 yield self._call(name, arguments)
         elif text:
-            yield {"content": text}
+            yield {"content": text} | ({"logprobs": self._line.shown(text)} if self._scored else {})
+
+    @property
+    def _scored(self) -> bool:
+        """Whether log-probabilities are asked for."""
+        return self.request.logprobs is not None
+
+    def _logprobs(self, tokens: Sequence[PlacedToken] | None) -> Fields | None:
+        """`logprobs` of a choice."""
+        if tokens is None or not self._scored:
+            return None
+        return raw_logprobs(tokens) if self.raw else chat_logprobs(tokens)
 
     def _call(self, name: str, arguments: str) -> Fields:
         """The delta of a call; without a name, of more of its arguments."""
@@ -108,17 +139,19 @@ class Reply:
 
     def chunk(self, delta: Fields, finish_reason: str | None = None) -> Fields:
         """Build one object of a stream; the first one has the role."""
+        logprobs = self._logprobs(delta.get("logprobs"))
+        delta = {name: value for name, value in delta.items() if name != "logprobs"}
         if not self.begun:
             delta, self.begun = {"role": "assistant", **delta}, True
         if self.raw:
             choice = {
                 "index": self.index,
                 "text": delta.get("content", ""),
-                "logprobs": None,
+                "logprobs": logprobs,
                 "finish_reason": finish_reason,
             }
             return self._object("text_completion", [choice])
-        choice = {"index": self.index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        choice = {"index": self.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return self._object("chat.completion.chunk", [choice])
 
     def last_chunk(self) -> Fields:
@@ -134,13 +167,12 @@ class Reply:
     def whole(self, deltas: Sequence[Fields]) -> Fields:
         """The object of a reply that is not streamed."""
         text = "".join(delta.get("content", "") for delta in deltas)
+        logprobs = self._logprobs([token for delta in deltas for token in delta.get("logprobs", ())])
+        choice: Fields = {"index": self.index, "logprobs": logprobs, "finish_reason": self.finish_reason}
         if self.raw:
-            choice: Fields = {"index": self.index, "text": text, "logprobs": None, "finish_reason": self.finish_reason}
-            kind = "text_completion"
+            choice["text"], kind = text, "text_completion"
         else:
-            message = self._message(text, deltas)
-            choice = {"index": self.index, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
-            kind = "chat.completion"
+            choice["message"], kind = self._message(text, deltas), "chat.completion"
         return self._object(kind, [choice]) | {"usage": usage_object(self.usage), "gemma": self.gemma()}
 
     def _message(self, text: str, deltas: Sequence[Fields]) -> Fields:

@@ -25,6 +25,7 @@ from gemma_cli.serve.api.fields import (
     ReplyFields,
     ResponseFormat,
     TextPart,
+    VideoPart,
 )
 from gemma_cli.serve.api.forced_call import ForcedCall
 
@@ -36,7 +37,7 @@ GEMMA = Sampling()
 
 @dataclass(frozen=True)
 class Defaults:
-    """Defaults for fields that a request leaves out. may_fetch: whether image URLs are fetched."""
+    """Defaults for fields that a request leaves out. may_fetch: whether URLs of images and videos are fetched."""
 
     drafting: Drafting
     may_fetch: bool = False
@@ -59,6 +60,7 @@ def chat_request(body: ChatBody, defaults: Defaults) -> Request:
         thinking_budget=budget,
         schema=_forced_schema(forced, body) if forced else _schema(body.response_format),
         schema_alone=forced is not None,
+        logprobs=_logprobs(body),
     )
 
 
@@ -87,7 +89,8 @@ def _forced_schema(forced: ForcedCall, body: ChatBody) -> str:
 def completion_request(body: CompletionBody, defaults: Defaults) -> Request:
     """Build the engine's request from the body of a raw completion."""
     prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
-    return Request((), _sampling(body, body.max_tokens, False), _drafting(body, defaults), raw=prompt)
+    sampling = _sampling(body, body.max_tokens, False)
+    return Request((), sampling, _drafting(body, defaults), logprobs=body.logprobs, raw=prompt)
 
 
 def _thinking(body: ChatBody) -> tuple[bool, int | None]:
@@ -110,6 +113,15 @@ def _sampling(body: ReplyFields, max_tokens: int | None, thinking: bool) -> Samp
         seed=secrets.randbits(32) if body.seed is None else body.seed,
         max_tokens=max_tokens or (THOUGHT_TOKENS if thinking else ANSWER_TOKENS),
     )
+
+
+def _logprobs(body: ChatBody) -> int | None:
+    """Return how many alternatives to each token are asked for; None where no log-probabilities are."""
+    if body.logprobs:
+        return body.top_logprobs or 0
+    if body.top_logprobs:
+        raise ApiError(400, "top_logprobs: it needs logprobs to be true", param="top_logprobs")
+    return None
 
 
 def _drafting(body: ReplyFields, defaults: Defaults) -> Drafting:
@@ -168,6 +180,8 @@ def _parts(message: ChatMessage, place: str, may_fetch: bool) -> Iterator[Part]:
                 yield Text(part.text)
             case ImagePart():
                 yield media.image(part.image_url.url, name, may_fetch)
+            case VideoPart():
+                yield media.video(part.video_url.url, name, may_fetch)
             case AudioPart():
                 yield media.audio(part.input_audio.data, name)
 

@@ -15,8 +15,6 @@ from gemma_cli.serve.api.errors import ApiError
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
-    "logprobs": (False, 0),
-    "top_logprobs": (0,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "repetition_penalty": (1,),
@@ -36,6 +34,8 @@ LABELS = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 MOST_STOPS = 16
 MOST_REPLIES = 16
 """Of one request: each takes a place in the line."""
+MOST_ALTERNATIVES = 20
+"""Tokens whose log-probabilities are given at each place."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -67,6 +67,19 @@ class ImagePart(Fields):
     image_url: ImageUrl
 
 
+class VideoUrl(Fields):
+    """The source of a video: a data: URL, or an address that the server may fetch."""
+
+    url: str
+
+
+class VideoPart(Fields):
+    """A video in a message; the model sees its frames."""
+
+    type: Literal["video_url"]
+    video_url: VideoUrl
+
+
 class InputAudio(Fields):
     """Sound as base64. format: a hint; the decoder looks at the data."""
 
@@ -81,7 +94,7 @@ class AudioPart(Fields):
     input_audio: InputAudio
 
 
-ContentPart = Annotated[TextPart | ImagePart | AudioPart, Field(discriminator="type")]
+ContentPart = Annotated[TextPart | ImagePart | VideoPart | AudioPart, Field(discriminator="type")]
 
 
 class CalledFunction(Fields):
@@ -229,12 +242,15 @@ class ChatBody(ReplyFields):
     thinking_token_budget: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     chat_template_kwargs: TemplateArguments | None = None
     mm_processor_kwargs: ImageBudget | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
 
 
 class CompletionBody(ReplyFields):
     """The body of POST /v1/completions."""
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
 
 
 def json_value(content: bytes) -> Any:

@@ -1,24 +1,37 @@
-"""Images and sound in the bodies of requests."""
+"""Images, videos and sound in the bodies of requests."""
 
 from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Semaphore
 from typing import BinaryIO
 
-from gemma_cli.core.errors import InputError
-from gemma_cli.core.messages import Audio, Image
+from gemma_cli.core.errors import InputError, UsageError
+from gemma_cli.core.messages import Audio, Image, Video
 from gemma_cli.media.audio import audio_in
 from gemma_cli.media.fetching.fetch import fetch, is_address
 from gemma_cli.media.pictures.image import image_in
 from gemma_cli.media.spool import spooled
+from gemma_cli.media.video import video_in
+
+_FILMS = Semaphore(2)  # so many are decoded at once: the frames of one can take 180 MB before they are scaled
 
 
 def image(url: str, name: str, may_fetch: bool) -> Image:
     """Decode the image of a data: URL, or of an address where that is allowed. Raises InputError."""
-    with _opened(url, name, may_fetch) as file:
+    with _opened(url, name, may_fetch, "image/png") as file:
         return image_in(file, name)
+
+
+def video(url: str, name: str, may_fetch: bool) -> Video:
+    """Read the frames that `gemma describe-video` shows the model of a film. Raises InputError."""
+    with _opened(url, name, may_fetch, "video/mp4") as file, _FILMS:
+        try:
+            return video_in(file, name)
+        except UsageError as error:  # what reads films is not installed
+            raise InputError(str(error)) from None
 
 
 def audio(data: str, name: str) -> Audio:
@@ -28,16 +41,16 @@ def audio(data: str, name: str) -> Audio:
 
 
 @contextmanager
-def _opened(url: str, name: str, may_fetch: bool) -> Iterator[BinaryIO]:
+def _opened(url: str, name: str, may_fetch: bool, kind: str) -> Iterator[BinaryIO]:
     if is_address(url):
         if not may_fetch:
-            raise InputError(f"{name}: this server fetches no URLs: send the image as a data: URL")
+            raise InputError(f"{name}: this server fetches no URLs: send the data itself, as data:{kind};base64,...")
         with fetch(url) as file:
             yield file
         return
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
-        raise InputError(f"{name}: not an image; write its bytes as data:image/png;base64,...")
+        raise InputError(f"{name}: not a data: URL; write the bytes as data:{kind};base64,...")
     with spooled(_decoded(data, name)) as file:
         yield file
 

@@ -1,1 +1,1 @@
-"""Data with text in it: PO, XLIFF, HTML, JSON and tables, of which only the values that hold words are translated."""
+"""Translation of data files: in PO, XLIFF, HTML, JSON and tables only values with words change."""

@@ -1,7 +1,7 @@
 """HTML: the words between tags, and those of some attributes. Tags, code, scripts and styles stay as they are.
 
-Words and inline tags that follow each other are one value. An element that is not to be translated goes to the model
-within a sentence, so that the sentence makes sense; the translation has to hold it unchanged.
+Consecutive words and inline tags form one value. An element that must not be translated is sent to the model with its
+sentence, so that the sentence is complete; the translation must contain it unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _ATTRIBUTE = re.compile(r"([^\s\"'<>/=]+)(?:\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'=<
 
 @dataclass(frozen=True)
 class _Token:
-    """A tag, a comment or text. kind: how it takes part in values: as text, inline, fixed or apart from them."""
+    """A tag, a comment or text.
+
+    kind: "inline" or "fixed" within a value; "apart" ends a value.
+    """
 
     start: int
     end: int
@@ -74,7 +77,10 @@ def html_text(document: str) -> tuple[list[Passage], list[str]]:
 
 @dataclass(frozen=True)
 class _Quoted:
-    """Writes the value of an attribute between quotation marks of that kind."""
+    """Writes the value of an attribute.
+
+    quote: its quotation mark.
+    """
 
     quote: str
 
@@ -92,7 +98,7 @@ def _value(document: str, run: list[_Token]) -> Iterator[Passage]:
 
 
 def _tokens(document: str) -> Iterator[_Token]:
-    """Yield the parts of a document in order; an element that is not to be translated is one part."""
+    """Yield the parts of a document in order; an element that must not be translated is one part."""
     skipped, depth, begin, inside = "", 0, 0, ""
     for tag in _Tags.of(document):
         if skipped:
@@ -109,7 +115,7 @@ def _tokens(document: str) -> Iterator[_Token]:
 
 
 def _attribute_values(document: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where the values of attributes with words lie, between quotation marks of which kind."""
+    """Yield start, end and quotation mark of each attribute value with words."""
     at = 0
     ends = {token.start: token.end for token in _tokens(document)}
     for tag in _Tags.of(document):
@@ -129,10 +135,13 @@ def _attribute_values(document: str) -> Iterator[tuple[int, int, str]]:
 
 @dataclass(frozen=True)
 class _Tag:
-    """A tag or what stands between two. name: of its element; empty for text and comments.
+    """A tag, or the text or comment between two tags.
 
-    opens, closes: whether it begins or ends an element. inline: whether a sentence continues over it. excluded: whether
-    it says that it is not to be translated. attributes: values of `name` and `property`.
+    name: the name of its element; empty for text and comments.
+    opens, closes: whether it begins or ends an element.
+    inline: whether a sentence continues across it.
+    excluded: whether its attributes forbid translation.
+    attributes: values of `name` and `property`.
     """
 
     start: int
@@ -146,14 +155,14 @@ class _Tag:
 
     @property
     def stays(self) -> str:
-        """How its element takes part in values if it is not translated; empty if it is."""
+        """Return the kind of its element if that is not translated; "" if it is translated."""
         if self.name in _SKIPPED or (self.excluded and not self.inline):
             return "apart"
         return "fixed" if self.name in _FIXED or self.excluded else ""
 
 
 class _Tags(HTMLParser):
-    """Notes where each tag begins, with its name and attributes; what follows up to the next one belongs to no tag."""
+    """Records the start, name and attributes of each tag."""
 
     def __init__(self, document: str) -> None:
         super().__init__(convert_charrefs=False)
@@ -166,7 +175,7 @@ class _Tags(HTMLParser):
 
     @classmethod
     def of(cls, document: str) -> list[_Tag]:
-        """Return the tags of a document and what stands between them, in order."""
+        """Return the tags of a document and the text between them, in order."""
         found = [*cls(document).found, _Tag(len(document), len(document))]
         before = [_Tag(0, found[0].start)] if found[0].start else []
         ends = [following.start for _, following in pairwise(found)]
@@ -199,7 +208,7 @@ class _Tags(HTMLParser):
         self.handle_data(name)
 
     def handle_comment(self, data: str) -> None:
-        place = self._place()  # what is only taken for a comment, such as <!x>, has no place in a sentence
+        place = self._place()  # a bogus comment, such as <!x>, ends a sentence
         self.found.append(_Tag(place, 0, inline=self._document.startswith("<!--", place)))
 
     def handle_decl(self, decl: str) -> None:

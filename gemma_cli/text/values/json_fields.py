@@ -1,4 +1,4 @@
-"""JSON and JSON Lines: the strings under the keys that are named."""
+"""JSON and JSON Lines: the strings under the named keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMED = 8
 def json_values(document: str, fields: tuple[str, ...]) -> tuple[list[Passage], list[str]]:
     """Split JSON into passages. Raises MalformedError.
 
-    fields: paths of keys with dots between them; * stands for one key, ** for any number. Arrays are no part of a path.
+    fields: paths of keys, separated by dots; * stands for one key, ** for any number. Paths skip arrays.
     """
     _check(document)
     chosen = _choice(fields)
@@ -70,7 +70,7 @@ def _choice(fields: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 def _strings(document: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each string lies that is a value, and the keys above it."""
+    """Yield start, end and path of each string value."""
     path: list[str | None] = []  # a key for each open object, None for each array
     previous = ""
     for token in _TOKEN.finditer(document):

@@ -1,4 +1,4 @@
-"""Gettext's PO files: messages without a translation get one; all else stays as it is.
+"""Gettext's PO files: messages without a translation get one; everything else is unchanged.
 
 Translated and fuzzy messages, obsolete ones, comments, contexts and the header are not touched. A new translation has
 as many lines as the message that it translates.
@@ -25,12 +25,16 @@ _PLURALS = re.compile(r"^Plural-Forms:.*?\bnplurals\s*=\s*([0-9]+)\s*;\s*plural\
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _WIDTH = 77
-"""Characters in a line of a message that is written in several, as gettext's tools write it."""
+"""Characters in a line of a message of several lines, as in gettext's tools."""
 
 
 @dataclass
 class _Field:
-    """A field of a message. head: up to the quotation mark. raw: from there on, without the line end behind it."""
+    """A field of a message.
+
+    head: its text up to the quotation mark.
+    raw: the rest, without the line end.
+    """
 
     name: str
     head: str
@@ -57,7 +61,7 @@ class _Message:
 
 
 def po(document: str) -> tuple[list[Passage], list[str]]:
-    """Split a PO file into passages, with remarks about what is not translated. Raises MalformedError."""
+    """Split a PO file into passages, with remarks about untranslated messages. Raises MalformedError."""
     messages = list(_messages(document))
     single, forms = _plural_forms(messages)
     newline = next((end for end in ("\r\n", "\n", "\r") if end in document), "\n")
@@ -130,7 +134,7 @@ def _passages(message: _Message, single: int, forms: int, newline: str) -> Itera
 
 
 def _plural_forms(messages: list[_Message]) -> tuple[int, int]:
-    """Return the plural form for 1, and how many forms there are, as the header says."""
+    """Return the plural form for 1 and the number of forms, from the header."""
     header = next((each for each in messages if (field := each.text("msgid")) and not field.text), None)
     found = _PLURALS.search(header.translations[0].text) if header and header.translations else None
     if not found:
@@ -157,7 +161,7 @@ def _escaped(text: str) -> str:
 
 
 def _written(text: str, like: _Field, newline: str) -> str:
-    """Write a string on one line, or on several if the message it translates is on several."""
+    """Write a string on one line, or on several if its message has several lines."""
     lines = [_escaped(line) for line in re.findall(r"[^\n]*\n|[^\n]+", text)]
     _, *rest = lines_of(like.raw)
     if not rest:
@@ -168,7 +172,7 @@ def _written(text: str, like: _Field, newline: str) -> str:
 
 
 def _wrapped(line: str) -> list[str]:
-    """Cut a line after blanks, so that its parts fit the width; a longer word stays whole."""
+    """Cut a line after spaces into parts that fit the width; a longer word is not cut."""
     parts = [""]
     for word in re.findall(r"\S*\s*", line):
         if parts[-1] and len(parts[-1]) + len(word) > _WIDTH:

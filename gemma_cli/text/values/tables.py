@@ -1,4 +1,4 @@
-"""CSV and TSV: the cells of the columns that are named."""
+"""CSV and TSV: the cells of the named columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gemma_cli.text.values.value import MalformedError, value
 
 _SEPARATORS = ",;\t|"
 _HINT = re.compile(r"\ufeff?sep=(.)\r?\n", re.IGNORECASE)
-"""How Excel is told the separator."""
+"""A first line that declares the separator to Excel."""
 
 
 def table(document: str, fields: tuple[str, ...], tabs: bool = False) -> tuple[list[Passage], list[str]]:
@@ -48,14 +48,14 @@ def table(document: str, fields: tuple[str, ...], tabs: bool = False) -> tuple[l
 
 
 def _separator(text: str) -> str:
-    """Return the separator that the first row has most of, outside quotation marks."""
+    """Return the separator that is most frequent in the first row, outside quotation marks."""
     first = re.match(r'(?:"(?:[^"]|"")*"|[^"\r\n])*', text)
     counted = Counter(re.sub(r'"(?:[^"]|"")*"', "", first[0] if first else ""))
     return max(_SEPARATORS, key=lambda mark: counted[mark])
 
 
 def _parted(text: str, separator: str) -> tuple[list[list[str]], bool]:
-    """Return the rows as cells and what separates them, by turns, and whether quotation marks mean anything.
+    """Return the rows, as cells and separators in turn, and whether quotation marks enclose cells.
 
     The csv module of Python has to read the same cells. Raises MalformedError.
     """

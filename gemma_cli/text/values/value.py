@@ -1,4 +1,4 @@
-"""A value: text that a data format holds, with placeholders and inline markup that its translation has to keep."""
+"""A value: text in a data format, with placeholders and inline markup that a translation must preserve."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _PLACEHOLDER = re.compile(
 """Placeholders that programs fill in: printf and Qt, str.format and ICU, i18next, Jinja and ERB."""
 
 _CHOICE = re.compile(r"\{\s*[\w.]+\s*,\s*(?:plural|select|selectordinal|choice)\b")
-"""A message of ICU with a text for each case: words and syntax are too entwined to part them."""
+"""An ICU message with a text for each case; it is left as it is, because words and syntax are interleaved."""
 
 
 class MalformedError(Exception):
-    """A document that cannot be read in its format. The message says where and why."""
+    """Raised for a document that cannot be read in its format; the message has the place and the reason."""
 
 
 _FIRST_MARK = 0x100000
-"""The first character of Unicode's last private plane, whose characters stand for fixed parts within this module.
+"""The first of the characters that replace fixed parts within this module: Unicode's last private plane.
 
 Icon fonts use the other private areas.
 """
@@ -40,9 +40,10 @@ _MOST_FIXED = 0xFFFD
 
 @dataclass(frozen=True)
 class Fixed:
-    """A part of a value that stays as it is: code, say. shown: what the model sees of it, which has to come back.
+    """A part of a value that must not change, such as code.
 
-    before, all: how often the same words stand before it and in the whole value, parts before it left out.
+    shown: its form in the model's input, which must also be in the output.
+    before, all: how often `shown` occurs before it, and in the entire value, not counting earlier parts.
     """
 
     raw: str
@@ -53,10 +54,13 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Value(Passage):
-    """A value to translate. text: its words, in lines as the value has them.
+    """A value to translate.
 
-    value: as programs read it. inner: its words and markup, with a mark in place of each fixed part. write: puts a new
-    value into the form of the document. unchanged: the value itself in that form.
+    text: its words, in the lines of the value.
+    value: the value as programs read it.
+    inner: its words and markup, with a mark in place of each fixed part.
+    write: converts a new value to the syntax of the document.
+    unchanged: the value itself in that syntax.
     """
 
     value: str = ""
@@ -66,7 +70,7 @@ class Value(Passage):
     unchanged: str = ""
 
     def translated(self, translation: str) -> str:
-        """Return the new value as the document writes it; the source where it lost a fixed part or has no words."""
+        """Return the new value in the document's syntax; the source if a fixed part is missing or no words are left."""
         if self.inner is None or not translation.strip() or self.lost(translation):
             return self.source
         new = self.inner.translated(self._marked(translation)[0])
@@ -74,21 +78,22 @@ class Value(Passage):
         return self.unchanged if new == self.value else self.write(new)
 
     def lost(self, translation: str) -> list[str]:
-        """Return the fixed parts that did not come back, or the placeholders that are not as often in it as before."""
+        """Return the missing fixed parts; if none is missing, the placeholders whose number has changed."""
         missing = [part.raw for part in self._marked(translation)[1]]
         before, after = (Counter(_PLACEHOLDER.findall(text)) for text in (self.text or "", translation))
         return missing or ([] if before == after else sorted((before - after) or (after - before)))
 
     def misplaced(self, translation: str) -> list[str]:
-        """Return the tags that stood within a word."""
+        """Return the tags that would be within a word."""
         if self.inner is None or self.lost(translation):
             return []
         return self.inner.misplaced(self._marked(translation)[0])
 
     def _marked(self, translation: str) -> tuple[str, list[Fixed]]:
-        """Put marks into a translation in place of fixed parts. Returns the parts that are missing, too.
+        """Replace fixed parts by marks; return the text and the missing parts.
 
-        Of several places that look alike the one with the same number is taken, if there are as many as in the value.
+        If a part's text occurs as often as in the value, its occurrence with the same number is replaced; else the
+        first one.
         """
         text, missing = _MARK.sub("", translation), []
         for number, part in enumerate(self.fixed):
@@ -108,10 +113,12 @@ def value(
     unchanged: str | None = None,
     fixed: Sequence[Fixed] = (),
 ) -> Passage:
-    """Return a span of a document as a passage: a value to translate, or as it is where it has no words.
+    """Return a span of a document as a passage: a value to translate, or a fixed text if it has no words.
 
-    source: the span. text: the value, as programs read it. unchanged: see `Value`; None: the source. fixed: parts of
-    the value that stay, in order.
+    source: the span.
+    text: the value, as programs read it.
+    unchanged: see `Value`; None: the source.
+    fixed: parts of the value that must not change, in order.
     """
     if _CHOICE.search(text) or _MARK.search(text) or len(fixed) > _MOST_FIXED:
         return Passage(source, unknown=True)
@@ -130,7 +137,7 @@ def value(
 
 
 def _shown(text: str, fixed: Sequence[Fixed]) -> tuple[str, list[Fixed]]:
-    """Return a text with what the model sees in place of marks, and the fixed parts with their counts."""
+    """Replace marks by the texts that the model sees; return the text, and the fixed parts with their counts."""
     counted: list[Fixed] = []
     for number in reversed(range(len(fixed))):
         part = fixed[number]
@@ -141,7 +148,7 @@ def _shown(text: str, fixed: Sequence[Fixed]) -> tuple[str, list[Fixed]]:
 
 
 def _nth(text: str, part: str, number: int) -> int:
-    """Return where a part stands in a text for the n-th time, from 0; -1 if it does not."""
+    """Return the place of the n-th occurrence of a part, from 0; -1 if there is none."""
     place = text.find(part)
     for _ in range(number):
         place = text.find(part, place + len(part))

@@ -1,6 +1,6 @@
-"""XLIFF 1.2 and 2: units without a translation get one; all else stays as it is.
+"""XLIFF 1.2 and 2: units without a translation get one; everything else is unchanged.
 
-A unit has none if its target is missing or empty, or if its target is the source and its state says that it is new.
+A unit has no translation if its target is missing or empty, or is equal to the source and has a state such as `new`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIXED = re.compile(
     r"|<(?P<mark>(?:\w+:)?mrk)\s[^<>]*(?:mtype\s*=\s*[\"']protected|translate\s*=\s*[\"']no)[\"'][^<>]*>.*?</(?P=mark)\s*>",
     re.DOTALL,
 )
-"""What stands for something within the words, such as a number that a program fills in, and words that have to stay."""
+"""Placeholders within the words, such as a number that a program fills in, and protected words."""
 
 _HOLDS_TARGET = frozenset(("trans-unit", "segment"))
 _NEW = frozenset(("new", "needs-translation", "initial"))
@@ -31,7 +31,11 @@ _NEW = frozenset(("new", "needs-translation", "initial"))
 
 @dataclass
 class _Element:
-    """An element on the way. translated: whether its words are to be translated. begin: where its content begins."""
+    """An open element.
+
+    translated: whether its words are to be translated.
+    start, begin: where the element and its content begin.
+    """
 
     name: str
     translated: bool
@@ -43,9 +47,11 @@ class _Element:
 
 @dataclass
 class _Unit:
-    """A unit in bytes of the document. source, target: their elements, and where content and element end.
+    """A unit; places are in bytes of the document.
 
-    place: where a target is to be inserted. state: of the segment, in XLIFF 2.
+    state: the state of the segment, in XLIFF 2.
+    source, target: the element, the end of its content, and its own end.
+    place: where a target is to be inserted.
     """
 
     translated: bool
@@ -57,7 +63,7 @@ class _Unit:
 
 @dataclass
 class _Reader:
-    """Collects the units of a document while expat reads it, which tells where each tag begins."""
+    """Collects the units of a document while expat parses it and reports the start of each tag."""
 
     content: bytes
     units: list[_Unit] = field(default_factory=list)
@@ -120,7 +126,7 @@ def xliff(document: str) -> tuple[list[Passage], list[str]]:
 
 
 def _passage(content: bytes, unit: _Unit) -> Iterator[tuple[int, int, Passage]]:
-    """Yield where the translation of a unit goes, and the passage for it, if it has none yet."""
+    """Yield start and end of the translation's place, and its passage, if a unit has no translation."""
     if not unit.translated or not unit.source:
         return
     element, end, _ = unit.source
@@ -145,9 +151,10 @@ def _passage(content: bytes, unit: _Unit) -> Iterator[tuple[int, int, Passage]]:
 
 
 def _value(old: str, source: str, before: str = "", after: str = "") -> Passage:
-    """Return the passage for a target. old: what stands in its place. before, after: what is written around it.
+    """Return the passage for a target. The model gets {x1} for the first placeholder, and so on.
 
-    The model is given {x1} for the first code that stands for something, and so on.
+    old: the present content of its place.
+    before, after: text to write around it.
     """
     prefix = "x"
     while f"{{{prefix}" in source:

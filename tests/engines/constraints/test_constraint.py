@@ -26,6 +26,7 @@ from gemma_cli.engines.local.constraints.select import Constraints
 from gemma_cli.engines.local.decoding.decode import FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.opening import open_local
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
 from tests.engines.text.test_prompt import TRUE, needs_true
 
@@ -45,7 +46,7 @@ SUM = {
 @pytest.fixture(scope="module")
 def engine() -> LocalEngine:
     torch.set_num_threads(1)
-    return LocalEngine.open(EngineSpec("pocket", device="cpu", dtype="float32"))
+    return open_local(EngineSpec("pocket", device="cpu", dtype="float32"))
 
 
 def schema(value: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance, equal
-from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.opening import open_local
 
 
 def test_drafts_are_kept_up_to_the_first_wrong_one() -> None:
@@ -29,4 +29,4 @@ def test_coins_keep_their_share_and_belong_to_a_position() -> None:
 
 def test_a_real_model_is_not_given_an_acceptance() -> None:
     with pytest.raises(UsageError, match="synthetic"):
-        LocalEngine.open(EngineSpec("pocket", synthetic_acceptance=0.8))
+        open_local(EngineSpec("pocket", synthetic_acceptance=0.8))

@@ -20,6 +20,7 @@ from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
+from gemma_cli.engines.local.opening import open_local
 from gemma_cli.store.models.checkpoints import locate
 from gemma_cli.store.models.releases import POCKET
 from tests.engines.helpers import tiny
@@ -36,7 +37,7 @@ def sound(samples: int) -> Audio:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
     torch.set_num_threads(1)
     folder = tiny.write_checkpoint(tmp_path_factory.mktemp("batch") / "tiny")
-    return LocalEngine.open(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
+    return open_local(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
 
 
 def requests() -> list[Request]:

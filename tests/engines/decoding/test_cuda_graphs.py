@@ -29,7 +29,7 @@ from gemma_cli.engines.local.loading.load import load_drafter, load_target
 from gemma_cli.engines.local.model.attention import FewRows
 from gemma_cli.engines.local.model.cache import BUCKET, bucket
 from gemma_cli.engines.local.model.drafter import Drafter
-from gemma_cli.engines.local.model.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt
 from tests.engines.helpers import shapes

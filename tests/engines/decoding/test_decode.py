@@ -33,6 +33,7 @@ from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.model.cache import Cache, Snapshot
+from gemma_cli.engines.local.opening import open_local
 from tests.engines.helpers import tiny
 from tests.engines.helpers.partly_right_drafter import Knowing, right_seven_times_in_ten
 
@@ -74,7 +75,7 @@ KINDS: dict[str, Request] = {
 def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
     torch.set_num_threads(1)
     folder = tiny.write_checkpoint(tmp_path_factory.mktemp("decode") / "tiny")
-    return LocalEngine.open(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
+    return open_local(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
 
 
 def run(engine: LocalEngine, request: Request) -> list[Burst]:

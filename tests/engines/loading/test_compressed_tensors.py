@@ -14,7 +14,7 @@ from torch import Tensor
 from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local.loading.checkpoint import SINGLE
 from gemma_cli.engines.local.loading.load import load_target, read_config
-from gemma_cli.engines.local.model.quantized import Int4Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear
 from tests.engines.helpers import exactness, shapes
 
 CPU = torch.device("cpu")

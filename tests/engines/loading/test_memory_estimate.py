@@ -23,7 +23,7 @@ from gemma_cli.engines.local.loading.memory import estimate as counted
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
 from gemma_cli.engines.local.loading.memory.estimate import ROOM, Plan, needs, plan_folder, plan_release, process
 from gemma_cli.engines.local.model.cache import SLACK
-from gemma_cli.engines.local.model.quantized import of_drafter
+from gemma_cli.engines.local.model.layers.quantized import of_drafter
 from gemma_cli.store.models import machine
 from tests.engines.helpers import shapes
 

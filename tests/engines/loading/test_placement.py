@@ -13,13 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_cli.commands import doctor
+from gemma_cli.commands.doctor_parts.device import device_checks
 from gemma_cli.core.errors import OutOfMemory
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
 from gemma_cli.engines.local.loading.memory.estimate import needs, plan_release
 from gemma_cli.engines.local.loading.memory.placement import Costs, Placement, place
 from gemma_cli.engines.local.loading.synthetic import NAMES
-from gemma_cli.engines.local.model import quantized
+from gemma_cli.engines.local.model.layers import quantized
 
 GPUS = [torch.device("cuda", index) for index in range(4)]
 CUDA = torch.device("cuda")
@@ -171,7 +171,7 @@ def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     properties = SimpleNamespace(name="RTX", total_memory=24 * GB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
-    found = {check.name: check.found for check in doctor._device()}
+    found = {check.name: check.found for check in device_checks()}
     assert found["device"] == "cuda: a model too large for one is split across them"
     assert found["cuda:0"] == "RTX, 24 GB, 20 GB free"
     assert found["cuda:1"] == "RTX, 24 GB, 22 GB free"

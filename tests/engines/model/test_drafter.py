@@ -12,7 +12,7 @@ from torch import Tensor
 from gemma_cli.engines.local.loading.load import load_drafter, load_target
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import DraftContext, Drafter
-from gemma_cli.engines.local.model.linear import Norm, OneRowNorm
+from gemma_cli.engines.local.model.layers.linear import Norm, OneRowNorm
 from gemma_cli.engines.local.model.target import Target
 from tests.engines.helpers import exactness, shapes
 from tests.engines.helpers.kernels import WITHOUT, kernels_for

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gemma_cli.engines.local.model import moe
-from gemma_cli.engines.local.model.activation import gelu
-from gemma_cli.engines.local.model.expert_stack import ExpertStack
-from gemma_cli.engines.local.model.linear import FEW, Linear, Norm
-from gemma_cli.engines.local.model.moe import Experts
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear
+from gemma_cli.engines.local.model.layers import moe
+from gemma_cli.engines.local.model.layers.activation import gelu
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import FEW, Linear, Norm
+from gemma_cli.engines.local.model.layers.moe import Experts
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear
 
 CPU = torch.device("cpu")
 COUNT, HIDDEN, INNER, TOP = 12, 64, 96, 3

@@ -16,10 +16,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from gemma_cli.engines.local.loading.batch_invariance import MOST, TRIED, _cancelling, agreeing
 from gemma_cli.engines.local.loading.load import load_target
-from gemma_cli.engines.local.model.activation import gelu
 from gemma_cli.engines.local.model.cache import BUCKET, Cache
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.moe import Experts
+from gemma_cli.engines.local.model.layers.activation import gelu
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.moe import Experts
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.target import Target, chunks
 from tests.engines.helpers import exactness, shapes
@@ -282,6 +282,6 @@ def test_many_rows_go_to_tiles_where_there_are_any(monkeypatch: pytest.MonkeyPat
     product = Linear(torch.randn(48, 64, generator=torch.Generator().manual_seed(0)).bfloat16())
     rows = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
     ours = product(rows)
-    monkeypatch.setattr("gemma_cli.engines.local.model.linear.has_tiles", lambda: True)
+    monkeypatch.setattr("gemma_cli.engines.local.model.layers.linear.has_tiles", lambda: True)
     torch.testing.assert_close(product(rows), ours, atol=0.05, rtol=0.01)
     assert torch.equal(product(rows[:16]), ours[:16])

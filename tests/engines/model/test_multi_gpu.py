@@ -17,7 +17,7 @@ from gemma_cli.core.engine import EngineSpec
 from gemma_cli.core.events import collect
 from gemma_cli.core.messages import Image, Request, Sampling, ask
 from gemma_cli.engines import open_engine
-from gemma_cli.engines.local import engine
+from gemma_cli.engines.local import engine, opening
 from gemma_cli.engines.local.decoding.cuda_graphs import rounds_for
 from gemma_cli.engines.local.decoding.decode import FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.sampling import Sampler
@@ -179,7 +179,7 @@ def test_an_engine_over_several_devices_says_the_same(tmp_path: Path, monkeypatc
     request = Request(ask("What is this?", Image("p", "p.png", pixels)), Sampling(seed=2, max_tokens=12))
     texts, rows = [], None
     for where in (Placement(CPU), Placement(CPU, (SAME, CPU, CPU, CPU))):
-        monkeypatch.setattr(engine, "find", lambda name, plan, where=where: where)
+        monkeypatch.setattr(opening, "find", lambda name, plan, where=where: where)
         opened = open_engine(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
         assert isinstance(opened, engine.LocalEngine)
         assert opened.info.device == " + ".join(dict.fromkeys(map(str, where.layers or [CPU])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import closing
 from pathlib import Path
 
@@ -17,10 +18,17 @@ from gemma_cli.engines import open_engine
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.load import load_drafter, load_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
-from gemma_cli.engines.local.model import quantized
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
-from gemma_cli.engines.local.model.rounding import ELEMENTS, eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.layers import quantized
+from gemma_cli.engines.local.model.layers.integer_matmul import STEPS
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear, kinds_for
+from gemma_cli.engines.local.model.layers.rounding import (
+    ELEMENTS,
+    eight_bits,
+    four_bits,
+    from_eight_bits,
+    from_four_bits,
+)
 from tests.engines.helpers import exactness, shapes
 from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
@@ -181,3 +189,9 @@ def test_random_weights_come_rounded(quantize: Quantization) -> None:
     weight = linear(torch.eye(1024)).T
     assert weight.std().item() == pytest.approx(1 / 32, rel=0.03)
     assert weight.unique(dim=0).shape[0] == 512
+
+
+def test_the_checks_of_kernels_for_a_gpu_run_here() -> None:
+    """Those of `python -m tests.gpu`, in small: eight-bit matmuls and attention in blocks, against float64."""
+    for name in ("int8_matmul", "block_attention"):
+        assert importlib.import_module(f"tests.gpu.kernels.{name}").check(CPU, True)["relative error"] < 1e-2

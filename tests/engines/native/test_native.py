@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.model.cache import EVERY, Slots
-from gemma_cli.engines.local.model.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.layers.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.native import build
 from gemma_cli.engines.local.native.ops import Kernels
 from tests.engines.helpers.kernels import CAN_BUILD

@@ -123,8 +123,8 @@ def test_pictures_and_sounds_arrive_bit_for_bit_and_in_order(server: DialectServ
     picture, sound = digest(PICTURE.pixels.tobytes()), digest(SOUND.samples.tobytes())
     turn = reply(opened(server), Request((Message("user", parts),)))
     assert turn.text == f"Look here: image-{picture} and listen audio-{sound}"
-    film = Video((PICTURE, PICTURE), (0.0, 65.0), "v.mp4")
-    turn = reply(opened(server), Request((Message("user", (film,)),)))
+    video = Video((PICTURE, PICTURE), (0.0, 65.0), "v.mp4")
+    turn = reply(opened(server), Request((Message("user", (video,)),)))
     assert turn.text == f"00:00 image-{picture} 01:05 image-{picture}"
 
 

@@ -16,6 +16,7 @@ from gemma_cli.core.errors import GemmaError, InputError, ModelError, OutOfMemor
 from gemma_cli.core.events import Delta, Done, Event, Turn, collect
 from gemma_cli.core.messages import GREEDY, Audio, Drafting, Image, Message, Request, Sampling, Text, ask
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.opening import open_local
 from gemma_cli.engines.local.scheduling import scheduler as scheduling
 from gemma_cli.engines.local.scheduling.prefix_store import PrefixStore
 from gemma_cli.engines.local.scheduling.rounds import Rounds
@@ -56,7 +57,7 @@ class Trial:
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     torch.set_num_threads(1)
     folder = tiny.write_checkpoint(tmp_path_factory.mktemp("scheduler") / "tiny")
-    engine = LocalEngine.open(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
+    engine = open_local(EngineSpec(model=str(folder), device="cpu", dtype="float32"))
     return Trial(engine, pool(), [collect(engine.stream(request)) for request in pool()])
 
 
@@ -250,7 +251,7 @@ def test_too_little_memory_for_all_lets_some_wait(trial: Trial, monkeypatch: pyt
 @pytest.mark.usefixtures("torch_only")
 def test_with_torch_alone_the_texts_are_the_same_too(trial: Trial) -> None:
     """Its attention has row counts that agree and others that do not."""
-    engine = LocalEngine.open(EngineSpec(model=trial.engine.info.model, device="cpu", dtype="float32"))
+    engine = open_local(EngineSpec(model=trial.engine.info.model, device="cpu", dtype="float32"))
     chosen = [0, 3, 7, 8, 9, 16]
     alone = [collect(engine.stream(trial.requests[index])) for index in chosen]
     scheduler = BatchScheduler(engine, 6)

@@ -114,7 +114,7 @@ class TestTrueVocabulary:
 
     def test_video_is_frames_under_their_times(self, true: Any, text: Callable[[str], list[int]]) -> None:
         frames = (PICTURE, Image("q", "dog.png", PICTURE.pixels))
-        prompt = write(true, Request(ask(Video(frames, (0.4, 61.5), "film.mp4"), "What happens?")))
+        prompt = write(true, Request(ask(Video(frames, (0.4, 61.5), "video.mp4"), "What happens?")))
         frame = [BOI, VIDEO, VIDEO, VIDEO, EOI]
         expected = [BOS, TURN, *text("user"), *text("\n\n\n"), *text("00:00 "), *frame, *text(" 01:01 "), *frame]
         expected += [*text("\n\nWhat happens?"), *self.END]
@@ -209,9 +209,9 @@ class TestRefusals:
             (PICTURE, frozenset({"audio"}), r"cat\.png: tiny takes no image \(audio\).*--model"),
             (SOUND, frozenset({"image"}), r"voice\.wav: tiny takes no audio"),
             (
-                Video((PICTURE,), (0.0,), "film.mp4"),
+                Video((PICTURE,), (0.0,), "video.mp4"),
                 frozenset(),
-                r"film\.mp4: tiny takes no video \(nothing but text\)",
+                r"video\.mp4: tiny takes no video \(nothing but text\)",
             ),
         ],
     )

@@ -106,9 +106,9 @@ def test_media_arrive_to_the_last_bit() -> None:
     noise = np.random.default_rng(0)
     picture = Image("d1", "a.png", noise.integers(0, 256, (5, 7, 3), dtype=np.uint8))
     sound = Audio("d2", "b.wav", noise.standard_normal(1001, dtype=np.float32))
-    film = Video((picture, replace(picture, digest="d3")), (0.0, 1.5), "c.mp4")
-    arrived: Request = through(Request(ask(picture, sound, film, "What is it?")))
-    assert arrived == Request(ask(picture, sound, film, "What is it?"))
+    video = Video((picture, replace(picture, digest="d3")), (0.0, 1.5), "c.mp4")
+    arrived: Request = through(Request(ask(picture, sound, video, "What is it?")))
+    assert arrived == Request(ask(picture, sound, video, "What is it?"))
     image, audio, video, _ = arrived.messages[0].parts
     assert isinstance(image, Image)
     assert isinstance(audio, Audio)

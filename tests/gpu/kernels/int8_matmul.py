@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from gemma_cli.engines.local.model.integer_matmul import integer_halves, widened
-from gemma_cli.engines.local.model.rounding import eight_bits, from_eight_bits
+from gemma_cli.engines.local.model.layers.integer_matmul import integer_halves, widened
+from gemma_cli.engines.local.model.layers.rounding import eight_bits, from_eight_bits
 
 
 def check(device: torch.device, small: bool) -> dict[str, Any]:

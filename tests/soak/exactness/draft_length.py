@@ -39,9 +39,9 @@ def poisoned_pocket() -> float:
     from gemma_cli.core.messages import GREEDY, Drafting, Request, ask
     from gemma_cli.engines.local.decoding.draft_length import AdaptiveDraftLength, from_json, to_json
     from gemma_cli.engines.local.decoding.draft_length_file import SavedDraftLength
-    from gemma_cli.engines.local.engine import LocalEngine
+    from gemma_cli.engines.local.opening import open_local
 
-    engine = LocalEngine.open(EngineSpec("pocket"))
+    engine = open_local(EngineSpec("pocket"))
     with tempfile.TemporaryDirectory() as folder:
         poisoned = AdaptiveDraftLength(seconds=[0.001, 0.0157, 0.0015, 0.0168, 0.0136, None, None, None, None])
         engine.kept = SavedDraftLength(Path(folder) / "pace.json", from_json(to_json(poisoned)))

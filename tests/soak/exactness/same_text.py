@@ -11,6 +11,7 @@ from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Event, collect
 from gemma_cli.core.messages import Drafting, Request, Sampling, ask
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.opening import open_local
 from tests.soak.outcome import Outcome
 
 PROMISE = "A seed gives the same text at draft lengths 0 to 8, alone and in a batch, in float32, int8 and int4"
@@ -46,7 +47,7 @@ def trial(scale: float) -> Outcome:
     """REQUESTS pairs of prompt and seed in each format, each decoded in eleven ways."""
     count, failures, figures = math.ceil(REQUESTS * scale), [], []
     for quantize in FORMATS:
-        engine = LocalEngine.open(EngineSpec("pocket", device="cpu", quantize=quantize))
+        engine = open_local(EngineSpec("pocket", device="cpu", quantize=quantize))
         asked = [request(index) for index in range(count)]
         texts, differing = compare(engine, asked)
         failures += [f"{quantize or 'float32'}: {failure}" for failure in differing]

@@ -1,10 +1,10 @@
 """Several sequences read and decoded as one: the rows of a pass belong to different sequences.
 
 A pass over sixteen rows costs a small model hardly more than one over four, so sixteen sequences take little more time
-than one. Nothing is drafted: a pass has as many rows as are known to agree with a row alone (rows.py), a row of another
-sequence always brings a token, and a draft only sometimes does. What each sequence says is what it would say alone, bit
-for bit: products give a row the same bits whatever stands beside it, and attention is taken sequence by sequence
-(together.py).
+than one. Nothing is drafted: the number of rows in a pass is limited (batch_invariance.py), and a row of another
+sequence always yields a token, while a draft yields one only sometimes. The output of each sequence is bit for bit the
+output that it has alone: linear layers give a row the same bits next to any other rows, and attention runs sequence by
+sequence (batched_attention.py).
 
 Prompts are read together where that was measured to hold for long passes too; else one after the other.
 """

@@ -7,7 +7,7 @@
 
 Target and drafter choose with the same noise (sampling.py), so accepting is comparing, and what comes out are the
 target's choices and nothing else: the drafter decides how many come at once. That takes a target whose rows do not
-depend, to the last bit, on how many are verified together; model.py and rows.py see to it.
+depend, to the last bit, on how many are verified together; target.py and batch_invariance.py see to it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.score_log import ScoreLog
 from gemma_cli.engines.local.model.target import Target
 
 FREE = Free()
@@ -107,19 +108,19 @@ def decode(
     accept: Accept = equal,
     constraint: Constraint = FREE,
     lookup: Lookup | None = None,
+    scores: ScoreLog | None = None,
 ) -> Generator[Burst, None, None]:
     """Choose tokens until one is in `stop` or `limit` (>= 1) have been chosen, among those that `constraint` allows.
 
     prefilled: logits [1, vocab] and hidden [1, hidden] of the prompt's last row. The prompt and `limit` together must
-    fit the context. lookup: holds the prompt; without one nothing is copied. Between bursts the cache holds everything
-    but the newest token, so closing the generator leaves it in order. Raises ModelError where the target's logits are
-    not numbers.
+    fit the context. lookup: holds the prompt; without one nothing is copied. scores: records how likely what is chosen
+    is. Between bursts the cache holds everything but the newest token, so closing the generator leaves it in order.
+    Raises ModelError where the target's logits are not numbers.
     """
     logits, hidden = prefilled
-    logits = constraint.masked(logits, ())
-    token = sampler.choose(logits, _positions(cache.length, 1, logits.device))
-    if cache.log:
-        cache.log.score(cache.length - 1, logits, token)
+    token = sampler.choose(constraint.masked(logits, ()), _positions(cache.length, 1, logits.device))
+    if scores:
+        scores.add(cache.length - 1, logits, token)
     tokens: list[int] = numbers(token.tolist())
     constraint.accept(tokens)
     yield Burst(tuple(tokens))
@@ -132,7 +133,7 @@ def decode(
             drafts = draft(target, drafter, cache, token, hidden, sampler, longest, constraint)
         else:
             drafts = torch.tensor(copied, dtype=torch.int64, device=token.device)
-        choices, states = verify(target, cache, token, drafts, sampler, constraint)
+        choices, states = verify(target, cache, token, drafts, sampler, constraint, scores)
         drafted = drafts.shape[0]  # a tensor's len() runs in Python and takes as long as a small kernel
         tokens, accepted = _settle(drafts, choices, stop, accept, cache.length - drafted)
         constraint.accept(tokens)
@@ -182,7 +183,13 @@ def draft(
 
 
 def verify(
-    target: Target, cache: Cache, token: Tensor, drafts: Tensor, sampler: Sampler, constraint: Constraint = FREE
+    target: Target,
+    cache: Cache,
+    token: Tensor,
+    drafts: Tensor,
+    sampler: Sampler,
+    constraint: Constraint = FREE,
+    scores: ScoreLog | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The target's own choices after `token` and after each draft: int64 [K + 1], and their states [K + 1, hidden].
 
@@ -191,10 +198,9 @@ def verify(
     first = cache.length + 1
     rows = torch.cat([token, drafts])
     logits, states = target.verify(rows, cache)
-    logits = constraint.masked(logits, (drafts,))
-    choices = sampler.choose(logits, _positions(first, rows.shape[0], rows.device))
-    if cache.log:
-        cache.log.score(first - 1, logits, choices)
+    choices = sampler.choose(constraint.masked(logits, (drafts,)), _positions(first, rows.shape[0], rows.device))
+    if scores:
+        scores.add(first - 1, logits, choices)
     return choices, states
 
 

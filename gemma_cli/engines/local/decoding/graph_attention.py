@@ -3,7 +3,7 @@
 The same keys, masks and sums as attention.FewRows and drafter.DraftContext, bit for bit in the target's case, but with
 nothing that depends on a number the host would have to hold: rows are stored by index, what a row may not see is masked
 by comparing positions, and the number of keys read from full layers, `lengths`, is given. So a pass is one fixed
-sequence of kernels over fixed memory, which a CUDA graph can record (graphs.py).
+sequence of kernels over fixed memory, which a CUDA graph can record (cuda_graphs.py).
 """
 
 from __future__ import annotations

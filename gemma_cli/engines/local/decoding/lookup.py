@@ -3,7 +3,7 @@
 Edits, quotes and clean-ups say long stretches of their prompt again, and so does a table its own rows. The last MATCH
 tokens are looked up among all that came before; if they stood there and were always followed by the same token, what
 followed is proposed. Like a drafter's, such a draft decides only how many tokens come out of a target pass: what is
-said is the target's choice (decode.py), and whether a copy is worth a pass is for pace.py to say.
+said is the target's choice (decode.py), and whether a copy is worth a pass is for draft_length.py to say.
 """
 
 from __future__ import annotations

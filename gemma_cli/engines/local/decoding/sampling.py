@@ -137,7 +137,7 @@ class Sampler:
 
 class StaticSampler(Sampler):
     """The same, with what differs from request to request in tensors on the device, for graphs that are recorded once
-    (graphs.py); nothing in it waits for the device. `set` may change all but what `kind` holds."""
+    (cuda_graphs.py); nothing in it waits for the device. `set` may change all but what `kind` holds."""
 
     def __init__(self, sampling: Sampling, suppress: Sequence[int], device: torch.device) -> None:
         super().__init__(sampling, suppress)

@@ -1,4 +1,4 @@
-"""Frames of films, scaled as transformers' Gemma4VideoProcessor scales them.
+"""Frames of videos, scaled as transformers' Gemma4VideoProcessor scales them.
 
 That one calls torchvision, which for pixels of 8 bits calls the operator used here; Pillow's, which scales pictures,
 rounds differently by a grey level now and then.

@@ -6,17 +6,14 @@ and project 48-pixel patches, the same processor cuts patches of that size, whic
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gemma_cli.core.engine import FeatureShelf
 from gemma_cli.core.errors import InputError, ModelError
@@ -26,7 +23,8 @@ from gemma_cli.engines.local.encoders import frames
 from gemma_cli.engines.local.encoders.audio_batch import AudioBatcher
 from gemma_cli.engines.local.encoders.kept_features import KeptFeatures
 from gemma_cli.engines.local.encoders.picture_batch import PictureBatcher, PicturePatches
-from gemma_cli.engines.local.loading import checkpoint, media_config
+from gemma_cli.engines.local.encoders.stock_towers import StockTowers, import_without_temporary_folder
+from gemma_cli.engines.local.loading import media_config
 from gemma_cli.engines.local.loading.config import Config
 from gemma_cli.engines.local.text.prompt import Medium
 
@@ -40,7 +38,8 @@ class MediaEncoders:
     def __init__(self, folder: Path, config: Config | None, device: torch.device, dtype: torch.dtype) -> None:
         """The image and audio towers of a checkpoint. config: None for a model of text only."""
         self.folder, self.config, self.device, self.dtype = folder, config, device, dtype
-        self.unified = config is not None and config.unified
+        self.stock = StockTowers(folder, config, device, dtype)
+        self.unified = self.stock.unified
         self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._counts: dict[tuple[str, int], int] = {}
         self._shelf: KeptFeatures | None = None
@@ -63,13 +62,13 @@ class MediaEncoders:
         if "image" not in self.modalities:
             return None
         try:
-            return int(media_config.image_processor_fields(self._described)["max_soft_tokens"])
+            return int(media_config.image_processor_fields(self.stock.described)["max_soft_tokens"])
         except ModelError:  # said when a picture is to be prepared
             return None
 
     def remember_on(self, shelf: FeatureShelf, checkpoint: str) -> None:
         """Look for features on a shelf before they are made. checkpoint: tells this one from others."""
-        self._shelf = KeptFeatures(shelf, checkpoint, self.device, self.dtype, self._described.decoder().hidden)
+        self._shelf = KeptFeatures(shelf, checkpoint, self.device, self.dtype, self.stock.described.decoder().hidden)
 
     def forget(self) -> None:
         """Drop all features: they are computed again when needed."""
@@ -86,7 +85,7 @@ class MediaEncoders:
     @torch.inference_mode()
     def features(self, medium: Medium, image_budget: int | None) -> Tensor:
         """[rows, hidden], what stock get_image_features and get_audio_features return for this medium, a sound padded
-        as in sounds.py.
+        as in audio_batch.py.
 
         image_budget: soft tokens at most, one of messages.IMAGE_BUDGETS; None for the checkpoint's own. Raises
         InputError for a medium that gives no rows.
@@ -97,7 +96,7 @@ class MediaEncoders:
             return self._kept[key]
         if (recalled := self._recalled(key)) is not None:
             return recalled
-        _import_without_temporary_folder()
+        import_without_temporary_folder()
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
@@ -122,7 +121,7 @@ class MediaEncoders:
     def _image(self, image: Image, budget: int | None) -> Tensor:
         pixels, places = self._prepared(image, budget)
         if self.unified:
-            rows: Tensor = self._vision(pixels, places).pooler_output
+            rows: Tensor = self.stock.vision(pixels, places).pooler_output
             return rows[(places != -1).all(-1)]
         return self._pictures.encode([(pixels, places)])[0]
 
@@ -131,8 +130,8 @@ class MediaEncoders:
         try:
             pixels = image.pixels
             if isinstance(image, Frame):
-                pixels, options["do_resize"] = frames.scaled(pixels, self._image_processor, budget), False
-            prepared = self._image_processor(
+                pixels, options["do_resize"] = frames.scaled(pixels, self.stock.image_processor, budget), False
+            prepared = self.stock.image_processor(
                 images=[pixels], input_data_format="channels_last", return_tensors="pt", **options
             )
         except (ValueError, ZeroDivisionError) as error:
@@ -142,7 +141,7 @@ class MediaEncoders:
         return prepared["pixel_values"].to(self.device, self.dtype), prepared["image_position_ids"].to(self.device)
 
     def _seen(self, pixels: Tensor, places: Tensor) -> Tensor:
-        embedded: Tensor = self._vision["embed"](self._vision["tower"](pixels, places).last_hidden_state)
+        embedded: Tensor = self.stock.vision["embed"](self.stock.vision["tower"](pixels, places).last_hidden_state)
         return embedded
 
     @torch.inference_mode()
@@ -154,7 +153,7 @@ class MediaEncoders:
         missing = [one for key, one in new.items() if key not in self._counts and self._recalled(key) is None]
         if len(missing) < 2:
             return
-        _import_without_temporary_folder()
+        import_without_temporary_folder()
         prepared: dict[tuple[str, int], PicturePatches] = {}
         with self._fitting():
             for picture, budget in missing:
@@ -188,19 +187,19 @@ class MediaEncoders:
     def _audio(self, audio: Audio) -> Tensor:
         heard, mask = self._extracted(audio)
         if self.unified:
-            rows: Tensor = self._hearing(heard)
+            rows: Tensor = self.stock.audio(heard)
             return rows[mask]
         if not mask.any():
             return heard.new_empty(0, 0)
         return self._sounds.encode([(heard, mask)])[0]
 
     def _extracted(self, audio: Audio) -> tuple[Tensor, Tensor]:
-        prepared = self._feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        prepared = self.stock.feature_extractor([audio.samples], sampling_rate=SAMPLE_RATE, return_tensors="pt")
         return prepared["input_features"].to(self.device, self.dtype), prepared["input_features_mask"].to(self.device)
 
     def _embedded(self, heard: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        encoded = self._hearing["tower"](heard, mask)
-        return self._hearing["embed"](encoded.last_hidden_state), encoded.attention_mask
+        encoded = self.stock.audio["tower"](heard, mask)
+        return self.stock.audio["embed"](encoded.last_hidden_state), encoded.attention_mask
 
     def _keep(self, key: tuple[str, int], rows: Tensor) -> None:
         self._kept[key] = rows
@@ -209,7 +208,7 @@ class MediaEncoders:
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
-        """Convert errors of torch and transformers for mismatched configs and weights to one line;"""
+        """Raise ModelError where torch or transformers fails because configs and weights do not match."""
         try:
             yield
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -222,107 +221,8 @@ class MediaEncoders:
 
     def _soft_tokens(self, places: Tensor) -> list[int]:
         """Rows of each picture: its patches, pooled."""
-        pooled = self._image_processor.pooling_kernel_size**2
+        pooled = self.stock.image_processor.pooling_kernel_size**2
         return [int(patches) // pooled for patches in (places != -1).all(-1).sum(-1)]
-
-    @property
-    def _described(self) -> Config:
-        if self.config is None:
-            raise ModelError(f"{self.folder} takes text alone")
-        return self.config
-
-    @cached_property
-    def _image_processor(self) -> Any:
-        return media_config.image_processor(self._described)
-
-    @cached_property
-    def _feature_extractor(self) -> Any:
-        return media_config.feature_extractor(self._described)
-
-    @cached_property
-    def _vision(self) -> Any:
-        from transformers.models.gemma4.modeling_gemma4 import Gemma4MultimodalEmbedder, Gemma4VisionModel
-        from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedVisionEmbedder
-
-        vision = media_config.stock_config(self._described, "vision_config")
-        text = media_config.stock_text_config(self._described)
-        if self.unified:
-            projection = {f"multimodal_embedder.{key}": it for key, it in self._stored("embed_vision").items()}
-            stored = self._stored("vision_embedder") | projection
-            return self._load("vision_embedder", lambda: Gemma4UnifiedVisionEmbedder(vision, text), stored)
-        return {
-            "tower": self._tower("vision", lambda: Gemma4VisionModel(vision)),
-            "embed": self._load("embed_vision", lambda: Gemma4MultimodalEmbedder(vision, text)),
-        }
-
-    @cached_property
-    def _hearing(self) -> Any:
-        from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModel, Gemma4MultimodalEmbedder
-        from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedMultimodalEmbedder
-
-        audio = media_config.stock_config(self._described, "audio_config")
-        text = media_config.stock_text_config(self._described)
-        if self.unified:
-            return self._load("embed_audio", lambda: Gemma4UnifiedMultimodalEmbedder(audio, text))
-        return {
-            "tower": self._tower("audio", lambda: Gemma4AudioModel(audio), tables=self.dtype),
-            "embed": self._load("embed_audio", lambda: Gemma4MultimodalEmbedder(audio, text)),
-        }
-
-    def _tower(self, kind: str, build: Callable[[], nn.Module], tables: torch.dtype = torch.float32) -> nn.Module:
-        stored = self._stored(f"{kind}_tower")
-        media_config.check_size(self._described, f"{kind}_config", sum(tensor.numel() for tensor in stored.values()))
-        return self._load(f"{kind}_tower", build, stored, tables)
-
-    def _stored(self, name: str) -> dict[str, Tensor]:
-        return checkpoint.tensors(self.folder, f"model.{name}.")
-
-    def _load(
-        self,
-        name: str,
-        build: Callable[[], nn.Module],
-        stored: dict[str, Tensor] | None = None,
-        tables: torch.dtype = torch.float32,
-    ) -> nn.Module:
-        """The module with the checkpoint's weights in place of its own.
-
-        stored: those weights, if they are not simply what is called `name`. tables: what dtype from_pretrained leaves
-        the buffers in that a module computes for itself.
-        """
-        from transformers.initialization import no_init_weights
-
-        with no_init_weights():
-            module = build()
-        stored = self._stored(name) if stored is None else stored
-        found = {key: tensor.to(self.device, self.dtype) for key, tensor in stored.items()}
-        try:
-            missing, unexpected = module.load_state_dict(found, strict=False, assign=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{self.folder}: {name} does not fit config.json: {reason}") from error
-        parameters = {key for key, _ in module.named_parameters()}
-        if lacking := [key for key in missing if key in parameters]:
-            raise ModelError(f"{self.folder}: tensor model.{name}.{lacking[0]} is missing; fetch the checkpoint again")
-        if unexpected:
-            raise ModelError(f"{self.folder}: unexpected tensor model.{name}.{unexpected[0]}; config.json does not fit")
-        for key in {key for key, _ in module.named_buffers()} - module.state_dict().keys():
-            owner, _, own = key.rpartition(".")
-            part = module.get_submodule(owner)
-            setattr(part, own, getattr(part, own).to(tables))
-        return module.to(self.device).eval()
-
-
-@cache
-def _import_without_temporary_folder() -> None:
-    """Let transformers be imported where no temporary file can be written.
-
-    It imports torch's compiler, which asks for a folder of temporary files and ends in FileNotFoundError without one.
-    Nothing is compiled here, so any folder that exists will do.
-    """
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
 
 
 def _key(medium: Medium, image_budget: int | None) -> tuple[str, int]:

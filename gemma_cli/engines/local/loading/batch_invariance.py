@@ -24,11 +24,11 @@ from torch import Tensor
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import last_level_cache
-from gemma_cli.engines.local.model.activation import gated, gelu
 from gemma_cli.engines.local.model.attention import few_rows
 from gemma_cli.engines.local.model.cache import BUCKET, EVERY, SLACK, Slots
-from gemma_cli.engines.local.model.expert_stack import ExpertStack
-from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.layers.activation import gated, gelu
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.multi_gpu import SpreadTarget, part_on
 from gemma_cli.engines.local.model.row_rule import FIXED, UNMEASURED, RowRule
 from gemma_cli.engines.local.model.target import Target

@@ -12,12 +12,13 @@ from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import Source
 from gemma_cli.engines.local.model.drafter import CentroidHead, DenseHead, Drafter
 from gemma_cli.engines.local.model.layer import Attention, DecoderLayer, FeedForward, PerLayerInput
-from gemma_cli.engines.local.model.linear import Norm, OneRowNorm
-from gemma_cli.engines.local.model.moe import Experts
+from gemma_cli.engines.local.model.layers.linear import Norm, OneRowNorm
+from gemma_cli.engines.local.model.layers.moe import Experts
+from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.multi_gpu import spread
-from gemma_cli.engines.local.model.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, DrafterArchitecture, LayerShape
-from gemma_cli.engines.local.model.target import PerLayerEmbedding, Target
+from gemma_cli.engines.local.model.target import Target
 
 
 def build_target(

@@ -18,10 +18,10 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local.loading import compressed_tensors
-from gemma_cli.engines.local.model.expert_stack import ExpertStack
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import four_bit_linear, kinds_for
-from gemma_cli.engines.local.model.rounding import from_four_bits
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import four_bit_linear, kinds_for
+from gemma_cli.engines.local.model.layers.rounding import from_four_bits
 from gemma_cli.store.models.shards import INDEX, SINGLE, weight_files
 
 __all__ = ["INDEX", "SINGLE", "Checkpoint", "Source", "tensors"]

@@ -24,7 +24,7 @@ from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.model.drafter import Drafter
-from gemma_cli.engines.local.model.quantized import of_drafter
+from gemma_cli.engines.local.model.layers.quantized import of_drafter
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 from gemma_cli.engines.local.model.target import Target
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import Shape
-from gemma_cli.engines.local.model.expert_stack import ExpertStack
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear, Parts, kinds_for
-from gemma_cli.engines.local.model.rounding import GROUP, slices
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear, Parts, kinds_for
+from gemma_cli.engines.local.model.layers.rounding import GROUP, slices
 
 BLOCK = 1_000_003
 

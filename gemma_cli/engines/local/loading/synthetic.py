@@ -21,7 +21,7 @@ from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.model.drafter import Drafter
-from gemma_cli.engines.local.model.quantized import of_drafter
+from gemma_cli.engines.local.model.layers.quantized import of_drafter
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
 

@@ -19,7 +19,7 @@ from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import last_level_cache
 from gemma_cli.engines.local.model.drafter import CentroidHead, Drafter
 from gemma_cli.engines.local.model.layer import DecoderLayer
-from gemma_cli.engines.local.model.linear import Linear
+from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 from gemma_cli.engines.local.model.target import Target
 

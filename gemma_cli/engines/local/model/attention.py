@@ -11,7 +11,7 @@ and rejected before. What each measure gives:
   computed for all rows and each row takes the one that is its own.
 - Masks. What a row may not see gets -inf before the softmax: a weight of exactly zero, whatever the slot holds.
 - Row count. A matrix product with another number of rows may be another kernel, and kernels differ in the last bit. The
-  model only runs row counts that were measured to agree on this machine: see rows.py.
+  model only runs row counts that were measured to agree on this machine: see batch_invariance.py.
 - Softmax is taken in float32, row by row; on CPU the cache and the whole of attention are float32.
 """
 
@@ -26,8 +26,8 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots, bucket, bucket_before
-from gemma_cli.engines.local.model.linear import as_dtype
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.linear import as_dtype
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape
 
 SCORES = 1 << 26

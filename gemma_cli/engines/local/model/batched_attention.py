@@ -1,8 +1,8 @@
 """Attention for rows of different sequences: each sequence attends as it would alone.
 
-Products, norms and activations take all rows of a pass at once and give each the bits it would get in a pass of its
-own (rows.py). Attention cannot: each sequence has keys of its own, and sums over keys depend in the last bit on how
-many there are. So it is taken sequence by sequence, by the same code with the same operands as alone.
+Linear layers, norms and activations take all rows of a pass at once, and give each row the bits it would get in a pass
+of its own (batch_invariance.py). Attention cannot: each sequence has its own keys, and the last bit of a sum over keys
+depends on their number. So attention runs sequence by sequence, in the same code with the same operands as alone.
 """
 
 from __future__ import annotations

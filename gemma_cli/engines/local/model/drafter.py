@@ -26,8 +26,8 @@ from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.attention import one_row
 from gemma_cli.engines.local.model.cache import EVERY, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
-from gemma_cli.engines.local.model.linear import Linear, Norm
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.linear import Linear, Norm
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape
 from gemma_cli.engines.local.model.target import Target
 

@@ -8,10 +8,10 @@ from typing import Protocol
 from torch import Tensor
 
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.model.activation import gated, gated_by
-from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
-from gemma_cli.engines.local.model.moe import Experts
-from gemma_cli.engines.local.model.rope import rotate
+from gemma_cli.engines.local.model.layers.activation import gated, gated_by
+from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
+from gemma_cli.engines.local.model.layers.moe import Experts
+from gemma_cli.engines.local.model.layers.rope import rotate
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 

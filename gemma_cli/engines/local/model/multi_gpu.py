@@ -19,7 +19,7 @@ from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.target import Target
 
 

@@ -31,25 +31,18 @@ class Keys(Protocol):
 class QueryLog:
     """Queries of layer `layer` at positions `first` and later. A row that is decoded again replaces the rejected one.
 
-    chosen: the natural logarithm of the probability of the token chosen after each position. slots: the layer's keys.
+    slots: the layer's keys.
     """
 
     def __init__(self, layer: int, first: int) -> None:
         self.layer, self.first = layer, first
         self._queries: dict[int, Tensor] = {}
-        self.chosen: dict[int, float] = {}
         self.slots: Keys | None = None
 
     def write(self, position: int, query: Tensor) -> None:
         """Keep query [rows, heads, head_dim] of the rows from `position` on."""
         for row in range(max(0, self.first - position), query.shape[0]):
             self._queries[position + row] = query[row]
-
-    def score(self, position: int, logits: Tensor, tokens: Tensor) -> None:
-        """Keep the log-probabilities of int64 [n] tokens that float32 [n, vocab] logits after `position` chose."""
-        rows = logits.float()
-        chosen = rows.gather(1, tokens.clamp(min=0)[:, None])[:, 0] - rows.logsumexp(1)
-        self.chosen.update(enumerate(chosen.tolist(), position))
 
     def attention(self, start: int, stop: int, count: int) -> Tensor:
         """Return the weights that the rows which chose the first `count` tokens give to positions start .. stop - 1.

@@ -9,10 +9,10 @@ class Target:
                 chunk: int = ...) -> tuple[Tensor[1, vocab], Tensor[1, hidden]]
     def verify(self, ids: LongTensor[m], cache) -> tuple[Tensor[m, vocab], Tensor[m, hidden]]
 
-The promise: a row of `verify` depends on the ids before it and on nothing else - not on how many rows run beside it,
-where the block began, what was drafted, rejected and rolled back before. Bit for bit. attention.py says how keys and
-sums are kept independent of the block; rows.py says how matrix products are. Prefill has no such promise between
-different chunk sizes, and needs none: its chunks depend on the prompt alone, never on drafting.
+The promise: a row of `verify` depends on the ids before it and on nothing else, bit for bit. It does not depend on the
+number of other rows, on where the block began, or on what was drafted, rejected and rolled back before. attention.py
+explains how keys and sums are independent of the block, batch_invariance.py how linear layers are. Prefill has no such
+promise between different chunk sizes, and needs none: its chunks depend on the prompt alone, never on drafting.
 
 Layers that reuse another layer's keys and values (the last 20 of 35 in E2B) write nothing a later token reads, so
 prefill runs them on its last row only.
@@ -25,43 +25,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
-from gemma_cli.engines.local.model.linear import Linear, Norm, as_dtype
-from gemma_cli.engines.local.model.rope import Rope
+from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
+from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
+from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 
 CHUNK = 512
 """Rows of one prefill pass; an image whose rows see each other is never cut."""
-
-
-@dataclass
-class PerLayerEmbedding:
-    """One small embedding per token and layer (PLE): looked up by id and projected from the main embedding.
-
-    table [vocab, layers * width], on a CPU memory-mapped in the checkpoint's dtype: only rows of it are read. norm's
-    weight is divided by sqrt(2) and its epsilon multiplied by the hidden size, which takes in two scalings of the
-    reference.
-    """
-
-    table: Tensor
-    table_scale: float
-    project: Linear
-    norm: Norm
-    width: int
-
-    def __call__(self, ids: Tensor, embedded: Tensor) -> Tensor:
-        """[n, layers, width] from ids [n] and main embeddings [n, hidden]."""
-        shape = (ids.shape[0], -1, self.width)
-        looked_up = F.embedding(ids, self.table).to(embedded.dtype).view(shape)
-        projected = self.norm.wide(self.project(embedded).view(shape))
-        return projected.add_(looked_up, alpha=self.table_scale).to(embedded.dtype)
 
 
 @dataclass(frozen=True)
@@ -78,8 +55,10 @@ class Pass:
 
 @dataclass
 class Target:
-    """The decoder of a target, on one device (on several: spread.py). Built by load.load_target or synthetic; see the
-    module's docstring."""
+    """The decoder of a target, on one device (on several: multi_gpu.py); see the module's docstring.
+
+    load.load_target and synthetic.py build it.
+    """
 
     arch: Architecture
     device: torch.device

@@ -1,12 +1,13 @@
-"""Kernels of our own for decoding on a CPU: what torch has no fast one for, a few rows at a time.
+"""Our own kernels for decoding on a CPU: operations on a few rows that torch has no fast kernel for.
 
     on(device) -> Kernels | None        None: this device has none, torch computes everything
 
-Torch reads weights for a few rows at half to two thirds of what memory gives, and takes four kernels for a norm. These
-are a few small C files, compiled when a model is first loaded (build.py) by the machine's own compiler, and tried in a
-process of their own. Without a compiler, or with GEMMA_KERNELS=torch, torch does the work: slower, to the same rules.
+For a few rows, torch reads weights at half to two thirds of the memory bandwidth, and runs four kernels for a norm. Our
+kernels are a few small C files. The machine's own compiler builds them when a model is first loaded (build.py), and a
+separate process checks them. Without a compiler, or with GEMMA_KERNELS=torch, torch computes everything: more slowly,
+but by the same rules.
 
-Every kernel gives a row the same bits whatever rows stand beside it, one row alone included.
+Every kernel gives a row the same bits, alone or next to any other rows.
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ if TYPE_CHECKING:
 
 
 def on(device: torch.device) -> Kernels | None:
-    """The kernels for what lies on `device`."""
+    """Return the kernels for tensors on `device`; None if it has none."""
     return loaded() if device.type == "cpu" else None
 
 
 def notice(device: torch.device) -> str | None:
-    """A line for the user about the kernels on `device`, where something happened that did not before."""
+    """Return a notice about the kernels on `device`, if their state has changed since the last run."""
     return (_loaded()[1] or None) if device.type == "cpu" else None
 
 
 def build_name(device: torch.device) -> str | None:
-    """Name of the kernels' build for `device`: a hash of their sources, flags and processor; None without kernels."""
+    """Return a hash of the kernels' sources, flags and processor; None if `device` has no kernels."""
     kernels = on(device)
     return kernels.name if kernels else None
 
 
 def loaded() -> Kernels | None:
-    """The kernels for this processor, built if need be."""
+    """Return the kernels for this processor; build them if necessary."""
     return _loaded()[0]
 
 
 @functools.cache
 def _loaded() -> tuple[Kernels | None, str]:
-    """The kernels and the notice about them, once a process. They compute on as many threads as torch."""
+    """Load the kernels, once a process, with as many threads as torch; return them and the notice about them."""
     from gemma_cli.engines.local.native.build import SLOWER, library
     from gemma_cli.engines.local.native.ops import Kernels
 

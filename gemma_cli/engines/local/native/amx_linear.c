@@ -1,9 +1,8 @@
-/* The products of linear.c with AMX, whose arithmetic takes so little that for up to 16 rows of x memory is all there
-   is to wait for. Rows of the weight are loaded as they lie, 16 of them; x is laid out in pairs, as the instruction
-   wants it. Each sum is a lane of its own, which goes through the row from left to right whatever stands in the others.
+/* The linear layer of linear.c with AMX, which is so fast that up to 16 rows of x wait only for memory. 16 rows of the
+   weight are loaded as they are stored; x is arranged in pairs, as the instruction requires. Each sum is a lane of its
+   own and adds up the row from left to right, independent of the other lanes.
 
-   A thread's tiles are configured by whoever used them last, and oneDNN takes it for granted that it was itself: what it
-   had is put back. */
+   The tile configuration belongs to the thread, and oneDNN expects its own to be there: it is restored afterwards. */
 
 #include "team.h"
 #include "vectors.h"
@@ -18,7 +17,7 @@
 #define STEP 64         /* bytes of a row in a tile: 16 pairs of numbers */
 #define AHEAD 1024      /* bytes */
 
-#define SUMS 0          /* the tiles, whose names have to be literals; two of sums, so that neither waits for itself */
+#define SUMS 0          /* tile numbers must be literals; two tiles of sums, so that neither waits for its own result */
 #define MORE_SUMS 1
 #define WEIGHT 2
 #define X 3
@@ -38,14 +37,14 @@ static Config config_of(int rows) {
   return config;
 }
 
-/* OUTS outputs of `rows` rows, from the `at`-th on; x [bytes / 4, rows] in pairs. */
+/* Computes OUTS outputs of `rows` rows, from output `at`; x [bytes / 4, rows] in pairs. */
 static void outputs(uint16_t *y, const uint32_t *x, const char *weight, int rows, long out, long bytes, long at) {
   float sums[2][OUTS * ROWS];
   const char *from = weight + at * bytes;
   _tile_zero(SUMS);
   _tile_zero(MORE_SUMS);
   for (long in = 0; in < bytes; in += STEP) {
-    const long ahead = in + AHEAD < bytes ? in + AHEAD : in + AHEAD + (OUTS - 1) * bytes; /* in the rows after these */
+    const long ahead = in + AHEAD < bytes ? in + AHEAD : in + AHEAD + (OUTS - 1) * bytes; /* in the following rows */
     for (int row = 0; row < OUTS; row++) __builtin_prefetch(from + row * bytes + ahead);
     _tile_loadd(WEIGHT, from + in, bytes);
     _tile_loadd(X, x + in / 4 * rows, 4 * rows);
@@ -97,7 +96,7 @@ static int linear_of(uint16_t *y, const uint32_t *x, const uint16_t *weight, int
   return 1;
 }
 
-/* linear() for weights whose shape fits; 0: it does not, or there are no tiles. */
+/* Computes linear() if the weight's shape fits and there are tiles; returns 0 if not. */
 int tiled_linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
   if (out % OUTS || width % (STEP / 2) || !allowed()) return 0;
   for (long row = 0; row < rows; row += ROWS) {

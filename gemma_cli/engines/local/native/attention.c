@@ -1,8 +1,8 @@
-/* Attention of rows over keys and values as the cache keeps them, float32.
+/* Attention of rows over the keys and values of the cache, float32.
 
-   A row's scores are summed over the head's width in order; its weights and values over the slots in order, LANES slots
-   at a time. What a row does not see has a weight of exactly zero, and adding zeros changes nothing. So its bits depend
-   on its own position and on what it sees, not on the rows beside it nor on what else the slots hold. */
+   Scores are summed over the head's width in order, weights and weighted values over the slots in order, LANES slots at
+   a time. A masked slot has a weight of exactly zero, and adding zero changes nothing. So a row's bits depend on its
+   own position and the slots that it attends to, not on other rows or on the content of masked slots. */
 
 #include <math.h>
 #include <stdatomic.h>
@@ -26,7 +26,7 @@ typedef struct {
   long slots, position, window;   /* see attend() */
 } Head;
 
-/* LANES rows of `from`, of which `valid` are there, as columns: to[lane * LANES + row]. */
+/* Transposes LANES rows of `from`, of which `valid` exist: to[lane * LANES + row]. */
 INLINE void transposed(float *to, const float *from, long step, long valid, long left) {
   vf row[LANES];
 #pragma GCC unroll 16
@@ -54,7 +54,7 @@ INLINE const float *query_of(const Head *head, long index) {
   return head->query + index / head->group * head->row_step + index % head->group * head->dim;
 }
 
-/* Which of the slots `block` on the row at `position` sees: they hold the positions up to it, in turn. */
+/* Returns which slots from `block` on the row at `position` attends to; slots hold positions modulo their number. */
 INLINE vi seen(const Head *head, long position, long block) {
   vi slot = places() + (int32_t)block;
   vi back = (int32_t)(position % head->slots) - slot;
@@ -62,7 +62,7 @@ INLINE vi seen(const Head *head, long position, long block) {
   return (back < (int32_t)head->window) & (back <= (int32_t)position) & (slot < (int32_t)head->slots);
 }
 
-/* Scores of `count` queries with BLOCKS * LANES slots whose keys are `columns`; -inf where a row does not see them. */
+/* Computes scores of `count` queries and BLOCKS * LANES slots with keys `columns`; -inf for masked slots. */
 INLINE void score(const Head *head, float *scores, long step, const float *columns, long block, long index, int count,
                   int all) {
   vf sum[TILE][BLOCKS] = {};
@@ -94,7 +94,7 @@ INLINE void score(const Head *head, float *scores, long step, const float *colum
     }
 }
 
-/* Scores -> weights that are yet to be divided by what is returned. */
+/* Replaces scores by unnormalised weights; returns their sum, the divisor. */
 INLINE float weigh(float *scores, long count) {
   vf best = every(-INFINITY), sum = {};
   for (long at = 0; at < count; at += LANES) best = larger(load(scores + at), best);
@@ -111,8 +111,7 @@ INLINE float *out_of(const Head *head, long index) {
   return head->out + index / head->group * head->out_step + index % head->group * head->dim;
 }
 
-/* Adds the weighted values of slots from .. stop - 1 to the sums of `count` queries, for `wide` vectors of the head's
-   width. */
+/* Adds the weighted values of slots from .. stop - 1 to the sums of `count` queries, for `wide` vectors of a head. */
 INLINE void mix(const Head *head, const float *weights, long step, long from, long stop, long index, int count,
                 long lane, int wide) {
   const long left = head->dim - lane;
@@ -144,7 +143,7 @@ INLINE void mixed(const Head *head, const float *weights, long step, long from, 
   for (; lane < head->dim; lane += LANES) mix(head, weights, step, from, stop, index, count, lane, 1);
 }
 
-/* Weights [count, step] -> the sums of values they weigh. */
+/* Computes the sums of values with weights [count, step]. */
 static void mix_all(const Head *head, const float *weights, long step, long stop, long index, int count) {
   for (long from = 0; from < stop; from += VALUES) {
     const long end = from + VALUES < stop ? from + VALUES : stop;
@@ -164,7 +163,7 @@ INLINE void scored(const Head *head, float *scores, long step, const float *colu
   for (; one < count; one++) score(head, scores + one * step, step, columns, block, index + one, 1, all);
 }
 
-/* `count` queries from the `index`-th on; scratch: see attend(). */
+/* Computes `count` queries from query `index`; scratch: see attend(). */
 static void tile(const Head *head, float *scratch, long index, int count) {
   const long earliest = head->position + index / head->group, last = head->position + (index + count - 1) / head->group;
   const long unit = BLOCKS * LANES, straight = last < head->slots;
@@ -216,10 +215,10 @@ static void attended_parts(const void *task, long begin, long stop) {
   }
 }
 
-/* Rows position .. position + rows - 1. query [rows, heads, dim], new_keys and new_values [rows, kv_heads, dim], rows of
-   each `row_step` apart: stored first, unless NULL. keys, values [kv_heads, slots, dim]; a position lies in slot
-   position % slots, and a row sees the `window` last ones up to its own. out [rows, heads, dim] without gaps.
-   Returns 1 where there is no memory. */
+/* Computes rows position .. position + rows - 1. query [rows, heads, dim]; new_keys and new_values [rows, kv_heads,
+   dim] are stored first, unless NULL; rows of all three are `row_step` apart. keys, values [kv_heads, slots, dim]: a
+   position is in slot position % slots, and a row attends to the last `window` positions up to its own. out [rows,
+   heads, dim], contiguous. Returns 1 if out of memory. */
 int attend(float *out, const float *query, const float *new_keys, const float *new_values, float *keys, float *values,
            long rows, long row_step, long heads, long kv_heads, long dim, long slots, long position, long window) {
   const long group = heads / kv_heads, queries = rows * group, wide = (dim + LANES - 1) / LANES * LANES;

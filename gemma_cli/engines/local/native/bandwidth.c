@@ -1,11 +1,11 @@
-/* How fast memory is read at best: what decoding is measured by. */
+/* The speed of reading memory, with which decoding is compared. */
 
 #include <stdatomic.h>
 
 #include "team.h"
 #include "vectors.h"
 
-#define STREAMS 4 /* read side by side, as linear.c reads rows of a weight */
+#define STREAMS 4 /* read in parallel, as linear.c reads rows of a weight */
 #define PIECE 8192
 
 typedef struct {
@@ -32,8 +32,8 @@ static void read_blocks(const void *task, long begin, long stop) {
   atomic_fetch_add(reading->sum, sum);
 }
 
-/* Reads `bytes`, less what is no multiple of STREAMS * PIECE, as fast as this machine can; what it returns depends on
-   all that is read. */
+/* Reads `bytes`, rounded down to a multiple of STREAMS * PIECE, at full speed. The result depends on everything read,
+   so that no read is optimised away. */
 uint32_t read_all(const char *from, long bytes) {
   atomic_uint sum = 0;
   const Reading task = {from, &sum};

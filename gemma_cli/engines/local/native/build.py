@@ -1,12 +1,12 @@
-"""C files -> a library for this processor, stored in the cache folder.
+"""Compiles the C files to a library for this processor, and stores it in the cache folder.
 
-    library() -> Built(path, why)       path None: there is none, and `why` says so in a few words
+    library() -> Built(path, why)       path None: there is no library; `why` gives the reason
 
-Compiled for the very instructions of the machine, so a library belongs to one kind of processor and one state of the
-sources: both are in its name. It appears under that name only after its self-check has run in a process of its own,
-because virtual machines announce instructions that kill whoever uses them. One that is not as it was stored is built
-again (stored.py). What failed for good is not tried again before the note about it is removed; what failed for a
-reason that may pass, such as a full disk, is tried again a day later.
+The library uses all instructions of the processor, so its name is a hash of the sources and the processor. It gets that
+name only after its self-check has passed in a separate process: some virtual machines announce instructions that kill
+the process. A library that differs from its record is built again (stored.py). After a permanent failure, nothing is
+tried until the note about it is removed; after a failure that may pass, such as a full disk, it is tried again a day
+later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FLAGS = (
     "-O2",
     "-march=native",
     "-ffp-contract=fast",
-    # Tuned for AMD, gcc leaves some sums of products unfused; which ones depends on a loop's row count, so bits would.
+    # Tuned for AMD, gcc leaves some multiply-adds unfused; which ones depends on the number of rows, so bits would too.
     "--param=avoid-fma-max-bits=0",
     "-pthread",
     "-shared",
@@ -43,10 +43,10 @@ FLAGS = (
 VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
 """Variants to try in order: some machines announce AMX but lack it."""
 
-COMPILE_S, CHECK_S = 120, 30  # longer than that, and something hangs
+COMPILE_S, CHECK_S = 120, 30  # after that, it hangs
 
 SPACE = 8 << 20
-"""Bytes that a build takes on the disk, several times over."""
+"""Free bytes that a build requires: several times what it uses."""
 
 DAY_S = 24 * 3600
 
@@ -74,12 +74,15 @@ _PASSING = (
 """Compiler messages for a fault of the machine, not of the code."""
 
 _OUTSIDE = (9, 15, 2, 1, 24, 25)
-"""SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ: none that a kernel raises which this processor cannot run."""
+"""SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ: signals from outside; a kernel never causes them."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A library, or why there is none. notice: a line for the user, where something happened that did not before."""
+    """A library, or the reason why there is none.
+
+    notice: a line for the user, if the state of the kernels has changed since the last run.
+    """
 
     path: Path | None
     why: str = ""
@@ -88,7 +91,10 @@ class Built:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something did not build. passes: it may succeed another day."""
+    """A failed build.
+
+    passes: whether it may succeed on another day.
+    """
 
     why: str
     passes: bool = False
@@ -96,7 +102,7 @@ class Failure:
 
 @functools.cache
 def library() -> Built:
-    """The library, built where it is not there yet: some three seconds."""
+    """Return the library; building it takes about three seconds."""
     if os.environ.get("GEMMA_KERNELS", "").lower() == OFF:
         return Built(None, f"GEMMA_KERNELS={OFF}")
     if sys.platform != "linux" or platform.machine() != "x86_64":
@@ -128,7 +134,7 @@ def _library(folder: Path) -> Built:
 
 
 def _build(path: Path, damage: str) -> Built:
-    """Build what is not there, or was damaged in some way. The caller holds the folder's lock."""
+    """Build a missing or damaged library. The caller holds the folder's lock."""
     from gemma_cli.engines.local.native import stored
 
     if note := _remembered(path):
@@ -158,9 +164,9 @@ def _build(path: Path, damage: str) -> Built:
 
 
 def _compile(compiler: str, made: Path) -> Failure | None:
-    """Make the library `made` and let it check itself; None where it does."""
+    """Compile the library `made` and run its self-check; return None if both succeed."""
     sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
-    # Its own files go where there is space, and its words are those of _PASSING.
+    # Its scratch files go where there is space, and its messages must be those of _PASSING.
     environment = os.environ | {"TMPDIR": str(made.parent), "LC_ALL": "C"}
     failure = None
     for variant in VARIANTS:
@@ -174,7 +180,7 @@ def _compile(compiler: str, made: Path) -> Failure | None:
 
 
 def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str, str]) -> Failure | None:
-    """None where the command succeeds."""
+    """Run a command; return None if it succeeds."""
     try:
         ran = subprocess.run(command, capture_output=True, timeout=seconds, check=False, env=environment)
     except subprocess.TimeoutExpired:
@@ -193,14 +199,14 @@ def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str,
 
 
 def _remember(path: Path, failure: Failure) -> Failure:
-    """Leave a note, for a day where the failure may pass. Where it cannot be written, the next run tries again."""
+    """Write a note about a failure, valid for a day if it may pass. Without a note, the next run tries again."""
     with suppress(OSError):
         _note(path, failure.passes).write_text(failure.why)
     return failure
 
 
 def _remembered(path: Path) -> str:
-    """Why the library was not built before; "" where it may be tried."""
+    """Return why an earlier build failed; "" if the library may be built now."""
     for passes, remedy in ((False, "to try again"), (True, "to try again today")):
         note = _note(path, passes)
         try:
@@ -216,7 +222,7 @@ def _note(path: Path, passes: bool) -> Path:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what builds have left that were killed."""
+    """Remove the scratch folders of builds that were killed."""
     for scratch in folder.glob(f"{_SCRATCH}*"):
         with suppress(OSError):
             if time.time() - scratch.stat().st_mtime > COMPILE_S * len(VARIANTS):
@@ -224,6 +230,6 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _name() -> str:
-    """Return everything that the library depends on."""
+    """Return a hash of everything that the library depends on."""
     sources = b"".join(file.read_bytes() for file in sorted((*SOURCES.glob("*.c"), *SOURCES.glob("*.h"))))
     return hashlib.sha256(sources + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]

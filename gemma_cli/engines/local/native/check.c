@@ -1,5 +1,5 @@
-/* Whether the kernels compute here what plain loops do: asked in a process of its own before they are used, for a
-   processor may lack what it announces. */
+/* Checks the kernels against plain loops. It runs in a separate process before they are used, because a processor may
+   lack instructions that it announces. */
 
 #include <math.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@ void norm(void *, const void *, const float *, const void *, long, long, float, 
 int attend(float *, const float *, const float *, const float *, float *, float *, long, long, long, long, long, long,
            long, long);
 
-enum { ROWS = 7, OUT = 37, TILED = 32 /* a number of outputs that AMX takes */, WIDTH = 96 };
+enum { ROWS = 7, OUT = 37, TILED = 32 /* outputs: a multiple that AMX takes */, WIDTH = 96 };
 
 static int far(double a, double b) { return !(fabs(a - b) <= 0.02 * (1 + fabs(b))); }
 static double some(long at) { return (double)(at * 7919 % 31 - 15) / 16; } /* exact in bfloat16 */

@@ -1,16 +1,16 @@
-/* What stands between products, each in one pass over rows whose bits do not depend on the rows beside them. Activations
-   are float32 or bfloat16 (`kind`), without gaps; what is rounded on the way is rounded where the reference rounds. */
+/* The operations between linear layers, each in one pass; a row's bits do not depend on other rows. Activations are
+   float32 or bfloat16 (`kind`) and contiguous. Intermediate results are rounded where the reference rounds them. */
 
 #include <math.h>
 
 #include "team.h"
 #include "vectors.h"
 
-/* What a number costs in multiplications, as share() counts them. */
+/* The cost of a number in multiplications, for share(). */
 #define PLAIN 2
 #define WITH_EXPONENTIAL 8
 
-/* 1 / rms of `width` numbers. */
+/* Returns 1 / rms of `width` numbers. */
 INLINE float inverse_rms(const void *x, long at, long width, float eps, int kind) {
   vf sum = {};
   for (long lane = 0; lane < width; lane += LANES) {
@@ -51,7 +51,7 @@ static void norm_rows(const void *task, long begin, long stop) {
   else normal(norm, begin, stop, BFLOAT16, BFLOAT16);
 }
 
-/* y = x / rms(x) * weight, + residual where that is not NULL; weight float32 [width] or NULL, the others [rows, width].
+/* y = x / rms(x) * weight, + residual unless that is NULL; weight float32 [width] or NULL, the others [rows, width].
    to: the kind of y. */
 void norm(void *y, const void *x, const float *weight, const void *residual, long rows, long width, float eps, int kind,
           int to) {
@@ -59,8 +59,8 @@ void norm(void *y, const void *x, const float *weight, const void *residual, lon
   share(norm_rows, &task, rows, PLAIN * (double)(rows * width));
 }
 
-/* gelu by its tanh approximation: x * (1 + tanh(u)) / 2 = x / (1 + e^-2u). From where 1 + tanh(u) rounds to nought it is
-   nought: numbers too small for their format take processors a hundred times as long to multiply. */
+/* gelu by its tanh approximation: x * (1 + tanh(u)) / 2 = x / (1 + e^-2u). It is zero as soon as 1 + tanh(u) rounds to
+   zero: processors take a hundred times as long to multiply denormal numbers. */
 INLINE vf gelu_of(vf x) {
   vf u = x * (0.7978845608f + 0.0356774081f * (x * x));
   return choose(u < -9.1f, every(0.0f), x / (1.0f + exponential(-2.0f * u)));
@@ -89,7 +89,7 @@ static void gated_rows(const void *task, long begin, long stop) {
   else gates(of, begin, stop, BFLOAT16);
 }
 
-/* y = gelu(gate) * up for rows that lie `gate_step` and `up_step` apart. */
+/* y = gelu(gate) * up for rows that are `gate_step` and `up_step` apart. */
 void gated(void *y, const void *gate, const void *up, long rows, long width, long gate_step, long up_step, int kind) {
   const Gates task = {y, gate, up, width, gate_step, up_step, kind};
   share(gated_rows, &task, rows, WITH_EXPONENTIAL * (double)(rows * width));
@@ -164,9 +164,10 @@ static void turned_rows(const void *task, long begin, long stop) {
   else turns(of, begin, stop, BFLOAT16);
 }
 
-/* Queries, keys and values from their product x [rows, heads, dim]: each head normalised, the first `turned` scaled
-   (float32 [turned, dim]) and rotated, the last `copied` normalised alone, which where heads < turned + copied are the
-   keys themselves. y float32 [rows, turned + copied, dim]; cos, sin float32 [rows, dim] as rope.py has them. */
+/* Computes queries, keys and values from a linear layer's output x [rows, heads, dim]. Each head is normalised; the
+   first `turned` heads are then scaled (float32 [turned, dim]) and rotated, the last `copied` heads are not. If heads <
+   turned + copied, the values are made from the heads of the keys. y float32 [rows, turned + copied, dim]; cos, sin
+   float32 [rows, dim] as in rope.py. */
 void turn(float *y, const void *x, const float *scale, const float *cos, const float *sin, long rows, long heads,
           long turned, long copied, long dim, float eps, int kind) {
   const Turns task = {y, x, scale, cos, sin, heads, turned, copied, dim, eps, kind};

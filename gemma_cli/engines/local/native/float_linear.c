@@ -1,9 +1,8 @@
 /* y = x @ weight.T in float32, for any number of rows of x.
 
-   The weight is packed beforehand, in panels of WIDE outputs that lie side by side: [panels, width, WIDE]. An output is a
-   lane of its own, which goes through the row from left to right whatever stands beside it, so a row's bits depend on the
-   row alone. Nothing is left to add up at the end, which counts where rows are short, as those of small models are; and
-   a panel that many rows share stays in the cache meanwhile. */
+   The weight is packed in panels of WIDE adjacent outputs: [panels, width, WIDE]. Each output is a lane of its own and
+   adds up the row from left to right, so a row's bits depend on the row alone. No sum over lanes is left at the end,
+   which matters for the short rows of small models, and a panel stays in the cache while many rows use it. */
 
 #include "team.h"
 #include "vectors.h"
@@ -11,7 +10,7 @@
 #define VECTORS 2 /* to a panel */
 #define WIDE (VECTORS * LANES)
 #define ROWS 6    /* rows of x at most: ROWS * VECTORS sums stay in registers */
-#define PANELS 4  /* at most, for so few rows that their sums alone would wait for themselves */
+#define PANELS 4  /* at most, for few rows, whose sums alone would wait for their own results */
 #define AHEAD 4096 /* bytes */
 
 typedef struct {
@@ -54,7 +53,7 @@ INLINE void tile(const Product *of, long row, int rows, long panel, int panels) 
       }
 }
 
-/* As many panels as can be taken at once, up to `most`: their number. */
+/* Computes as many panels as possible at once, up to `most`; returns their number. */
 INLINE int some_panels(const Product *of, long row, int rows, long panel, long stop, int most) {
   if (panel + most > stop) {
     tile(of, row, rows, panel, 1);
@@ -66,7 +65,7 @@ INLINE int some_panels(const Product *of, long row, int rows, long panel, long s
 
 static void product_panels(const void *task, long begin, long stop) {
   const Product *of = task;
-  switch (of->rows) { /* each its own loop, whose sums stay in registers */
+  switch (of->rows) { /* one loop for each number of rows, so that sums stay in registers */
     case 1: for (long at = begin; at < stop;) at += some_panels(of, 0, 1, at, stop, 4); return;
     case 2: for (long at = begin; at < stop;) at += some_panels(of, 0, 2, at, stop, 3); return;
     case 3: for (long at = begin; at < stop;) at += some_panels(of, 0, 3, at, stop, 2); return;
@@ -86,10 +85,10 @@ static void product_panels(const void *task, long begin, long stop) {
   }
 }
 
-/* Outputs that a panel holds. */
+/* Returns the number of outputs in a panel. */
 int panel_width(void) { return WIDE; }
 
-/* y [rows, out] and x [rows, width] without gaps; packed [panels, width, panel_width()], zeros where there is no output. */
+/* y [rows, out] and x [rows, width], contiguous; packed [panels, width, panel_width()], zeros for missing outputs. */
 void float_linear(float *y, const float *x, const float *packed, long rows, long out, long width) {
   const Product task = {y, x, packed, rows, out, width};
   share(product_panels, &task, (out + WIDE - 1) / WIDE, (double)(rows * out) * (double)width);

@@ -1,11 +1,11 @@
-/* y = x @ weight.T for a few rows of x and a weight [out, width] as it lies in a checkpoint, in bfloat16.
+/* y = x @ weight.T for a few rows of x and a weight [out, width] as checkpoints store it, in bfloat16.
 
-   A dot product is summed in LANES partial sums, in the order the numbers lie, and those at the end. That order is the
-   same whichever rows or outputs are computed beside it, so a row's bits depend on the row alone. Products are taken in
-   float32, where they are exact: instructions that multiply bfloat16 do twice as much and take up to four times as long.
+   A dot product is summed in LANES partial sums, in the order of the numbers; these are added at the end. The order
+   does not depend on the other rows and outputs, so a row's bits depend on the row alone. Products are computed in
+   float32, where they are exact: bfloat16 instructions do twice as much, but take up to four times as long.
 
-   Decoding reads each weight once, from memory, and little else takes time. What a core gets from memory is bound by
-   how many lines it asks for at once: hence a prefetch of what each row goes on with. */
+   Decoding reads each weight once from memory, and little else takes time. The number of outstanding cache lines limits
+   the bandwidth of a core: hence the prefetch of what each row reads next. */
 
 #include <string.h>
 
@@ -20,22 +20,22 @@
 #endif
 #define AHEAD 2048      /* bytes */
 
-/* sum + w * x for a pair of numbers in each lane. */
+/* Returns sum + w * x for a pair of numbers in each lane. */
 INLINE vf plus_products(vf sum, vu w, vu x) { return odd(w) * odd(x) + (even(w) * even(x) + sum); }
 
-/* Fewer than 64 bytes, and zeros after them. */
+/* Loads fewer than 64 bytes, followed by zeros. */
 INLINE vu rest(const char *from, long bytes) {
   vu some = {};
   memcpy(&some, from, (size_t)bytes);
   return some;
 }
 
-/* Dot products of `rows` rows of x and `outs` rows of the weight, each `bytes` long. */
+/* Computes dot products of `rows` rows of x and `outs` rows of the weight, each of `bytes` bytes. */
 INLINE void dots(float *y, const char *x, const char *weight, long bytes, int rows, int outs) {
   vf sum[ROWS][OUTS] = {};
   const long whole = bytes / (long)sizeof(vu) * (long)sizeof(vu);
   for (long at = 0; at < whole; at += sizeof(vu)) {
-    const long ahead = at + AHEAD < bytes ? at + AHEAD : at + AHEAD + (OUTS - 1) * bytes; /* in the rows after these */
+    const long ahead = at + AHEAD < bytes ? at + AHEAD : at + AHEAD + (OUTS - 1) * bytes; /* in the following rows */
     vu w[OUTS];
 #pragma GCC unroll 4
     for (int out = 0; out < outs; out++) {
@@ -56,13 +56,13 @@ INLINE void dots(float *y, const char *x, const char *weight, long bytes, int ro
   }
 #pragma GCC unroll 6
   for (int row = 0; row < rows; row++) {
-    v4 all = totals(sum[row][0], sum[row][1], sum[row][2], sum[row][3]); /* of nothing where outs is 1 */
+    v4 all = totals(sum[row][0], sum[row][1], sum[row][2], sum[row][3]); /* of zeros if outs is 1 */
     for (int out = 0; out < outs; out++) y[row * OUTS + out] = all[out];
   }
 }
 
 INLINE void few(float *y, const char *x, const char *weight, long bytes, int rows, int outs) {
-  switch (rows) { /* each its own loop, whose sums stay in registers */
+  switch (rows) { /* one loop for each number of rows, so that sums stay in registers */
     case 1: dots(y, x, weight, bytes, 1, outs); break;
     case 2: dots(y, x, weight, bytes, 2, outs); break;
 #if ROWS > 3
@@ -80,12 +80,12 @@ typedef struct {
   long rows, out, bytes;
 } Product;
 
-/* Up to OUTS outputs of `rows` rows, from the `row`-th and the `at`-th on. */
+/* Computes up to OUTS outputs of `rows` rows, from row `row` and output `at`. */
 static void outputs(const Product *of, long row, int rows, long at) {
   const long left = of->out - at, bytes = of->bytes;
   const int outs = left < OUTS ? (int)left : OUTS;
   const char *x = of->x + row * bytes, *from = of->weight + at * bytes;
-  float part[(ROWS + LANES) * OUTS]; /* LANES are read at a time below */
+  float part[(ROWS + LANES) * OUTS]; /* read LANES at a time below */
   if (outs == OUTS) few(part, x, from, bytes, rows, OUTS);
   else
     for (int one = 0; one < outs; one++) few(part + one, x, from + one * bytes, bytes, rows, 1);
@@ -101,8 +101,8 @@ static void product_blocks(const void *task, long begin, long stop) { /* of OUTS
 
 int tiled_linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long); /* amx_linear.c */
 
-/* y [rows, out], x [rows, width], weight [out, width], all bfloat16 and without gaps. Which of the two ways is taken
-   depends on the processor and the weight alone. */
+/* y [rows, out], x [rows, width], weight [out, width], all bfloat16 and contiguous. The choice between AMX and vectors
+   depends only on the processor and the weight. */
 void linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
   if (tiled_linear(y, x, weight, rows, out, width)) return;
   const Product task = {y, (const char *)x, (const char *)weight, rows, out, 2 * width};

@@ -1,5 +1,4 @@
-"""The kernels as functions of tensors, on a CPU. What each computes stands in its C file; dtypes are float32 and
-bfloat16."""
+"""The kernels as functions of tensors on a CPU, in float32 and bfloat16; each C file documents what it computes."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ class KeyValueSlots(Protocol):
 
 
 class Kernels:
-    """A library that build.py made."""
+    """A loaded library of kernels."""
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
@@ -53,15 +52,15 @@ class Kernels:
         self._settings = _function(library.team_settings, [_INT, ctypes.c_longlong])
 
     def set_threads(self, count: int, spin_ns: int = -1) -> None:
-        """Compute on `count` threads, each of which spins for so many ns before it sleeps; -1: as before."""
+        """Compute on `count` threads. spin_ns: how long an idle thread spins before it sleeps; -1: as before."""
         self._settings(count, spin_ns)
 
     def read(self, buffer: Tensor) -> None:
-        """Read all of a tensor, as fast as this machine can: its last 32 KB may be left out."""
+        """Read a tensor at the full memory bandwidth; its last 32 KB may be left out."""
         self._read(buffer.data_ptr(), buffer.nbytes)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        """x [rows, width] @ weight.T for weight [out, width], all bfloat16."""
+        """Return x [rows, width] @ weight.T for weight [out, width], all bfloat16."""
         x = x.contiguous()
         rows, width = x.shape
         out = weight.shape[0]
@@ -70,7 +69,7 @@ class Kernels:
         return y
 
     def pack_floats(self, weight: Tensor) -> Tensor:
-        """Lay out a float32 weight [out, width] for float_linear: [panels, width, outputs of a panel]."""
+        """Pack a float32 weight [out, width] for float_linear: [panels, width, outputs of a panel]."""
         out, width = weight.shape
         panels = -(-out // self._panel)
         whole, rest = out // self._panel, out % self._panel
@@ -82,7 +81,7 @@ class Kernels:
         return packed
 
     def float_linear(self, x: Tensor, packed: Tensor, out: int) -> Tensor:
-        """x [rows, width] @ weight.T for a weight [out, width] that `pack_floats` packed, all float32."""
+        """Return x [rows, width] @ weight.T for a weight [out, width] from `pack_floats`, all float32."""
         x = x.contiguous()
         rows, width = x.shape
         y = torch.empty(rows, out)
@@ -92,8 +91,8 @@ class Kernels:
     def pack(self, parts: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, int], bits: Bits) -> Tensor:
         """Pack a weight of this shape, [out, width], for rounded_linear: uint8 [n].
 
-        parts: numbers and scales of some rows at a time, in order, a multiple of rounding.BLOCK rows in each but the
-        last. Numbers [rows, width]: uint8 0 .. 15 with bfloat16 scales [rows, width / 32], or int8.
+        parts: numbers and scales of consecutive rows; all parts but the last have a multiple of rounding.BLOCK rows.
+        Numbers [rows, width] are uint8 0 .. 15 with bfloat16 scales [rows, width / 32], or int8.
         """
         out, width = shape
         packed = torch.empty(self.packed_bytes(out, width, bits), dtype=torch.uint8)
@@ -106,8 +105,10 @@ class Kernels:
         return packed
 
     def rounded_linear(self, x: Tensor, packed: Tensor, scales: Tensor, out: int, bits: Bits) -> Tensor:
-        """x [rows, width] @ weight.T for a weight [out, width] that `pack` packed; scales: float32 [out] for eight
-        bits."""
+        """Return x [rows, width] @ weight.T for a weight [out, width] from `pack`.
+
+        scales: float32 [out], for 8 bits only.
+        """
         x = x.contiguous()
         rows, width = x.shape
         y = torch.empty(rows, out, dtype=x.dtype)
@@ -127,8 +128,10 @@ class Kernels:
         residual: Tensor | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """x / rms(x) * weight [+ residual] over the last dimension of x, rounded once, to `dtype` (None: x's own).
-        weight: float32."""
+        """Return x / rms(x) * weight [+ residual] over the last dimension of x, rounded once.
+
+        weight: float32. dtype: of the result; None: that of x.
+        """
         x = x.contiguous()
         y = torch.empty_like(x, dtype=dtype)
         width = x.shape[-1]
@@ -146,7 +149,7 @@ class Kernels:
         return y
 
     def gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        """gelu(gate) * up, both [rows, width], whose rows may lie apart."""
+        """Return gelu(gate) * up, both [rows, width]; their rows need not be contiguous."""
         rows, width = gate.shape
         y = torch.empty(rows, width, dtype=gate.dtype)
         self._gated(
@@ -155,7 +158,7 @@ class Kernels:
         return y
 
     def soft_cap(self, x: Tensor, cap: float) -> Tensor:
-        """cap * tanh(x / cap), float32."""
+        """Return cap * tanh(x / cap), float32."""
         x = x.contiguous()
         y = torch.empty_like(x, dtype=torch.float32)
         self._soft_cap(y.data_ptr(), x.data_ptr(), x.numel(), cap, _KINDS[x.dtype])
@@ -164,10 +167,12 @@ class Kernels:
     def turn(
         self, product: Tensor, scale: Tensor, cos: Tensor, sin: Tensor, copied: int, eps: float
     ) -> tuple[Tensor, Tensor]:
-        """Heads that are normalised, scaled and rotated, float32 [rows, turned, dim], and those `copied` from the last
-        of the product, which are normalised alone, [rows, copied, dim].
+        """Return the heads of a linear layer's output as attention takes them, float32.
 
-        product [rows, heads, dim]; scale float32 [turned, dim]; cos, sin float32 [rows, 1, dim]."""
+        The first heads are normalised, scaled and rotated: [rows, turned, dim]. The last `copied` heads are normalised
+        only: [rows, copied, dim]. product: [rows, heads, dim]; scale: float32 [turned, dim]; cos, sin: float32
+        [rows, 1, dim].
+        """
         rows, heads, dim = product.shape
         turned = scale.shape[0]
         y = torch.empty(rows, turned + copied, dim)
@@ -190,9 +195,12 @@ class Kernels:
     def attend(
         self, query: Tensor, slots: KeyValueSlots, position: int, window: int, new: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Attention of rows position .. position + rows - 1, each over the `window` last positions up to its own:
-        float32 [rows, heads * dim]. query float32 [rows, heads, dim]; new: their keys and values
-        [rows, kv_heads, dim], to be stored first; rows of each may lie apart, as far in all of them."""
+        """Return the attention of rows position .. position + rows - 1: float32 [rows, heads * dim].
+
+        Each row attends to the last `window` positions up to its own. query: float32 [rows, heads, dim]. new: keys and
+        values of these rows [rows, kv_heads, dim], which are stored first. Rows need not be contiguous, but their
+        stride must be the same in all three tensors.
+        """
         rows, heads, dim = query.shape
         keys, values = slots.keys, slots.values
         out = torch.empty(rows, heads * dim)

@@ -1,12 +1,12 @@
 """A shared library in the cache folder, next to a record of its size and digest.
 
-    private(folder)          makes the folder and checks that nobody else can write to it
-    doubt(library)           why the library must not be loaded; None where it is as it was stored
-    store(made, library)     puts a library under its name, durably
-    locked(folder)           one process at a time
+    private(folder)          creates the folder and checks that nobody else can write to it
+    doubt(library)           returns why the library must not be loaded; None if it matches its record
+    store(made, library)     moves a library to its name, durably
+    locked(folder)           admits one process at a time
 
-Loading a file runs it. One that was cut short kills the process with SIGBUS, which nothing can catch, and one that
-somebody else wrote does what that person wants. So every byte is checked before `dlopen` sees the file.
+Loading a library runs it. A truncated one kills the process with SIGBUS, which cannot be caught, and one that somebody
+else wrote runs that person's code. So every byte is checked before `dlopen`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from pathlib import Path
 from gemma_cli.store.atomic_write import sync_folder
 
 PATIENCE_S = 60.0
-"""Seconds to wait for another process that builds; then both build, which costs time and nothing else."""
+"""Seconds to wait for another process that builds; after that both build, which costs only time."""
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Untrusted(Exception):
-    """A file or folder is not this user's alone; the argument says why."""
+    """Raised for a file or folder that others could have written; the message has the reason."""
 
 
 def private(folder: Path) -> bool:
-    """Create `folder` for its owner alone. False: others could write to it until now, so it has been emptied.
+    """Create `folder` for its owner alone. Returns False if others could write to it until now; then it is emptied.
 
-    Raises Untrusted where it stays in other hands, OSError where it cannot be made.
+    Raises Untrusted if others own it or can still write to it, OSError if it cannot be created.
     """
     if not os.path.lexists(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def private(folder: Path) -> bool:
 
 
 def doubt(library: Path) -> str | None:
-    """Why `library` must not be loaded, "" where there is none yet, None where it is just as it was stored."""
+    """Return why `library` must not be loaded: "" if it does not exist, None if it matches its record."""
     try:
         record = json.loads(_read(_record(library)))
         content = _read(library)
@@ -81,7 +81,7 @@ def doubt(library: Path) -> str | None:
 
 
 def store(made: Path, library: Path) -> None:
-    """Move `made` to `library` and write its record; a crash in between leaves a pair that `doubt` rejects."""
+    """Move `made` to `library` and write its record. After a crash in between, `doubt` rejects the pair."""
     content = made.read_bytes()
     record = _record(made)
     record.write_text(json.dumps({"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}))
@@ -96,7 +96,10 @@ def store(made: Path, library: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the same block, for PATIENCE_S at most, on file systems that have locks."""
+    """Keep other processes out of the same block.
+
+    Waits for at most PATIENCE_S, and does nothing on file systems without locks.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         deadline = time.monotonic() + PATIENCE_S
@@ -108,7 +111,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Whether there is nothing to wait for any more."""
+    """Return whether to stop waiting: the lock is taken, or locks are not supported."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -123,7 +126,7 @@ def _record(library: Path) -> Path:
 
 
 def _read(file: Path) -> bytes:
-    """The bytes of a regular file of ours. Raises Untrusted, OSError; neither follows a link nor waits for a pipe."""
+    """Read a regular file of this user, without following links or waiting for pipes. Raises Untrusted, OSError."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -144,7 +147,7 @@ def _read(file: Path) -> bytes:
 
 
 def _check_owner(file: Path, found: os.stat_result) -> None:
-    """Root's files are as good as ours: root can write to ours too."""
+    """Raise Untrusted unless this user or root owns a file; root could change the user's own files too."""
     if found.st_uid not in (os.geteuid(), 0):
         raise Untrusted(f"{file} belongs to another user (uid {found.st_uid})")
 

@@ -1,17 +1,18 @@
-/* A team of threads, made so that a computation never waits for a thread that has not begun its part.
+/* A team of threads in which a computation never waits for a thread that has not started its part.
 
-   A task is cut into pieces, which the caller and its workers take from a counter. A worker that sleeps, or that another
+   A task is cut into pieces; the caller and its workers take them from a counter. A worker that sleeps, or that another
    program keeps from running, takes none, and the others compute them all. So the caller waits only for pieces that are
-   being computed, and those are small.
+   already being computed, and those are small.
 
-   The next task usually follows within microseconds, and waking a thread takes longer than many a task. So whoever waits
-   spins for a moment before it sleeps. Spinning does harm where other programs want the processor: it takes the time
-   that the computing threads need. Hence a spinning thread yields all the while, and a yield that takes long shows that
-   somebody else ran. Then nobody spins for a while, each time twice as long as the time before. A caller that waits long
-   for a piece shows the same.
+   The next task usually follows within microseconds, and waking a thread takes longer than many tasks. So a waiting
+   thread spins for a moment before it sleeps. If other programs need the processor, spinning takes time from the
+   threads that compute. Hence a spinning thread yields in a loop; a yield that takes long shows that another program
+   ran. Then no thread spins for a while, each time twice as long as before. A long wait for a piece has the same
+   effect.
 
-   The counter is one word, the number of the task above and the pieces that are left below, so a piece is taken only of
-   the task it was seen to belong to. What describes a task changes only after all of its pieces were computed. */
+   The counter is one word: the number of the task in the upper half, the remaining pieces in the lower half. So a
+   thread takes pieces only of the task that it has seen. The description of a task changes only after all its pieces
+   are done. */
 
 #include "team.h"
 
@@ -23,31 +24,31 @@
 #include <time.h>
 
 #define MOST 256                 /* threads */
-#define PIECES 16                /* of a task for each thread at most: the last ones are waited for */
+#define PIECES 16                /* of a task for each thread at most: the caller waits for the last ones */
 #define LOOKS 32                 /* between two yields, some microseconds */
 #define SPIN_NS 200000LL         /* how long a thread spins before it sleeps */
 #define LOST_NS 300000LL         /* a yield that takes longer: something else ran */
 #define LATE_NS 5000000LL        /* a wait for a piece that takes longer: its worker is kept from running */
-#define BUSY_NS 100000000LL      /* how long nobody spins after that, at first */
+#define BUSY_NS 100000000LL      /* how long no thread spins after that, at first */
 #define BUSY_MOST_NS 3000000000LL
 
-static atomic_ullong left;       /* number of the task << 32 | pieces that nobody has taken */
-static atomic_long done;         /* pieces that are computed */
+static atomic_ullong left;       /* number of the task << 32 | pieces not taken yet */
+static atomic_long done;         /* pieces that are done */
 static atomic_int asleep;        /* workers */
 static atomic_int caller_asleep;
-static atomic_flag taken = ATOMIC_FLAG_INIT; /* by a caller; another one computes alone meanwhile */
+static atomic_flag taken = ATOMIC_FLAG_INIT; /* by a caller; meanwhile others compute alone */
 
-static _Atomic(Work) the_work;   /* the task, as share() was given it */
+static _Atomic(Work) the_work;   /* the task given to share() */
 static _Atomic(const void *) the_task;
 static atomic_long the_units, the_pieces;
 
 static atomic_int threads = 1;
 static atomic_llong spin_ns = SPIN_NS;
-static atomic_llong busy_until, busy_ns = BUSY_NS; /* of CLOCK_MONOTONIC; how long it will be the next time */
+static atomic_llong busy_until, busy_ns = BUSY_NS; /* in CLOCK_MONOTONIC; the duration of the next time */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t posted = PTHREAD_COND_INITIALIZER, finished = PTHREAD_COND_INITIALIZER;
-static int workers;              /* started so far; belongs to whoever has taken the team */
+static int workers;              /* started so far; guarded by `taken` */
 
 static long long now_ns(void) {
   struct timespec now;
@@ -81,7 +82,7 @@ static int busy(long long now) {
   return now < until;
 }
 
-/* Whether `come` became true within the time that a thread spins. */
+/* Returns whether `come` became true while the thread was spinning. */
 static int spun(int (*come)(long), long who) {
   const long long began = now_ns(), stop = began + atomic_load(&spin_ns);
   if (busy(began)) return come(who);
@@ -101,7 +102,7 @@ static int spun(int (*come)(long), long who) {
   }
 }
 
-/* Computes pieces as long as there are any. */
+/* Computes pieces until none is left. */
 static void compute(void) {
   for (unsigned long long seen = atomic_load(&left); (uint32_t)seen;) {
     const Work work = atomic_load(&the_work);
@@ -133,7 +134,7 @@ static void *worker(void *number) {
   return NULL;
 }
 
-static void begin_anew(void) { /* in the child of a fork, which has none of the workers */
+static void begin_anew(void) { /* in the child of a fork, which has no workers */
   workers = 0;
   atomic_store(&left, 0);
   atomic_store(&asleep, 0);
@@ -143,7 +144,7 @@ static void begin_anew(void) { /* in the child of a fork, which has none of the 
   atomic_flag_clear(&taken);
 }
 
-/* Starts the workers that are missing, as far as the system lets it. Signals are for the program's own threads. */
+/* Starts missing workers, if the system allows it. They block signals, which are for the program's own threads. */
 static void complete(int wanted) {
   static int registered;
   sigset_t all, before;
@@ -200,7 +201,7 @@ void share(Work work, const void *task, long units, double cost) {
 
 int team_threads(void) { return atomic_load(&threads); }
 
-/* How many threads compute from now on, and for how many ns each spins before it sleeps; < 0: as it is. */
+/* Sets the number of threads, and the ns that a thread spins before it sleeps; < 0: unchanged. */
 void team_settings(int count, long long spin) {
   if (count > 0) atomic_store(&threads, count < MOST ? count : MOST);
   if (spin >= 0) atomic_store(&spin_ns, spin);

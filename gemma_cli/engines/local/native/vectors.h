@@ -1,8 +1,7 @@
-/* Vectors of floats in GCC's own notation, so that one source serves every processor.
+/* Vectors of floats in GCC's notation, so that one source serves every processor.
 
-   LANES floats are what the widest registers hold that the compiler was told of (-march=native). Products and sums
-   contract to fused multiply-adds (-ffp-contract=fast) wherever they are written a * b + c, in the same way for every
-   row count: see linear.c. */
+   LANES is the number of floats in the widest registers of the target (-march=native). Every a * b + c becomes a fused
+   multiply-add (-ffp-contract=fast), for any number of rows: see linear.c. */
 
 #ifndef GEMMA_VECTORS_H
 #define GEMMA_VECTORS_H
@@ -48,7 +47,7 @@ typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
 #define SHUFFLE4(a, b, ...) __builtin_shuffle(a, b, (i4){__VA_ARGS__})
 
-/* The sums over all lanes of four vectors, always in the same order: halves onto halves. */
+/* Returns the sums over all lanes of four vectors, always in the same order: half is added to half. */
 INLINE v4 totals(vf a, vf b, vf c, vf d) {
   vf from[4] = {a, b, c, d};
   v4 at[4];
@@ -75,7 +74,7 @@ INLINE float greatest(vf x) {
   return best;
 }
 
-/* Memory of the calling thread, for as long as it computes; NULL: there is none. */
+/* Returns memory of the calling thread, valid until its next call; NULL if out of memory. */
 static inline void *room(size_t bytes) {
   static _Thread_local void *kept;
   static _Thread_local size_t held;
@@ -86,7 +85,7 @@ static inline void *room(size_t bytes) {
   return kept;
 }
 
-/* Two bfloat16 lie in each 32 bits, the even one in the lower half; as a float each is its bits, shifted up. */
+/* Each 32 bits hold two bfloat16, the even one in the lower half; shifted to the upper half, each is a float. */
 INLINE vf even(vu pairs) { return (vf)(pairs << 16); }
 INLINE vf odd(vu pairs) { return (vf)(pairs & 0xffff0000u); }
 INLINE float wide(uint16_t x) {
@@ -97,7 +96,7 @@ INLINE float wide(uint16_t x) {
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
 typedef vh vh_at __attribute__((aligned(2), may_alias));
 
-/* LANES numbers of an activation of either kind from the `at`-th on; where fewer than that are left, zeros after them. */
+/* Loads LANES numbers of an activation of either kind from number `at`; if fewer are left, zeros follow. */
 INLINE vf numbers(const void *x, long at, long left, int kind) {
   if (left < LANES) {
     vf some = {};
@@ -109,7 +108,7 @@ INLINE vf numbers(const void *x, long at, long left, int kind) {
   return (vf)(__builtin_convertvector(*(const vh_at *)((const uint16_t *)x + at), vu) << 16);
 }
 
-/* To the nearest bfloat16, to even where two are equally near; what is not a number stays one. */
+/* Rounds to the nearest bfloat16, ties to even; NaN stays NaN. */
 INLINE vf rounded(vf x, int kind) {
   if (kind == FLOAT32) return x;
   vu bits = (vu)x;
@@ -117,7 +116,7 @@ INLINE vf rounded(vf x, int kind) {
   return choose(x == x, (vf)up, (vf)((bits | 0x400000) & 0xffff0000u));
 }
 
-/* Stores as many of them as are left, rounded. */
+/* Stores as many numbers as are left, rounded. */
 INLINE void put(void *to, long at, long left, vf x, int kind) {
   if (left < LANES) {
     vu bits = (vu)rounded(x, kind);
@@ -132,7 +131,7 @@ INLINE void put(void *to, long at, long left, vf x, int kind) {
   }
 }
 
-/* e^x to 2 units in the last place, 0 below -87; Cephes' polynomial. */
+/* Returns e^x to 2 units in the last place, 0 below -87; Cephes' polynomial. */
 INLINE vf exponential(vf x) {
   const vf shifter = every(12582912.0f); /* 1.5 * 2^23: adding it leaves a whole number in the low bits */
   vf held = larger(choose(x < 88.0f, x, every(88.0f)), every(-87.0f));

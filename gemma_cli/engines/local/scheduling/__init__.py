@@ -1,1 +1,1 @@
-"""Many replies at once: which requests are answered together, and the rounds they share."""
+"""Many replies at once: the requests that run, and the rounds that they share."""

@@ -1,10 +1,10 @@
-"""Beginnings of prompts, shared between requests: what one has read, others do not read again.
+"""A prefix cache that requests share: keys and values of prompts' beginnings are computed once.
 
-A prompt is read in passes whose ends depend on the text before them alone (decoding/prefix_cache.py), so a beginning
-that ends with a whole pass has the same keys and values in any prompt, to the last bit. Each pass is kept once, under a
-hash of all token ids and media up to its end, and a prompt goes on from the longest chain of passes that is there.
+A prompt is read in passes whose ends depend only on the text before them (decoding/prefix_cache.py). So a beginning
+that ends with a complete pass has the same keys and values in any prompt, to the last bit. Each pass is stored once,
+under a hash of all token ids and media up to its end. A prompt resumes after the longest chain of stored passes.
 
-Memory has a limit. What was used least recently goes first, and of a chain its end before its beginning.
+Memory is limited. The least recently used passes are dropped first, and the end of a chain before its beginning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Digest = bytes
 
 
 def digests(prompt: Prompt, ends: Sequence[int]) -> list[Digest]:
-    """A hash of the first rows of a prompt up to each of `ends`, and of where the passes before ended."""
+    """Return, for each of `ends`, a hash of the prompt up to there and of the ends of earlier passes."""
     state, start, found = sha256(), 0, []
     for end in ends:
         state.update(array("q", (end, *prompt.ids[start:end])).tobytes())
@@ -37,7 +37,10 @@ def digests(prompt: Prompt, ends: Sequence[int]) -> list[Digest]:
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """What a cache holds of one pass. last: set where the prompt it was read for ended there."""
+    """The keys and values of one pass.
+
+    last: the output of its last row; None unless the prompt ended there.
+    """
 
     stretch: Stretch
     last: Last | None
@@ -48,17 +51,17 @@ class _Pass:
 
 
 class PrefixStore:
-    """The passes that are kept, in at most `limit` bytes."""
+    """Stores passes in at most `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.nbytes = 0
-        self._passes: OrderedDict[Digest, _Pass] = OrderedDict()  # the least recently used first
+        self._passes: OrderedDict[Digest, _Pass] = OrderedDict()  # least recently used first
 
     def resume(self, chain: Sequence[Digest], length: int, cache: Cache) -> Last | None:
-        """Fill an empty cache with what is there of a prompt of `length` rows whose passes are `chain`.
+        """Fill an empty cache with the stored passes of a prompt. chain: its passes; length: its rows.
 
-        Returns what the prompt's last row gives where that is known; else at least the last pass is left to read.
+        Returns the output of the prompt's last row if it is stored; otherwise at least the last pass is left to read.
         """
         found: list[_Pass] = []
         for digest in chain:
@@ -75,7 +78,7 @@ class PrefixStore:
         return last and (last[0].clone(), last[1].clone())
 
     def keep(self, chain: Sequence[Digest], cache: Cache, start: int, last: Last | None) -> None:
-        """Keep the last pass of `chain`, whose rows `start` .. cache.length - 1 the cache holds."""
+        """Store the last pass of `chain`: rows `start` .. cache.length - 1 of the cache."""
         known = self._passes.get(chain[-1])
         if known is None or (last and not known.last):
             self._remove(chain[-1])
@@ -89,7 +92,7 @@ class PrefixStore:
             self._remove(next(iter(self._passes)))
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Drop all passes."""
         self._passes.clear()
         self.nbytes = 0
 

@@ -1,4 +1,4 @@
-"""From a request to its first token: the prompt is written, read in passes, and the first choice made."""
+"""From a request to its first token: writes the prompt, reads it in passes, and chooses the token."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, Span
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 
 MOST_READ = 1032
-"""Rows of prompts read in one pass: enough that what a pass costs by itself no longer shows."""
+"""Rows of prompts read in one pass: enough to hide the fixed cost of a pass."""
 
 READ_BESIDE = 256
-"""The same while replies are running, which wait for it."""
+"""Rows of prompts read in one pass while replies are running, which wait for it."""
 
 
 class Model(rounds.Model, Protocol):
@@ -47,23 +47,23 @@ class Model(rounds.Model, Protocol):
 
 
 class PromptReader:
-    """Begins requests and reads their prompts."""
+    """Starts requests and reads their prompts."""
 
     def __init__(self, model: Model, store: PrefixStore) -> None:
         self._model, self.store = model, store
         self._chunk = chunk_size(model.target)
 
     def write(self, request: Request) -> Prompt:
-        """The prompt of a request. Raises InputError, ModelError."""
+        """Write the prompt of a request. Raises InputError, ModelError."""
         return self._model.writer.write(request, self._model.towers.count)
 
     def room(self, request: Request, prompt: Prompt) -> int:
-        """How many tokens may follow a prompt. Raises InputError where that is none."""
+        """Return how many tokens may follow a prompt. Raises InputError if there is no room for any."""
         return self._model.room(request, prompt)
 
     @torch.inference_mode()
     def begin(self, key: int, request: Request, prompt: Prompt, began: float) -> Running:
-        """A request whose first unread pass is to be read next; where there is none, it has its first token.
+        """Start a request. Its first unread pass is read next; if all passes are stored, it has its first token.
 
         Raises InputError, ModelError.
         """
@@ -71,7 +71,7 @@ class PromptReader:
         blocks = image_blocks(model.target, prompt)
         ends = whole_passes(prompt, self._chunk, blocks)
         cache = model.target.new_cache(min(len(prompt.ids) + room, model.target.context))
-        log = query_log(model.target, request, prompt)  # records the last row, which is read for it
+        log = query_log(model.target, request, prompt)  # it records the last row, so that row is read again
         chain = digests(prompt, ends)
         last = self.store.resume(
             [d for d, end in zip(chain, ends, strict=True) if not log or end < len(prompt.ids)], len(prompt.ids), cache
@@ -99,7 +99,10 @@ class PromptReader:
 
     @torch.inference_mode()
     def advance(self, one: Running) -> None:
-        """Keep the pass that has been read, for others, and prepare the next. Raises InputError, ModelError."""
+        """Store the pass that was just read for other requests, and prepare the next.
+
+        Raises InputError, ModelError.
+        """
         one.following = next(one.passes, None)
         if one.cache.length in one.ends:
             count = one.ends.index(one.cache.length) + 1
@@ -109,7 +112,7 @@ class PromptReader:
         one.last = None
 
     def together(self, reading: Sequence[Running], most: int) -> list[Running]:
-        """The first of `reading`, and those after it whose passes may go into one of `most` rows with its own."""
+        """Return the first requests of `reading` whose next passes fit together in `most` rows; at least one."""
         rows = 0
         part: list[Running] = []
         for one in reading:
@@ -122,7 +125,10 @@ class PromptReader:
 
     @torch.inference_mode()
     def read(self, part: Sequence[Running]) -> None:
-        """Read the next pass of each as one. Those whose last it was have their first token then, in `newest`."""
+        """Read the next passes of several requests as one pass.
+
+        After its last pass, a request has its first token in `newest`.
+        """
         following = [one.following for one in part if one.following is not None]
         states = self._model.target.read(following)
         ends = [row for row, one in enumerate(part) if following[row].stop == len(one.prompt.ids)]
@@ -133,11 +139,13 @@ class PromptReader:
             self._choose([part[row] for row in rows], logits, hidden)
 
     def _choose(self, sequences: Sequence[Running], logits: Tensor, hidden: Tensor) -> None:
-        """The first token of each reply; -1 where it is not a number."""
+        """Choose the first token of each reply; -1 if the logits contain NaN."""
+        scored = [logits[row : row + 1] for row in range(len(sequences))]
         for row, one in enumerate(sequences):
             if len(one.prompt.ids) in one.ends:
                 one.last = logits[row : row + 1].clone(), hidden[row : row + 1].clone()
             if not one.free:
+                scored[row] = scored[row].clone() if one.reply.scores else scored[row]  # what no rule has masked
                 logits[row] = one.constraint.masked(logits[row : row + 1], ())[0]
         samplings = [one.request.sampling for one in sequences]
         chooser = RowChooser(samplings, self._model.generation.suppress, self._model.target.vocab_size)
@@ -145,8 +153,8 @@ class PromptReader:
         chosen = chooser.choose(logits, positions)
         for row, (one, token) in enumerate(zip(sequences, chosen.tolist(), strict=True)):
             one.newest, one.hidden = [token], hidden[row : row + 1]
-            if one.cache.log:
-                one.cache.log.score(len(one.prompt.ids) - 1, logits[row : row + 1], chosen[row : row + 1])
+            if one.reply.scores:
+                one.reply.scores.add(len(one.prompt.ids) - 1, scored[row], chosen[row : row + 1])
 
     @cached_property
     def _agree_when_many(self) -> bool:
@@ -157,6 +165,6 @@ class PromptReader:
 
 
 def first_token(one: Running) -> None:
-    """Take in the first token of a reply. Raises ModelError where it was not a number, or is not allowed."""
+    """Add the first token to a reply. Raises ModelError if the logits contained NaN, or the token is not allowed."""
     assert one.hidden is not None
     one.go_on(numbers(one.newest), one.hidden)

@@ -1,12 +1,12 @@
 """A round of several sequences: draft for all, verify all in one target pass, accept for each.
 
     draft    each step of the drafter has a row for every sequence
-    verify   one target pass over [x_t, d_1 .. d_K] of the first, then of the second, ...
-    accept   for each by itself, as decode.py does; the cache of each forgets its own rejected rows
+    verify   one target pass over [x_t, d_1 .. d_K] of the first sequence, then of the second, ...
+    accept   separately for each sequence, as in decode.py; each cache drops its own rejected rows
 
-How many tokens are drafted for a sequence decides only how fast its text comes (decode.py), so the number may depend on
-who else is there. Each bit of a sequence's logits is the one it gets alone: products give a row the same bits in any
-pass up to `widest_pass`, and attention is taken sequence by sequence (batched_attention.py).
+The number of drafts affects only the speed of a sequence (decode.py), so it may depend on the other sequences. The
+logits of a sequence are bit for bit those that it gets alone: linear layers give a row the same bits in any pass up to
+`widest_pass`, and attention runs sequence by sequence (batched_attention.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Model(Protocol):
 
 @dataclass(eq=False)
 class Draft:
-    """What is proposed to one sequence in a round. error: why it got no tokens."""
+    """The drafts for one sequence in a round.
+
+    error: why the sequence got no tokens.
+    """
 
     sequence: Sequence
     tokens: list[int] = field(default_factory=list)
@@ -54,7 +57,11 @@ class Draft:
 
 
 class Rounds:
-    """Rounds of a model. widest: rows that a target pass may have; pace: draft lengths of a sequence alone."""
+    """Runs rounds of a model.
+
+    widest: most rows of a target pass.
+    pace: draft lengths for a single sequence.
+    """
 
     def __init__(self, model: Model, widest: int, pace: AdaptiveDraftLength) -> None:
         self._model, self._target, self.widest = model, model.target, widest
@@ -62,11 +69,11 @@ class Rounds:
 
     @torch.inference_mode()
     def run(self, sequences: list[Sequence]) -> list[Draft]:
-        """Do one round, of as many sequences as `widest` at most: what was proposed, and how much of it accepted."""
+        """Run one round of at most `widest` sequences; return the drafts, with how many were accepted."""
         lengths = [one.cache.length for one in sequences]
         try:
             return self._run(sequences)
-        except BaseException:  # no memory, say: the next round begins where this one did
+        except BaseException:  # such as out of memory: the next round starts where this one did
             for one, length in zip(sequences, lengths, strict=True):
                 one.cache.rollback(length)
             raise
@@ -87,7 +94,7 @@ class Rounds:
         return drafts
 
     def _pace(self, count: int) -> AdaptiveDraftLength:
-        """What was learned with about so many sequences: up to the next power of two."""
+        """Return the draft lengths learned for about so many sequences, rounded up to a power of two."""
         return self._paces.setdefault(1 << (count - 1).bit_length(), AdaptiveDraftLength())
 
     def _copied(self, sequence: Sequence, pace: AdaptiveDraftLength, rows: int) -> Draft:
@@ -97,7 +104,7 @@ class Rounds:
         return Draft(sequence, copied, "lookup" if copied else "drafter")
 
     def _count(self, draft: Draft, length: int, rows: int) -> int:
-        """Tokens that the drafter proposes."""
+        """Return how many tokens the drafter proposes."""
         if self._model.drafter is None or draft.tokens:
             return 0
         drafting = draft.sequence.request.drafting
@@ -105,7 +112,7 @@ class Rounds:
         return max(min(wanted, draft.sequence.left - 1, rows - 1), 0)
 
     def _draft(self, drafts: list[Draft], counts: list[int]) -> None:
-        """Fill in counts[i] >= 1 tokens that the drafter expects of each sequence, each step for all of them."""
+        """Draft counts[i] >= 1 tokens for each sequence, one step for all sequences at a time."""
         if not drafts or self._model.drafter is None:
             return
         target, drafter, sequences = self._target, self._model.drafter, [draft.sequence for draft in drafts]
@@ -129,26 +136,29 @@ class Rounds:
             draft.tokens = proposed[:count]
 
     def _verify(self, drafts: list[Draft]) -> tuple[list[list[int]], list[Tensor]]:
-        """The target's own choices after the newest token and each draft of every sequence, and their states."""
+        """Return the target's choices after the newest token and each draft of every sequence, and its states."""
         sequences = [draft.sequence for draft in drafts]
         counts = [1 + len(draft.tokens) for draft in drafts]
         firsts = [one.cache.length + 1 for one in sequences]
         ids = torch.tensor([token for draft in drafts for token in (draft.sequence.newest[-1], *draft.tokens)])
         logits, states = self._target.verify_each(ids, [one.cache for one in sequences], counts)
+        scored = [
+            own.clone() if one.reply.scores and not one.free else own  # what no rule has masked
+            for one, own in zip(sequences, torch.split(logits, counts), strict=True)
+        ]
         for draft, own in zip(drafts, torch.split(logits, counts), strict=True):
             if not draft.sequence.free:
                 own.copy_(draft.sequence.constraint.masked(own, (torch.tensor(draft.tokens, dtype=torch.int64),)))
         places = [first + row for first, count in zip(firsts, counts, strict=True) for row in range(count)]
         choices = self._chooser(sequences, counts).choose(logits, torch.tensor(places))
-        rows = zip(sequences, firsts, torch.split(logits, counts), torch.split(choices, counts), strict=True)
-        for one, first, its_logits, its_choices in rows:
-            if one.cache.log:
-                one.cache.log.score(first - 1, its_logits, its_choices)
+        for one, first, own, its_choices in zip(sequences, firsts, scored, torch.split(choices, counts), strict=True):
+            if one.reply.scores:
+                one.reply.scores.add(first - 1, own, its_choices)
         chosen = iter(choices.tolist())
         return [[next(chosen) for _ in range(count)] for count in counts], list(torch.split(states, counts))
 
     def _settle(self, draft: Draft, chosen: list[int], states: Tensor) -> None:
-        """Accept for one sequence."""
+        """Accept the drafts of one sequence that the target chose."""
         one = draft.sequence
         try:
             tokens, draft.accepted = settle(draft.tokens, chosen, self._model.generation.stop)
@@ -158,7 +168,7 @@ class Rounds:
             draft.error = error
 
     def _observe(self, pace: AdaptiveDraftLength, length: int, drafts: list[Draft], seconds: float) -> None:
-        """Learn from what the drafter proposed at the chosen length, and from copies."""
+        """Learn the cost and acceptance of drafts at the chosen length, and of copies."""
         adaptive = [draft for draft in drafts if draft.sequence.request.drafting.adaptive]
         alike = [draft.accepted for draft in adaptive if len(draft.tokens) == length and draft.source == "drafter"]
         if alike:

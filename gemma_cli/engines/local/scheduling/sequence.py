@@ -1,4 +1,4 @@
-"""A request under way: its prompt while it is read, then its reply so far."""
+"""A request in progress: its prompt while it is read, then its reply so far."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ from gemma_cli.engines.local.text.reply_events import ReplyEvents
 
 @dataclass(eq=False)
 class Sequence:
-    """One request, from when its prompt is written until its reply ends.
+    """A request, from the time its prompt is written until its reply ends.
 
-    room, left: tokens that the reply may have, and may still get. passes: those of the prompt that have not been read;
-    following: the next of them, None once all are read. newest: tokens of the last round, of which the cache does not
-    hold the last. hidden [1, hidden]: the target's state that chose it. chain, ends: the whole passes of the prompt, as
-    PrefixStore knows them, and where they end. last: what the
-    prompt's last row gave, until it is kept. tokens: of the reply.
+    room: most tokens of the reply.
+    left: tokens that the reply may still get.
+    passes: passes of the prompt that have not been read.
+    following: the next of them; None once the prompt is read.
+    newest: tokens of the last round; the cache does not hold the last one yet.
+    hidden: the target's state that chose the newest token, [1, hidden].
+    chain, ends: digests and ends of the prompt's complete passes; see PrefixStore.
+    last: output of the prompt's last row, until it is stored.
+    tokens: all tokens of the reply.
     """
 
     key: int
@@ -55,19 +59,19 @@ class Sequence:
 
     @property
     def length(self) -> int:
-        """Positions that the request takes up at most."""
+        """Most positions that the request can occupy."""
         return len(self.prompt.ids) + self.room
 
     @property
     def free(self) -> bool:
-        """Whether any token may come next."""
+        """Whether the reply is unconstrained."""
         return isinstance(self.constraint, Free)
 
     def __post_init__(self) -> None:
         self.left = self.room
 
     def go_on(self, tokens: list[int], hidden: Tensor) -> None:
-        """Take in what the target chose."""
+        """Add tokens that the target chose. hidden: its state at the last of them, [1, hidden]."""
         self.constraint.accept(tokens)
         self.newest, self.hidden = tokens, hidden
         self.tokens += tokens
@@ -78,14 +82,14 @@ class Sequence:
         return not self.left or self.newest[-1] in stop
 
     def events(self, round_: Round | None = None) -> list[Event]:
-        """What the newest tokens add. round_: what they come from; None for the first, which the prompt gives."""
+        """Return the events of the newest tokens. round_: the round that generated them; None for the first token."""
         self.last_s = perf_counter()
         self.first_s = self.first_s or self.last_s
         shown = [event for token in self.newest for event in self.reply.feed(token)]
         return [*([round_] if round_ else []), Progress(self.reply.usage, self._timings), *shown]
 
     def last_events(self) -> list[Event]:
-        """What ends the reply."""
+        """Return the events that end the reply."""
         return list(self.reply.end(self._timings))
 
     @property

@@ -7,9 +7,8 @@ sound as <|audio> n x <|audio|> <audio|>, a video as its frames, each after its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from gemma_cli.core.errors import GemmaError, InputError, ModelError, TemplateRefused
 from gemma_cli.core.messages import (
@@ -18,16 +17,15 @@ from gemma_cli.core.messages import (
     SAMPLE_RATE,
     Audio,
     Image,
-    Message,
     Part,
     Request,
     Text,
     Video,
 )
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
+from gemma_cli.engines.local.text.turns import clean, keys_in, kind_of, name_of, plain_data, turns_of
 
 Medium = Image | Audio
-Kind = Literal["image", "audio", "video"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Prompt:
 
 
 def pictures(request: Request) -> list[tuple[Image, int | None]]:
-    """Return the pictures of a request and the frames of its films, each with its budget."""
+    """Return the pictures of a request and the frames of its videos, each with its budget."""
     found: list[tuple[Image, int | None]] = []
     for part in (part for message in request.messages for part in message.parts):
         if isinstance(part, Video):
@@ -105,7 +103,7 @@ class PromptWriter:
     def _raw(self, text: str) -> list[int]:
         """The ids that `text` spells, after the token that begins every prompt."""
         start = [self._id("<bos>")] if self.tokenizer.id_of("<bos>") is not None else []
-        ids = start + self.tokenizer.encode(_clean(text))
+        ids = start + self.tokenizer.encode(clean(text))
         if not ids:
             raise InputError("the prompt is empty: write something")
         if not self._marks.keys().isdisjoint(ids):
@@ -113,10 +111,10 @@ class PromptWriter:
         return ids
 
     def _check(self, part: Part) -> None:
-        kind = _kind(part)
+        kind = kind_of(part)
         if kind not in self.modalities:
             able = ", ".join(sorted(self.modalities)) or "nothing but text"
-            raise InputError(f"{_name(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
+            raise InputError(f"{name_of(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
         if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > MAX_AUDIO_S:
             raise InputError(
                 f"{part.name}: {seconds:.1f} s of audio, but {self.model} takes at most {MAX_AUDIO_S} s: "
@@ -133,9 +131,9 @@ class PromptWriter:
                     raise ModelError(f"{self.model}: its tokenizer gives id {token}, its weights have {most}")
 
     def _template_ids(self, request: Request) -> list[int]:
-        turns = _turns(request.messages)
-        tools = _plain(request.tools)
-        for name in _names((turns, tools)):
+        turns = turns_of(request.messages)
+        tools = plain_data(request.tools)
+        for name in keys_in((turns, tools)):
             if any(token in name for token in self.tokenizer.special):
                 raise InputError(f"the name {name!r} in a tool spells a control token of the model: rename it")
         try:
@@ -157,7 +155,7 @@ class PromptWriter:
         kinds = self._marks
         if not media and kinds.keys().isdisjoint(ids):
             return ids, []
-        if [kinds[i] for i in ids if i in kinds] != [_kind(part) for part in media]:
+        if [kinds[i] for i in ids if i in kinds] != [kind_of(part) for part in media]:
             raise ModelError(f"{self.model}: its chat template does not place images, audio and video")
         waiting = iter(media)
         written: list[int] = []
@@ -197,65 +195,6 @@ class PromptWriter:
                 yield start + length
 
 
-def _turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """Return messages in the form that templates read.
-
-    Thoughts are dropped, but for those since the last user message: a thought between tool calls is part of the turn
-    that goes on (the template decides). What a tool answered stands on the message that called it, which is the form
-    that every revision of the template knows; the text after it belongs there too, the text before it before it.
-    """
-    last_user = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
-    turns: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
-        calls = turns[-1] if turns and "tool_calls" in turns[-1] and not turns[-1]["content"] else None
-        if message.role == "tool" and calls:
-            calls["tool_responses"] += _responses(message)
-        elif message.role == "assistant" and calls and calls["tool_responses"] and not message.tool_calls:
-            calls["content"] = _content(message)
-        elif message.tool_calls or message.tool_responses:
-            if message.text:
-                turns.append({"role": "assistant", "content": _content(message)})
-            turns.append(_calls(message, message.thinking if index > last_user else ""))
-        else:
-            turns.append({"role": message.role, "content": _content(message)})
-    return turns
-
-
-def _calls(message: Message, thinking: str) -> dict[str, Any]:
-    turn: dict[str, Any] = {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [
-            {"type": "function", "function": {"name": _clean(call.name), "arguments": _plain(call.arguments)}}
-            for call in message.tool_calls
-        ],
-        "tool_responses": _responses(message),
-    }
-    return turn | ({"reasoning": _clean(thinking)} if thinking else {})
-
-
-def _responses(message: Message) -> list[dict[str, Any]]:
-    return [{"name": _clean(answer.name), "response": _plain(answer.response)} for answer in message.tool_responses]
-
-
-def _content(message: Message) -> str | list[dict[str, str]]:
-    """Return content of text only as a string: templates trim each item of a list, and the early ones take no list from
-    the system."""
-    if all(isinstance(part, Text) for part in message.parts):
-        return _clean(message.text)
-    if message.role != "user":
-        raise InputError(f"{message.role} messages hold text only: put {_name(message.parts[0])} in a user message")
-    items: list[dict[str, str]] = []
-    for part in message.parts:
-        if not isinstance(part, Text):
-            items.append({"type": _kind(part)})
-        elif items and items[-1]["type"] == "text":
-            items[-1]["text"] += _clean(part.text)
-        else:
-            items.append({"type": "text", "text": _clean(part.text)})
-    return items
-
-
 def _media_of(part: Image | Audio | Video) -> Iterator[tuple[str, Medium]]:
     """Yield each medium of a part, with the text before it."""
     if not isinstance(part, Video):
@@ -264,43 +203,3 @@ def _media_of(part: Image | Audio | Video) -> Iterator[tuple[str, Medium]]:
     for index, (frame, seconds) in enumerate(zip(part.frames, part.seconds, strict=True)):
         space = " " if index else ""
         yield f"{space}{int(seconds // 60):02d}:{int(seconds % 60):02d} ", frame
-
-
-def _plain(value: Any) -> Any:
-    """Frozen mappings and tuples as the dicts and lists that templates test for, with text that can be tokenized."""
-    if isinstance(value, Mapping):
-        return {_clean(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return _clean(value) if isinstance(value, str) else value
-
-
-def _names(value: Any) -> Iterator[str]:
-    """Yield every key in nested dicts; sanitizing does not change keys."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield str(key)
-            yield from _names(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _names(item)
-
-
-def _clean(text: str) -> str:
-    """Lone surrogates, which is how undecodable input arrives, become U+FFFD: a tokenizer refuses them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _kind(part: Part) -> Kind:
-    match part:
-        case Image():
-            return "image"
-        case Audio():
-            return "audio"
-        case Video():
-            return "video"
-    raise TypeError(part)
-
-
-def _name(part: Part) -> str:
-    return "text" if isinstance(part, Text) else part.name

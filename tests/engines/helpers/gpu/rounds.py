@@ -1,4 +1,4 @@
-"""A round of a released model at its true shapes, on a device without numbers (true_shapes), with nothing that waits."""
+"""A round of a released model at its true shapes, on a device without numbers, with nothing that waits."""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.engines.local.loading import build
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
-from gemma_cli.engines.local.model import quantized
 from gemma_cli.engines.local.model.drafter import Drafter
-from gemma_cli.engines.local.model.expert_stack import ExpertStack
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, Int8Linear, kinds_for, of_drafter
-from gemma_cli.engines.local.model.rounding import GROUP
+from gemma_cli.engines.local.model.layers import quantized
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear, kinds_for, of_drafter
+from gemma_cli.engines.local.model.layers.rounding import GROUP
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
 

@@ -31,9 +31,9 @@ from gemma_cli.engines.local.loading.memory.placement import Costs
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
 from gemma_cli.engines.local.model.attention import SCORES
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
-from gemma_cli.engines.local.model.linear import Linear
-from gemma_cli.engines.local.model.quantized import Int4Linear, kinds_for, of_drafter
-from gemma_cli.engines.local.model.rounding import GROUP
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, kinds_for, of_drafter
+from gemma_cli.engines.local.model.layers.rounding import GROUP
 from gemma_cli.engines.local.model.row_rule import FIXED
 from gemma_cli.engines.local.model.schema.architecture import (
     Architecture,

@@ -9,7 +9,7 @@ layer's keys lie with that layer, and so does the drafter: so from `Costs.tail` 
 
 Accelerate's infer_auto_device_map does not serve: it divides nn.Modules by the bytes of their parameters, and this
 model is no nn.Module, counts its keys and working space too, and has layers that must stay together. What it sums is
-known here to the byte (needs.py); what is free on each GPU is accelerate's answer (room.py).
+known here to the byte (estimate.py); what is free on each GPU is accelerate's answer (fit.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every field of a checkpoint's JSON files that is read here, with its rule and its default.
 
-Defaults are those of transformers' classes, which the tests hold this to. Ranges end a few times beyond the largest
-released model: so far the estimate of memory (needs.py), which comes before anything is allocated, is itself bounded in
-memory and time. How fields must fit each other is checked in architecture.py and media_config.py.
+Defaults are those of transformers' classes; tests compare them. Ranges end at a few times the largest released model:
+up to there the estimate of memory (estimate.py), which runs before anything is allocated, is itself bounded in memory
+and time. architecture.py and media_config.py check that fields fit each other.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ QUANTIZATION = Object(
         ),
     }
 )
-"""The one form of quantized weights that is read: see compressed.py."""
+"""The one form of quantized weights that is read: see compressed_tensors.py."""
 
 _ACTIVATION = OneOf(("gelu_pytorch_tanh", "gelu", "gelu_new", "relu", "silu"))
 

@@ -1,0 +1,1 @@
+"""The checks of `gemma doctor`, by subject."""

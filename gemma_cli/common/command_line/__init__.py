@@ -1,0 +1,1 @@
+"""From the command line, presets and config.toml to the values of options."""

@@ -1,0 +1,1 @@
+"""Parts of a decoder layer: linear layers, quantized or not, activation, experts, rotary embedding."""

@@ -1,0 +1,287 @@
+"""Quantized linear layers, with weights in 8 or 4 bits. Which kernel runs them depends on the device:
+
+             CPU, kernels of ours    CPU without                               CUDA
+    int8     native/rounded.c        oneDNN int8, activations in two halves    cuBLAS int8, activations in two halves
+    int4     native/rounded.c        torch's int4 matmul in bfloat16           torch's int4 matmul in bfloat16
+
+The activations in two halves deserve a word. Torch's own int8 matmul for CPUs (aten::_weight_int8pack_mm) computes in
+floating point; from five rows on it is slower than bfloat16, and in float32 it is not vectorised at all. oneDNN
+multiplies bytes with bytes at full speed for any number of rows, so each row of activations is written as 16-bit
+integers, 256 * high + low, and both halves go through the product as rows of their own. Nothing is lost that bfloat16
+would have kept, short of activations a hundred times their row's mean; and sums of integers have no order, so a row's
+bits cannot depend on the rows beside it: exact by construction. On CUDA torch's own kernel reads the weights once for
+every row; torch._int_mm reads them once, and prefill runs on int8 tensor cores.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from gemma_cli.core.engine import Quantization
+from gemma_cli.core.errors import UsageError
+from gemma_cli.engines.local import native
+from gemma_cli.engines.local.device import CAP, bfloat16_on_cpu
+from gemma_cli.engines.local.model.layers.integer_matmul import TILE, halves, integer_halves, widened
+from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from gemma_cli.engines.local.native.ops import Bits, Kernels
+
+LinearFunction = Callable[[Tensor], Tensor]
+
+Parts = Iterable[tuple[Tensor, Tensor]]
+"""Numbers and scales of some rows of a weight at a time, as Kernels.pack takes them."""
+
+OUT_MULTIPLE = {"cpu": 16, "cuda": 8}
+"""Multiple of output rows that torch's int4 kernels require; ours have no such limit."""
+
+
+def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[tuple[int, int]], type[Linear]]:
+    """The kind of product that a weight of a shape [out, in] gets. UsageError: this device cannot run it.
+
+    A shape that the four-bit kernels do not take, as in models much smaller than the released ones, gets eight bits.
+    """
+    if quantize is None:
+        return lambda _: Linear
+    if device.type not in OUT_MULTIPLE:
+        raise UsageError(f"--quantize is for cpu and cuda, not {device.type}; leave it out")
+    if device.type == "cpu" and not native.on(device):
+        integer_products()  # oneDNN reads the cap that this may set only before the first matmul of the process
+    if quantize == "int8":
+        return lambda _: Int8Linear
+    if not int4_runs(device.type):
+        raise UsageError(f"int4 does not run on this {device.type} device; use --quantize int8, or leave it out")
+    return lambda shape: Int4Linear if Int4Linear.takes(shape, device.type) else Int8Linear
+
+
+def of_drafter(quantize: Quantization | None) -> Quantization | None:
+    """Return the quantization of a drafter next to such a target: never less than 8 bits. It is small, and a wrong
+    guess costs more than it saves."""
+    return "int8" if quantize else None
+
+
+class RoundedLinear(Linear):
+    """y = x @ weight.T with weights in fewer bits. bits: of each number."""
+
+    bits: ClassVar[Bits]
+    one_row = True
+
+    def __init__(self, weight: Tensor) -> None:
+        if kernels := native.on(weight.device):  # some rows at a time, so that no large temporary is needed
+            shape = (weight.shape[0], weight.shape[1])
+            self._pack(kernels, shape, (self._round(weight[part]) for part in slices(*shape)))
+        else:
+            self._keep(*self._round(weight))
+
+    @classmethod
+    def of(cls, numbers: Tensor, scale: Tensor) -> Self:
+        """From the numbers and scales of a weight, as `rounding` has them."""
+        linear = cls.__new__(cls)
+        linear._keep(numbers, scale)
+        return linear
+
+    @classmethod
+    def of_parts(cls, kernels: Kernels, shape: tuple[int, int], parts: Parts) -> Self:
+        """From numbers and scales of some rows at a time, for kernels of ours."""
+        linear = cls.__new__(cls)
+        linear._pack(kernels, shape, parts)
+        return linear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._product(x)
+
+    def _pack(self, kernels: Kernels, shape: tuple[int, int], parts: Parts) -> None:
+        self.shape, self.integers = shape, True
+        self._product, self.nbytes = _in_groups(kernels, shape, parts, self.bits)
+
+    def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def _keep(self, numbers: Tensor, scale: Tensor) -> None:
+        raise NotImplementedError
+
+
+class Int8Linear(RoundedLinear):
+    """Weights of eight bits, numbers int8 [out, in], with one scale for each output, float32 [out]."""
+
+    bits = 8
+
+    def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return eight_bits(weight)
+
+    def _keep(self, numbers: Tensor, scale: Tensor) -> None:
+        shape = (numbers.shape[0], numbers.shape[1])
+        if kernels := native.on(numbers.device):
+            self._pack(kernels, shape, [(numbers, scale)])
+            return
+        self.shape, self.nbytes = shape, numbers.nbytes + scale.nbytes
+        self.integers = numbers.device.type == "cpu" and integer_products()
+        if numbers.device.type == "cpu":
+            self._product = (_halves if self.integers else _pack8)(numbers, scale)
+            return
+        self.integers = all(size % TILE == 0 for size in shape) and _int8_on_cuda()
+        self._product = integer_halves(numbers, scale) if self.integers else widened(numbers, scale)
+
+
+class Int4Linear(RoundedLinear):
+    """Weights of four bits, numbers uint8 0 .. 15 [out, in], each (number - 8) * scale, with one scale for each group
+    of inputs, [out, in / group]. Torch's kernels compute in bfloat16."""
+
+    bits = 4
+    group = GROUP
+
+    def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return four_bits(weight)
+
+    @staticmethod
+    def takes(shape: tuple[int, int], device_type: str) -> bool:
+        """Return whether the kernel runs a weight [out, in] of this shape."""
+        multiple = 1 if native.on(torch.device(device_type)) else OUT_MULTIPLE[device_type]
+        return shape[0] % multiple == 0 and shape[1] % GROUP == 0
+
+    def _keep(self, numbers: Tensor, scale: Tensor) -> None:
+        if kernels := native.on(numbers.device):
+            each = scale.to(torch.bfloat16).repeat_interleave(numbers.shape[1] // scale.shape[1] // GROUP, 1)
+            self._pack(kernels, (numbers.shape[0], numbers.shape[1]), [(numbers, each)])
+            return
+        self._settle(_pack4(numbers), scale.to(torch.bfloat16), numbers.shape[1])
+
+    def _settle(self, packed: Tensor, scale: Tensor, width: int) -> None:
+        """packed: as the kernel wants it; scale bfloat16 [out, in / group]."""
+        self.shape = (scale.shape[0], width)
+        self.nbytes = packed.nbytes + 2 * scale.nbytes
+        self._group = width // scale.shape[1]
+        self._packed = packed
+        # The kernel adds a zero point to each group, which Q4_0 does not have.
+        self._scales = torch.stack((scale, torch.zeros_like(scale)), -1).transpose(0, 1).contiguous()
+        on_cpu = packed.device.type == "cpu"
+        self._mm = torch.ops.aten._weight_int4pack_mm_for_cpu if on_cpu else torch.ops.aten._weight_int4pack_mm
+        self._product = self._through_bfloat16
+
+    @classmethod
+    def of_packed(cls, packed: Tensor, scale: Tensor, width: int) -> Int4Linear:
+        """From bytes already in the kernel's order: uint8 [out, in / 2] on a CPU."""
+        linear = cls.__new__(cls)
+        linear._settle(packed, scale, width)
+        return linear
+
+    def _through_bfloat16(self, x: Tensor) -> Tensor:
+        product: Tensor = self._mm(x.to(torch.bfloat16).contiguous(), self._packed, self._group, self._scales)
+        return product.to(x.dtype)
+
+
+def four_bit_linear(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Linear:
+    """A checkpoint's own four-bit weights, as they are; widened to `dtype` where the device has no kernel for them."""
+    kind, (out, width) = numbers.device.type, numbers.shape
+    if kind in OUT_MULTIPLE and Int4Linear.takes((out, width), kind) and int4_runs(kind):
+        return Int4Linear.of(numbers, scale)
+    return Linear(from_four_bits(numbers, scale, dtype))
+
+
+def _in_groups(kernels: Kernels, shape: tuple[int, int], parts: Parts, bits: Bits) -> tuple[LinearFunction, int]:
+    """The product of native/rounded.c, and the bytes it reads."""
+    out = shape[0]
+    scales = torch.empty(out if bits == 8 else 0)  # those of four bits are packed with the numbers
+    packed = kernels.pack(_noted(parts, scales) if bits == 8 else parts, shape, bits)
+    return lambda x: kernels.rounded_linear(x, packed, scales, out, bits), packed.nbytes + scales.nbytes
+
+
+def _noted(parts: Parts, scales: Tensor) -> Parts:
+    """The same parts; their scales are copied to `scales` on the way."""
+    first = 0
+    for numbers, scale in parts:
+        scales[first : first + len(scale)] = scale
+        first += len(scale)
+        yield numbers, scale
+
+
+def _halves(numbers: Tensor, scale: Tensor) -> LinearFunction:
+    """The integer product of oneDNN; see the module's docstring."""
+    packed = torch.ops.onednn.qlinear_prepack(numbers, None)
+    none = torch.zeros(scale.shape[0], dtype=torch.int32)
+
+    def product(x: Tensor) -> Tensor:
+        high, low, step = halves(x)
+        # Bytes from 0 to 255, whose zero is 128: what oneDNN multiplies signed bytes with.
+        both = torch.cat((high, low)).add_(128).to(torch.uint8)
+        sums = torch.ops.onednn.qlinear_pointwise(
+            both, 1.0, 128, packed, scale, none, None, 1.0, 0, torch.float32, "none", [], "none"
+        )
+        rows = x.shape[0]
+        return torch.add(sums[rows:], sums[:rows], alpha=256).mul_(step).to(x.dtype)
+
+    return product
+
+
+def _pack8(numbers: Tensor, scale: Tensor) -> LinearFunction:
+    """torch's own int8 matmul, in bfloat16."""
+    kept = scale.to(torch.bfloat16)
+
+    def product(x: Tensor) -> Tensor:
+        result: Tensor = torch.ops.aten._weight_int8pack_mm(x.to(torch.bfloat16).contiguous(), numbers, kept)
+        return result.to(x.dtype)
+
+    return product
+
+
+def _pack4(numbers: Tensor) -> Tensor:
+    """Return the weight in the order that torch's int4 kernel of the device reads."""
+    if numbers.device.type != "cpu":
+        tiles = next(tiles for tiles in (8, 4, 2) if numbers.shape[1] % (16 * tiles) == 0)
+        pairs = numbers[:, ::2] << 4 | numbers[:, 1::2]
+        packed: Tensor = torch.ops.aten._convert_weight_to_int4pack(pairs.contiguous(), tiles)
+        return packed
+    packed = torch.empty(numbers.shape[0], numbers.shape[1] // 2, dtype=torch.uint8)
+    for part in slices(*numbers.shape):
+        packed[part] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers[part].int(), 1)
+    return packed
+
+
+@functools.cache
+def integer_products() -> bool:
+    """Whether oneDNN multiplies bytes without a flaw here: before AVX-512 VNNI, pairs of products may overflow; and
+    where bfloat16 crashes (device.py), so would they."""
+    verdict = bfloat16_on_cpu()
+    if verdict == "crashes":
+        return False
+    if verdict == "works capped":
+        os.environ.setdefault(*CAP)
+    numbers = torch.full((64, 64), 127, dtype=torch.int8)
+    numbers[1::2] = -127
+    x = torch.full((3, 64), 1.0)
+    try:
+        product = _halves(numbers, torch.ones(64))(x)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return torch.allclose(product, torch.full((3, 64), 64 * 127.0).mul_(numbers[:, 0].sign()), rtol=1e-4)
+
+
+@functools.cache
+def int4_runs(device_type: str) -> bool:
+    """Return whether torch's int4 matmul runs on this kind of device (on CUDA: compute capability 8.0)."""
+    device = torch.device(device_type)
+    numbers = torch.full((64, 64), 9, dtype=torch.uint8, device=device)
+    try:
+        product = Int4Linear.of(numbers, torch.ones(64, 2, device=device))(torch.ones(2, 64, device=device))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return bool((product == 64).all())
+
+
+@functools.cache
+def _int8_on_cuda() -> bool:
+    try:
+        numbers = torch.ones(64, 64, dtype=torch.int8, device="cuda")
+        product = integer_halves(numbers, torch.ones(64, device="cuda"))(torch.ones(2, 64, device="cuda"))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return bool((product == 64).all())

@@ -24,10 +24,10 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading import compressed_tensors
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
-from gemma_cli.engines.local.loading.checkpoint import Checkpoint
+from gemma_cli.engines.local.loading.checkpoint import Checkpoint, decoder_prefix
 from gemma_cli.engines.local.loading.config import read_config
-from gemma_cli.engines.local.loading.load import decoder_prefix
 from gemma_cli.engines.local.loading.memory.placement import Costs
+from gemma_cli.engines.local.loading.stand_ins import LinearStandIn, TensorStandIn
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
 from gemma_cli.engines.local.model.attention import SCORES
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
@@ -202,23 +202,6 @@ def _graphs(target: Target, quantized: bool) -> int:
     rows = FIXED * (3 * max(layer.intermediate for layer in arch.layers) + 8 * arch.hidden + 4 * arch.vocab)
     kernels = GRAPHS * len(arch.layers) * (EXPERT_KERNELS if arch.experts else KERNELS) * NODE
     return 4 * rows + gathered * target.dtype.itemsize * (3 if quantized else 1) + kernels
-
-
-class LinearStandIn(Linear):
-    """A stand-in for a linear layer that computes nothing."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape, self.nbytes, self.packed = shape, 0, False
-
-
-class TensorStandIn:
-    """A stand-in for a large tensor. Torch's own, the meta device, takes a second to import its dependencies."""
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        self.shape = shape
-
-    def __getitem__(self, _: object) -> TensorStandIn:
-        return self
 
 
 class Counting:

@@ -45,7 +45,6 @@ def _checks(device: str, small: bool) -> Iterator[Step]:
         words = ("exact", "--model", f"synthetic:{alias}", *quantize)
         name = "-".join(("exact", alias, *quantize[1:]))
         yield step(name, 75, "the same text at draft lengths 0 to 8", *words)
-    yield step("offload", 60, "per-layer tables in main memory change no text", "offload")
     for alias, *quantize in (("e2b",), ("31b", "--quantize", "int4")):
         words = ("prefill", "--model", f"synthetic:{alias}", *quantize)
         yield step(f"prefill-{alias}", 90, "tokens a second and peak memory of 512, 4k and 32k tokens", *words)

@@ -65,7 +65,7 @@ def machine(options: Options) -> dict[str, Any]:
         properties = torch.cuda.get_device_properties(options.device)
         found |= {"gpu": properties.name, "capability": f"{properties.major}.{properties.minor}"}
         found |= {"memory_gb": properties.total_memory / 1e9, "cuda": torch.version.cuda}
-        found |= {"int8_matmul": quantized._int8_on_cuda(), "int4_matmul": quantized.int4_runs("cuda")}
+        found |= {"int8_matmul": quantized.int8_on_cuda(), "int4_matmul": quantized.int4_runs("cuda")}
     return found
 
 

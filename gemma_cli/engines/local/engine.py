@@ -33,7 +33,7 @@ from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig
-from gemma_cli.engines.local.loading.memory.estimate import ROOM
+from gemma_cli.engines.local.loading.memory.working import ROOM
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.query_log import QueryLog

@@ -8,6 +8,7 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.core.messages import GREEDY, Sampling
 from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance
 from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
+from gemma_cli.engines.local.loading.memory.working import pass_bytes
 from gemma_cli.engines.local.model.cache import BUCKET
 from gemma_cli.engines.local.model.target import CHUNK
 from tests.engines.helpers.gpu import true_shapes
@@ -52,7 +53,6 @@ def run_round(name: str, quantize: Quantization | None = None, *, whole: bool = 
 def prefill_peak(name: str, length: int, *, whole: bool = False) -> tuple[int, int]:
     """Return the bytes that the last pass over a prompt of `length` tokens takes (embedding, masks, every layer that
     keeps keys), and those that were foretold."""
-    from gemma_cli.engines.local.loading.memory.estimate import _pass
 
     with true_shapes.gpu():
         target, _ = true_shapes.built(name, whole=whole)
@@ -61,4 +61,4 @@ def prefill_peak(name: str, length: int, *, whole: bool = False) -> tuple[int, i
         with Footprint() as used:
             for reading in target.passes(torch.zeros(CHUNK, dtype=torch.int64, device=true_shapes.GPU), cache):
                 target.read([reading])
-        return used.peak, _pass(target)
+        return used.peak, pass_bytes(target)

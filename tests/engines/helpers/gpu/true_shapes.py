@@ -37,7 +37,7 @@ GPU = torch.device("meta")
 def gpu() -> Iterator[None]:
     """Pretend a GPU on which torch's eight- and four-bit matmuls run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantized, "_int8_on_cuda", lambda: True)
+        patch.setattr(quantized, "int8_on_cuda", lambda: True)
         patch.setattr(quantized, "int4_runs", lambda device_type: True)
         patch.setattr(build, "check_order", lambda ids, vocab: None)
         patch.setattr(Int4Linear, "_through_bfloat16", _int4_product)

@@ -27,25 +27,21 @@ from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint, decoder_prefix
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.memory.placement import Costs
+from gemma_cli.engines.local.loading.memory.working import ROOM, graph_bytes, pass_bytes
 from gemma_cli.engines.local.loading.stand_ins import LinearStandIn, TensorStandIn
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
-from gemma_cli.engines.local.model.attention import SCORES
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.layers.quantized import Int4Linear, kinds_for, of_drafter
 from gemma_cli.engines.local.model.layers.rounding import GROUP
-from gemma_cli.engines.local.model.row_rule import FIXED
 from gemma_cli.engines.local.model.schema.architecture import (
     Architecture,
     DrafterArchitecture,
     read_architecture,
     read_drafter,
 )
-from gemma_cli.engines.local.model.target import Target, chunk_size
+from gemma_cli.engines.local.model.target import Target
 from gemma_cli.store.models import machine
-
-ROOM = 4096
-"""Tokens of context to be provided for; keys and values of more are made as they come."""
 
 SMALL = 1 << 20
 """Elements of weights that are made after all."""
@@ -58,10 +54,6 @@ OTHER = 24 << 20
 
 CONTEXT = 64 << 20
 """Bytes that each GPU needs in addition."""
-
-GRAPHS, KERNELS, EXPERT_KERNELS, NODE = 16, 32, 130, 1 << 10
-"""Graphs that are recorded for ROOM tokens, kernels of a layer in each, with experts counted for five rows, and bytes
-that CUDA keeps for a kernel: the last has not been measured."""
 
 TOKENIZER = 3
 """Bytes that a tokenizer takes for each byte of its file."""
@@ -135,8 +127,8 @@ def needs(plan: Plan) -> Needs:
     if plan.drafter:
         build_drafter(plan.drafter, small, target)
     target.device = plan.device  # only now: what was built holds no weights, but a few tables
-    keys, rows, drafter = _keys(target), _pass(target), small.made
-    graphs = _graphs(target, plan.quantize is not None)
+    keys, rows, drafter = _keys(target), pass_bytes(target), small.made
+    graphs = graph_bytes(target, plan.quantize is not None)
     arch, made, largest = plan.target, counting.bytes, counting.largest
     costs = Costs(
         first=made[FIRST],
@@ -169,39 +161,6 @@ def _keys(target: Target) -> list[int]:
         layer.kv_heads * layer.head_dim * (ring if layer.sliding else room) * size if layer.owns_kv else 0
         for layer in target.arch.layers
     ]
-
-
-def _pass(target: Target) -> int:
-    """What the widest layer of a prefill pass holds at once, in float32: its feed-forward network, a few states, and
-    attention; or the logits of the rows that are verified."""
-    arch, rows = target.arch, chunk_size(target)
-    wide = max(layer.intermediate for layer in arch.layers)
-    states = rows * (3 * wide + 8 * arch.hidden + len(arch.layers) * arch.ple * 3)
-    return 4 * max(states + _attention(target, rows), 3 * 8 * arch.vocab)
-
-
-def _attention(target: Target, rows: int) -> int:
-    """Numbers in float32 that a prefill pass needs beside its states: on a CPU scores with their softmax over ROOM
-    keys; elsewhere those of one block of keys, however many there are, their copy in the keys' format, and six sums for
-    each query."""
-    heads = max(layer.heads for layer in target.arch.layers)
-    if target.device.type == "cpu":
-        return 2 * heads * rows * min(ROOM, target.context)
-    block = min(SCORES, heads * rows * target.context)
-    sums = 6 * rows * max(layer.heads * layer.head_dim for layer in target.arch.layers)
-    return block + block * target.kv_dtype.itemsize // 4 + sums
-
-
-def _graphs(target: Target, quantized: bool) -> int:
-    """What recorded rounds hold: their kernels, the states, masks and logits of one pass, and the experts' weights that
-    a row gathers, in float32 as well where they are widened. Nothing off CUDA."""
-    if target.device.type != "cuda":
-        return 0
-    arch = target.arch
-    gathered = arch.experts_per_row * 3 * arch.hidden * arch.expert_intermediate
-    rows = FIXED * (3 * max(layer.intermediate for layer in arch.layers) + 8 * arch.hidden + 4 * arch.vocab)
-    kernels = GRAPHS * len(arch.layers) * (EXPERT_KERNELS if arch.experts else KERNELS) * NODE
-    return 4 * rows + gathered * target.dtype.itemsize * (3 if quantized else 1) + kernels
 
 
 class Counting:

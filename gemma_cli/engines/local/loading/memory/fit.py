@@ -20,8 +20,9 @@ import torch
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import OutOfMemory, UsageError
 from gemma_cli.engines.local.device import bfloat16_on_cpu, bfloat16_on_gpu
-from gemma_cli.engines.local.loading.memory.estimate import ROOM, Needs, Plan, needs, plan_release
+from gemma_cli.engines.local.loading.memory.estimate import Needs, Plan, needs, plan_release
 from gemma_cli.engines.local.loading.memory.placement import Placement, place
+from gemma_cli.engines.local.loading.memory.working import ROOM
 from gemma_cli.engines.local.loading.synthetic import NAMES
 from gemma_cli.store.models import machine
 from gemma_cli.store.models.checkpoints import SYNTHETIC

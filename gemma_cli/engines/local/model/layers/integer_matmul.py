@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local.model.layers.rounding import from_eight_bits
-
-LinearFunction = Callable[[Tensor], Tensor]
-
-STEPS = 32639
-"""The largest 16-bit activation, 127 * 256 + 127: both of its halves are signed bytes."""
+from gemma_cli.engines.local.model.layers.torch_int8 import LinearFunction, halves
 
 INTEGER_ROWS = 32
 """Rows that torch._int_mm is given at least; it takes more than 16."""
@@ -25,17 +21,12 @@ WIDENED = 1 << 23
 """Elements of a weight that are widened at a time, about: what is made of them stays in the cache of a GPU."""
 
 
-def halves(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Write x [rows, in] as (256 * high + low) * step: whole numbers from -128 to 127, and float32 [rows, 1]."""
-    wide = x.float()
-    step = torch.linalg.vector_norm(wide, float("inf"), -1, keepdim=True).div_(STEPS).clamp_min_(1e-30)
-    whole = wide.div(step).round_()
-    high = whole.mul(1 / 256).add_(0.5).floor_()
-    return high, torch.sub(whole, high, alpha=256), step
-
-
 def integer_halves(numbers: Tensor, scale: Tensor) -> LinearFunction:
-    """The integer product of cuBLAS; see the module's docstring."""
+    """Return an integer matmul with these weights, of activations in two halves (torch_int8.py).
+
+    torch's own kernel for CUDA reads the weights once for every row; torch._int_mm reads them once, and prefill runs on
+    int8 tensor cores.
+    """
     columns = numbers.t()
 
     def product(x: Tensor) -> Tensor:
@@ -53,3 +44,14 @@ def widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
     step = max(1, WIDENED // numbers.shape[1])
     parts = list(zip(torch.split(numbers, step), torch.split(scale, step), strict=True))
     return lambda x: torch.cat([torch.mm(x, from_eight_bits(*part, x.dtype).t()) for part in parts], 1)
+
+
+@functools.cache
+def int8_on_cuda() -> bool:
+    """Return whether torch's integer matmul runs on CUDA (compute capability 7.5)."""
+    try:
+        numbers = torch.ones(64, 64, dtype=torch.int8, device="cuda")
+        product = integer_halves(numbers, torch.ones(64, device="cuda"))(torch.ones(2, 64, device="cuda"))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return bool((product == 64).all())

@@ -18,10 +18,7 @@ COMPARISONS = Path(__file__).with_name("comparisons.c")
 CROSS, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 COUNT = 10_000
 
-LEVELS = [
-    "armv8.2-a+dotprod",
-    *(pytest.param(level, marks=pytest.mark.slow) for level in ("armv8-a", "armv8.6-a", "armv8.2-a+dotprod+bf16")),
-]
+LEVELS = ["armv8-a", "armv8.2-a+dotprod", "armv8.6-a"]
 """Without products of bytes, with signed ones, and with those of unsigned and signed bytes."""
 
 
@@ -31,6 +28,7 @@ def test_the_comparisons_find_nothing_here(tmp_path: Path) -> None:
     assert compared("gcc", ["-march=native", *build.flags("x86_64")], tmp_path) >= COUNT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which(CROSS) or not shutil.which(EMULATOR), reason=f"needs {CROSS} and {EMULATOR}")
 @pytest.mark.parametrize("level", LEVELS)
 def test_kernels_compute_on_64_bit_arm_what_plain_loops_do(level: str, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ COMMANDS = {
     "describe-image": "Describe images, or answer questions about them.",
     "describe-video": "Describe videos, in one piece or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
-    "stop": "Stop servers that hold a model.",
+    "stop": "Stop running gemma serve processes.",
     "bench": "Compare speculative with plain decoding on this machine.",
     "sessions": "List, show, search, export and delete saved chats.",
     "config": "Show, change and explain settings.",
@@ -124,7 +124,7 @@ def gemma(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """The terminal's Gemma 4: the answer goes to stdout, everything else to stderr."""
+    """Gemma 4 in the terminal: answers go to stdout, everything else to stderr."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

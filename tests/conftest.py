@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 # Before torch is imported; programs that the tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Before Triton is imported, where it is installed: its kernels run in its interpreter, on the CPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # Programs are quiet where these are set, as they are in continuous integration.
 for name in ("CI", "AI_AGENT"):
     os.environ.pop(name, None)

@@ -135,7 +135,7 @@ def _bar(share: float) -> str:
 def check_drawable(path: Path, option: str = "--plot", suffix: str = ".png") -> None:
     """Raises UsageError where a plot could not be written later: another kind of file, or no matplotlib."""
     if path.suffix.lower() != suffix:
-        raise UsageError(f"{option} {path}: only {suffix[1:].upper()} is written; name a file that ends in {suffix}")
+        raise UsageError(f"{option} {path}: the format is {suffix[1:].upper()}; name a file that ends in {suffix}")
     if find_spec("matplotlib") is None:
         raise UsageError(f"{option} needs matplotlib: pip install 'gemma-cli[plot]'")
 

@@ -50,15 +50,16 @@ def _texts(report: Report) -> list[str]:
         found = report.divergence
         said.append(
             f"The texts differ: {found.arm}, run {found.run}, at character {found.character} of the reply to "
-            f"{found.prompt[:40]!r}: {found.expected!r} became {found.got!r}. That is a bug, please report it."
+            f"{found.prompt[:40]!r}: {found.expected!r} became {found.got!r}. This is a bug; please report it."
         )
     elif len(report.arms) > 1 and report.info.synthetic_acceptance is None:
-        said.append("All texts are equal, drafted or not, in every run.")
+        said.append("All texts are equal in every run, with and without drafts.")
     if report.peer_divergence:
         found = report.peer_divergence
         said.append(
-            f"{found.arm} gives another text from character {found.character} of the reply to {found.prompt[:40]!r} "
-            "on: its kernels round differently, which can decide a near tie differently."
+            f"{found.arm} gives a different text, from character {found.character} of the reply to "
+            f"{found.prompt[:40]!r}: its kernels round differently, which can change the choice between two almost "
+            "equally likely tokens."
         )
     return said
 

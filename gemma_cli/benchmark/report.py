@@ -17,7 +17,7 @@ SPEED = (
     "Decode speed: the tokens after the first of each reply, divided by their time; median of the runs. "
     "TTFT: time to first token, with no prompt in the cache."
 )
-EFFICIENCY = " Efficiency: bytes that the rounds read, as a share of what the bandwidth below allows in their time."
+EFFICIENCY = " Efficiency: bytes read by the rounds, as a share of what the memory bandwidth below allows in that time."
 ACCEPTANCE = (
     "Each target pass verifies all drafted tokens and adds one token. Accepted: share of drafted tokens accepted. "
     "Length: tokens per pass that had a draft. At 1, 2, …: share accepted at that position of the draft."
@@ -54,7 +54,7 @@ def _table(report: Report, name: str = "") -> Table:
     from rich.table import Table
 
     chance = report.info.synthetic_acceptance
-    made_up = "" if chance is None else f"synthetic acceptance {chance:g}: drafts are accepted by chance"
+    made_up = "" if chance is None else f"synthetic acceptance {chance:g}: drafts are accepted at random"
     title = "; ".join(part for part in (name, made_up) if part)
     return Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
 

@@ -78,7 +78,7 @@ def _findings(reports: Sequence[ServerReport]) -> list[str]:
 def _told(found: Difference) -> str:
     start = max(0, found.at - 20)
     ours, theirs = (repr(text[start : found.at + 20]) for text in found.texts)
-    return f"They differ from character {found.at} of the reply to {found.prompt[:60]!r} on: {ours} became {theirs}."
+    return f"They differ at character {found.at} of the reply to {found.prompt[:60]!r}: {ours} became {theirs}."
 
 
 def _level(level: Level) -> dict[str, Any]:

@@ -86,9 +86,9 @@ def renderables(shown: Sequence[Column]) -> list[RenderableType]:
     table.add_row("perplexity", *(_form(column.perplexity, "{:.3f}") for column in shown))
     kept = all(column.report.divergence is None for column in shown)
     same = (
-        "In each column all runs gave the same texts, drafted or not."
+        "Within each column, all runs gave the same texts, with and without drafts."
         if kept
-        else "In some column, texts differ between runs."
+        else "In at least one column, texts differ between runs."
     )
     return [table, Text(f"{ABOUT}\n", style="dim"), Text(same)]
 

@@ -92,7 +92,7 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
     lines = enumerate(content.splitlines(), start=1)
     prompts = tuple(_prompt(line, f"{path}:{number}") for number, line in lines if line.strip())
     if not prompts:
-        raise InputError(f'{path}: no prompts; write one {{"prompt": "..."}} a line')
+        raise InputError(f'{path}: no prompts; write {{"prompt": "..."}} on each line')
     return prompts
 
 
@@ -100,8 +100,8 @@ def _prompt(line: bytes, where: str) -> Prompt:
     try:
         entry = json.loads(line)
     except ValueError:
-        raise InputError(f'{where}: not JSON; each line is one {{"prompt": "..."}}') from None
+        raise InputError(f'{where}: not JSON; each line must be {{"prompt": "..."}}') from None
     text = entry.get("prompt") if isinstance(entry, dict) else None
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f'{where}: no "prompt"; each line is one {{"prompt": "..."}}')
+        raise InputError(f'{where}: no "prompt"; each line must be {{"prompt": "..."}}')
     return Prompt(str(entry.get("category", "prompts")), text)

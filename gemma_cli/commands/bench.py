@@ -71,12 +71,14 @@ class BenchPromptOptions:
     context: Annotated[
         str | None,
         typer.Option(
-            metavar="N,N,...", help="Ask each prompt at the end of a chat of this many tokens, prompt included."
+            metavar="N,N,...", help="Put each prompt at the end of a chat; together they have this many tokens."
         ),
     ] = None
     max_tokens: Annotated[
         int,
-        typer.Option(min=2, max=MAX_TOKENS, metavar="N", help="Most tokens of each reply.", rich_help_panel=SAMPLING),
+        typer.Option(
+            min=2, max=MAX_TOKENS, metavar="N", help="Maximum number of tokens per reply.", rich_help_panel=SAMPLING
+        ),
     ] = 128
     temperature: Annotated[float, ranged("temperature")] = 0.0
     seed: Annotated[int | None, ranged("seed")] = 0
@@ -102,7 +104,9 @@ def bench(
     asked: BenchPromptOptions,
     kept: BenchOutputOptions,
     quality: QualityOptions,
-    runs: Annotated[int, typer.Option("--runs", min=1, max=1000, help="Measured runs; one more run warms up.")] = 5,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, max=1000, help="Number of measured runs, after one warm-up run.")
+    ] = 5,
     sweep: Annotated[
         str | None, typer.Option("--sweep", metavar="K,K,...", help="Draft lengths to compare; 0 is plain decoding.")
     ] = None,
@@ -111,7 +115,7 @@ def bench(
         typer.Option(
             "--against",
             metavar="transformers|URL",
-            help="Time transformers' generate on the same model too; with --engine, a second server.",
+            help="Also measure transformers' generate on the same model, or with --engine a second server.",
         ),
     ] = None,
 ) -> None:
@@ -122,7 +126,7 @@ def bench(
     _check_servers(engine, against, sweep, asked, kept)
     if engine.url not in (None, LOCAL):
         if quality.task:
-            raise UsageError("--task is for a model on this machine: leave it or --engine out")
+            raise UsageError("--task needs a model on this machine: leave out --task or --engine")
         from gemma_cli.commands.bench_parts.servers import bench_servers
 
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
@@ -207,7 +211,7 @@ def _check_servers(
     }
     flags |= {"--quantize": engine.quantize, "--synthetic-acceptance": engine.synthetic_acceptance}
     if flag := next((flag for flag, value in flags.items() if value is not None), None):
-        raise UsageError(f"{flag} needs a model on this machine: leave it or --engine out")
+        raise UsageError(f"{flag} needs a model on this machine: leave out {flag} or --engine")
     if against == "transformers":
         raise UsageError("--against transformers needs a model on this machine: give the URL of a second server")
 

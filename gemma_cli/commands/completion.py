@@ -77,7 +77,7 @@ def completion(
         bool, typer.Option("--install", help="Install the script where the shell loads it at startup.")
     ] = False,
 ) -> None:
-    """Print the script that lets a shell complete gemma's commands, options and values, or install it."""
+    """Print or install the script with which a shell completes gemma's commands, options and values."""
     chosen = shell or _own()
     if not install:
         print(SCRIPTS[chosen], end="")

@@ -61,11 +61,11 @@ STEPS = (
     ),
     Step(
         ("translate", "sample:cat.en.wav", "--from", "English", "--to", "German"),
-        "The same for speech: English was spoken, this is German.",
+        "Speech can be translated, too: the recording is in English, the output in German.",
     ),
     Step(
         ("describe-image", "sample:shapes.png", "--temperature", "0"),
-        "The picture has a red circle and a blue square: gemma demo --save FOLDER writes all samples there.",
+        "The picture shows a red circle and a blue square. gemma demo --save FOLDER copies all samples to a folder.",
     ),
     Step(
         ("bench", "--runs", "2", "--max-tokens", "64"),
@@ -85,7 +85,7 @@ app = typer.Typer(add_completion=False)
 def demo(
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FOLDER", help="Copy the samples to this new folder instead."),
+        typer.Option("--save", metavar="FOLDER", help="Only copy the samples to this new folder."),
     ] = None,
 ) -> None:
     """Run the main commands on the samples that come with the package, and explain the output.
@@ -109,7 +109,7 @@ def _copy(folder: Path) -> None:
     except FileExistsError:
         raise InputError(f"{folder}: exists already; name a new folder") from None
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
+        raise InputError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
     for name in names():
         shutil.copy(FOLDER / name, folder / name)
         print(folder / name)

@@ -58,13 +58,13 @@ def describe_image(
         str | None, typer.Option(metavar="TEXT", help=f'What to ask about each picture. Default: "{PROMPT}"')
     ] = None,
     detail: Annotated[int | None, *option("detail")] = None,
-    together: Annotated[bool, typer.Option("--together", help="Ask once about all pictures, in their order.")] = False,
+    together: Annotated[bool, typer.Option("--together", help="Ask one question about all pictures together.")] = False,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Describe pictures with the same pixels once.")] = False,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show a thumbnail before each description, on a terminal.")
     ] = False,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Read an animation as a video, not its first picture alone.")
+        bool, typer.Option("--frames", help="Read an animation as a video, not only its first frame.")
     ] = False,
 ) -> None:
     """Describe images, or answer questions about them."""

@@ -1,4 +1,5 @@
-"""`gemma models`: the checkpoints on this disk and those that could be; `pull` fetches one, `remove` removes it."""
+"""`gemma models`: the checkpoints on this disk and those that could be; `pull` fetches one, `remove` removes it, and
+`quantize` saves its quantized weights."""
 
 from __future__ import annotations
 
@@ -9,16 +10,18 @@ import typer
 
 from gemma_cli.common.notices import notice
 from gemma_cli.common.options import Json, examples
-from gemma_cli.core.errors import GemmaError
+from gemma_cli.core.engine import Quantization
+from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store.models.catalogue import Entry, catalogue
 from gemma_cli.store.models.checkpoints import chosen_by, resolve
 from gemma_cli.store.models.releases import DRAFTER, size
+from gemma_cli.store.models.saved_weights import SavedWeights, remove_saved, saved_weights
 from gemma_cli.views.sanitize import safe_json, safe_line
 
 app = typer.Typer(
     add_completion=False,
     invoke_without_command=True,
-    epilog=examples("gemma models", "gemma models --json", "gemma models pull e2b", "gemma models remove e2b"),
+    epilog=examples("gemma models", "gemma models --json", "gemma models pull e2b", "gemma models quantize e2b --int4"),
 )
 
 
@@ -26,8 +29,10 @@ app = typer.Typer(
 def models(context: typer.Context, as_json: Json = False) -> None:
     """List the Gemma 4 checkpoints on this disk and those that can be downloaded. Downloads nothing."""
     if context.invoked_subcommand is None:
-        entries = catalogue()
-        print(_as_json(entries) if as_json else _table(entries))
+        entries, saved = catalogue(), saved_weights()
+        print(_as_json(entries, saved) if as_json else _table(entries))
+        if saved and not as_json:
+            print(f"\n{_saved_table(saved)}")
 
 
 @app.command(epilog=examples("gemma models pull e2b", "gemma models pull google/gemma-4-E4B-it"))
@@ -44,23 +49,58 @@ def pull(
         print(safe_line(str(folder)))
 
 
-@app.command(epilog=examples("gemma models remove e2b", "gemma models remove e2b --unfinished"))
+@app.command(epilog=examples("gemma models quantize e2b --int4", "gemma models quantize ./my-gemma --int8"))
+def quantize(
+    name: Annotated[str, typer.Argument(metavar="ID", help="An alias, a hub id on this disk, or a folder.")],
+    int4: Annotated[bool, typer.Option("--int4", help="Save weights of 4 bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Save weights of 8 bits.")] = False,
+) -> None:
+    """Save the quantized weights of a checkpoint, which its first start with --quantize would do otherwise."""
+    chosen: dict[Quantization, bool] = {"int4": int4, "int8": int8}
+    formats = [form for form, asked in chosen.items() if asked]
+    if not formats:
+        raise UsageError("name a format: --int4, --int8 or both")
+    from gemma_cli.engines.local.loading.packed.ahead import save
+
+    for form in formats:
+        print(safe_line(save(name, form)))
+
+
+@app.command(epilog=examples("gemma models remove e2b", "gemma models remove e2b --quantized"))
 def remove(
     name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Remove only the partial files of unfinished downloads.")
     ] = False,
+    quantized: Annotated[bool, typer.Option("--quantized", help="Remove only its saved quantized weights.")] = False,
 ) -> None:
-    """Remove a checkpoint and its drafter from the Hugging Face cache, for every program that uses it."""
+    """Remove a checkpoint and its drafter from the Hugging Face cache, which other programs use too.
+
+    Its saved quantized weights go with it.
+    """
     from gemma_cli.store.models import removal
 
-    freed = removal.remove(name, unfinished)
+    if unfinished and quantized:
+        raise UsageError("--unfinished and --quantized exclude each other; without either, everything is removed")
+    freed = remove_saved(name) if quantized else removal.remove(name, unfinished)
+    if quantized and not freed:
+        raise UsageError(f"no quantized weights of {name} are saved; gemma models lists what is there")
+    if not quantized and not unfinished:
+        freed += remove_saved(name)
     print(f"{size(freed)} freed")
 
 
-def _as_json(entries: list[Entry]) -> str:
+def _as_json(entries: list[Entry], saved: list[SavedWeights]) -> str:
     rows = [vars(entry) | {"folder": str(entry.folder) if entry.folder else None} for entry in entries]
-    return safe_json(json.dumps({"models": rows}, ensure_ascii=False))
+    quantized = [vars(one) | {"file": str(one.file)} for one in saved]
+    return safe_json(json.dumps({"models": rows, "quantized": quantized}, ensure_ascii=False))
+
+
+def _saved_table(saved: list[SavedWeights]) -> str:
+    """Quantized weights, one file a line."""
+    width = max(len(one.model) for one in saved)
+    lines = [f"   {one.model.ljust(width)}  {one.quantize}  {size(one.size)}" for one in saved]
+    return "\n".join(safe_line(line) for line in ("   quantized weights, saved for faster starts", *lines))
 
 
 def _table(entries: list[Entry]) -> str:

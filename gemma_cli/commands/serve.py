@@ -58,7 +58,7 @@ def serve(
     life: LifeOptions,
     quiet: Quiet = False,
 ) -> None:
-    """Serve the model over HTTP to any client of OpenAI's API, and hold it for your other commands.
+    """Serve the model over HTTP to any client of OpenAI's API, and keep it loaded for your other commands.
 
     Chat, raw completions, transcripts and translations of recordings. A reply does not depend on load: the same
     request and seed give the same text. One line of JSON per request goes to stderr.
@@ -91,9 +91,9 @@ def serve(
         if life.idle_s:
             activity.end_when_idle(life.idle_s, worker, door)
         if ready:
-            ready(f"gemma: {model.info.model} is held{f' at {where}' if over_http else ''} (gemma stop ends it)")
+            ready(f"gemma: {model.info.model} is loaded{f' at {where}' if over_http else ''} (stop it with gemma stop)")
         elif not quiet:
-            notice(f"serving {model.info.model} at {where} (Ctrl-C ends)")
+            notice(f"serving {model.info.model} at {where} (stop with Ctrl-C)")
         if not (metrics and sock):
             stay(worker, limits.grace)
             return
@@ -111,12 +111,12 @@ def serve(
 def _check_background(spec: EngineSpec, over_http: bool) -> None:
     """Raise UsageError where no process can stay behind; exit where one holds the model already."""
     if not hasattr(os, "fork"):
-        raise UsageError("--background: this system cannot; run gemma serve in a window of its own")
+        raise UsageError("--background is not available on this system; run gemma serve in a separate terminal")
     if made() is None:
-        raise UsageError("--background: no folder is yours alone; set XDG_RUNTIME_DIR to one of mode 0700")
+        raise UsageError("--background needs a private folder; set XDG_RUNTIME_DIR to a folder with mode 0700")
     if not over_http and (found := find(spec, lambda why: open_engine(spec))):
         found.close()
-        notice(f"{found.info.model} is held already (gemma stop ends it)")
+        notice(f"{found.info.model} is loaded already (stop it with gemma stop)")
         raise typer.Exit
 
 

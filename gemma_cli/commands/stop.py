@@ -1,4 +1,4 @@
-"""`gemma stop`: end the servers of this user that hold a model, or list them."""
+"""`gemma stop`: stop or list the running servers of this user."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ app = typer.Typer(add_completion=False)
 def stop(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="End only those that hold this one."),
+        typer.Argument(metavar="MODEL", help="Stop only servers with this model."),
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List them, and end none.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the servers without stopping them.")] = False,
     as_json: Json = False,
 ) -> None:
-    """End the servers of yours that hold a model: gemma serve, in the background or not.
+    """Stop your running gemma serve processes, in the background or not.
 
     What they are answering is finished first.
     """
@@ -47,9 +47,9 @@ def stop(
         done = "holds" if listed else "is ended; it held"
         print("\n".join(safe_line(f"process {each['pid']} {done} {each['model']}") for each in found))
     elif model is not None:
-        raise UsageError(f"no server of yours holds {model}: gemma stop --list lists them")
+        raise UsageError(f"none of your servers has loaded {model}; gemma stop --list shows them")
     else:
-        print("no server of yours holds a model")
+        print("none of your servers is running")
 
 
 def _asked(path: Path, order: dict[str, bool], until_gone: bool = False) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ def _asked(path: Path, order: dict[str, bool], until_gone: bool = False) -> dict
                 if connection.recv(1):
                     return None
             except TimeoutError:
-                raise GemmaError(f"process {answer['pid']} does not end: kill {answer['pid']} ends it") from None
+                raise GemmaError(f"process {answer['pid']} did not stop; run: kill {answer['pid']}") from None
             except OSError:
                 pass
         return answer

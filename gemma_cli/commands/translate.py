@@ -98,7 +98,7 @@ def translate(
         Show | None,
         typer.Option(
             "--show",
-            help="What to print of speech. Default: translation.",
+            help="What to print for speech. Default: translation.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -112,7 +112,7 @@ def translate(
         raise UsageError("no target language: give --to LANGUAGE, or set a default: gemma config set to LANGUAGE")
     target, source, encoding = language(to), language_or_auto(origin), checked_encoding(encoding)
     if output.as_json and show:
-        raise UsageError("--json always holds both transcript and translation: leave out --show")
+        raise UsageError("--json always contains transcript and translation: leave out --show")
     if show == "both" and written.lines:
         raise UsageError("--max-line-count splits cues and --show both needs whole cues: leave one of them out")
     fields = tuple(field or ())
@@ -122,7 +122,7 @@ def translate(
     formats = written.checked(len(named), output.as_json)
     inputs = [_looked_at(file, encoding, bool(fields)) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
-        raise UsageError(f"{named[0].path}: a text; --format, --show, --clip and --channel apply to speech only")
+        raise UsageError(f"{named[0].path}: is a text: --format, --show, --clip and --channel apply only to speech")
 
     @cache
     def model() -> Engine:

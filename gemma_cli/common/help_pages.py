@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 WIDEST = 100
 """Columns of a page at most: longer lines are hard to read."""
@@ -34,6 +34,10 @@ def print_readably(command: Any) -> Any:
 
 def print_help(command: Any, context: Any) -> None:
     """Print usage, help, arguments, options by panel, subcommands and examples."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(highlight=False, emoji=False, markup=False)
     console.width = min(console.width, WIDEST)
     console.print(Text(command.get_usage(context).strip(), style="bold"), end="\n\n")
@@ -79,6 +83,8 @@ def _commands(command: Any, context: Any) -> Iterable[tuple[str, str]]:
 
 def _lines(console: Console, names: str, text: str, column: int) -> Iterator[Text]:
     """Yield the lines of one row; column: where its help begins."""
+    from rich.text import Text
+
     left, right = Text(f"  {names}"), Text(" ".join(text.split()))
     left.highlight_regex(OPTION, "bold cyan")
     right.highlight_regex(FACTS, "dim")

@@ -35,7 +35,7 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
     if engine.info.notice and not output.quiet:
         notice(engine.info.notice)
     if options.drafts is not None and not getattr(engine, "takes_drafts", True) and not output.quiet:
-        notice("--draft-tokens does not apply: the server drafts as it was started")
+        notice("--draft-tokens has no effect: the server sets the draft length when it starts")
     return engine
 
 
@@ -60,12 +60,12 @@ def _warm(options: EngineOptions, output: OutputOptions) -> Engine | None:
 
     def load(why: str) -> Engine:
         if not output.quiet:
-            notice(f"the server that held the model is gone ({why}): loading it here")
+            notice(f"the server with the model is gone ({why}); loading the model here")
         return _load(options, replace(output, quiet=True))
 
     engine = find(options.spec(), load)
     if engine and not output.quiet:
-        notice("using the model that gemma serve holds (--no-server loads it here)")
+        notice("using the model of a running gemma serve (--no-server loads it here instead)")
     return engine
 
 

@@ -43,6 +43,7 @@ class ModelOptions:
     assistant: Annotated[str | None, *option("assistant")] = None
     device: Annotated[str | None, *option("device")] = None
     dtype: Annotated[Dtype | None, *option("dtype")] = None
+    keep_quantized: Annotated[bool, *option("keep-quantized")] = True
     drafts: Annotated[int | None, *option("draft-tokens")] = None
     preset: Annotated[
         str | None,
@@ -67,6 +68,7 @@ class ModelOptions:
             device=self.device or EngineSpec.device,
             dtype=self.dtype or EngineSpec.dtype,
             url=None if self.url == LOCAL else self.url,
+            keep_quantized=self.keep_quantized,
         )
 
     def drafting(self) -> Drafting:

@@ -30,6 +30,7 @@ class EngineSpec:
     synthetic_acceptance: keep each draft with that probability; for `synthetic:` models only.
     url: a server to ask instead, as engines.remote.address reads it; `model` is then one of its models.
     concurrency: requests that are under way at the server at once; None for the default.
+    keep_quantized: whether quantized weights may be saved on the disk, for faster starts.
     """
 
     model: str | None = None
@@ -40,6 +41,7 @@ class EngineSpec:
     synthetic_acceptance: float | None = None
     url: str | None = None
     concurrency: int | None = None
+    keep_quantized: bool = True
 
 
 @dataclass(frozen=True)

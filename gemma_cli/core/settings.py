@@ -54,7 +54,7 @@ SETTINGS = _table(
         Setting(
             "server",
             Switch(),
-            "Use the model where a `gemma serve` of yours holds it already, with the same settings.",
+            "Use a running `gemma serve` of yours that has loaded the model with the same settings.",
             MODEL,
             ENGINES[:-1],
             True,
@@ -62,7 +62,7 @@ SETTINGS = _table(
         Setting(
             "concurrency",
             Whole(1, MAX_CONCURRENCY, "auto"),
-            "With --engine: requests at the same time.",
+            "With --engine: number of simultaneous requests.",
             MODEL,
             ("transcribe", "translate", "describe-image"),
             unset="8",
@@ -78,7 +78,7 @@ SETTINGS = _table(
         Setting(
             "device",
             Words("DEVICE"),
-            "cpu, cuda, cuda:1 (that GPU alone), mps.",
+            "cpu, cuda, cuda:1 (only that GPU) or mps.",
             MODEL,
             ENGINES,
             unset="auto",
@@ -98,6 +98,15 @@ SETTINGS = _table(
             MODEL,
             ENGINES,
             unset="as stored",
+        ),
+        Setting(
+            "keep-quantized",
+            Switch(),
+            "Save the quantized weights of a large model on this disk, so that later starts are faster.",
+            MODEL,
+            ENGINES,
+            True,
+            flags=("--keep/--no-keep",),
         ),
         Setting(
             "draft-tokens",
@@ -139,7 +148,7 @@ SETTINGS = _table(
         Setting(
             "min-p",
             Number(0, 1),
-            "Drop tokens less likely than this share of the likeliest token's probability; 0: none.",
+            "Exclude tokens whose probability is below this fraction of the highest one; 0: off.",
             SAMPLING,
             ANSWERS,
             Sampling().min_p,
@@ -148,7 +157,7 @@ SETTINGS = _table(
         Setting(
             "top-k",
             Whole(0, MAX_TOKENS),
-            "Sample from this many of the likeliest tokens; 0: no limit.",
+            "Sample from this many of the most likely tokens; 0: no limit.",
             SAMPLING,
             ANSWERS,
             Sampling().top_k,
@@ -234,7 +243,7 @@ SETTINGS = _table(
         Setting(
             "allow-tool",
             Texts("NAME|all"),
-            "Run this tool without asking; repeatable. Without a terminal no other tool runs.",
+            "Run this tool without asking; repeatable. Without a terminal, only such tools run.",
             TOOLS,
             ("chat",),
             unset="none",
@@ -251,7 +260,7 @@ SETTINGS = _table(
         Setting(
             "detail",
             Whole(IMAGE_BUDGETS[0], IMAGE_BUDGETS[-1], "auto", IMAGE_BUDGETS, DETAILS),
-            "Tokens a picture may take: 70 (low) for a caption, 1120 (max) for small print.",
+            "Maximum number of tokens per picture: 70 (low) for a caption, 1120 (max) for small print.",
             INPUT,
             ("describe-image",),
             unset="the model's own",
@@ -271,7 +280,7 @@ SETTINGS = _table(
             "Language to translate into, by name or code: German, de.",
             INPUT,
             ("translate",),
-            unset="none: it must be given",
+            unset="none; it is required",
         ),
         Setting(
             "stats",

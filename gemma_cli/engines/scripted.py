@@ -58,7 +58,7 @@ def open_engine(spec: EngineSpec) -> Engine:
 
 def read_replies(path: Path) -> tuple[Reply, ...]:
     """Read JSON lines of {"text": "...", "thinking": "..."}, thinking optional. Raises InputError."""
-    form = 'each line is one {"text": "...", "thinking": "..."}'
+    form = 'each line must be {"text": "...", "thinking": "..."}'
     try:
         lines = [line for line in read_text(path).splitlines() if line.strip()]
     except (OSError, ValueError) as error:

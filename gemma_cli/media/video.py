@@ -148,7 +148,7 @@ def _sampled(
         return
     stream = container.streams.video[0]
     if stream.width * stream.height > _MOST_PIXELS:
-        raise InputError(f"{name}: frames of {stream.width} x {stream.height} pixels; scale it down")
+        raise InputError(f"{name}: frames of {stream.width} x {stream.height} pixels are too large; scale it down")
     tick = float(stream.time_base or Fraction(1, av.time_base))
     origin = (stream.start_time or 0) * tick
     frames = container.decode(stream)

@@ -136,7 +136,7 @@ class Chat:
         info = self.engine.info
         if kind != "text" and kind not in info.modalities:
             takes = ", ".join(sorted(info.modalities)) or "text only"
-            raise UsageError(f"{path}: {info.model} takes no {kind} ({takes}); another model may: /model")
+            raise UsageError(f"{path}: {info.model} takes no {kind} ({takes}); choose another with /model")
 
     def staged(self) -> list[str]:
         """The names of what goes with the next message."""

@@ -31,7 +31,9 @@ def fitted(asked: Conversation, engine: Engine, settings: Settings, tell: Callab
     foreign = {type(part).__name__.lower() for part in parts} - info.modalities
     if foreign:
         kinds = " and ".join(sorted(foreign))
-        raise UsageError(f"this chat holds {kinds}, which {info.model} does not take: /new, or another /model")
+        raise UsageError(
+            f"this chat contains {kinds}, which {info.model} does not take: start a /new chat, or choose another /model"
+        )
     space = space_for(engine, settings)
     if settings.summarize:
         shortened = summaries.fitted(asked, info.model, space, settings.drafting, writer(engine, tell))

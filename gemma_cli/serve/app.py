@@ -25,8 +25,10 @@ from gemma_cli.serve.api.chat_reply import ChatForm, Reply
 from gemma_cli.serve.api.chat_request import Defaults, chat_request, completion_request, forced_call
 from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.serve.api.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
-from gemma_cli.serve.api.messages import MessageForm, MessagesBody, PromptBody
-from gemma_cli.serve.api.responses import ResponseForm, ResponsesBody
+from gemma_cli.serve.api.message_form import MessageForm
+from gemma_cli.serve.api.messages_body import MessagesBody, PromptBody
+from gemma_cli.serve.api.response_form import ResponseForm
+from gemma_cli.serve.api.responses_body import ResponsesBody
 from gemma_cli.serve.metrics import Metrics
 from gemma_cli.serve.responding import counted, respond
 from gemma_cli.serve.worker import Worker

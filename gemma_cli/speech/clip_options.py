@@ -17,17 +17,18 @@ class PartOptions:
     """A time range, a sound track and a channel."""
 
     clip: Annotated[
-        str | None, typer.Option("--clip", metavar="A-B", help="Only this part: seconds or hh:mm:ss, as in 90-2:30.")
+        str | None, typer.Option("--clip", metavar="A-B", help="Use only this part, in seconds or hh:mm:ss: 90-2:30.")
     ] = None
     channel: Annotated[
-        int | None, typer.Option("--channel", min=1, metavar="N", help="Only this channel. Default: all, mixed.")
+        int | None,
+        typer.Option("--channel", min=1, metavar="N", help="Use only this channel. Default: a mix of all channels."),
     ] = None
     track: Annotated[
         str | None,
         typer.Option(
             "--track",
             metavar="N|LANG",
-            help="Sound track of a video, by number or language. Default: the one that the file names.",
+            help="Sound track of a video, by number or language. Default: the file's default track.",
         ),
     ] = None
 

@@ -27,13 +27,19 @@ class TranscriptOptions(FileOptions):
     width: Annotated[
         int | None,
         typer.Option(
-            "--max-line-width", min=1, help="Most characters in a line of srt and vtt.", rich_help_panel=OUTPUT
+            "--max-line-width",
+            min=1,
+            help="Maximum number of characters per line in srt and vtt.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
     lines: Annotated[
         int | None,
         typer.Option(
-            "--max-line-count", min=1, help="Most lines in a cue; longer cues are split.", rich_help_panel=OUTPUT
+            "--max-line-count",
+            min=1,
+            help="Maximum number of lines per cue; longer cues are split.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None
 

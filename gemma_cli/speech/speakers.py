@@ -47,7 +47,7 @@ class Speakers:
                 f"{recording.name}: has only one channel, so speakers cannot be told apart; leave out --speakers"
             )
         if self.names and len(self.names) != count:
-            raise InputError(f"{recording.name}: has {count} channels and --speakers {len(self.names)} names")
+            raise InputError(f"{recording.name}: has {count} channels, but --speakers has {len(self.names)} names")
 
 
 def openings_by_channel(opening: Callable[[Part], Opening], part: Part) -> Iterator[Opening]:

@@ -29,18 +29,22 @@ class WordOptions:
 
     word_times: Annotated[
         bool,
-        typer.Option("--word-times", help="Write the time of every word: vtt, ass, lrc, json.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--word-times", help="Write the time of every word, in vtt, ass, lrc and json.", rich_help_panel=OUTPUT
+        ),
     ] = False
     words_per_cue: Annotated[
         int | None,
-        typer.Option("--words-per-cue", min=1, metavar="N", help="Most words in a cue.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--words-per-cue", min=1, metavar="N", help="Maximum number of words per cue.", rich_help_panel=OUTPUT
+        ),
     ] = None
     style: Annotated[
         str | None,
         typer.Option(
             "--subtitle-style",
             metavar="|".join(STYLES),
-            help="Set of limits for cues. Default: plain.",
+            help="Preset of limits for cues. Default: plain.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -75,7 +79,7 @@ class WordOptions:
             min=0.0,
             max=1.0,
             metavar="P",
-            help="List words of lower probability than this, with their times, at the end.",
+            help="At the end, list words with a lower probability than this, with their times.",
             rich_help_panel=OUTPUT,
         ),
     ] = None

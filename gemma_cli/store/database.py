@@ -147,7 +147,7 @@ def _translated(path: Path) -> Iterator[None]:
         raise
     except sqlite3.OperationalError as error:
         remedy = (
-            "another gemma process holds it, try again"
+            "another gemma process is using it; try again"
             if "locked" in str(error)
             else "check the disk and its permissions"
         )

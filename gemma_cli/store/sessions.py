@@ -215,7 +215,7 @@ class Session:
         if self._id is not None:
             return f"'{self.name}' was changed by another chat: this one continues as '{name}'"
         if self.name not in (None, name):
-            return f"'{self.name}' was begun by another chat: this one continues as '{name}'"
+            return f"another chat was started as '{self.name}': this one continues as '{name}'"
         return None
 
     @property
@@ -263,7 +263,9 @@ def valid_name(name: str) -> str:
     """`name` trimmed; InputError if it is empty, too long or has characters that do not print."""
     name = " ".join(name.split())
     if not name or len(name) > NAME_LIMIT or not name.isprintable() or name.startswith("-"):
-        raise InputError(f"'{name[:NAME_LIMIT]}' cannot name a session: use up to {NAME_LIMIT} printable characters")
+        raise InputError(
+            f"'{name[:NAME_LIMIT]}' is not a valid name of a session: use up to {NAME_LIMIT} printable characters"
+        )
     return name
 
 

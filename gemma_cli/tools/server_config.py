@@ -81,4 +81,4 @@ def _server(path: Path, name: str, entry: _Entry) -> Server:
         return Remote(name, entry.url, entry.headers)
     if entry.command and not entry.url:
         return Local(name, entry.command, tuple(entry.args), entry.env, entry.cwd)
-    raise UsageError(f"--mcp {path}: {name}: give it a command or a url, one of them")
+    raise UsageError(f"--mcp {path}: {name}: give it either a command or a url")

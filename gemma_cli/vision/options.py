@@ -91,7 +91,7 @@ class DescriptionOptions(FileOptions):
         bool,
         typer.Option(
             "--write-metadata",
-            help="With -o: also a copy of each JPEG, PNG or WebP with the description in its metadata (XMP).",
+            help="With -o: also write copies of JPEG, PNG and WebP files with the description in their metadata (XMP).",
             rich_help_panel=OUTPUT,
         ),
     ] = False

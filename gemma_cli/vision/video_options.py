@@ -29,13 +29,17 @@ class WatchOptions:
     most: Annotated[
         int,
         typer.Option(
-            "--max-frames", min=1, max=600, help="Most frames of a video, or of each part.", rich_help_panel=_PANEL
+            "--max-frames",
+            min=1,
+            max=600,
+            help="Maximum number of frames of a video, or of each part.",
+            rich_help_panel=_PANEL,
         ),
     ] = MAX_FRAMES
     clip: Annotated[
         str | None,
         typer.Option(
-            "--clip", metavar="A-B", help="Only this part: seconds or hh:mm:ss, as in 90-2:30.", rich_help_panel=_PANEL
+            "--clip", metavar="A-B", help="Use only this part, in seconds or hh:mm:ss: 90-2:30.", rich_help_panel=_PANEL
         ),
     ] = None
     no_sound: Annotated[bool, typer.Option("--no-sound", help="Leave out the sound track.", rich_help_panel=_PANEL)] = (

@@ -49,7 +49,7 @@ def test_a_chat_is_gone_on_with_shown_exported_and_deleted(gemma: Gemma, kept: d
         (("chat", "hello", "--continue"), ("no chat to continue",)),
         (("chat", "hello", "--continue", "--session", "x"), ("--continue", "--session")),
         (("chat", "hello", "--no-save", "--session", "x"), ("--no-save",)),
-        (("chat", "hello", "--session", "a\x1b[2J"), ("cannot name a session",)),
+        (("chat", "hello", "--session", "a\x1b[2J"), ("is not a valid name of a session",)),
         (("sessions", "show", "nobody"), ("no session is named 'nobody'",)),
         (("sessions", "delete", "nobody"), ("no session is named 'nobody'",)),
     ],

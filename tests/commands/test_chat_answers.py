@@ -331,7 +331,7 @@ def test_an_interrupted_reply_has_the_figures_it_had_reached(chat: Chat, pocket:
 
 
 def test_what_does_not_go_together_is_refused(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    chat(Failing(), "Hello.", "--json", "--stream-json").refuses("--json", "--stream-json", "take one")
+    chat(Failing(), "Hello.", "--json", "--stream-json").refuses("--json", "--stream-json", "give one of them")
     monkeypatch.setattr(Piped, "terminal", True)
     for flag in (["--json"], ["--stream-json"], ["--schema", "schema.json"]):
         chat(Failing(), *flag).refuses(flag[0], "give a PROMPT")

@@ -77,7 +77,7 @@ def test_a_chat_is_not_begun_anew_where_the_old_one_cannot_be_read(state: Path) 
 
 def test_a_name_that_is_none_is_refused_wherever_it_could_not_be_saved(state: Path) -> None:
     block(state)
-    with pytest.raises(InputError, match="cannot name a session"):
+    with pytest.raises(InputError, match="is not a valid name of a session"):
         kept(go_on=False, name="a\x1b[2J", save=True, begin=False)
 
 

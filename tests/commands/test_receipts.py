@@ -71,17 +71,17 @@ def test_what_differs_is_named(chat: Chat, tmp_path: Path) -> None:
     other = chat(PROMPT, "--receipt", changed(dtype="bfloat16", model_sha256="0" * 64, text_sha256="1" * 64))
     assert other.code == 1
     assert other.out
-    assert "another text than in r.json: model_sha256 000000000000… is " in other.err
+    assert "the text differs from r.json: model_sha256 000000000000… is " in other.err
     assert "dtype bfloat16 is float32 here" in other.err
     assert "please report this" in chat(PROMPT, "--receipt", changed(text_sha256="1" * 64)).err
     chat("What is 3 + 5?", "--receipt", changed()).refuses("r.json", "another prompt")
     chat(PROMPT, "--system", "Be brief.", "--receipt", changed()).refuses("r.json", "another prompt")
     chat(PROMPT, "--seed", "1", "--receipt", changed()).refuses("--receipt", "--seed")
-    chat(PROMPT, "--receipt", changed(stop=["x"])).refuses("r.json", "stop text")
+    chat(PROMPT, "--receipt", changed(stop=["x"])).refuses("r.json", "stop sequence")
     for fields in ({"seed": "1"}, {"sampling": {"heat": 1}}, {"sampling": None}, {"text_sha256": 1}):
-        chat(PROMPT, "--receipt", changed(**fields)).refuses("r.json", "holds no receipt")
+        chat(PROMPT, "--receipt", changed(**fields)).refuses("r.json", "no receipt in it")
     (tmp_path / "r.json").write_text("[1")
-    chat(PROMPT, "--receipt", "r.json").refuses("r.json", "holds no receipt")
+    chat(PROMPT, "--receipt", "r.json").refuses("r.json", "no receipt in it")
 
 
 def test_a_servers_prompt_is_the_command_lines(chat: Chat) -> None:

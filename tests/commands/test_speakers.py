@@ -61,7 +61,7 @@ def test_one_file_that_cannot_be_told_apart_does_not_stop_the_others(gemma, call
         assert outcome.out.count("Anna: w1 w2 w3\nBen: w5 w6\nAnna: w4\n") == 2
         assert "w7" not in outcome.out
         assert "mono.wav: has only one channel" in outcome.err
-        assert "three.wav: has 3 channels and --speakers 2 names" in outcome.err
+        assert "three.wav: has 3 channels, but --speakers has 2 names" in outcome.err
         assert "4 of 6 files failed" in outcome.err
 
 

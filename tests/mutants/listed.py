@@ -59,8 +59,8 @@ LISTED = (
     ),
     Listed(
         f"{_DECODING}/sampling.py",
-        "logits.double().sub_(best).div_(self._temperature)",
-        "logits.sub(best).div_(self._temperature).double()",
+        'logits.double().sub_(best).div_(self._numbers["temperature"])',
+        'logits.sub(best).div_(self._numbers["temperature"]).double()',
         "scores are divided in float32",
     ),
     Listed(f"{_DECODING}/prefix_cache.py", "del self._kept[: 1 - SNAPSHOTS]", "pass", "snapshots pile up in memory"),

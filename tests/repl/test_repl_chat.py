@@ -117,7 +117,7 @@ def test_several_attachments_go_with_the_next_text(world: World):
     assert kinds == ["Image", "Text", "Text", "Audio"]
     assert talk.staged() == []
     act(talk, "/drop 3")
-    assert "staged is nothing" in world.said()
+    assert "no such attachment; there is nothing" in world.said()
 
 
 def test_an_attachment_alone_is_a_message(world: World):
@@ -255,7 +255,7 @@ def test_a_history_the_model_cannot_take_is_refused(world: World):
     act(talk, "listen")
     act(talk, "/model e2b")
     act(talk, "again")
-    assert "this chat holds audio, which e2b does not take" in world.said()
+    assert "this chat contains audio, which e2b does not take" in world.said()
 
 
 def test_sessions_are_named_listed_loaded_and_begun_anew(world: World, store: SessionStore):

@@ -58,7 +58,7 @@ def test_what_is_said_is_written_down_until_ctrl_c(gemma, speaks, tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     outcome = gemma("transcribe", "--mic")
     assert (outcome.code, outcome.out) == (0, "w1 w2 w3\nw4 w5\n")
-    assert outcome.err == "gemma: listening to the microphone (a file); Ctrl-C ends it\n"
+    assert outcome.err == "gemma: listening to the microphone (a file); stop with Ctrl-C\n"
     assert signal.getsignal(signal.SIGINT) is handler
 
 

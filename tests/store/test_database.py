@@ -125,7 +125,7 @@ def test_a_lock_is_no_reason_to_read_only(path: Path, monkeypatch: pytest.Monkey
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr(database, "connect", fails)
-    with pytest.raises(GemmaError, match="another gemma process holds it"):
+    with pytest.raises(GemmaError, match="another gemma process is using it"):
         SessionStore.open(path)
 
 
@@ -256,7 +256,7 @@ def test_a_failure_to_save_anew_is_told_and_made_up_for(path: Path) -> None:
 def test_a_name_that_another_took_first_is_told(path: Path) -> None:
     mine, yours = SessionStore.open(path).new("work"), SessionStore.open(path).new("work")
     assert mine.save(chat("mine")) is None
-    assert yours.save(chat("yours")) == "'work' was begun by another chat: this one continues as 'work-2'"
+    assert yours.save(chat("yours")) == "another chat was started as 'work': this one continues as 'work-2'"
     unnamed = SessionStore.open(path).new()
     assert unnamed.save(chat("work")) is None  # a name that nobody asked for may be another
 

@@ -533,7 +533,7 @@ def test_ctrl_c_ends_the_command_with_a_line_about_how_to_continue(server, tmp_p
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert re.fullmatch(
-        r"gemma: stopped after \d.* of 102.4 kB; gemma models pull me/big continues from there\n", error.decode()
+        r"gemma: stopped after \d.* of 102.4 kB; continue with: gemma models pull me/big\n", error.decode()
     )
     assert [path.stat().st_size for path in tmp_path.rglob("*.incomplete")] == [40_000]
 

@@ -163,7 +163,7 @@ def test_an_unknown_session_is_named_with_the_nearest_there_is(path: Path):
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 61, "a\x1b[2J", "-rf"])
 def test_names_that_cannot_be_typed_or_shown_are_refused(path: Path, name: str):
-    with pytest.raises(InputError, match="cannot name a session"):
+    with pytest.raises(InputError, match="is not a valid name of a session"):
         SessionStore.open(path).new(name)
 
 

@@ -139,7 +139,7 @@ def test_a_configuration_in_the_form_other_programs_read(tmp_path: Path):
         ("[]", "mcpServers"),
         ("{}", "mcpServers: Field required"),
         ('{"mcpServers": {"a": {"command": 3}}}', re.escape("mcpServers.a.command")),
-        ('{"mcpServers": {"a": {}}}', "a: give it a command or a url"),
+        ('{"mcpServers": {"a": {}}}', "a: give it either a command or a url"),
         ('{"mcpServers": {"a": {"type": "sse", "url": "http://x"}}}', "SSE"),
     ],
 )

@@ -73,7 +73,7 @@ def _checked(
     path: Path, task: TaskName, items: list[Item], source: str | None = None, target: str | None = None
 ) -> DataSet:
     if not items:
-        raise InputError(f"{path}: no items; for {task} write one {FORMS[task]} a line")
+        raise InputError(f"{path}: no items; for {task} write one {FORMS[task]} per line")
     return DataSet(tuple(items), source, target)
 
 
@@ -81,13 +81,13 @@ def _from_json(line: str, where: str, folder: Path, task: TaskName) -> Item:
     try:
         entry = json.loads(line)
     except ValueError:
-        raise InputError(f"{where}: not JSON; each line is one {FORMS[task]}") from None
+        raise InputError(f"{where}: not JSON; each line must be {FORMS[task]}") from None
     fields = entry if isinstance(entry, dict) else {}
     audio, text = fields.get("audio"), fields.get("prompt" if task == "chat" else "text")
     reference = fields.get({"transcribe": "text", "translate": "translation", "chat": "answer"}[task])
     needed = {"transcribe": audio, "translate": audio or text, "chat": text}[task]
     if not all(isinstance(value, str) and value.strip() for value in (reference, needed)):
-        raise InputError(f"{where}: each line is one {FORMS[task]}")
+        raise InputError(f"{where}: each line must be {FORMS[task]}")
     if isinstance(audio, str) and task != "chat":
         return Item(str(reference), audio=audio if is_sample(audio) else str(folder / audio))
     return Item(str(reference), text=str(text))
@@ -95,7 +95,7 @@ def _from_json(line: str, where: str, folder: Path, task: TaskName) -> Item:
 
 def _from_tsv(path: Path, text: str, task: TaskName, limit: int | None) -> DataSet:
     if task == "chat":
-        raise InputError(f"{path}: TSV is for speech; for chat write one {FORMS[task]} a line of JSONL")
+        raise InputError(f"{path}: TSV is for speech; for chat write JSONL with {FORMS[task]} on each line")
     rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
     head = next(rows, [])
     if "path" in head and "sentence" in head:
@@ -103,7 +103,7 @@ def _from_tsv(path: Path, text: str, task: TaskName, limit: int | None) -> DataS
     if len(head) >= _FLEURS_COLUMNS - 1 and head[1].lower().endswith(".wav"):
         return _from_fleurs(path, [head, *rows], task, limit)
     raise InputError(
-        f"{path}: not a list of Common Voice, CoVoST 2 or FLEURS; its first line has none of their columns"
+        f"{path}: not a table of Common Voice, CoVoST 2 or FLEURS: its first line has none of their columns"
     )
 
 

@@ -36,7 +36,7 @@ def command_line(context: typer.Context) -> str:
 
 @dataclass(frozen=True)
 class BenchEngineOptions(ModelOptions):
-    """Which model, where, how it drafts, in how many bits, and whether its drafts are accepted by chance."""
+    """Which model, where, how it drafts, in how many bits, and whether its drafts are accepted at random."""
 
     quantize: Annotated[
         str | None,
@@ -54,7 +54,7 @@ class BenchEngineOptions(ModelOptions):
             min=0.0,
             max=1.0,
             metavar="P",
-            help="Accept each draft with this probability; for synthetic: models, whose drafts are never right.",
+            help="Accept each draft with this probability; only for synthetic: models, where none would be accepted.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -63,7 +63,7 @@ class BenchEngineOptions(ModelOptions):
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="With --engine: requests at the same time; several numbers are measured in turn. Default: 1.",
+            help="With --engine: number of simultaneous requests; several numbers are measured in turn. Default: 1.",
             rich_help_panel=MODEL,
         ),
     ] = None

@@ -42,7 +42,7 @@ class BenchOutputOptions:
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="Write a page with plots, figures, machine and command; it needs no network.",
+            help="Write an HTML page with plots, figures, machine and command; it loads nothing from the network.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -102,7 +102,7 @@ def show(
         if shown := _charts(report):
             draw(shown, kept.plot)
         elif not kept.quiet:
-            notice(f"{kept.plot}: not drawn; a plot needs --sweep with three draft lengths, or --context with two")
+            notice(f"{kept.plot}: not drawn; a plot needs three draft lengths in --sweep, or two lengths in --context")
 
 
 def _charts(report: Report) -> list[Chart]:

@@ -39,13 +39,15 @@ class QualityOptions:
 
     task: Annotated[
         TaskName | None,
-        typer.Option(help="Score replies to --data, plain and drafted.", rich_help_panel=QUALITY),
+        typer.Option(
+            help="Measure the quality of replies to --data, with and without drafts.", rich_help_panel=QUALITY
+        ),
     ] = None
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="JSONL, or a TSV of Common Voice, CoVoST 2 or FLEURS, with its sound next to it.",
+            help="JSONL, or a TSV of Common Voice, CoVoST 2 or FLEURS next to its sound files.",
             rich_help_panel=QUALITY,
         ),
     ] = None
@@ -78,7 +80,7 @@ class QualityOptions:
         source = language(name) if (name := self.origin or data.source) else None
         target = language(name) if (name := self.target or data.target) else None
         if self.task == "translate" and target is None:
-            raise UsageError("--task translate: into which language? give --to LANGUAGE")
+            raise UsageError("--task translate: no target language; give --to LANGUAGE")
         return Job(self.task, self.data, data, source, target, sampling)
 
 

@@ -57,7 +57,7 @@ class AnswerOptions(SummaryOptions):
         typer.Option(
             "--receipt",
             metavar="FILE",
-            help="Answer as the receipt in a reply of gemma serve, or of --json, says, or tell what differs here.",
+            help="Repeat the answer of a receipt (in a reply of gemma serve or in --json), or report differences.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -65,7 +65,7 @@ class AnswerOptions(SummaryOptions):
     def check(self, output: OutputOptions, once: bool) -> None:
         """Raises UsageError for what does not go together."""
         if output.as_json and self.stream_json:
-            raise UsageError("--json prints one object and --stream-json many: take one")
+            raise UsageError("--json and --stream-json cannot be combined: give one of them")
         flags = {
             "--json": output.as_json,
             "--stream-json": self.stream_json,
@@ -73,7 +73,7 @@ class AnswerOptions(SummaryOptions):
             "--receipt": self.receipt,
         }
         if not once and (flag := next((flag for flag, given in flags.items() if given), None)):
-            raise UsageError(f"{flag} is for one answer: give a PROMPT or pipe text in")
+            raise UsageError(f"{flag} applies only to single answers: give a PROMPT or pipe text in")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast, get_args
 
 import typer
@@ -21,7 +21,7 @@ from gemma_cli.media.files import display_name
 ESSENTIAL = ("version", "model_sha256", "quantization", "dtype", "device", "kernels")
 """Receipts: everything that a text depends on besides the prompt and the sampling."""
 
-DECIDED = ("seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "think", "thinking_budget", "quantize")
+DECIDED = (*(field.name for field in fields(Sampling)), "think", "thinking_budget", "quantize")
 """Parameters of the command line whose values stand in the receipt."""
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
@@ -90,14 +90,14 @@ class WantedAnswer:
             if not quiet:
                 notice(f"the same text as in {self.name}")
             return
-        why = "; ".join(differences) or "nothing that the receipt names differs: please report this"
-        raise GemmaError(f"another text than in {self.name}: {why}")
+        why = "; ".join(differences) or "everything in the receipt is the same here: please report this bug"
+        raise GemmaError(f"the text differs from {self.name}: {why}")
 
 
 def wanted_answer(file: str, context: typer.Context) -> WantedAnswer:
     """Read a receipt: a reply of `gemma serve`, what `--json` printed, or the receipt in one. Raises UsageError."""
     if both := given(context, *DECIDED):
-        raise UsageError(f"--receipt says what --{both[0].replace('_', '-')} is to be: leave one of them out")
+        raise UsageError(f"--receipt already sets --{both[0].replace('_', '-')} is to be: leave one of them out")
     name = display_name(file)
     try:
         value = json.loads(read_text(file))
@@ -108,7 +108,9 @@ def wanted_answer(file: str, context: typer.Context) -> WantedAnswer:
     if not isinstance(fields, dict) or not all(isinstance(fields.get(key), kind) for key, kind in _KINDS.items()):
         raise _no_receipt(name)
     if fields.get("stop"):
-        raise InputError(f"{name}: the reply was ended by a stop text, which gemma chat does not have")
+        raise InputError(
+            f"{name}: the reply ended at a stop sequence; gemma chat has none, so it cannot repeat the reply"
+        )
     return WantedAnswer(name, fields)
 
 
@@ -118,4 +120,4 @@ def _shown(value: Any) -> str:
 
 
 def _no_receipt(name: str) -> InputError:
-    return InputError(f"{name}: holds no receipt; give a reply of gemma serve, or what gemma chat --json printed")
+    return InputError(f"{name}: no receipt in it; give a reply of gemma serve, or the output of gemma chat --json")

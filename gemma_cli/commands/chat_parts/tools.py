@@ -38,7 +38,7 @@ class ToolOptions:
 def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
     """The tools the options name; MCP servers run until the end of it. Raises UsageError, GemmaError."""
     if options.allow_tool and not (options.tool or options.mcp):
-        raise UsageError("--allow-tool allows a tool of --tool or --mcp: give one of them")
+        raise UsageError("--allow-tool allows a tool of --tool or --mcp: give one of these options too")
     limit_s = options.tool_timeout
     with ExitStack() as stack:
         if options.tool or options.mcp:  # what they have started ends with the program, also when a signal ends it
@@ -84,7 +84,8 @@ def desk(box: Toolbox, context: int, output: OutputOptions) -> ToolRunner:
 def _asked(call: ToolCall) -> Permission:
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise GemmaError(
-            f"the model calls {call_line(call)}, but there is no terminal to ask on: --allow-tool {call.name} allows it"
+            f"the model calls {call_line(call)}, but there is no terminal on which to ask you: "
+            f"allow it with --allow-tool {call.name}"
         )
     notice(f"the model calls {call_line(call)}")
     with line_input():

@@ -45,7 +45,7 @@ def torch_build(device_type: str) -> Iterator[Check]:
     from gemma_cli.engines.local.device import cuda_build
 
     if (version := cuda_build()) and device_type != "cuda":
-        found = f"for CUDA {version}, and no GPU of NVIDIA can be used here"
+        found = f"for CUDA {version}, but no NVIDIA GPU can be used here"
         yield Check(
             "torch build", found, None, "save more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch"
         )

@@ -103,9 +103,9 @@ class AccessOptions:
         if self.api_key_file is not None:
             keys += [line.strip() for line in read_text(self.api_key_file).splitlines() if line.strip()]
             if not keys:
-                raise UsageError(f"{self.api_key_file}: holds no key; write one on each line")
+                raise UsageError(f"{self.api_key_file}: no key in it; write one per line")
         if not all(key.strip() and key.isascii() and key.isprintable() for key in keys):
-            raise UsageError("an API key is printable ASCII and not empty")
+            raise UsageError("an API key must be printable ASCII and not empty")
         return tuple(keys)
 
     def hosts(self, host: str) -> set[str]:
@@ -123,7 +123,9 @@ class LimitOptions:
 
     max_running: Annotated[
         int,
-        typer.Option("--max-running", min=1, help="Replies generated at the same time.", rich_help_panel=LIMITS),
+        typer.Option(
+            "--max-running", min=1, help="Maximum number of replies generated at the same time.", rich_help_panel=LIMITS
+        ),
     ] = 16
     prefix_cache: Annotated[
         int,
@@ -131,14 +133,17 @@ class LimitOptions:
             "--prefix-cache",
             min=0,
             metavar="MIB",
-            help="Memory for prompts that later ones may begin like; 0 keeps none.",
+            help="Memory for the prefix cache, shared by prompts with the same beginning; 0: no cache.",
             rich_help_panel=LIMITS,
         ),
     ] = 256
     max_queue: Annotated[
         int,
         typer.Option(
-            "--max-queue", min=0, help="Requests that may wait; further ones get 429.", rich_help_panel=LIMITS
+            "--max-queue",
+            min=0,
+            help="Maximum number of waiting requests; further ones get status 429.",
+            rich_help_panel=LIMITS,
         ),
     ] = 64
     max_body: Annotated[
@@ -167,7 +172,7 @@ class LifeOptions:
         bool,
         typer.Option(
             "--background",
-            help="Return once the model is loaded, and hold it for your other commands; at no port if none is given.",
+            help="Return when the model is loaded, and keep it loaded for your commands; no port unless one is given.",
             rich_help_panel=LIFE,
         ),
     ] = False
@@ -177,7 +182,7 @@ class LifeOptions:
             "--idle-timeout",
             min=0,
             metavar="SECONDS",
-            help="End after so long without a request; 0: never. Default: never; with --background half an hour.",
+            help="Stop after so many seconds without a request; 0: never. Default: never; with --background 1800.",
             rich_help_panel=LIFE,
         ),
     ] = None

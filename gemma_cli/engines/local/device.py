@@ -36,6 +36,9 @@ LARGE = 2 << 30
 GPU_CACHE = 256 << 20
 """Bytes; a generous guess at the last-level cache of any GPU."""
 
+_TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
+"""Lines of /proc/cpuinfo that tell processors apart: Intel's and AMD's, and ARM's."""
+
 CAP = ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 Verdict = Literal["works", "works capped", "crashes"]
@@ -176,9 +179,9 @@ def processor() -> str:
     """The CPU and the instructions it claims."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
     except OSError:
         return platform.processor() + platform.machine()
+    return "".join(sorted({line for line in lines if line.startswith(_TELLING)})) + platform.machine()
 
 
 def _machine() -> str:

@@ -53,7 +53,7 @@ def open_local(spec: EngineSpec) -> LocalEngine:
         where = find(resolved.name, plan)
         # Before the weights: what reading it takes for a moment is free again when they come.
         tokenizer = load_tokenizer(folder, plan.target.vocab)
-        target, drafter = _load(resolved, spec, plan, where)
+        target, drafter, saved = _load(resolved, spec, plan, where)
     towers = MediaEncoders(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
     ends = GenerationConfig(frozenset(), ())
     if resolved.folder:
@@ -72,7 +72,7 @@ def open_local(spec: EngineSpec) -> LocalEngine:
         load_s=perf_counter() - began,
         exact=target.rows.exact,
         logprobs=True,
-        notice="; ".join(filter(None, (resolved.notice, native.notice(target.device)))) or None,
+        notice="; ".join(filter(None, (resolved.notice, native.notice(target.device), saved))) or None,
         synthetic_acceptance=spec.synthetic_acceptance,
     )
     engine = LocalEngine(target, drafter, tokenizer, towers, ends, info)
@@ -95,15 +95,24 @@ def _fitting(name: str, device: torch.device) -> Iterator[None]:
         raise OutOfMemory(f"{device} has too little memory for {name}: choose a smaller --model") from None
 
 
-def _load(resolved: Resolved, spec: EngineSpec, plan: Plan, where: Placement) -> tuple[Target, Drafter | None]:
+def _load(
+    resolved: Resolved, spec: EngineSpec, plan: Plan, where: Placement
+) -> tuple[Target, Drafter | None, str | None]:
+    """Load the target and its drafter; return them and a notice about quantized weights on the disk."""
     dtype = plan.dtype
     if resolved.folder is None:
         from gemma_cli.engines.local.loading.synthetic import open_synthetic
 
         alias = resolved.name.partition(":")[2]
         target, drafter = open_synthetic(alias, where.device, dtype, spec.quantize, where.layers)
-        return target, drafter if plan.drafter else None
-    target = load.load_target(resolved.folder, where.device, dtype, spec.quantize, where.layers)
+        return target, drafter if plan.drafter else None, None
+    packed, notice = None, None
+    if spec.quantize and native.on(where.device):
+        from gemma_cli.engines.local.loading.packed.saving import Wanted, packed_weights
+
+        found = packed_weights(Wanted(resolved.name, resolved.folder, spec.quantize, dtype, spec.keep_quantized))
+        packed, notice = found.weights, found.notice
+    target = load.load_target(resolved.folder, where.device, dtype, spec.quantize, where.layers, packed)
     if resolved.assistant_folder is None:
-        return target, None
-    return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize)
+        return target, None, notice
+    return target, load.load_drafter(resolved.assistant_folder, target, spec.quantize), notice

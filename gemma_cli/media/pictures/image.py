@@ -141,7 +141,7 @@ def _registered(file: BinaryIO, name: str) -> tuple[str, ...]:
             import pillow_jxl  # noqa: F401 - registers itself
     except ImportError:
         called = {"HEIF": "HEIC", "JXL": "JPEG XL"}[needed]
-        raise UsageError(f"{name}: a picture in {called}, which takes an extra: {EXTRA}; or convert it") from None
+        raise UsageError(f"{name}: a picture in {called}, which needs an extra: {EXTRA}; or convert it") from None
     return (needed,)
 
 

@@ -33,7 +33,7 @@ def described(content: bytes, description: str, name: str) -> bytes:
         if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
             return _webp(content, description)
     except (ElementTree.ParseError, struct.error, IndexError, UnicodeDecodeError):
-        raise InputError(f"{name}: its metadata are damaged; a description cannot be written into them") from None
+        raise InputError(f"{name}: its metadata is damaged; a description cannot be written into it") from None
     raise InputError(f"{name}: descriptions are written into JPEG, PNG and WebP; convert it")
 
 
@@ -78,7 +78,7 @@ def _jpeg(content: bytes, description: str, name: str) -> bytes:
         at += 2 + length
     body = _IN_JPEG + _packet(old, description)
     if len(body) > _SEGMENT:
-        raise InputError(f"{name}: its metadata have no room for the description")
+        raise InputError(f"{name}: its metadata has no space left for the description")
     kept[place:place] = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
     return bytes(kept + content[at:])
 

@@ -79,7 +79,7 @@ def _svg(file: BinaryIO, name: str) -> np.ndarray:
     try:
         import resvg_py
     except ImportError:
-        raise UsageError(f"{name}: an SVG drawing, which takes an extra: {EXTRA}; or convert it to PNG") from None
+        raise UsageError(f"{name}: an SVG drawing, which needs an extra: {EXTRA}; or convert it to PNG") from None
     import numpy as np
     import PIL.Image as pillow
 

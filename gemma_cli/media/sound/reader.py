@@ -88,7 +88,7 @@ def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
         seams = tuple(accumulate(one.length for one in found[:-1]))
         sound = replace(_read_through(_chain([one.reader for one in found]), name, wanted), seams=seams)
     if unread:
-        sound.findings.damaged(sound.length / SAMPLE_RATE, "damaged (one of the files it was joined from)")
+        sound.findings.damaged(sound.length / SAMPLE_RATE, "damaged (in one of the joined files)")
     return sound
 
 

@@ -47,5 +47,5 @@ def _drop(chat: Chat, rest: str) -> None:
         chat.conversation = chat.conversation.dropping(int(rest) - 1 if rest else None)
     except (IndexError, ValueError):
         names = ", ".join(f"{number} {name}" for number, name in enumerate(chat.staged(), 1)) or "nothing"
-        raise UsageError(f"/drop {rest}: staged is {names}") from None
+        raise UsageError(f"/drop {rest}: no such attachment; there is {names}") from None
     chat.tell(f"attached to the next message: {', '.join(chat.staged()) or 'nothing'}")

@@ -36,7 +36,7 @@ def _system(chat: Chat, rest: str) -> None:
     chat.tell(f"system prompt: {chat.conversation.system}" if chat.conversation.system else "no system prompt")
 
 
-@table.add("think", "on|off|auto", "whether the model thinks before it answers; auto: as the chat began")
+@table.add("think", "on|off|auto", "turn thinking on or off; auto: as at the start of the chat")
 def _think(chat: Chat, rest: str) -> None:
     if rest not in ("on", "off", "auto", ""):
         raise UsageError(f"/think takes on, off or auto, not '{rest}'")

@@ -64,9 +64,7 @@ def _tokens(chat: Chat, rest: str) -> None:
     chat.tell(context_figures(chat.conversation, chat.space))
 
 
-@table.add(
-    "compact", "[auto|off]", "replace earlier messages by a summary of the model; auto: whenever the context is full"
-)
+@table.add("compact", "[auto|off]", "replace earlier messages by a summary; auto: whenever the context is full")
 def _compact(chat: Chat, rest: str) -> None:
     if rest not in ("", "auto", "off"):
         raise UsageError(f"/compact takes auto, off or nothing, not '{rest}'")
@@ -82,4 +80,4 @@ def _compact(chat: Chat, rest: str) -> None:
     )
     chat.keep(chat.conversation)
     chat.tell(summary_notice(chat.conversation))
-    chat.tell(f"{before:,} tokens of context before, about {chat.conversation.size():,} now")
+    chat.tell(f"the context had {before:,} tokens, and now has about {chat.conversation.size():,}")

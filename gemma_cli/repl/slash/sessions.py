@@ -48,7 +48,7 @@ def _sessions(chat: Chat, rest: str) -> None:
     chat.tell("\n".join(f"{s.name}  {s.messages} messages  {s.said_at[:10]}  {s.opening}" for s in found) or "none yet")
 
 
-@table.add("history", "[WORDS]", "list the messages of this chat, or those of all saved chats with these words")
+@table.add("history", "[WORDS]", "list the messages of this chat, or search all saved chats for words")
 def _history(chat: Chat, rest: str) -> None:
     if rest:
         found = search(_store(chat), phrases_in(rest))

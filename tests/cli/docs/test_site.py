@@ -40,7 +40,7 @@ def test_the_page_of_a_command_has_all_of_its_options(build: ModuleType, tree: d
         text, command = pages[f"reference/{name}.md"], tree[name]
         assert "\x1b" not in text
         assert "Usage: gemma" in text
-        shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+        shown = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
         assert flags(command) <= shown | {flag for flag in flags(command) if flag.startswith("--no-")}
 
 

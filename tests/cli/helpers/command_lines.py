@@ -62,7 +62,7 @@ MANY: list[tuple[list[str], bytes]] = [
 ]
 """The same and many more."""
 
-NOTICE = "gemma: using the model that gemma serve holds (--no-server loads it here)\n"
+NOTICE = "gemma: using the model of a running gemma serve (--no-server loads it here instead)\n"
 
 
 def said(out: str) -> list[Any]:

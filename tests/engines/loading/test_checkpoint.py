@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from gemma_cli.core.errors import ModelError
+from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import INDEX, SINGLE, Checkpoint, tensors
+from gemma_cli.engines.local.model.layers.linear import Linear
 
 CPU = torch.device("cpu")
 
@@ -52,6 +54,24 @@ def test_a_taken_tensor_is_a_copy_and_a_table_is_not(folder: Path) -> None:
 def test_fusing_stacks_rows(folder: Path) -> None:
     product = opened(folder).fused(("b.weight", "a.weight"), ((3, 3), (2, 3)))(torch.eye(3))
     assert product.T.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.skipif(native.loaded() is None, reason="needs gcc")
+def test_fusing_bfloat16_copies_nothing(tmp_path: Path) -> None:
+    """Every part is read where its file is mapped."""
+    weights = {name: torch.randn(16, 32).bfloat16() for name in ("q.weight", "k.weight", "other.weight")}
+    save_file(weights, tmp_path / SINGLE)
+    source = opened(tmp_path, torch.bfloat16)
+    linear = source.fused(("q.weight", "k.weight"), ((16, 32), (16, 32)))
+    assert linear._scattered
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(SINGLE)]
+    ranges = [range(*(int(end, 16) for end in fields[0].split("-"))) for fields in maps]
+    for part in linear._scattered.parts:
+        assert any(part.data_ptr() in mapped for mapped in ranges)
+    x = torch.randn(3, 32).bfloat16()
+    whole = Linear(torch.cat((weights["q.weight"], weights["k.weight"])))
+    assert torch.equal(linear(x), whole(x))
+    assert (linear.shape, linear.nbytes) == (whole.shape, whole.nbytes)
 
 
 def test_what_was_not_taken_is_known(folder: Path) -> None:

@@ -17,7 +17,7 @@ from gemma_cli.core.errors import OutOfMemory
 from gemma_cli.engines import open_engine
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
-from gemma_cli.engines.local.loading.checkpoint import Checkpoint
+from gemma_cli.engines.local.loading.checkpoint import Checkpoint, decoder_prefix
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.memory import estimate as counted
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
@@ -55,7 +55,7 @@ class Weighed(Checkpoint):
 def made(folder: Path, assistant: Path, dtype: torch.dtype, quantize: Any) -> int:
     """Bytes of weights that loading makes on a CPU, beside what stays mapped."""
     source = Weighed(folder, CPU, dtype, quantize)
-    source.prefix = load.decoder_prefix(source)
+    source.prefix = decoder_prefix(source)
     target = build_target(read_config(folder).decoder(), source, CPU, dtype)
     small = Weighed(assistant, CPU, dtype, of_drafter(quantize))
     build_drafter(read_config(assistant).drafter(), small, target)
@@ -199,6 +199,6 @@ def test_what_fits_is_listed(there: Any) -> None:
 def test_off_the_cpu_a_tied_head_is_the_table(pair: tuple[Path, Path]) -> None:
     meta = torch.device("meta")
     source = Checkpoint(pair[0], meta, torch.bfloat16)
-    source.prefix = load.decoder_prefix(source)
+    source.prefix = decoder_prefix(source)
     table = source.table("embed_tokens.weight", (shapes.VOCAB, 64))
     assert source.tied("embed_tokens.weight", table)._weight._base is table

@@ -6,6 +6,7 @@ They are built four times, for this processor, without its AMX, and for two that
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,16 @@ from torch import Tensor
 
 from gemma_cli.engines.local.device import processor
 from gemma_cli.engines.local.model.cache import EVERY, Slots
-from gemma_cli.engines.local.model.layers.rounding import BLOCK, eight_bits, four_bits, from_eight_bits, from_four_bits
+from gemma_cli.engines.local.model.layers.rounding import (
+    BLOCK,
+    GROUP,
+    eight_bits,
+    four_bits,
+    from_eight_bits,
+    from_four_bits,
+)
 from gemma_cli.engines.local.native import build
-from gemma_cli.engines.local.native.ops import Kernels
+from gemma_cli.engines.local.native.ops import Bits, Kernels, Scattered
 from tests.engines.helpers.kernels import CAN_BUILD
 
 pytestmark = pytest.mark.skipif(not CAN_BUILD, reason="needs gcc")
@@ -40,12 +48,12 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The library that `gemma` itself builds for this processor, and others built here."""
     if request.param == "native":
         built = build.library()
-        if built.why == "this processor runs them wrongly" and "amx" in processor():
+        if built.why == "this processor gives wrong results" and "amx" in processor():
             pytest.skip("this machine announces AMX and lacks it")
         assert built.path, built.why
         return Kernels(built.path)
     made = tmp_path_factory.mktemp("kernels") / "made.so"
-    flags = [*build.FLAGS, *f"-march={request.param}".split()]
+    flags = [*build.flags("x86_64"), *f"-march={request.param}".split()]
     subprocess.run(["gcc", *flags, *sorted(build.SOURCES.glob("*.c")), "-o", made, "-lm"], check=True)
     checked = subprocess.run([sys.executable, "-c", build._CHECK, made], check=False).returncode
     assert checked == 0
@@ -54,7 +62,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_the_compiler_has_nothing_to_remark() -> None:
     """Apart from the tests of what the kernels compute, or a remark would hide that the result is wrong."""
-    flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", *build.FLAGS]
+    flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", *build.flags(platform.machine())]
     subprocess.run(["gcc", *flags, *sorted(build.SOURCES.glob("*.c"))], check=True)
 
 
@@ -80,9 +88,27 @@ def near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(("out", "width"), [(64, 96), (16, 32), (48, 1536), (37, 50), (3, 8), (5, 1536)])
 def test_products_in_bfloat16(kernels: Kernels, out: int, width: int) -> None:
     weight, x = (normal(out, width) / width**0.5).bfloat16(), normal(40, width, seed=1).bfloat16()
-    found = same_alone(lambda rows: kernels.linear(rows, weight), x)
+    whole = Scattered([weight])
+    found = same_alone(lambda rows: kernels.linear(rows, whole), x)
     near(found, x.double() @ weight.double().T, torch.bfloat16)
-    assert torch.equal(kernels.linear(x.T.contiguous().T, weight), found)
+    assert torch.equal(kernels.linear(x.T.contiguous().T, whole), found)
+
+
+@pytest.mark.parametrize("outs", [(16, 48), (16, 16, 32), (5, 59), (1, 2, 1), (7, 30, 1, 4)])
+def test_a_weight_in_several_places_gives_what_each_gives(kernels: Kernels, outs: tuple[int, ...]) -> None:
+    """On any number of threads."""
+    lying = [(normal(out, 1536, seed=out) / 40).bfloat16() for out in outs]
+    x = normal(40, 1536, seed=1).bfloat16()
+    tiled = all(out % 16 == 0 for out in outs)  # or AMX would compute the parts that it takes, and not the whole
+    expected = torch.cat([kernels.linear(x, Scattered([one])) for one in lying], 1) if tiled else None
+    found = same_alone(lambda rows: kernels.linear(rows, Scattered(lying)), x)
+    near(found, x.double() @ torch.cat(lying).double().T, torch.bfloat16)
+    assert expected is None or torch.equal(found, expected)
+    try:
+        kernels.set_threads(3)
+        assert torch.equal(kernels.linear(x, Scattered(lying)), found)
+    finally:
+        kernels.set_threads(1)
 
 
 @pytest.mark.parametrize(("out", "width"), [(256, 96), (100, 33), (7, 5), (1, 1), (193, 260)])
@@ -97,10 +123,11 @@ def test_torchs_tiles_are_left_as_they_were(kernels: Kernels) -> None:
     """oneDNN does not look again at how it left them."""
     weight = normal(64, 96).bfloat16()
     many, few = normal(128, 96, seed=1).bfloat16(), normal(5, 96, seed=2).bfloat16()
-    expected = torch.nn.functional.linear(many, weight), kernels.linear(few, weight)
+    lies = Scattered([weight])
+    expected = torch.nn.functional.linear(many, weight), kernels.linear(few, lies)
     for _ in range(3):
         assert torch.equal(torch.nn.functional.linear(many, weight), expected[0])
-        assert torch.equal(kernels.linear(few, weight), expected[1])
+        assert torch.equal(kernels.linear(few, lies), expected[1])
     near(expected[0][:17], many[:17].double() @ weight.double().T, torch.bfloat16)
 
 
@@ -131,6 +158,23 @@ def test_a_weight_is_packed_alike_in_parts_and_at_once(kernels: Kernels, bits: i
     assert torch.equal(kernels.pack(parts, shape, bits), whole)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("shape", [(64, 96), (37, 64), (3, 1536), (100, 50), (5, 7)])
+def test_rounding_is_that_of_torch(kernels: Kernels, shape: tuple[int, int], bits: Bits, dtype: torch.dtype) -> None:
+    """To the last bit: weights of any size, rows and groups of zeros, numbers half way between two."""
+    if bits == 4 and shape[1] % GROUP:
+        pytest.skip("four bits take complete groups")
+    weight = (normal(*shape) * normal(shape[0], 1, seed=1).exp() ** 3).to(dtype)
+    weight[1] = 0
+    weight[2] = torch.arange(shape[1]) % 17 - 8
+    weight[0, :GROUP] = -0.0
+    rounded = (four_bits if bits == 4 else eight_bits)(weight)
+    packed, scales = kernels.round_and_pack(weight, bits)
+    assert torch.equal(packed, kernels.pack([rounded], shape, bits))
+    assert bits == 4 or torch.equal(scales, rounded[1])
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_a_number_stays_none(kernels: Kernels, bad: float) -> None:
     """Or a damaged checkpoint would talk."""
@@ -147,7 +191,7 @@ def test_what_is_not_a_number_stays_none(kernels: Kernels, bad: float) -> None:
     rounded = kernels.norm(x.bfloat16(), None, 1e-6)
     assert rounded[1].isnan().all()
     for out in (5, 16):
-        assert kernels.linear(x.bfloat16(), torch.ones(out, 64, dtype=torch.bfloat16))[1].isnan().all()
+        assert kernels.linear(x.bfloat16(), Scattered([torch.ones(out, 64).bfloat16()]))[1].isnan().all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -280,7 +324,7 @@ def large_products(kernels: Kernels) -> Callable[[], list[Tensor]]:
     slots, query = Slots(normal(2, 900, 64), normal(2, 900, 64, seed=1)), normal(40, 4, 64, seed=2)
     return lambda: [
         kernels.float_linear(rows, floats, 300),
-        kernels.linear(rows.bfloat16(), weight.bfloat16()),
+        kernels.linear(rows.bfloat16(), Scattered([weight.bfloat16()])),
         kernels.rounded_linear(rows, packed, scales.float().flatten(), 300, 8),
         kernels.attend(query, slots, 860, EVERY),
         kernels.norm(rows.repeat(200, 1), None, 1e-6),
@@ -364,7 +408,7 @@ def test_a_library_is_built_once(
 
 def test_without_a_compiler_torch_does(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert build.library() == build.Built(None, "no C compiler; install gcc")
+    assert build.library() == build.Built(None, "no C compiler; install gcc or clang")
     monkeypatch.undo()
 
 
@@ -397,7 +441,7 @@ def test_kernels_that_crash_here_are_not_used(fresh: Path, tmp_path: Path, monke
     path = compiler(tmp_path / "bin", f'{made}; exec {real} -shared -fPIC {tmp_path}/trap.c -o "$2"')
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
     built = build.library()
-    assert (built.path, built.why) == (None, "this processor runs them wrongly")
+    assert (built.path, built.why) == (None, "this processor gives wrong results")
     assert built.notice
     assert not list(fresh.rglob("*.so"))
 

@@ -139,5 +139,5 @@ def test_an_id_the_weights_do_not_have_is_refused_before_it_is_looked_up(folder:
     )
     fine = Request((Message("user", (Text("a"),)),))
     assert writer.write(fine, lambda *_: 0).ids
-    with pytest.raises(ModelError, match="mine: its tokenizer gives id 3000000, its weights have 2048"):
+    with pytest.raises(ModelError, match="mine: its tokenizer has the id 3000000, but its weights only 2048 tokens"):
         writer.write(Request((Message("user", (Text("H"),)),)), lambda *_: 0)

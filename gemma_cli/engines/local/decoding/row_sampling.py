@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.core.messages import Sampling
-from gemma_cli.engines.local.decoding.sampling import WIDE, Sampler, StaticSampler, _least, seed_key
+from gemma_cli.engines.local.decoding.sampling import WIDE, Sampler, StaticSampler, numbers_of, seed_key
 
 
 class RowSampler(Sampler):
@@ -21,9 +21,8 @@ class RowSampler(Sampler):
     def __init__(self, samplings: Sequence[Sampling], suppress: Sequence[int]) -> None:
         super().__init__(samplings[0], suppress)
         self._seed = torch.tensor([seed_key(one.seed) for one in samplings])
-        self._temperature = _column([one.temperature for one in samplings])
-        self._top_p = _column([one.top_p for one in samplings])
-        self._least = _column([_least(one) for one in samplings])
+        rows = [numbers_of(one) for one in samplings]
+        self._numbers = {name: _column([row[name] for row in rows]) for name in rows[0]}
 
 
 def _column(numbers: list[float]) -> Tensor:

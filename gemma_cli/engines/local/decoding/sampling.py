@@ -13,7 +13,7 @@ Scores and noise are float64. Apple GPUs have none: there the device finds the c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -62,9 +62,7 @@ class Sampler:
         self._suppress = torch.tensor(tuple(suppress), dtype=torch.int64)
         self._may_wait = True
         self._seed: int | Tensor = sampling.seed
-        self._temperature: float | Tensor = sampling.temperature
-        self._top_p: float | Tensor = sampling.top_p
-        self._least: float | Tensor = _least(sampling)
+        self._numbers: Mapping[str, float | Tensor] = numbers_of(sampling)
 
     def choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """The token for each row: int64 [m].
@@ -98,8 +96,8 @@ class Sampler:
             return scores, _with_ids(logits, ids)
         logits, ids = _top_k(logits, ids, self.sampling.top_k, self._may_wait)
         scores = self._likely(self._scores(logits, logits[:, :1]))
-        if self.sampling.top_p < 1:  # a number, even where self._top_p is a tensor
-            scores = _top_p(scores, self._top_p)
+        if self.sampling.top_p < 1:
+            scores = _top_p(scores, self._numbers["top_p"])
             if takes_all and self._may_wait:  # noise is drawn for those that are left
                 left = int((scores != -torch.inf).sum(-1).amax())
                 scores, ids = scores[:, :left], ids[:, :left]
@@ -110,11 +108,11 @@ class Sampler:
 
     def _scores(self, logits: Tensor, best: Tensor) -> Tensor:
         """log p up to a constant, float64: 0 for the best [m, 1], so that no temperature makes them infinite."""
-        return logits.double().sub_(best).div_(self._temperature)
+        return logits.double().sub_(best).div_(self._numbers["temperature"])
 
     def _likely(self, scores: Tensor) -> Tensor:
         """The scores, with -inf where min-p leaves one out; the best always stays, as its score is 0."""
-        return scores.masked_fill(scores < self._least, -torch.inf) if self.sampling.min_p > 0 else scores
+        return scores.masked_fill(scores < self._numbers["least"], -torch.inf) if self.sampling.min_p > 0 else scores
 
     def guess(self, logits: Tensor, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """What `choose` is expected to choose, int64 [m], from a drafter's rows: of equal scores any, and always an id,
@@ -144,9 +142,10 @@ class StaticSampler(Sampler):
         self._suppress = self._suppress.to(device)
         self._may_wait = False
         self._seed = torch.zeros((), dtype=torch.int64, device=device)
-        self._temperature = torch.ones((), dtype=torch.float64, device=device)
-        self._top_p = torch.ones((), dtype=torch.float64, device=device)
-        self._least = torch.zeros((), dtype=torch.float64, device=device)
+        self._numbers = {
+            name: torch.full((), value, dtype=torch.float64, device=device)
+            for name, value in numbers_of(sampling).items()
+        }
 
     @staticmethod
     def kind(sampling: Sampling) -> tuple[bool, int, bool, bool]:
@@ -154,19 +153,17 @@ class StaticSampler(Sampler):
         return sampling.temperature == 0, sampling.top_k, sampling.top_p < 1, sampling.min_p > 0
 
     def set(self, sampling: Sampling) -> None:
-        for tensor, value in (
-            (self._seed, seed_key(sampling.seed)),
-            (self._temperature, sampling.temperature),
-            (self._top_p, sampling.top_p),
-            (self._least, _least(sampling)),
-        ):
+        values = numbers_of(sampling)
+        pairs = [(self._seed, seed_key(sampling.seed)), *((self._numbers[name], values[name]) for name in values)]
+        for tensor, value in pairs:
             assert isinstance(tensor, Tensor)
             tensor.fill_(value)
 
 
-def _least(sampling: Sampling) -> float:
-    """Return the lowest score that min-p allows."""
-    return math.log(sampling.min_p) if sampling.min_p > 0 else -math.inf
+def numbers_of(sampling: Sampling) -> dict[str, float]:
+    """Return the settings that differ from row to row as numbers; least: the lowest score that min-p allows."""
+    least = math.log(sampling.min_p) if sampling.min_p > 0 else -math.inf
+    return {"temperature": sampling.temperature, "top_p": sampling.top_p, "least": least}
 
 
 def _first_best(scores: Tensor, ids: Tensor | None) -> Tensor:

@@ -28,7 +28,7 @@ class StockTowers:
     @property
     def described(self) -> Config:
         if self.config is None:
-            raise ModelError(f"{self.folder} takes text alone")
+            raise ModelError(f"{self.folder} takes only text")
         return self.config
 
     @cached_property

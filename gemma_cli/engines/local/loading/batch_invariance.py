@@ -55,7 +55,7 @@ def measure_rows(target: Target) -> RowRule:
     if target.device.type != "cpu":
         return RowRule((FIXED,), exact=all(_placeless(product, rows[:FIXED]) for product, rows in products))
     # Torch's products of floats have a kernel of their own for a single row, which is not worth a try.
-    one_row = all(linear.one_row for linear in (target.head, *_linears(target)))
+    one_row = all(linear.one_row for linear in (target.head, *linears(target)))
     rule = agreeing(products, (1, *TRIED) if one_row else TRIED)
     product = _from_memory(target)
     if product is None:
@@ -167,7 +167,7 @@ def _products(target: Target) -> Iterator[tuple[LinearFunction, Tensor]]:
 def _row_products(target: Target, most: int) -> Iterator[tuple[LinearFunction, Tensor]]:
     """Return the linear layers that take all rows of a pass, with rows [most, ...]."""
     random = _Random(target)
-    kinds = {(linear.shape, type(linear).__name__): linear for linear in _linears(target)}
+    kinds = {(linear.shape, type(linear).__name__): linear for linear in linears(target)}
     for ((out, width), _), linear in sorted(kinds.items(), key=lambda item: item[0]):
         if linear.integers:  # its sums are exact: what could differ is what comes after them
             yield linear, random(most, width)
@@ -212,8 +212,9 @@ def _attention(slots: Slots) -> LinearFunction:
     return lambda query: few_rows(query, slots.keys, slots.values, None)
 
 
-def _linears(target: Target) -> Iterator[Linear]:
-    """All but the head's, which is large: it is measured as it is, and its many outputs make up for plain numbers."""
+def linears(target: Target) -> Iterator[Linear]:
+    """All linear layers but the head, which is large: it is measured as it is, and its many outputs make up for plain
+    numbers."""
     if target.per_layer is not None:
         yield target.per_layer.project
     for layer in target.layers:

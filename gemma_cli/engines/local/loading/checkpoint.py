@@ -23,9 +23,11 @@ from gemma_cli.engines.local.model.layers.quantized import four_bit_linear, kind
 from gemma_cli.engines.local.model.layers.rounding import from_four_bits
 from gemma_cli.store.models.shards import INDEX, SINGLE, weight_files
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "Source", "tensors"]
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "PackedWeights", "Source", "decoder_prefix", "tensors"]
 
 Shape = tuple[int, int]
+
+_DECODER_PREFIXES = ("model.language_model.", "language_model.model.", "model.", "")
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -66,8 +68,19 @@ class Source(Protocol):
         ...
 
 
+class PackedWeights(Protocol):
+    """Quantized linear layers that were made before, by the name of their first weight."""
+
+    def linear(self, name: str, shape: Shape) -> Linear | None:
+        """The layer; None where there is none of this shape."""
+        ...
+
+
 class Checkpoint:
-    """The safetensors of one folder, single or sharded. Opening maps files; nothing is read before it is taken."""
+    """The safetensors of one folder, single or sharded. Opening maps files; nothing is read before it is taken.
+
+    packed: quantized layers that are taken from there instead.
+    """
 
     def __init__(
         self, folder: Path, device: torch.device, dtype: torch.dtype, quantize: Quantization | None = None
@@ -79,6 +92,7 @@ class Checkpoint:
         self._files = _files(folder)
         self._taken: set[str] = set()
         self.prefix = ""
+        self.packed: PackedWeights | None = None
 
     def on(self, device: torch.device) -> Checkpoint:
         if device == self.device:
@@ -98,22 +112,37 @@ class Checkpoint:
         return self.fused((name,), (shape,))
 
     def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
+        whole = (sum(rows for rows, _ in shapes), shapes[0][1])
+        if found := self._made_before(names[0], whole):
+            for name, shape in zip(names, shapes, strict=True):
+                self._found(name, shape)
+            return found
         packed = [self.has(name + compressed_tensors.PACKED) for name in names]
         if all(packed):
             parts = [self._four_bits(name, shape) for name, shape in zip(names, shapes, strict=True)]
             numbers, scale = (torch.cat(column) for column in zip(*parts, strict=True))
             return four_bit_linear(numbers, scale, self.dtype)
+        kind = self._kind(whole)
         if len(names) == 1:  # no copy except the kernel's own
-            return self._kind(shapes[0])(self._read(names[0], shapes[0]).to(self.device, self.dtype))
-        whole = torch.empty(sum(rows for rows, _ in shapes), shapes[0][1], device=self.device, dtype=self.dtype)
+            return kind(self._read(names[0], shapes[0]).to(self.device, self.dtype))
+        lies = self.device.type == "cpu" and Linear.as_it_lies(self.device, self.dtype)
+        if kind is Linear and lies and not any(packed):
+            named = zip(names, shapes, strict=True)
+            return Linear.of_rows([self._read(name, shape).to(self.dtype) for name, shape in named])
+        weight = torch.empty(whole, device=self.device, dtype=self.dtype)
         first = 0
         for name, shape, four in zip(names, shapes, packed, strict=True):
             part = from_four_bits(*self._four_bits(name, shape), self.dtype) if four else self._read(name, shape)
-            whole[first : first + shape[0]].copy_(part)
+            weight[first : first + shape[0]].copy_(part)
             first += shape[0]
-        return self._kind((whole.shape[0], whole.shape[1]))(whole)
+        return kind(weight)
 
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+        found = (self._made_before(f"{name}.{index}", shape[1:]) for index in range(shape[0]))
+        made = [linear for linear in found if linear]
+        if len(made) == shape[0]:
+            self._found(name, shape)
+            return made
         kind = self._kind(shape[1:])
         return [kind(part.to(self.device, self.dtype)) for part in self._read(name, shape)]
 
@@ -134,6 +163,21 @@ class Checkpoint:
 
     def untaken(self, prefix: str) -> list[str]:
         return sorted(name for name in self._files if name.startswith(prefix) and name not in self._taken)
+
+    def reopen(self) -> None:
+        """Map the files anew, which gives back the memory of what was read of them and is no longer used."""
+        self._files = _files(self.folder)
+
+    def _made_before(self, name: str, shape: Shape) -> Linear | None:
+        return self.packed.linear(name, shape) if self.packed else None
+
+    def _found(self, name: str, shape: Sequence[int]) -> None:
+        """Check what `_read` or `_four_bits` would read of a weight that is taken from elsewhere."""
+        if not self.has(name + compressed_tensors.PACKED):
+            self._file_of(name, shape)
+            return
+        for suffix in (compressed_tensors.PACKED, compressed_tensors.SCALE, compressed_tensors.SHAPE):
+            self._file_of(name + suffix, None)
 
     def _four_bits(self, name: str, shape: Shape) -> tuple[Tensor, Tensor]:
         """(numbers uint8 [out, in], scale [out, in / group]) of a weight that is stored in four bits."""
@@ -160,6 +204,11 @@ class Checkpoint:
 
     def _stored(self, name: str, shape: Sequence[int] | None) -> Tensor:
         """Load a tensor as stored in its file; shape None: any."""
+        tensor: Tensor = self._file_of(name, shape).get_tensor(self.prefix + name)
+        return tensor
+
+    def _file_of(self, name: str, shape: Sequence[int] | None) -> Any:
+        """Return the file that holds a tensor of this shape; None: any. The tensor counts as taken."""
         full = self.prefix + name
         file = self._files.get(full)
         if file is None:
@@ -168,8 +217,16 @@ class Checkpoint:
         found = file.get_slice(full).get_shape()
         if shape is not None and list(found) != list(shape):
             raise ModelError(f"{self.folder}: tensor {full} has shape {found}, but config.json implies {list(shape)}")
-        tensor: Tensor = file.get_tensor(full)
-        return tensor
+        return file
+
+
+def decoder_prefix(source: Checkpoint) -> str:
+    """Return the prefix of "embed_tokens.weight": a multimodal checkpoint has its decoder one level down."""
+    names = set(source.names)
+    for prefix in _DECODER_PREFIXES:
+        if f"{prefix}embed_tokens.weight" in names:
+            return prefix
+    raise ModelError(f"{source.folder} holds no text decoder: no tensor named embed_tokens.weight")
 
 
 def tensors(folder: Path, prefix: str) -> dict[str, Tensor]:

@@ -19,18 +19,16 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.engines.local.allocator import freed_at_once
 from gemma_cli.engines.local.device import choose_device, choose_dtype
-from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
-from gemma_cli.engines.local.loading.checkpoint import Checkpoint
+from gemma_cli.engines.local.loading.checkpoint import Checkpoint, PackedWeights, decoder_prefix
 from gemma_cli.engines.local.loading.config import read_config
+from gemma_cli.engines.local.loading.saved_rules import row_rule
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.layers.quantized import of_drafter
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 from gemma_cli.engines.local.model.target import Target
 
 __all__ = ["choose_device", "choose_dtype", "load_drafter", "load_target", "read_config"]
-
-_DECODER_PREFIXES = ("model.language_model.", "language_model.model.", "model.", "")
 
 
 @freed_at_once()
@@ -40,18 +38,19 @@ def load_target(
     dtype: torch.dtype,
     quantize: Quantization | None = None,
     lies: Sequence[torch.device] = (),
+    packed: PackedWeights | None = None,
 ) -> Target:
     """Read a target's text decoder onto `device` in `dtype`, its products with weights in fewer bits where `quantize`
-    says so. lies: the device of each layer, where there are several (placement.Placement.layers). ModelError names the
-    file and the tensor at fault; UsageError: the device cannot run that."""
+    says so. lies: the device of each layer, where there are several (placement.Placement.layers). packed: see
+    Checkpoint. ModelError names the file and the tensor at fault; UsageError: the device cannot run that."""
     config = read_config(folder)
     if not config.is_target:
         raise InputError(f"{folder} is a drafter ({config.model_type}); name the model it drafts for")
     source = Checkpoint(folder, device, dtype, quantize)
-    source.prefix = decoder_prefix(source)
+    source.prefix, source.packed = decoder_prefix(source), packed
     target = build_target(config.decoder(), source, device, dtype, lies)
     _check_all_used(source, target.arch)
-    target.set_rows(measured(target))
+    target.set_rows(row_rule(target))
     return target
 
 
@@ -66,15 +65,6 @@ def load_drafter(folder: Path, target: Target, quantize: Quantization | None = N
     drafter = build_drafter(config.drafter(), source, target)
     _check_all_used(source, drafter.arch)
     return drafter
-
-
-def decoder_prefix(source: Checkpoint) -> str:
-    """Return the prefix of "embed_tokens.weight": a multimodal checkpoint has its decoder one level down."""
-    names = set(source.names)
-    for prefix in _DECODER_PREFIXES:
-        if f"{prefix}embed_tokens.weight" in names:
-            return prefix
-    raise ModelError(f"{source.folder} holds no text decoder: no tensor named embed_tokens.weight")
 
 
 def _check_all_used(source: Checkpoint, arch: Architecture) -> None:

@@ -17,9 +17,9 @@ import torch
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local.allocator import freed_at_once
-from gemma_cli.engines.local.loading.batch_invariance import measured
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
+from gemma_cli.engines.local.loading.saved_rules import row_rule
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.layers.quantized import of_drafter
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
@@ -93,7 +93,7 @@ def open_synthetic(
     device cannot run `quantize`."""
     source = RandomWeights(device, dtype, quantize)
     target = build_target(read_architecture(target_config(name)), source, device, dtype, lies)
-    target.set_rows(measured(target))
+    target.set_rows(row_rule(target))
     config = drafter_config(name)
     shape = read_drafter(config, read_architecture(config["text_config"]))
     return target, build_drafter(shape, RandomWeights(device, dtype, of_drafter(quantize)), target)

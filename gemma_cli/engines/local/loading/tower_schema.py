@@ -46,5 +46,5 @@ def _check_audio(audio: Mapping[str, Any]) -> None:
         raise FieldError(
             "audio_config.attention_context_left",
             seen,
-            f"which with the right context is more than {MOST_CONTEXT} chunks",
+            f"which together with the right context is more than {MOST_CONTEXT} chunks",
         )

@@ -4,6 +4,7 @@
 
    The tile configuration belongs to the thread, and oneDNN expects its own to be there: it is restored afterwards. */
 
+#include "scattered.h"
 #include "team.h"
 #include "vectors.h"
 
@@ -37,10 +38,9 @@ static Config config_of(int rows) {
   return config;
 }
 
-/* Computes OUTS outputs of `rows` rows, from output `at`; x [bytes / 4, rows] in pairs. */
-static void outputs(uint16_t *y, const uint32_t *x, const char *weight, int rows, long out, long bytes, long at) {
+/* Computes OUTS outputs of `rows` rows with the weights at `from`: y [rows, out]; x [bytes / 4, rows] in pairs. */
+static void outputs(uint16_t *y, const uint32_t *x, const char *from, int rows, long out, long bytes) {
   float sums[2][OUTS * ROWS];
-  const char *from = weight + at * bytes;
   _tile_zero(SUMS);
   _tile_zero(MORE_SUMS);
   for (long in = 0; in < bytes; in += STEP) {
@@ -55,7 +55,7 @@ static void outputs(uint16_t *y, const uint32_t *x, const char *weight, int rows
   _tile_stored(MORE_SUMS, sums[1], 4 * rows);
   for (int row = 0; row < rows; row++)
     for (int one = 0; one < OUTS; one++)
-      put(y, row * out + at + one, 1, every(sums[0][one * rows + row] + sums[1][one * rows + row]), BFLOAT16);
+      put(y, row * out + one, 1, every(sums[0][one * rows + row] + sums[1][one * rows + row]), BFLOAT16);
 }
 
 static int allowed(void) { /* Linux gives tiles to processes that ask */
@@ -70,9 +70,9 @@ static int allowed(void) { /* Linux gives tiles to processes that ask */
 typedef struct {
   uint16_t *y;
   const uint32_t *pairs;
-  const char *weight;
+  const Scattered *weight;
   int rows;
-  long out, bytes;
+  long bytes;
 } Tiled;
 
 static void tiled_blocks(const void *task, long begin, long stop) {
@@ -80,36 +80,45 @@ static void tiled_blocks(const void *task, long begin, long stop) {
   Config before, config = config_of(of->rows);
   _tile_storeconfig(&before);
   _tile_loadconfig(&config);
-  for (long block = begin; block < stop; block++)
-    outputs(of->y, of->pairs, of->weight, of->rows, of->out, of->bytes, block * OUTS);
+  long before = 0; /* blocks of the parts before this one */
+  for (int part = 0; part < of->weight->count && before < stop; part++) {
+    const long blocks = of->weight->outs[part] / OUTS;
+    const char *weight = (const char *)of->weight->at[part];
+    for (long block = begin > before ? begin - before : 0; block < blocks && before + block < stop; block++)
+      outputs(of->y + (before + block) * OUTS, of->pairs, weight + block * OUTS * of->bytes, of->rows, of->weight->out,
+              of->bytes);
+    before += blocks;
+  }
   if (before.palette) _tile_loadconfig(&before);
   else _tile_release();
 }
 
-static int linear_of(uint16_t *y, const uint32_t *x, const uint16_t *weight, int rows, long out, long width) {
+static int linear_of(uint16_t *y, const uint32_t *x, const Scattered *weight, int rows, long width) {
   uint32_t *pairs = room((size_t)(rows * width) * sizeof(uint16_t));
   if (!pairs) return 0;
   for (long row = 0; row < rows; row++)
     for (long pair = 0; pair < width / 2; pair++) pairs[pair * rows + row] = x[row * width / 2 + pair];
-  const Tiled task = {y, pairs, (const char *)weight, rows, out, 2 * width};
-  share(tiled_blocks, &task, out / OUTS, (double)(rows * out) * (double)width);
+  const Tiled task = {y, pairs, weight, rows, 2 * width};
+  share(tiled_blocks, &task, weight->out / OUTS, (double)(rows * weight->out) * (double)width);
   return 1;
 }
 
 /* Computes linear() if the weight's shape fits and there are tiles; returns 0 if not. */
-int tiled_linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
-  if (out % OUTS || width % (STEP / 2) || !allowed()) return 0;
+int tiled_linear(uint16_t *y, const uint16_t *x, const Scattered *weight, long rows, long width) {
+  for (int part = 0; part < weight->count; part++)
+    if (weight->outs[part] % OUTS) return 0;
+  if (width % (STEP / 2) || !allowed()) return 0;
   for (long row = 0; row < rows; row += ROWS) {
     const int now = rows - row < ROWS ? (int)(rows - row) : ROWS;
-    if (!linear_of(y + row * out, (const uint32_t *)(x + row * width), weight, now, out, width)) return 0;
+    if (!linear_of(y + row * weight->out, (const uint32_t *)(x + row * width), weight, now, width)) return 0;
   }
   return 1;
 }
 
 #else
 
-int tiled_linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
-  (void)y, (void)x, (void)weight, (void)rows, (void)out, (void)width;
+int tiled_linear(uint16_t *y, const uint16_t *x, const Scattered *weight, long rows, long width) {
+  (void)y, (void)x, (void)weight, (void)rows, (void)width;
   return 0;
 }
 

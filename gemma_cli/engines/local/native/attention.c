@@ -26,27 +26,40 @@ typedef struct {
   long slots, position, window;   /* see attend() */
 } Head;
 
+/* Rows `far` apart exchange the upper row's low lanes and the lower row's high lanes. */
+#define LOW(far, lane) ((lane) & (far) ? LANES + (lane) - (far) : (lane))
+#define HIGH(far, lane) ((lane) & (far) ? LANES + (lane) : (lane) + (far))
+#define FOUR(which, far, at) which(far, at), which(far, at + 1), which(far, at + 2), which(far, at + 3)
+#if LANES == 16
+#define PLACES(which, far) FOUR(which, far, 0), FOUR(which, far, 4), FOUR(which, far, 8), FOUR(which, far, 12)
+#elif LANES == 8
+#define PLACES(which, far) FOUR(which, far, 0), FOUR(which, far, 4)
+#else
+#define PLACES(which, far) FOUR(which, far, 0)
+#endif
+#define EXCHANGE(row, far)                                           \
+  UNROLL(16)                                                         \
+  for (int at = 0; at < LANES; at++)                                 \
+    if (!(at & (far))) {                                             \
+      vf a = row[at], b = row[at + (far)];                           \
+      row[at] = SHUFFLE(vi, a, b, PLACES(LOW, far));                 \
+      row[at + (far)] = SHUFFLE(vi, a, b, PLACES(HIGH, far));        \
+    }
+
 /* Transposes LANES rows of `from`, of which `valid` exist: to[lane * LANES + row]. */
 INLINE void transposed(float *to, const float *from, long step, long valid, long left) {
   vf row[LANES];
-#pragma GCC unroll 16
+  UNROLL(16)
   for (int at = 0; at < LANES; at++) row[at] = at < valid ? numbers(from, at * step, left, FLOAT32) : (vf){};
-#pragma GCC unroll 4
-  for (int far = 1; far < LANES; far *= 2) {
-    vi low, high;
-    for (int lane = 0; lane < LANES; lane++) {
-      low[lane] = lane & far ? LANES + lane - far : lane;
-      high[lane] = lane & far ? LANES + lane : lane + far;
-    }
-#pragma GCC unroll 16
-    for (int at = 0; at < LANES; at++)
-      if (!(at & far)) {
-        vf a = row[at], b = row[at + far];
-        row[at] = __builtin_shuffle(a, b, low);
-        row[at + far] = __builtin_shuffle(a, b, high);
-      }
-  }
-#pragma GCC unroll 16
+  EXCHANGE(row, 1)
+  EXCHANGE(row, 2)
+#if LANES > 4
+  EXCHANGE(row, 4)
+#endif
+#if LANES > 8
+  EXCHANGE(row, 8)
+#endif
+  UNROLL(16)
   for (int at = 0; at < LANES; at++) store(to + at * LANES, row[at]);
 }
 
@@ -67,22 +80,22 @@ INLINE void score(const Head *head, float *scores, long step, const float *colum
                   int all) {
   vf sum[TILE][BLOCKS] = {};
   const float *query[TILE];
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int one = 0; one < count; one++) query[one] = query_of(head, index + one);
   for (long lane = 0; lane < head->dim; lane++) {
     vf column[BLOCKS];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int part = 0; part < BLOCKS; part++) column[part] = load(columns + (part * head->wide + lane) * LANES);
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int one = 0; one < count; one++) {
       const float number = query[one][lane];
-#pragma GCC unroll 4
+      UNROLL(4)
       for (int part = 0; part < BLOCKS; part++) sum[one][part] = column[part] * number + sum[one][part];
     }
   }
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int one = 0; one < count; one++)
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int part = 0; part < BLOCKS; part++) {
       float *to = scores + one * step + part * LANES;
       if (all) {
@@ -123,7 +136,7 @@ INLINE void mix(const Head *head, const float *weights, long step, long from, lo
   for (long slot = from; slot < stop; slot++) {
     const float *value = head->values + slot * head->dim + lane;
     vf a = numbers(value, 0, left, FLOAT32), b = wide > 1 ? load(value + LANES) : (vf){};
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int one = 0; one < count; one++) {
       const float weight = weights[one * step + slot];
       sum[one][0] = a * weight + sum[one][0];

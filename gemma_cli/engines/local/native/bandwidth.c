@@ -20,7 +20,7 @@ static void read_blocks(const void *task, long begin, long stop) {
     const char *first = reading->from + block * STREAMS * PIECE;
     vu part[STREAMS] = {};
     for (long at = 0; at < PIECE; at += sizeof(vu))
-#pragma GCC unroll 4
+      UNROLL(4)
       for (int stream = 0; stream < STREAMS; stream++) {
         const char *here = first + stream * PIECE + at;
         __builtin_prefetch(here + STREAMS * PIECE);

@@ -30,16 +30,17 @@ from gemma_cli.engines.local.device import processor
 from gemma_cli.store import paths
 
 SOURCES = Path(__file__).parent
-FLAGS = (
-    "-O2",
-    "-march=native",
-    "-ffp-contract=fast",
+FLAGS = ("-O2", "-ffp-contract=fast", "-pthread", "-shared", "-fPIC")
+
+MACHINES: Mapping[str, tuple[str, ...]] = {"x86_64": ("-march=native",), "aarch64": ("-mcpu=native",)}
+"""The processors that there are kernels for, as Linux names them, and what makes the compiler use all of one."""
+
+GCC: Mapping[str, tuple[str, ...]] = {
     # Tuned for AMD, gcc leaves some multiply-adds unfused; which ones depends on the number of rows, so bits would too.
-    "--param=avoid-fma-max-bits=0",
-    "-pthread",
-    "-shared",
-    "-fPIC",
-)
+    "x86_64": ("--param=avoid-fma-max-bits=0",),
+}
+"""What clang does not know."""
+
 VARIANTS: tuple[tuple[str, ...], ...] = ((), ("-DNO_TILES",))
 """Variants to try in order: some machines announce AMX but lack it."""
 
@@ -105,9 +106,14 @@ def library() -> Built:
     """Return the library; building it takes about three seconds."""
     if os.environ.get("GEMMA_KERNELS", "").lower() == OFF:
         return Built(None, f"GEMMA_KERNELS={OFF}")
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return Built(None, "they are for Linux on x86-64")
+    if sys.platform != "linux" or platform.machine() not in MACHINES:
+        return Built(None, "they are for Linux on x86-64 and 64-bit ARM")
     return _library(paths.cache_dir() / "kernels")
+
+
+def flags(machine: str, clang: bool = False) -> tuple[str, ...]:
+    """Return what a compiler needs to be told for a processor."""
+    return (*FLAGS, *MACHINES[machine], *(() if clang else GCC.get(machine, ())))
 
 
 def _library(folder: Path) -> Built:
@@ -139,9 +145,9 @@ def _build(path: Path, damage: str) -> Built:
 
     if note := _remembered(path):
         return Built(None, note)
-    compiler = next((found for name in ("gcc", "cc") if (found := shutil.which(name))), None)
+    compiler = next((found for name in ("gcc", "clang", "cc") if (found := shutil.which(name))), None)
     if compiler is None:
-        failure: Failure | None = Failure("no C compiler; install gcc")
+        failure: Failure | None = Failure("no C compiler; install gcc or clang")
     elif shutil.disk_usage(path.parent).free < SPACE:
         failure = _remember(path, Failure(f"no space left for {path.parent}", passes=True))
     else:
@@ -168,15 +174,20 @@ def _compile(compiler: str, made: Path) -> Failure | None:
     sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
     # Its scratch files go where there is space, and its messages must be those of _PASSING.
     environment = os.environ | {"TMPDIR": str(made.parent), "LC_ALL": "C"}
+    known = flags(platform.machine(), _is_clang(compiler))
     failure = None
     for variant in VARIANTS:
-        command = [compiler, *FLAGS, *variant, *sources, "-o", str(made), "-lm"]
+        command = [compiler, *known, *variant, *sources, "-o", str(made), "-lm"]
         check = [sys.executable, "-c", _CHECK, str(made)]
         failure = _fails(command, COMPILE_S, f"{compiler} cannot compile them", environment)
-        failure = failure or _fails(check, CHECK_S, "this processor runs them wrongly", environment)
+        failure = failure or _fails(check, CHECK_S, "this processor gives wrong results", environment)
         if failure is None or failure.passes:
             break
     return failure
+
+
+def _is_clang(compiler: str) -> bool:
+    return "clang" in Path(compiler).resolve().name
 
 
 def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str, str]) -> Failure | None:
@@ -232,4 +243,4 @@ def _remove_leftovers(folder: Path) -> None:
 def _name() -> str:
     """Return a hash of everything that the library depends on."""
     sources = b"".join(file.read_bytes() for file in sorted((*SOURCES.glob("*.c"), *SOURCES.glob("*.h"))))
-    return hashlib.sha256(sources + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]
+    return hashlib.sha256(sources + " ".join((*flags(platform.machine()), processor())).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdint.h>
 
-void linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long);
+void linear(uint16_t *, const uint16_t *, const uint16_t *const *, const long *, int, long, long);
 int panel_width(void);
 void float_linear(float *, const float *, const float *, long, long, long);
 void pack(uint8_t *, const uint8_t *, const uint16_t *, long, long, int);
@@ -13,7 +13,7 @@ void norm(void *, const void *, const float *, const void *, long, long, float, 
 int attend(float *, const float *, const float *, const float *, float *, float *, long, long, long, long, long, long,
            long, long);
 
-enum { ROWS = 7, OUT = 37, TILED = 32 /* outputs: a multiple that AMX takes */, WIDTH = 96 };
+enum { ROWS = 7, OUT = 37, PART = 16, TILED = 32 /* outputs: a multiple that AMX takes */, WIDTH = 96 };
 
 static int far(double a, double b) { return !(fabs(a - b) <= 0.02 * (1 + fabs(b))); }
 static double some(long at) { return (double)(at * 7919 % 31 - 15) / 16; } /* exact in bfloat16 */
@@ -38,8 +38,10 @@ static int products(void) {
     panels[(at / WIDTH / lanes * WIDTH + at % WIDTH) * lanes + at / WIDTH % lanes] = (float)value_of(weight[at]);
     scales[at / 32] = bits_of(0.25);
   }
-  linear(y, x, weight, ROWS, OUT, WIDTH);
-  linear(tiled, x, weight, ROWS, TILED, WIDTH);
+  const uint16_t *parts[] = {weight, weight + PART * WIDTH};
+  const long outs[] = {PART, OUT - PART}, tiles[] = {PART, TILED - PART};
+  linear(y, x, parts, outs, 2, ROWS, WIDTH);
+  linear(tiled, x, parts, tiles, 2, ROWS, WIDTH);
   float_linear(exact, wide, panels, ROWS, OUT, WIDTH);
   pack(packed, numbers, scales, OUT, WIDTH, 4);
   if (rounded_linear(rounded, wide, packed, 0, ROWS, OUT, WIDTH, 4, 0)) return 1;

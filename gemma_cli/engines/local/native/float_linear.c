@@ -25,28 +25,28 @@ INLINE void tile(const Product *of, long row, int rows, long panel, int panels) 
   vf sum[PANELS][ROWS][VECTORS] = {};
   for (long in = 0; in < width; in++) {
     vf w[PANELS][VECTORS];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int one = 0; one < panels; one++)
-#pragma GCC unroll 2
+      UNROLL(2)
       for (int part = 0; part < VECTORS; part++) {
         const float *here = from + (one * width + in) * WIDE + part * LANES;
         w[one][part] = load(here);
         if (part == 0) __builtin_prefetch((const char *)here + AHEAD);
       }
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int r = 0; r < rows; r++) {
       const float number = x[r * width + in];
-#pragma GCC unroll 4
+      UNROLL(4)
       for (int one = 0; one < panels; one++)
-#pragma GCC unroll 2
+        UNROLL(2)
         for (int part = 0; part < VECTORS; part++) sum[one][r][part] = w[one][part] * number + sum[one][r][part];
     }
   }
-#pragma GCC unroll 6
+  UNROLL(6)
   for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int one = 0; one < panels; one++)
-#pragma GCC unroll 2
+      UNROLL(2)
       for (int part = 0; part < VECTORS; part++) {
         const long at = (panel + one) * WIDE + part * LANES;
         if (at < of->out) put(of->y, (row + r) * of->out + at, of->out - at, sum[one][r][part], FLOAT32);

@@ -1,4 +1,5 @@
-/* y = x @ weight.T for a few rows of x and a weight [out, width] as checkpoints store it, in bfloat16.
+/* y = x @ weight.T for a few rows of x and a weight [out, width] as checkpoints store it, in bfloat16. A weight may have
+   several parts, one below the other, that checkpoints store as tensors of their own.
 
    A dot product is summed in LANES partial sums, in the order of the numbers; these are added at the end. The order
    does not depend on the other rows and outputs, so a row's bits depend on the row alone. Products are computed in
@@ -9,6 +10,7 @@
 
 #include <string.h>
 
+#include "scattered.h"
 #include "team.h"
 #include "vectors.h"
 
@@ -37,15 +39,15 @@ INLINE void dots(float *y, const char *x, const char *weight, long bytes, int ro
   for (long at = 0; at < whole; at += sizeof(vu)) {
     const long ahead = at + AHEAD < bytes ? at + AHEAD : at + AHEAD + (OUTS - 1) * bytes; /* in the following rows */
     vu w[OUTS];
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int out = 0; out < outs; out++) {
       w[out] = *(const vu_at *)(weight + out * bytes + at);
       __builtin_prefetch(weight + out * bytes + ahead);
     }
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int row = 0; row < rows; row++) {
       vu some = *(const vu_at *)(x + row * bytes + at);
-#pragma GCC unroll 4
+      UNROLL(4)
       for (int out = 0; out < outs; out++) sum[row][out] = plus_products(sum[row][out], w[out], some);
     }
   }
@@ -54,7 +56,7 @@ INLINE void dots(float *y, const char *x, const char *weight, long bytes, int ro
     for (int out = 0; out < outs; out++)
       sum[row][out] = plus_products(sum[row][out], rest(weight + out * bytes + whole, bytes - whole), some);
   }
-#pragma GCC unroll 6
+  UNROLL(6)
   for (int row = 0; row < rows; row++) {
     v4 all = totals(sum[row][0], sum[row][1], sum[row][2], sum[row][3]); /* of zeros if outs is 1 */
     for (int out = 0; out < outs; out++) y[row * OUTS + out] = all[out];
@@ -76,35 +78,45 @@ INLINE void few(float *y, const char *x, const char *weight, long bytes, int row
 
 typedef struct {
   uint16_t *y;
-  const char *x, *weight;
-  long rows, out, bytes;
+  const char *x;
+  const Scattered *weight;
+  long rows, bytes;
 } Product;
 
-/* Computes up to OUTS outputs of `rows` rows, from row `row` and output `at`. */
-static void outputs(const Product *of, long row, int rows, long at) {
-  const long left = of->out - at, bytes = of->bytes;
+/* Computes up to OUTS outputs of `rows` rows, from row `row` and output `at` of a part whose first output is `first`. */
+static void outputs(const Product *of, long row, int rows, int part, long first, long at) {
+  const long left = of->weight->outs[part] - at, bytes = of->bytes;
   const int outs = left < OUTS ? (int)left : OUTS;
-  const char *x = of->x + row * bytes, *from = of->weight + at * bytes;
-  float part[(ROWS + LANES) * OUTS]; /* read LANES at a time below */
-  if (outs == OUTS) few(part, x, from, bytes, rows, OUTS);
+  const char *x = of->x + row * bytes, *from = (const char *)of->weight->at[part] + at * bytes;
+  float sums[(ROWS + LANES) * OUTS]; /* read LANES at a time below */
+  if (outs == OUTS) few(sums, x, from, bytes, rows, OUTS);
   else
-    for (int one = 0; one < outs; one++) few(part + one, x, from + one * bytes, bytes, rows, 1);
-  for (int r = 0; r < rows; r++) put(of->y, (row + r) * of->out + at, outs, load(part + r * OUTS), BFLOAT16);
+    for (int one = 0; one < outs; one++) few(sums + one, x, from + one * bytes, bytes, rows, 1);
+  for (int r = 0; r < rows; r++)
+    put(of->y, (row + r) * of->weight->out + first + at, outs, load(sums + r * OUTS), BFLOAT16);
 }
 
 static void product_blocks(const void *task, long begin, long stop) { /* of OUTS outputs each */
   const Product *of = task;
-  for (long block = begin; block < stop; block++)
-    for (long row = 0; row < of->rows; row += ROWS)
-      outputs(of, row, of->rows - row < ROWS ? (int)(of->rows - row) : ROWS, block * OUTS);
+  long first = 0, before = 0; /* outputs and blocks of the parts before this one */
+  for (int part = 0; part < of->weight->count && before < stop; part++) {
+    const long blocks = blocks_of(of->weight->outs[part], OUTS);
+    for (long block = begin > before ? begin - before : 0; block < blocks && before + block < stop; block++)
+      for (long row = 0; row < of->rows; row += ROWS)
+        outputs(of, row, of->rows - row < ROWS ? (int)(of->rows - row) : ROWS, part, first, block * OUTS);
+    before += blocks;
+    first += of->weight->outs[part];
+  }
 }
 
-int tiled_linear(uint16_t *, const uint16_t *, const uint16_t *, long, long, long); /* amx_linear.c */
+int tiled_linear(uint16_t *, const uint16_t *, const Scattered *, long, long); /* amx_linear.c */
 
-/* y [rows, out], x [rows, width], weight [out, width], all bfloat16 and contiguous. The choice between AMX and vectors
-   depends only on the processor and the weight. */
-void linear(uint16_t *y, const uint16_t *x, const uint16_t *weight, long rows, long out, long width) {
-  if (tiled_linear(y, x, weight, rows, out, width)) return;
-  const Product task = {y, (const char *)x, (const char *)weight, rows, out, 2 * width};
-  share(product_blocks, &task, (out + OUTS - 1) / OUTS, (double)(rows * out) * (double)width);
+/* y [rows, out] and x [rows, width], contiguous; weights: each part [outs of it, width]; all bfloat16. The choice between
+   AMX and vectors depends only on the processor and the weight. */
+void linear(uint16_t *y, const uint16_t *x, const uint16_t *const *weights, const long *outs, int parts, long rows,
+            long width) {
+  const Scattered weight = {weights, outs, parts, outputs_of(outs, parts)};
+  if (tiled_linear(y, x, &weight, rows, width)) return;
+  const Product task = {y, (const char *)x, &weight, rows, 2 * width};
+  share(product_blocks, &task, all_blocks(&weight, OUTS), (double)(rows * weight.out) * (double)width);
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -29,6 +29,17 @@ class KeyValueSlots(Protocol):
     def slots(self) -> int: ...
 
 
+class Scattered:
+    """A weight [out, width] in bfloat16 whose rows lie in several tensors, one below the other."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        assert all(part.is_contiguous() and part.dtype == torch.bfloat16 for part in parts)
+        self.parts = tuple(parts)
+        self.out = sum(part.shape[0] for part in parts)
+        self.places = (_POINTER * len(parts))(*(part.data_ptr() for part in parts))
+        self.outs = (_LONG * len(parts))(*(part.shape[0] for part in parts))
+
+
 class Kernels:
     """A loaded library of kernels."""
 
@@ -36,10 +47,14 @@ class Kernels:
         library = ctypes.CDLL(str(path))
         self.name = path.stem
         self._read = _function(library.read_all, [_POINTER, _LONG], ctypes.c_uint32)
-        self._linear = _function(library.linear, [_POINTER] * 3 + [_LONG] * 3)
+        self._checksum = _function(library.checksum, [_POINTER] * 2 + [_LONG])
+        self._checksum_size = _function(library.checksum_size, [_LONG], _LONG)
+        self._linear = _function(library.linear, [_POINTER] * 4 + [_INT] + [_LONG] * 2)
         self._float_linear = _function(library.float_linear, [_POINTER] * 3 + [_LONG] * 3)
         self._panel = int(library.panel_width())
+        self.lanes = int(library.lanes())
         self._pack = _function(library.pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT])
+        self._round = _function(library.round_and_pack, [_POINTER] * 3 + [_LONG] * 2 + [_INT] * 2)
         self.packed_bytes: Callable[[int, int, Bits], int] = _function(
             library.packed_bytes, [_LONG] * 2 + [_INT], _LONG
         )
@@ -59,13 +74,18 @@ class Kernels:
         """Read a tensor at the full memory bandwidth; its last 32 KB may be left out."""
         self._read(buffer.data_ptr(), buffer.nbytes)
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+    def checksum(self, content: Tensor) -> bytes:
+        """Return sums of every MiB of uint8 [bytes]: they find damage, but not forgery."""
+        sums = torch.empty(self._checksum_size(content.numel()), dtype=torch.int32)
+        self._checksum(sums.data_ptr(), content.data_ptr(), content.numel())
+        return sums.numpy().tobytes()
+
+    def linear(self, x: Tensor, weight: Scattered) -> Tensor:
         """Return x [rows, width] @ weight.T for weight [out, width], all bfloat16."""
         x = x.contiguous()
         rows, width = x.shape
-        out = weight.shape[0]
-        y = torch.empty(rows, out, dtype=x.dtype)
-        self._linear(y.data_ptr(), x.data_ptr(), weight.data_ptr(), rows, out, width)
+        y = torch.empty(rows, weight.out, dtype=x.dtype)
+        self._linear(y.data_ptr(), x.data_ptr(), weight.places, weight.outs, len(weight.parts), rows, width)
         return y
 
     def pack_floats(self, weight: Tensor) -> Tensor:
@@ -103,6 +123,16 @@ class Kernels:
             at += self.packed_bytes(len(numbers), width, bits)
         assert at == packed.data_ptr() + packed.nbytes
         return packed
+
+    def round_and_pack(self, weight: Tensor, bits: Bits) -> tuple[Tensor, Tensor]:
+        """Round a weight [out, width], float32 or bfloat16, as model.rounding does, and pack it: (packed uint8 [bytes],
+        scales float32 [out] for eight bits, empty for four)."""
+        weight = weight.contiguous()
+        out, width = weight.shape
+        packed = torch.empty(self.packed_bytes(out, width, bits), dtype=torch.uint8)
+        scales = torch.empty(out if bits == 8 else 0)
+        self._round(packed.data_ptr(), scales.data_ptr(), weight.data_ptr(), out, width, bits, _KINDS[weight.dtype])
+        return packed, scales
 
     def rounded_linear(self, x: Tensor, packed: Tensor, scales: Tensor, out: int, bits: Bits) -> Tensor:
         """Return x [rows, width] @ weight.T for a weight [out, width] from `pack`.

@@ -5,71 +5,35 @@
    bfloat16. Both halves are bytes; processors multiply four of them at a time in each 32 bits. Integer sums do not
    depend on their order, and groups are added in order, so a row's bits depend on the row alone.
 
-   Weights are stored in the order of reading: LANES adjacent outputs, 32 bits of each with four or eight inputs. They
-   are unsigned; 8 or 128 stands for zero. */
+   packed.h describes how weights are stored. */
 
 #include <math.h>
-#include <string.h>
 
+#include "packed.h"
 #include "team.h"
-#include "vectors.h"
 
-#define GROUP 32
-#define QUADS (GROUP / 4)
 #define ROWS 6
 #define STEPS 32639      /* 127 * 256 + 127 */
 #define AHEAD 4096       /* bytes to prefetch */
-#define PACKING 16       /* the cost of packing a number, in multiplications */
 
-/* Returns the bytes of LANES outputs of one group: numbers, and for four bits their scales in bfloat16. */
-INLINE long group_bytes(int bits) { return bits * (long)sizeof(vu) + (bits == 4 ? 2 * LANES : 0); }
-INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
+#if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
+#define SIGNED 1 /* the processor multiplies only signed bytes, so 8-bit weights become signed again */
+#else
+#define SIGNED 0
+#endif
 
-long packed_bytes(long out, long width, int bits) {
-  return up_to(out, LANES) * up_to(width, GROUP) * group_bytes(bits);
-}
+/* Returns the number that stands for zero. */
+INLINE int zero_of(int bits) { return bits == 4 ? 8 : SIGNED ? 0 : 128; }
 
-typedef struct {
-  uint8_t *to;
-  const uint8_t *numbers_of;
-  const uint16_t *scales;
-  long out, width;
-  int bits;
-} Packing;
-
-static void packed_blocks(const void *task, long begin, long stop) { /* of LANES rows each */
-  const Packing *of = task;
-  uint8_t *const to = of->to;
-  const uint8_t *const numbers_of = of->numbers_of;
-  const uint16_t *const scales = of->scales;
-  const int bits = of->bits;
-  const long width = of->width, groups = up_to(width, GROUP), size = group_bytes(bits);
-  memset(to + begin * groups * size, 0, (size_t)((stop - begin) * groups * size));
-  for (long row = begin * LANES; row < stop * LANES && row < of->out; row++)
-    for (long group = 0; group < groups; group++) {
-      uint8_t *at = to + (row / LANES * groups + group) * size;
-      const long lane = row % LANES, first = group * GROUP;
-      for (long in = 0; in < GROUP && first + in < width; in++) {
-        const uint8_t number = numbers_of[row * width + first + in];
-        if (bits == 4) at[(in / 8 * LANES + lane) * 4 + in % 4] |= (uint8_t)(number << in / 4 % 2 * 4);
-        else at[(in / 4 * LANES + lane) * 4 + in % 4] = number ^ 128;
-      }
-      if (bits == 4) memcpy(at + 4 * sizeof(vu) + 2 * lane, scales + row * groups + group, 2);
-    }
-}
-
-/* numbers [out, width]: 0 .. 15 with scales bfloat16 [out, groups of 32] for four bits; int8 without scales for eight.
-   */
-void pack(uint8_t *to, const uint8_t *numbers_of, const uint16_t *scales, long out, long width, int bits) {
-  const Packing task = {to, numbers_of, scales, out, width, bits};
-  share(packed_blocks, &task, up_to(out, LANES), PACKING * (double)out * (double)width);
-}
-
-/* Returns sum + the products of the four bytes in each lane of w (0 .. 255) and x (-128 .. 127). */
+/* Returns sum + the products of the four bytes in each lane of w (0 .. 255, less 128 if SIGNED) and x (-128 .. 127). */
 INLINE vi plus_quads(vi sum, vu w, int32_t x) {
   vi quad = (vi){} + x;
 #if LANES == 16 && defined(__AVX512VNNI__)
   return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)quad);
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+  return (vi)vusdotq_s32((int32x4_t)sum, (uint8x16_t)w, (int8x16_t)quad);
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return (vi)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)quad);
 #else
   vi first = (vi)(w & 0x00ff00ffu), second = (vi)(w >> 8 & 0x00ff00ffu); /* as pairs of 16 bits */
   vi with = (vi)((vs)quad << 8 >> 8), and = (vi)((vs)quad >> 8);
@@ -99,18 +63,19 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
   vf sum[ROWS] = {};
   for (long group = 0; group < groups; group++) {
     vi high[ROWS][2], low[ROWS][2]; /* 2 chains: one sum alone would wait for its own result */
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int row = 0; row < rows; row++) {
       high[row][0] = high[row][1] = low[row][1] = (vi){};
       low[row][0] = (vi){} - x->zeros[row * groups + group];
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int quad = 0; quad < QUADS; quad++) {
       const uint8_t *from = weight + (bits == 4 ? quad / 2 : quad) * sizeof(vu);
       if (bits == 8 || quad % 2 == 0) __builtin_prefetch(from + AHEAD);
       vu w = *(const vu_at *)from;
       if (bits == 4) w = (quad % 2 ? w >> 4 : w) & 0x0f0f0f0fu;
-#pragma GCC unroll 6
+      else if (SIGNED) w ^= 0x80808080u;
+      UNROLL(6)
       for (int row = 0; row < rows; row++) {
         const long at = (row * groups + group) * QUADS + quad, chain = quad % chains;
         high[row][chain] = plus_quads(high[row][chain], w, x->high[at]);
@@ -118,7 +83,7 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
       }
     }
     vf by = bits == 4 ? numbers(weight, 2 * sizeof(vu), LANES, BFLOAT16) : (vf){};
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int row = 0; row < rows; row++) {
       vi whole = chains == 2 ? ((high[row][0] + high[row][1]) << 8) + (low[row][0] + low[row][1])
                              : (high[row][0] << 8) + low[row][0];
@@ -128,7 +93,7 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
     }
     weight += group_bytes(bits);
   }
-#pragma GCC unroll 6
+  UNROLL(6)
   for (int row = 0; row < rows; row++) store(y + row * LANES, bits == 4 ? sum[row] : sum[row] * scale);
 }
 
@@ -183,7 +148,7 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
     int32_t all = 0;
     for (int lane = 0; lane < LANES; lane++) all += sum[lane];
     to->steps[at] = step;
-    to->zeros[at] = (bits == 4 ? 8 : 128) * all;
+    to->zeros[at] = zero_of(bits) * all;
   }
 }
 

@@ -4,6 +4,7 @@
     doubt(library)           returns why the library must not be loaded; None if it matches its record
     store(made, library)     moves a library to its name, durably
     locked(folder)           admits one process at a time
+    opened(file)             opens a file that nobody else can have written
 
 Loading a library runs it. A truncated one kills the process with SIGBUS, which cannot be caught, and one that somebody
 else wrote runs that person's code. So every byte is checked before `dlopen`.
@@ -19,9 +20,10 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from gemma_cli.store.atomic_write import sync_folder
 
@@ -85,27 +87,32 @@ def store(made: Path, library: Path) -> None:
     content = made.read_bytes()
     record = _record(made)
     record.write_text(json.dumps({"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}))
-    for source, target in ((record, _record(library)), (made, library)):
+    put(((record, _record(library)), (made, library)))
+
+
+def put(files: Sequence[tuple[Path, Path]]) -> None:
+    """Move files to their places in the same folder, durably and in that order."""
+    for source, target in files:
         source.chmod(0o600)
         _sync_file(source)
         if target.is_dir() and not target.is_symlink():
             remove(target)
         source.replace(target)
-    sync_folder(library.parent)
+    sync_folder(files[-1][1].parent)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the same block.
+def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[bool]:
+    """Keep other processes out of the same block, on file systems that have locks.
 
-    Waits for at most PATIENCE_S, and does nothing on file systems without locks.
+    Yields False if another process is still in it after `patience` seconds.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not _try_lock(descriptor) and time.monotonic() < deadline:
+        deadline = time.monotonic() + patience
+        while not (alone := _try_lock(descriptor)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield
+        yield alone
     finally:
         os.close(descriptor)
 
@@ -125,8 +132,9 @@ def _record(library: Path) -> Path:
     return library.with_suffix(".json")
 
 
-def _read(file: Path) -> bytes:
-    """Read a regular file of this user, without following links or waiting for pipes. Raises Untrusted, OSError."""
+@contextmanager
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a regular file of this user, without following links or waiting for pipes. Raises Untrusted, OSError."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -141,9 +149,15 @@ def _read(file: Path) -> bytes:
         if found.st_mode & _OTHERS:
             raise Untrusted("others can write to it")
         with open(descriptor, "rb", closefd=False) as opened:
-            return opened.read()
+            yield opened
     finally:
         os.close(descriptor)
+
+
+def _read(file: Path) -> bytes:
+    """Read a file of this user. Raises Untrusted, OSError."""
+    with opened(file) as content:
+        return content.read()
 
 
 def _check_owner(file: Path, found: os.stat_result) -> None:

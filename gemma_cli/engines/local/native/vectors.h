@@ -1,4 +1,4 @@
-/* Vectors of floats in GCC's notation, so that one source serves every processor.
+/* Vectors of floats in the notation that GCC and clang share, so that one source serves every processor.
 
    LANES is the number of floats in the widest registers of the target (-march=native). Every a * b + c becomes a fused
    multiply-add (-ffp-contract=fast), for any number of rows: see linear.c. */
@@ -11,6 +11,9 @@
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
+#ifdef __ARM_NEON
+#include <arm_neon.h>
+#endif
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 #define LANES 16
@@ -21,6 +24,21 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+
+/* Unrolls the next loop that many times: with constant bounds, completely. */
+#define PRAGMA(words) _Pragma(#words)
+#ifdef __clang__
+#define UNROLL(times) PRAGMA(clang loop unroll(full))
+#else
+#define UNROLL(times) PRAGMA(GCC unroll times)
+#endif
+
+/* Selects numbers of two vectors by constant indices; those of the second vector follow those of the first. */
+#ifdef __clang__
+#define SHUFFLE(kind, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(kind, a, b, ...) __builtin_shuffle(a, b, (kind){__VA_ARGS__})
+#endif
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
@@ -45,13 +63,12 @@ INLINE vi places(void) { /* 0, 1, 2 ... */
 
 typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
-#define SHUFFLE4(a, b, ...) __builtin_shuffle(a, b, (i4){__VA_ARGS__})
 
 /* Returns the sums over all lanes of four vectors, always in the same order: half is added to half. */
 INLINE v4 totals(vf a, vf b, vf c, vf d) {
   vf from[4] = {a, b, c, d};
   v4 at[4];
-#pragma GCC unroll 4
+  UNROLL(4)
   for (int i = 0; i < 4; i++) {
     union { vf whole; v4 part[LANES / 4]; } as = {from[i]};
 #if LANES == 16
@@ -62,9 +79,9 @@ INLINE v4 totals(vf a, vf b, vf c, vf d) {
     at[i] = as.part[0];
 #endif
   }
-  v4 ab = SHUFFLE4(at[0], at[1], 0, 4, 1, 5) + SHUFFLE4(at[0], at[1], 2, 6, 3, 7); /* a02 b02 a13 b13 */
-  v4 cd = SHUFFLE4(at[2], at[3], 0, 4, 1, 5) + SHUFFLE4(at[2], at[3], 2, 6, 3, 7);
-  return SHUFFLE4(ab, cd, 0, 1, 4, 5) + SHUFFLE4(ab, cd, 2, 3, 6, 7);
+  v4 ab = SHUFFLE(i4, at[0], at[1], 0, 4, 1, 5) + SHUFFLE(i4, at[0], at[1], 2, 6, 3, 7); /* a02 b02 a13 b13 */
+  v4 cd = SHUFFLE(i4, at[2], at[3], 0, 4, 1, 5) + SHUFFLE(i4, at[2], at[3], 2, 6, 3, 7);
+  return SHUFFLE(i4, ab, cd, 0, 1, 4, 5) + SHUFFLE(i4, ab, cd, 2, 3, 6, 7);
 }
 INLINE float total(vf x) { return totals(x, x, x, x)[0]; }
 

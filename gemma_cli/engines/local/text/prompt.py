@@ -128,7 +128,9 @@ class PromptWriter:
         if ids and (min(ids) < 0 or max(ids) >= most):
             for token in set(ids) - self._marks.keys():
                 if not 0 <= token < most:
-                    raise ModelError(f"{self.model}: its tokenizer gives id {token}, its weights have {most}")
+                    raise ModelError(
+                        f"{self.model}: its tokenizer has the id {token}, but its weights only {most} tokens"
+                    )
 
     def _template_ids(self, request: Request) -> list[int]:
         turns = turns_of(request.messages)

@@ -24,10 +24,10 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading import compressed_tensors
 from gemma_cli.engines.local.loading.build import build_drafter, build_target
-from gemma_cli.engines.local.loading.checkpoint import Checkpoint
+from gemma_cli.engines.local.loading.checkpoint import Checkpoint, decoder_prefix
 from gemma_cli.engines.local.loading.config import read_config
-from gemma_cli.engines.local.loading.load import decoder_prefix
 from gemma_cli.engines.local.loading.memory.placement import Costs
+from gemma_cli.engines.local.loading.stand_ins import LinearStandIn, TensorStandIn
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
 from gemma_cli.engines.local.model.layers.linear import Linear
@@ -173,23 +173,6 @@ def _pass(target: Target) -> int:
     states = rows * (3 * wide + 8 * arch.hidden + len(arch.layers) * arch.ple * 3)
     scores = 2 * heads * rows * min(ROOM, target.context)
     return 4 * max(states + scores, 3 * 8 * arch.vocab)
-
-
-class LinearStandIn(Linear):
-    """A stand-in for a linear layer that computes nothing."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape, self.nbytes, self.packed = shape, 0, False
-
-
-class TensorStandIn:
-    """A stand-in for a large tensor. Torch's own, the meta device, takes a second to import its dependencies."""
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        self.shape = shape
-
-    def __getitem__(self, _: object) -> TensorStandIn:
-        return self
 
 
 class Counting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Sequence
 from math import sqrt
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import has_tiles
+from gemma_cli.engines.local.native.ops import Scattered
 
 PACK_FROM = 1 << 18
 """Elements from which oneDNN's packed float32 weights beat torch.mm for a few rows, two to four times for large ones,
@@ -28,7 +30,7 @@ class Linear:
     """y = x @ weight.T for weight [out, in]; no bias (Gemma 4's decoder has none).
 
     On a CPU that has kernels of ours they run it, or torch's for many rows in bfloat16 where those use AMX. A weight in
-    bfloat16 is then used as it lies in its file; otherwise it is copied into the layout that the kernel reads.
+    bfloat16 is then used where it lies in its file; otherwise it is copied into the layout that the kernel reads.
     Quantized weights make subclasses: quantized.py. group: inputs that share a scale; integers: whether sums are of
     integers; one_row: whether a row alone gets the bits it gets among others.
     """
@@ -36,15 +38,19 @@ class Linear:
     group: ClassVar[int] = 1
     integers = False
     one_row = False
+    packed = False
+    _scattered: Scattered | None = None
 
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
         self.nbytes = weight.nbytes  # what a product reads
         self._kernels = native.on(weight.device) if weight.dtype in (torch.float32, torch.bfloat16) else None
         if self._kernels:
-            floats = weight.dtype == torch.float32
-            self.packed, self.one_row = floats, True
-            self._weight = self._kernels.pack_floats(weight) if floats else weight
+            if weight.dtype == torch.bfloat16:
+                self._lies_in((weight,))
+                return
+            self.packed = self.one_row = True
+            self._weight = self._kernels.pack_floats(weight)
             return
         large = weight.dtype != torch.float32 or weight.numel() >= PACK_FROM
         self.packed = weight.device.type == "cpu" and large and _can_pack(weight.dtype)
@@ -53,6 +59,22 @@ class Linear:
         else:
             self._weight = weight.t().contiguous() if weight.device.type == "cpu" else weight.t()
 
+    @classmethod
+    def of_rows(cls, parts: Sequence[Tensor]) -> Linear:
+        """Build a linear layer whose weight is that of several, one below the other: [out of each, in].
+
+        Nothing is copied. For bfloat16 on a CPU where `as_it_lies` holds.
+        """
+        linear = cls(parts[0])
+        linear._lies_in(parts)
+        return linear
+
+    def _lies_in(self, parts: Sequence[Tensor]) -> None:
+        self.one_row = True
+        self._scattered = Scattered([part.contiguous() for part in parts])
+        self.shape = (self._scattered.out, parts[0].shape[1])
+        self.nbytes = sum(part.nbytes for part in parts)
+
     @staticmethod
     def as_it_lies(device: torch.device, dtype: torch.dtype) -> bool:
         """Whether such weights are used without a copy."""
@@ -60,10 +82,12 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._kernels:
-            if self.packed:
+            if self._scattered is None:
                 return self._kernels.float_linear(x, self._weight, self.shape[0])
-            many = x.shape[0] > FEW and has_tiles()
-            return F.linear(x, self._weight) if many else self._kernels.linear(x, self._weight)
+            if x.shape[0] > FEW and has_tiles():
+                products = [F.linear(x, part) for part in self._scattered.parts]
+                return torch.cat(products, 1) if len(products) > 1 else products[0]
+            return self._kernels.linear(x, self._scattered)
         if self.packed:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
             return product
@@ -71,7 +95,9 @@ class Linear:
 
     def alike(self, weight: Tensor) -> Linear:
         """Build the same kind of linear layer with another weight."""
-        return type(self)(weight)
+        if self._scattered is None:
+            return type(self)(weight)
+        return Linear.of_rows(torch.split(weight, [part.shape[0] for part in self._scattered.parts]))
 
 
 class Norm:

@@ -71,15 +71,21 @@ def of_drafter(quantize: Quantization | None) -> Quantization | None:
 
 
 class RoundedLinear(Linear):
-    """y = x @ weight.T with weights in fewer bits. bits: of each number."""
+    """y = x @ weight.T with weights in fewer bits.
+
+    bits: of each number. stored: for kernels of ours, the weight as they read it, uint8 [bytes], and its scales,
+    float32 [out] for eight bits, empty for four.
+    """
 
     bits: ClassVar[Bits]
     one_row = True
+    stored: tuple[Tensor, Tensor] | None = None
+    _product: LinearFunction
 
     def __init__(self, weight: Tensor) -> None:
-        if kernels := native.on(weight.device):  # some rows at a time, so that no large temporary is needed
-            shape = (weight.shape[0], weight.shape[1])
-            self._pack(kernels, shape, (self._round(weight[part]) for part in slices(*shape)))
+        if kernels := native.on(weight.device):
+            floats = weight if weight.dtype in (torch.float32, torch.bfloat16) else weight.float()
+            self._settle_in(kernels, (weight.shape[0], weight.shape[1]), *kernels.round_and_pack(floats, self.bits))
         else:
             self._keep(*self._round(weight))
 
@@ -97,12 +103,25 @@ class RoundedLinear(Linear):
         linear._pack(kernels, shape, parts)
         return linear
 
+    @classmethod
+    def of_stored(cls, kernels: Kernels, shape: tuple[int, int], packed: Tensor, scales: Tensor) -> Self:
+        """From what `stored` of the same layer returned."""
+        linear = cls.__new__(cls)
+        linear._settle_in(kernels, shape, packed, scales)
+        return linear
+
     def __call__(self, x: Tensor) -> Tensor:
         return self._product(x)
 
     def _pack(self, kernels: Kernels, shape: tuple[int, int], parts: Parts) -> None:
-        self.shape, self.integers = shape, True
-        self._product, self.nbytes = _in_groups(kernels, shape, parts, self.bits)
+        scales = torch.empty(shape[0] if self.bits == 8 else 0)  # those of four bits are packed with the numbers
+        packed = kernels.pack(_noted(parts, scales) if self.bits == 8 else parts, shape, self.bits)
+        self._settle_in(kernels, shape, packed, scales)
+
+    def _settle_in(self, kernels: Kernels, shape: tuple[int, int], packed: Tensor, scales: Tensor) -> None:
+        self.shape, self.integers, bits = shape, True, self.bits
+        self.stored, self.nbytes = (packed, scales), packed.nbytes + scales.nbytes
+        self._product = lambda x: kernels.rounded_linear(x, packed, scales, shape[0], bits)
 
     def _round(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
@@ -185,14 +204,6 @@ def four_bit_linear(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Linea
     if kind in OUT_MULTIPLE and Int4Linear.takes((out, width), kind) and int4_runs(kind):
         return Int4Linear.of(numbers, scale)
     return Linear(from_four_bits(numbers, scale, dtype))
-
-
-def _in_groups(kernels: Kernels, shape: tuple[int, int], parts: Parts, bits: Bits) -> tuple[LinearFunction, int]:
-    """The product of native/rounded.c, and the bytes it reads."""
-    out = shape[0]
-    scales = torch.empty(out if bits == 8 else 0)  # those of four bits are packed with the numbers
-    packed = kernels.pack(_noted(parts, scales) if bits == 8 else parts, shape, bits)
-    return lambda x: kernels.rounded_linear(x, packed, scales, out, bits), packed.nbytes + scales.nbytes
 
 
 def _noted(parts: Parts, scales: Tensor) -> Parts:

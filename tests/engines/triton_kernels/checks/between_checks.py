@@ -1,0 +1,132 @@
+"""Checks of the kernels between linear layers, and of the choice of tokens; see linear_checks."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gemma_cli.core.messages import Sampling
+from gemma_cli.engines.local.decoding.sampling import Sampler, seed_key
+from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels, bits, fenced
+from tests.engines.triton_kernels.checks.linear_checks import close, compare_rows
+
+EPS = 1e-6
+
+
+def check_norms(kernels: FencedKernels, width: int, rows: int = 4) -> int:
+    """Check norms with and without a residual and a norm that follows; return the rows compared bit for bit."""
+    x, residual = (torch.randn(rows, width).to(torch.bfloat16) for _ in range(2))
+    weight, following = (fenced(torch.rand(width) + 0.5) for _ in range(2))
+
+    def normal(x: Tensor, weight: Tensor) -> Tensor:
+        wide = x.double()
+        return wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS) * weight.double()
+
+    whole = kernels.norm(fenced(x), weight, EPS)
+    close(whole, normal(x, weight), normal(x, weight).abs())
+    compared = compare_rows(lambda x: kernels.norm(x, weight, EPS), x, whole, range(1, rows))
+
+    total, after = kernels.add_norm(fenced(residual), fenced(x), weight, EPS, 0.37, following)
+    rounded = (residual.double() + normal(x, weight)).to(torch.bfloat16).double() * 0.37
+    # A sum that float32 rounds another way than float64 may fall on the other side of a tie, once in thousands.
+    assert ((total.double() - rounded).abs() <= rounded.abs() * 2**-7).all()
+    assert (total != rounded.to(torch.bfloat16)).sum() <= max(1, total.numel() // 1000)
+    close(after, normal(total, following), normal(total, following).abs())
+    alone, same = kernels.add_norm(fenced(residual[1:2]), fenced(x[1:2]), weight, EPS, 0.37)
+    assert same is alone
+    assert torch.equal(bits(alone), bits(total[1:2]))
+    kernels.check_fences()
+    return compared + 1
+
+
+def check_turn(
+    kernels: FencedKernels, heads: int, key_heads: int, dim: int, slots: int, position: int, kind: str, rows: int = 5
+) -> int:
+    """Check rotation and the slots that keys and values are stored in. kind: "apart", "values are keys", "queries"."""
+    stored = 0 if kind == "queries" else key_heads
+    count = heads + stored * (2 if kind == "apart" else 1)
+    product = torch.randn(rows, count, dim).to(torch.bfloat16)
+    scale = torch.rand(heads + stored, dim) + 0.5
+    angle = torch.rand(rows, 1, dim // 2) * 6
+    cos, sin = torch.cat((angle.cos(),) * 2, -1), torch.cat((-angle.sin(), angle.sin()), -1)
+    keys, values = (torch.randn(key_heads, slots, dim).to(torch.bfloat16) for _ in range(2))
+
+    def launch(first: int, last: int) -> tuple[Tensor, Tensor, Tensor]:
+        home = fenced(keys), fenced(values)
+        query = kernels.turn(
+            fenced(product[first:last]), fenced(scale), fenced(cos[first:last]), fenced(sin[first:last]),
+            fenced(torch.tensor([position + first])), *home, heads, EPS,
+        )  # fmt: skip
+        return query, *home
+
+    query, new_keys, new_values = launch(0, rows)
+    wide = product.double()
+    normal = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS)
+    turning = normal[:, : heads + stored] * scale.double()
+    turned = turning * cos.double() + turning.roll(dim // 2, -1) * sin.double()
+    magnitude = turning.abs() + turning.roll(dim // 2, -1).abs()
+    close(query, turned[:, :heads], magnitude[:, :heads])
+    at = (position + torch.arange(rows)) % slots
+    if stored:
+        close(new_keys[:, at], turned[:, heads:].transpose(0, 1), magnitude[:, heads:].transpose(0, 1))
+        close(new_values[:, at], normal[:, -stored:].transpose(0, 1), normal[:, -stored:].abs().transpose(0, 1))
+    others = torch.ones(slots, dtype=torch.bool)
+    others[at if stored else []] = False
+    assert torch.equal(new_keys[:, others], keys[:, others]), "another slot was written"
+    assert torch.equal(new_values[:, others], values[:, others]), "another slot was written"
+    alone, own_keys, _ = launch(2, 3)
+    assert torch.equal(bits(alone), bits(query[2:3]))
+    assert torch.equal(bits(own_keys[:, at[2]]), bits(new_keys[:, at[2]]))
+    kernels.check_fences()
+    return 2
+
+
+def check_gates(kernels: FencedKernels, width: int, rows: int = 3) -> int:
+    """Check the gated activation and the soft cap, at both ends of their range too."""
+    both = (torch.randn(rows, 2 * width) * 3).to(torch.bfloat16)
+    both[0, : min(width, 6)] = torch.tensor([0.0, -0.0, 60.0, -60.0, 1e-3, -3e4][: min(width, 6)])
+    gate, up = fenced(both).chunk(2, -1)
+    whole = kernels.gated(gate, up)
+    exact = F.gelu(gate.double(), approximate="tanh") * up.double()
+    # Far below zero the activation is tiny, and what float32 loses in its exponent is large beside it.
+    assert ((whole.double() - exact).abs() <= exact.abs() * 2**-8 + 1e-6 * up.double().abs()).all()
+    assert torch.equal(bits(kernels.gated(gate[1:2], up[1:2])), bits(whole[1:2]))
+    capped = kernels.soft_cap(fenced(both), 30.0)
+    exact = 30 * (both.double() / 30).tanh()
+    assert ((capped.double() - exact).abs() <= exact.abs() * 3e-6).all()
+    kernels.check_fences()
+    return 1
+
+
+def check_choice(
+    kernels: FencedKernels, width: int, sampling: Sampling, rows: int, odd: str = "", named: bool = False
+) -> int:
+    """Compare choices with sampling.Sampler's. odd: what is special about the logits: "ties", "nan", "inf", "low"."""
+    logits = torch.randn(rows, width) * 4
+    if odd == "ties":
+        logits = logits.round()
+    if odd in ("nan", "inf"):
+        logits[0, random.randrange(width)] = float(odd)
+    if odd == "low":
+        logits[0, random.sample(range(width), width - 1)] = -torch.inf
+        logits[1] = -torch.inf
+    ids = torch.stack([torch.randperm(1 << 18)[:width] for _ in range(rows)]) if named else None
+    position = random.randrange(1 << 18)
+    expected = Sampler(sampling).choose(logits, position + torch.arange(rows), ids)
+    kernels.columns = 32  # the interpreter takes minutes for those of a GPU
+    chosen = kernels.choose(
+        fenced(logits),
+        fenced(torch.tensor([position])),
+        None if ids is None else fenced(ids),
+        sampling.top_k if sampling.temperature else 0,
+        torch.tensor(seed_key(sampling.seed)),
+        torch.tensor(sampling.temperature, dtype=torch.float64),
+        torch.tensor(sampling.top_p, dtype=torch.float64) if sampling.top_p < 1 else None,
+        torch.tensor(sampling.min_p, dtype=torch.float64).log() if sampling.min_p > 0 else None,
+    )
+    assert torch.equal(chosen, expected), f"{chosen.tolist()} chosen, not {expected.tolist()}"
+    kernels.check_fences()
+    return rows

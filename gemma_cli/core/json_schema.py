@@ -7,6 +7,7 @@ replies can be appended to a .jsonl file, and a model that is lost cannot go on 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,13 @@ def checked(text: str, name: str) -> str:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InputError(f"{name}: not JSON: {reason}") from None
+    schema = {} if schema is True else schema  # any value; llguidance takes true only inside a schema
+    if not isinstance(schema, dict):
+        raise InputError(f"{name}: not a usable JSON schema: it is {_kind(schema)}; a schema is an object or true")
     if fault := _fault(schema):
         place = _place(schema, fault)
         shown = place if len(place) <= LONGEST_PLACE else f"…{place[-LONGEST_PLACE:]}"
-        raise InputError(f"{name}: not a usable JSON schema: {shown or 'at the top level'}: {fault}")
+        raise InputError(f"{name}: not a usable JSON schema: {shown or 'at the top level'}: {_remedied(fault)}")
     return json.dumps(schema)
 
 
@@ -61,6 +65,25 @@ def _fault(schema: Any) -> str:
     except ValueError as error:
         failed, said = True, [str(error)]
     return " ".join(said[0].split()) if failed else ""
+
+
+def _kind(value: Any) -> str:
+    """Name what a JSON value is that can be no schema for replies."""
+    if value is False:
+        return "false, which no value fits"
+    names = {list: "an array", str: "a string", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _remedied(fault: str) -> str:
+    """Return a fault in llguidance's words with a remedy for those that people meet with valid schemas."""
+    if found := re.fullmatch(r"Unimplemented keys: \[(.*)\]", fault):
+        return f"keys that are not supported: {found[1].replace(chr(34), '')}; leave them out"
+    if fault.startswith("oneOf constraints are not supported"):
+        return "oneOf with choices that overlap is not supported; use anyOf"
+    if found := re.match(r"Resource '(.*)' is not present", fault):
+        return f"{found[1]} is outside the file, and no $ref is fetched; copy it into $defs"
+    return fault
 
 
 def _place(schema: Any, fault: str) -> str:

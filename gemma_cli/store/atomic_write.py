@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
 from gemma_cli.core.errors import GemmaError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_UNLOCKED_S = 2.0
+"""The age from which a temporary file without a lock is abandoned: its program had ample time to lock it."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -32,8 +43,10 @@ def _beside(path: Path, text: str | bytes) -> Iterator[Path]:
     """Write a temporary file with that text next to its destination, and remove it if it is not renamed."""
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+        _remove_abandoned(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     temporary = Path(name)
+    lock = _locked(descriptor)
     try:
         with _told(path), os.fdopen(descriptor, "wb") as file:
             file.write(text.encode() if isinstance(text, str) else text)
@@ -44,6 +57,45 @@ def _beside(path: Path, text: str | bytes) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+        if lock is not None:
+            os.close(lock)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:100]}."
+
+
+def _locked(descriptor: int) -> int | None:
+    """Lock a file for as long as the returned descriptor is open; None where that cannot be done."""
+    if fcntl is None:
+        return None
+    lock = os.dup(descriptor)
+    with suppress(OSError):  # not every network file system locks: there nothing is ever taken for abandoned
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files that killed programs left next to a destination. A program that runs has a lock."""
+    if fcntl is None:
+        return
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(_prefix(path)) and entry.name.endswith(".part"):
+                _remove_unlocked(entry)
+
+
+def _remove_unlocked(entry: os.DirEntry[str]) -> None:
+    assert fcntl
+    with suppress(OSError):
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime < _UNLOCKED_S:
+            return
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Path(entry.path).unlink()
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def plain(document: str) -> Iterator[Passage]:
 
 def _sentences(paragraph: str) -> Iterator[Passage]:
     """Split a paragraph into parts of at most LONGEST characters, as few as sentences allow."""
-    for part in _parts(paragraph):
+    for part in parts(paragraph):
         text = part.strip()
         if any(character.isalpha() for character in text):
             start = part.index(text)
@@ -125,7 +125,8 @@ def _sentences(paragraph: str) -> Iterator[Passage]:
             yield Passage(part)
 
 
-def _parts(paragraph: str) -> Iterator[str]:
+def parts(paragraph: str) -> Iterator[str]:
+    """Split a text into parts of at most LONGEST characters, at the ends of sentences if it can. Joined they are it."""
     ends = [match.end() for match in _SENTENCE_END.finditer(paragraph)] + [len(paragraph)]
     start = 0
     for end, following in zip(ends, [*ends[1:], None], strict=True):

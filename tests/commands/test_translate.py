@@ -10,6 +10,7 @@ import pytest
 from gemma_cli.cli import run
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.speech.translation import parse
+from gemma_cli.text.documents import LONGEST
 from tests.commands.test_transcribe import cues
 from tests.media.fetching.server import serving
 from tests.speech.words import ROOT, hear, pause, record, say
@@ -374,6 +375,29 @@ def test_fields_of_json_and_tables_are_translated(gemma, shouting, piped, tmp_pa
     assert (tmp_path / "out" / "a.en.json").read_text() == '{"text": "HUND", "id": "a"}'
     assert "1 of 2 files failed: in/b.csv: no column for --field text; its columns: id" in outcome.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.en.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "fields"),
+    [
+        ("a.json", '{{"text": "{}"}}', ("--field", "text")),
+        ("a.csv", 'id,text\na,"{}"\n', ("--field", "text")),
+        ("a.html", "<p>{}</p>", ()),
+        ("a.po", 'msgid "{}"\nmsgstr ""\n', ()),
+        ("a.md", "- {}\n", ()),
+        ("a.txt", "{}", ()),
+    ],
+)
+def test_a_long_text_in_any_format_is_asked_about_in_parts(gemma, shouting, tmp_path, name, form, fields):
+    sentences = 2400 if name == "a.csv" else 150  # more than the csv module takes as a cell by default
+    text = "Der Hund mit den langen Ohren schlummert unter dem Tisch. " * sentences
+    (tmp_path / name).write_text(form.format(text.strip()))
+    outcome = gemma("translate", name, "--to", "en", *fields)
+    assert outcome.code == 0
+    assert text.strip().upper() in outcome.out
+    asked = [request.messages[0].text.partition("\n\n")[2] for request in shouting.requests]
+    assert max(map(len, asked)) <= LONGEST
+    assert len(asked) < 2 * len(text) / LONGEST
 
 
 def test_what_stays_untranslated_is_reported(gemma, shouting, tmp_path):

@@ -23,7 +23,7 @@ def draw_video(
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         stream.bit_rate, stream.codec_context.gop_size = 4_000_000, 10
         if sound:
-            voice = out.add_stream({".webm": "libvorbis", ".ts": "mp2"}.get(path.suffix, "aac"), rate=48000)
+            voice = out.add_stream({".webm": "libopus", ".ts": "mp2"}.get(path.suffix, "aac"), rate=48000)
             voice.layout = "stereo"
         for shot in shots:
             pixels = np.asarray(scenes.draw(shot).resize(SIZE))

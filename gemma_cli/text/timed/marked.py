@@ -88,7 +88,7 @@ def _placed(markup: Markup, source: Words, translation: str) -> str:
     if not new:
         return "".join(tag.raw for tag in source.tags)
     edges = [(word.start(), word.end()) for word in words(source.plain)]
-    pieces = _pieces(source, edges, _Gaps.between(source.plain, text))
+    pieces = _pieces(source, edges, _Gaps.between(source.plain, text)) if source.tags else []
     breaks = _breaks(source, edges, text, translation, [word.start() for word in new])
     written = ""
     ends = [0, *(word.end() for word in new)]

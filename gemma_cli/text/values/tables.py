@@ -59,6 +59,7 @@ def _parted(text: str, separator: str) -> tuple[list[list[str]], bool]:
 
     The csv module of Python has to read the same cells. Raises MalformedError.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # else a long cell is an error
     for quoted in (True, False) if separator == "\t" else (True,):
         rows = list(_rows(text, separator, quoted))
         cells = [[_read(raw, quoted) for raw in row[::2]] for row in rows]

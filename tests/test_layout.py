@@ -15,6 +15,10 @@ LONGEST = 300
 """Lines of a module."""
 FULLEST = 15
 """Modules in a folder, besides the file with its docstring."""
+UNTYPED = {
+    "gemma_cli.engines.local.triton_kernels.source.*": "Triton's dialect has types of its own",
+}
+"""Modules that mypy does not check, and why."""
 OTHERS = {"module.py"}
 """File names that stand for any module."""
 LONGER = {
@@ -45,7 +49,8 @@ def test_types_are_checked(part: str) -> None:
     assert part in mypy["files"]
     assert mypy["strict"]
     assert not mypy.keys() & {"exclude", "ignore_errors", "disable_error_code"}
-    assert not any(override.get("ignore_errors") for override in mypy["overrides"])
+    ignored = [module for each in mypy["overrides"] if each.get("ignore_errors") for module in each["module"]]
+    assert set(ignored) == UNTYPED.keys()
     for path in MODULES:
         assert not re.search(r"# mypy: ignore|# type: ignore(?!\[)", path.read_text(encoding="utf-8")), path
 

@@ -102,6 +102,6 @@ def delete(
     store = open_store()
     missing = [name for name in names if not store.exists(name)]
     if missing:
-        raise InputError(f"no session is named '{missing[0]}': gemma sessions lists them; nothing was deleted")
+        raise InputError(f"no session is named '{missing[0]}': see gemma sessions; nothing was deleted")
     for name in names:
         store.delete(name)

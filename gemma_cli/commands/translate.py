@@ -122,7 +122,7 @@ def translate(
     formats = written.checked(len(named), output.as_json)
     inputs = [_looked_at(file, encoding, bool(fields)) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
-        raise UsageError(f"{named[0].path}: is a text: --format, --show, --clip and --channel apply only to speech")
+        raise UsageError(f"{named[0].path} is a text: --format, --show, --clip and --channel apply only to speech")
 
     @cache
     def model() -> Engine:

@@ -142,7 +142,7 @@ class FileOptions:
         """Return those of the files that are to be written. Raises UsageError where one exists and nothing was said."""
         there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
         if there and not self.skip_existing:
-            raise UsageError(f"{there[0]} exists; --skip-existing keeps it, --overwrite replaces it")
+            raise UsageError(f"{there[0]} exists; keep it with --skip-existing, or replace it with --overwrite")
         return {form: path for form, path in paths.items() if path not in there}
 
 
@@ -154,7 +154,7 @@ def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[Non
     except KeyboardInterrupt:
         if written and not quiet:
             count = f"{len(written)} file{'s are' if len(written) > 1 else ' is'} done"
-            notice(f"{count}; the same command with --skip-existing does the rest")
+            notice(f"{count}; continue with the same command and --skip-existing")
         raise
 
 

@@ -24,7 +24,7 @@ def resumable(key: Mapping[str, Any], name: str, unit: str, quiet: bool) -> Iter
         yield kept
     except KeyboardInterrupt:
         if kept.lasts and not quiet:
-            notice(f"{name}: interrupted; the same command resumes it")
+            notice(f"{name}: interrupted; run the same command to resume")
         raise
     else:
         kept.finish()

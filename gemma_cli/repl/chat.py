@@ -200,7 +200,7 @@ class Chat:
         self.outside.heard(turn)
         if turn.finish_reason == "length":
             limit = self.settings.sampling.max_tokens
-            self.tell(f"reply truncated at max-tokens ({limit}); /set max-tokens {2 * limit} allows more")
+            self.tell(f"reply truncated at max-tokens ({limit}); for longer replies, /set max-tokens {2 * limit}")
 
     def _draw(self, conversation: Conversation) -> Turn:
         """Draw the reply as it streams. What was said before the program is ended, or its terminal goes, is kept."""
@@ -253,7 +253,7 @@ class Chat:
         except GemmaError as error:
             if not self.unsaved:
                 self.complain(error)
-                self.tell("the chat continues unsaved; /export FILE writes it elsewhere")
+                self.tell("the chat continues, but is not saved; save a copy with /export FILE")
             self.unsaved = True
             return
         if self.unsaved:

@@ -68,4 +68,4 @@ def left_out_notice(entries: tuple[Entry, ...]) -> str:
     if len(asked) > 1:
         span += f" to “{opening_words(asked[-1])}”"
     left_out = "the oldest exchange is" if len(asked) == 1 else f"the {len(asked)} oldest exchanges are"
-    return f"the context is full: {left_out} no longer sent to the model ({span}); /new starts a new chat"
+    return f"the context is full: {left_out} no longer sent to the model ({span}); start a new chat with /new"

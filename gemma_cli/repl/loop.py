@@ -29,7 +29,7 @@ def run(chat: Chat, editor: Editor) -> None:
     if chat.session and chat.session.lost:
         chat.keep(chat.conversation)
     if chat.session and chat.session.name and not chat.unsaved:
-        chat.tell(f"saved as '{chat.session.name}': gemma chat --continue continues it")
+        chat.tell(f"saved as '{chat.session.name}'; continue it with gemma chat --continue")
 
 
 def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
@@ -91,7 +91,7 @@ def attach_mentioned(chat: Chat, text: str, pasted: Sequence[str] = ()) -> str:
     if new := chat.staged()[before:]:
         chat.tell(f"attached: {', '.join(new)}")
     for path in sent_as_text(text, pasted):
-        chat.tell(f"{path} is sent as text: @{path} attaches the file")
+        chat.tell(f"{path} is sent as text; to attach the file, write @{path}")
     return named(text, attached)
 
 

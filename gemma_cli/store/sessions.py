@@ -111,7 +111,7 @@ class SessionStore:
     def _unknown(self, name: str) -> str:
         names = [row[0] for row in self._db.execute("SELECT name FROM session ORDER BY touched DESC")]
         close = difflib.get_close_matches(name, names, 1)
-        remedy = f"did you mean '{close[0]}'?" if close else "/sessions and gemma sessions list them"
+        remedy = f"did you mean '{close[0]}'?" if close else "see /sessions or gemma sessions"
         return f"no session is named '{name[:NAME_LIMIT]}': {remedy}"
 
     def _opening(self, row: int | None) -> str:

@@ -110,7 +110,7 @@ def test_a_track_is_taken_by_its_language(gemma, tmp_path):
     ]
     make(tmp_path / "a.mkv", tracks, "matroska", 2.0)
     told = gemma("transcribe", "a.mkv")
-    assert "has 2 sound tracks: 1 (German) is used, not 2 (English) (--track selects one)" in told.err
+    assert "has 2 sound tracks: 1 (German) is used, not 2 (English) (choose another with --track)" in told.err
     other = gemma("transcribe", "a.mkv", "--track", "en")
     assert (other.code, other.err) == (0, "")
     assert other.out != told.out

@@ -152,7 +152,7 @@ def test_an_interrupted_batch_tells_how_to_go_on(gemma, engine, tmp_path):
     engine.reply = interrupted
     outcome = gemma("transcribe", "1.wav", "2.wav", "-o", "out")
     assert outcome.code == 130
-    assert outcome.err.endswith("gemma: 1 file is done; the same command with --skip-existing does the rest\n")
+    assert outcome.err.endswith("gemma: 1 file is done; continue with the same command and --skip-existing\n")
     engine.reply = lambda request, samples: hear(samples)
     assert gemma("transcribe", "1.wav", "2.wav", "-o", "out", "--skip-existing").code == 0
     assert (tmp_path / "out" / "2.txt").read_text() == "w2\n"

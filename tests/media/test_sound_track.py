@@ -120,7 +120,7 @@ def test_the_default_track_is_taken_and_the_others_are_reported(tmp_path, flagge
     (remark,) = check(path, [(0.2, (400, 800)[flagged])]).remarks
     names = ['1 (German, "Kommentar")', "2 (English)"]
     taken, other = names[flagged], names[1 - flagged]
-    assert remark == f"has 2 sound tracks: {taken} is used, not {other} (--track selects one)"
+    assert remark == f"has 2 sound tracks: {taken} is used, not {other} (choose another with --track)"
 
 
 @pytest.mark.parametrize(("wanted", "pitch"), [("1", 400), ("2", 800), ("de", 400), ("deu", 400), ("English", 800)])

@@ -290,7 +290,7 @@ def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, stor
     act(talk, "hello " + "x" * 20_000)
     act(talk, "again")
     assert world.out.getvalue() == "first\n\nsecond\n\n"
-    assert world.said().count("continues unsaved") == 1
+    assert world.said().count("the chat continues, but is not saved") == 1
     store._db.execute("PRAGMA max_page_count = 100000")
     act(talk, "and again")
     assert "saved again" in world.said()
@@ -352,7 +352,7 @@ def test_a_reply_that_reached_its_limit_says_how_to_get_more(world: World):
     talk = chat(world, replies=[Reply("one two three")])
     act(talk, "/set max-tokens 2")
     act(talk, "hello")
-    assert "/set max-tokens 4 allows more" in world.said()
+    assert "for longer replies, /set max-tokens 4" in world.said()
 
 
 def test_thinking_makes_room_for_thoughts(world: World):

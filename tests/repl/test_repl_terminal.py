@@ -278,7 +278,7 @@ def test_leaving(terminal: Driven, tmp_path: Path, keys: str):
     terminal.until(lambda text: "The first answer." in text and prompts(2)(text))
     terminal.send(keys)
     assert terminal.ends() == 0
-    assert "saved as 'hello': gemma chat --continue continues it" in terminal.text
+    assert "saved as 'hello'; continue it with gemma chat --continue" in terminal.text
     assert not terminal.screen.cursor.hidden
 
 

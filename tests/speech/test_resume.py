@@ -97,7 +97,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert said == f"gemma: {long}: interrupted; the same command resumes it\n"
+    assert said == f"gemma: {long}: interrupted; run the same command to resume\n"
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_what_was_finished_before_a_stop_is_not_described_again(gemma, engine, p
     engine.most = 3
     stopped = gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low")
     assert (stopped.code, len(engine.asked)) == (130, 6)
-    assert "6 files: interrupted; the same command resumes it" in stopped.err
+    assert "6 files: interrupted; run the same command to resume" in stopped.err
     engine.asked.clear()
     engine.most = 10_000
     done = gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low")

@@ -144,4 +144,4 @@ def report_mentioned(prompt: str) -> None:
 
     for mention in mentions(prompt):
         if mention.paths:
-            notice(f"{mention.word} is sent as text: -a {mention.word} attaches the file")
+            notice(f"{mention.word} is sent as text; to attach the file, use -a {mention.word}")

@@ -97,7 +97,7 @@ class WantedAnswer:
 def wanted_answer(file: str, context: typer.Context) -> WantedAnswer:
     """Read a receipt: a reply of `gemma serve`, what `--json` printed, or the receipt in one. Raises UsageError."""
     if both := given(context, *DECIDED):
-        raise UsageError(f"--receipt already sets --{both[0].replace('_', '-')} is to be: leave one of them out")
+        raise UsageError(f"--receipt already sets --{both[0].replace('_', '-')}: leave one of them out")
     name = display_name(file)
     try:
         value = json.loads(read_text(file))

@@ -55,7 +55,8 @@ def _quantizations(device_type: str) -> str:
     """Which of --quantize's values run, and how."""
     from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import choose_device
-    from gemma_cli.engines.local.model.layers.quantized import OUT_MULTIPLE, int4_runs, integer_products
+    from gemma_cli.engines.local.model.layers.quantized import OUT_MULTIPLE, int4_runs
+    from gemma_cli.engines.local.model.layers.torch_int8 import integer_products
 
     if device_type not in OUT_MULTIPLE:
         return f"not on {device_type}"

@@ -36,7 +36,8 @@ def chosen(container: InputContainer, name: str, wanted: str | None, findings: F
     if len(tracks) > 1:
         others = ", ".join(track_label(tracks, other) for other in tracks if other is not track)
         findings.remark(
-            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is used, not {others} (--track selects one)"
+            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is used, not {others} "
+            "(choose another with --track)"
         )
     return track
 

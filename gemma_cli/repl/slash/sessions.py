@@ -18,7 +18,7 @@ table = SlashTable()
 
 def _store(chat: Chat) -> SessionStore:
     if chat.store is None:
-        raise UsageError("this chat is not saved (--no-save); /export FILE writes it")
+        raise UsageError("this chat is not saved (--no-save); save a copy with /export FILE")
     return chat.store
 
 
@@ -37,7 +37,7 @@ def _save(chat: Chat, rest: str) -> None:
 def _load(chat: Chat, rest: str) -> None:
     store = _store(chat)
     if not rest:
-        raise UsageError("/load takes the name of a session: /sessions lists them")
+        raise UsageError("/load takes the name of a session: see /sessions")
     chat.begin(*store.load(rest))
     chat.recap()
 

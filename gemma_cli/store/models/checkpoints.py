@@ -122,10 +122,10 @@ def _choose() -> tuple[str, str]:
         if hub.is_here(release) and release.memory <= machine.memory():
             return (
                 release.name,
-                f"using {release.name}, the largest model here that fits in memory (--model selects another)",
+                f"using {release.name}, the largest model here that fits in memory (choose another with --model)",
             )
     pull = f"gemma models pull {RELEASES[0].alias} ({gigabytes(RELEASES[0].download)})"
-    return POCKET, f"using pocket, a tiny demonstration model; {pull} fetches the smallest real Gemma 4"
+    return POCKET, f"using pocket, a tiny demonstration model; download the smallest real Gemma 4 with {pull}"
 
 
 def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None, None], str | None]:

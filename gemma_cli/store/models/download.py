@@ -238,7 +238,7 @@ def _check_space(listings: list[Listing]) -> None:
         names = " with its drafter" if len(listings) > 1 else ""
         raise GemmaError(
             f"{listings[0].name}{names} needs {gigabytes(missing)} and {existing} has {gigabytes(free)} left; "
-            "HF_HOME moves it"
+            "set HF_HOME to a folder on another disk"
         )
 
 

@@ -19,7 +19,7 @@ from gemma_cli.engines.local.loading.load import load_drafter, load_target
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.model.layers import quantized
 from gemma_cli.engines.local.model.layers.linear import Linear
-from gemma_cli.engines.local.model.layers.quantized import STEPS, Int4Linear, Int8Linear, kinds_for
+from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear, kinds_for
 from gemma_cli.engines.local.model.layers.rounding import (
     ELEMENTS,
     eight_bits,
@@ -27,6 +27,7 @@ from gemma_cli.engines.local.model.layers.rounding import (
     from_eight_bits,
     from_four_bits,
 )
+from gemma_cli.engines.local.model.layers.torch_int8 import STEPS, integer_products
 from tests.engines.helpers import exactness, shapes
 from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
@@ -87,7 +88,7 @@ def test_products_are_those_of_the_rounded_weights_whatever_stands_beside(
 
 @pytest.mark.usefixtures("torch_only")
 def test_both_halves_of_an_activation_are_put_together_again() -> None:
-    if not quantized.integer_products():
+    if not integer_products():
         pytest.skip("oneDNN has no flawless int8 product here")
     values = torch.arange(-STEPS, STEPS + 1, dtype=torch.float32)[: 64 * 1019].view(-1, 64)
     values[:, 0] = STEPS

@@ -1,21 +1,13 @@
-"""Quantized linear layers, with weights in 8 or 4 bits. Which kernel runs them depends on the device:
+"""Quantized linear layers, with weights in 8 or 4 bits. The device decides which kernel runs them:
 
-             CPU, kernels of ours    CPU without                               CUDA
-    int8     native/rounded.c        oneDNN int8, activations in two halves    torch's int8 matmul
-    int4     native/rounded.c        torch's int4 matmul in bfloat16           torch's int4 matmul in bfloat16
-
-The oneDNN path deserves a word. Torch's own int8 matmul for CPUs (aten::_weight_int8pack_mm) computes in floating
-point; from five rows on it is slower than bfloat16, and in float32 it is not vectorised at all. oneDNN multiplies
-bytes with bytes at full speed for any number of rows, so each row of activations is written as 16-bit integers, 256 *
-high + low, and both halves go through the product as rows of their own. Nothing is lost that bfloat16 would have kept,
-short of activations a hundred times their row's mean; and sums of integers have no order, so a row's bits cannot
-depend on the rows beside it: exact by construction.
+         CPU, our kernels             CPU without them                          CUDA
+int8     native/quantized_linear.c    oneDNN int8, activations in two halves    torch's int8 matmul
+int4     native/quantized_linear.c    torch's int4 matmul in bfloat16           torch's int4 matmul in bfloat16
 """
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,22 +17,24 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.device import CAP, bfloat16_on_cpu
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
+from gemma_cli.engines.local.model.layers.torch_int8 import (
+    LinearFunction,
+    in_halves,
+    int8_on_cuda,
+    integer_products,
+    packed_int8,
+    widened,
+)
 
 if TYPE_CHECKING:
     from typing import Self
 
     from gemma_cli.engines.local.native.ops import Bits, Kernels
 
-LinearFunction = Callable[[Tensor], Tensor]
-
 Parts = Iterable[tuple[Tensor, Tensor]]
 """Numbers and scales of some rows of a weight at a time, as Kernels.pack takes them."""
-
-STEPS = 32639
-"""The largest 16-bit activation, 127 * 256 + 127: both of its halves are signed bytes."""
 
 OUT_MULTIPLE = {"cpu": 16, "cuda": 8}
 """Multiple of output rows that torch's int4 kernels require; ours have no such limit."""
@@ -146,9 +140,9 @@ class Int8Linear(RoundedLinear):
         self.shape, self.nbytes = shape, numbers.nbytes + scale.nbytes
         self.integers = numbers.device.type == "cpu" and integer_products()
         if numbers.device.type == "cpu":
-            self._product = (_halves if self.integers else _pack8)(numbers, scale)
+            self._product = (in_halves if self.integers else packed_int8)(numbers, scale)
         else:
-            self._product = _pack8(numbers, scale) if _int8_on_cuda() else _widened(numbers, scale)
+            self._product = packed_int8(numbers, scale) if int8_on_cuda() else widened(numbers, scale)
 
 
 class Int4Linear(RoundedLinear):
@@ -215,44 +209,6 @@ def _noted(parts: Parts, scales: Tensor) -> Parts:
         yield numbers, scale
 
 
-def _halves(numbers: Tensor, scale: Tensor) -> LinearFunction:
-    """The integer product of oneDNN; see the module's docstring."""
-    packed = torch.ops.onednn.qlinear_prepack(numbers, None)
-    none = torch.zeros(scale.shape[0], dtype=torch.int32)
-
-    def product(x: Tensor) -> Tensor:
-        wide = x.float()
-        step = torch.linalg.vector_norm(wide, float("inf"), -1, keepdim=True).div_(STEPS).clamp_min_(1e-30)
-        whole = wide.div(step).round_()
-        high = whole.mul(1 / 256).add_(0.5).floor_()
-        low = torch.sub(whole, high, alpha=256)
-        # Bytes from 0 to 255, whose zero is 128: what oneDNN multiplies signed bytes with.
-        both = torch.cat((high, low)).add_(128).to(torch.uint8)
-        sums = torch.ops.onednn.qlinear_pointwise(
-            both, 1.0, 128, packed, scale, none, None, 1.0, 0, torch.float32, "none", [], "none"
-        )
-        rows = x.shape[0]
-        return torch.add(sums[rows:], sums[:rows], alpha=256).mul_(step).to(x.dtype)
-
-    return product
-
-
-def _pack8(numbers: Tensor, scale: Tensor) -> LinearFunction:
-    """torch's own int8 matmul, in bfloat16."""
-    kept = scale.to(torch.bfloat16)
-
-    def product(x: Tensor) -> Tensor:
-        result: Tensor = torch.ops.aten._weight_int8pack_mm(x.to(torch.bfloat16).contiguous(), numbers, kept)
-        return result.to(x.dtype)
-
-    return product
-
-
-def _widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
-    """Widened at every call: saves memory, not time."""
-    return lambda x: torch.mm(x, numbers.t().to(x.dtype)).mul_(scale.to(x.dtype))
-
-
 def _pack4(numbers: Tensor) -> Tensor:
     """Return the weight in the order that torch's int4 kernel of the device reads."""
     if numbers.device.type == "cuda":
@@ -267,41 +223,12 @@ def _pack4(numbers: Tensor) -> Tensor:
 
 
 @functools.cache
-def integer_products() -> bool:
-    """Whether oneDNN multiplies bytes without a flaw here: before AVX-512 VNNI, pairs of products may overflow; and
-    where bfloat16 crashes (device.py), so would they."""
-    verdict = bfloat16_on_cpu()
-    if verdict == "crashes":
-        return False
-    if verdict == "works capped":
-        os.environ.setdefault(*CAP)
-    numbers = torch.full((64, 64), 127, dtype=torch.int8)
-    numbers[1::2] = -127
-    x = torch.full((3, 64), 1.0)
-    try:
-        product = _halves(numbers, torch.ones(64))(x)
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-    return torch.allclose(product, torch.full((3, 64), 64 * 127.0).mul_(numbers[:, 0].sign()), rtol=1e-4)
-
-
-@functools.cache
 def int4_runs(device_type: str) -> bool:
     """Return whether torch's int4 matmul runs on this kind of device (on CUDA: compute capability 8.0)."""
     device = torch.device(device_type)
     numbers = torch.full((64, 64), 9, dtype=torch.uint8, device=device)
     try:
         product = Int4Linear.of(numbers, torch.ones(64, 2, device=device))(torch.ones(2, 64, device=device))
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-    return bool((product == 64).all())
-
-
-@functools.cache
-def _int8_on_cuda() -> bool:
-    try:
-        numbers = torch.ones(64, 64, dtype=torch.int8, device="cuda")
-        product = _pack8(numbers, torch.ones(64, device="cuda"))(torch.ones(2, 64, device="cuda"))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     return bool((product == 64).all())

@@ -14,7 +14,7 @@ from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Event
 from gemma_cli.core.messages import Request
 
-Dtype = Literal["auto", "float32", "bfloat16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 Quantization = Literal["int8", "int4"]
 

@@ -1,7 +1,7 @@
 """Choice of the device and the number format.
 
     choose_device("auto" | "cpu" | "cuda" | "cuda:1" | "mps") -> torch.device
-    choose_dtype("auto" | "float32" | "bfloat16", device, size) -> torch.dtype
+    choose_dtype("auto" | "float32" | "bfloat16" | "float16", device, size) -> torch.dtype
 
 Call choose_dtype before the first matrix product of the process: some virtual machines advertise matrix instructions
 (AMX) whose use kills the process, and the way out, capping the instruction set oneDNN picks its kernels from, is heard
@@ -24,6 +24,7 @@ from typing import Literal, get_args
 
 import torch
 
+from gemma_cli.core.engine import Dtype
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.store import paths
 from gemma_cli.store.atomic_write import write_whole
@@ -35,6 +36,9 @@ LARGE = 2 << 30
 
 GPU_CACHE = 256 << 20
 """Bytes; a generous guess at the last-level cache of any GPU."""
+
+AMPERE = (8, 0)
+"""The least compute capability of GPUs with instructions for bfloat16."""
 
 _TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
 """Lines of /proc/cpuinfo that tell processors apart: Intel's and AMD's, and ARM's."""
@@ -96,15 +100,19 @@ def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:
     """The format to run weights in that take `size` bytes as they are stored (weight_bytes).
 
     "auto" is bfloat16, the format Gemma 4 is published in, except on a CPU for small models (float32 kernels are
-    faster there, and memory is no matter) and where the CPU cannot run it. UsageError: bfloat16 was asked for where
-    it would crash, or a name that is none.
+    faster there, and memory is no matter) and where the CPU cannot run it; and float16 on a GPU that does not compute
+    in bfloat16. UsageError: bfloat16 or float16 was asked for where it does not run, or a name that is none.
     """
-    if name not in ("auto", "float32", "bfloat16"):
-        raise UsageError(f"unknown number format {name!r}; use auto, float32 or bfloat16")
+    if name not in get_args(Dtype):
+        raise UsageError(f"unknown number format {name!r}; use auto, float32, bfloat16 or float16")
     if name == "float32" or (name == "auto" and device.type == "cpu" and size < LARGE):
         return torch.float32
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        return _refuse_bfloat16(name, f"{torch.cuda.get_device_name(device)} has no bfloat16")
+    if name == "float16":
+        if device.type == "cpu":
+            raise UsageError("float16 is for GPUs; use --dtype bfloat16 or float32")
+        return torch.float16
+    if not bfloat16_on_gpu(device):
+        return _instead_of_bfloat16(name, device)
     if device.type == "cpu":
         verdict = bfloat16_on_cpu()
         if verdict == "crashes":
@@ -112,6 +120,24 @@ def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:
         if verdict == "works capped":
             os.environ.setdefault(*CAP)
     return torch.bfloat16
+
+
+def bfloat16_on_gpu(device: torch.device) -> bool:
+    """Return whether a GPU has instructions for bfloat16; True for other devices. torch.cuda.is_bf16_supported also
+    counts emulation, which converts every number and is slower than float32."""
+    if device.type != "cuda" or not torch.cuda.is_available():  # a plan for a GPU that is not here
+        return True
+    return torch.cuda.get_device_capability(device) >= AMPERE
+
+
+def _instead_of_bfloat16(name: str, device: torch.device) -> torch.dtype:
+    if name == "bfloat16":
+        major, minor = torch.cuda.get_device_capability(device)
+        raise UsageError(
+            f"{torch.cuda.get_device_name(device)} does not compute in bfloat16 (compute capability {major}.{minor}, "
+            "it takes 8.0); use --dtype float16 or float32"
+        )
+    return torch.float16
 
 
 def last_level_cache(device: torch.device) -> int:

@@ -13,7 +13,7 @@ import torch
 from gemma_cli.core.engine import Answered, EngineInfo, FeatureShelf
 from gemma_cli.core.errors import InputError, ModelError, OutOfMemory
 from gemma_cli.core.events import Event, Progress, Timings
-from gemma_cli.core.messages import Drafting, Request
+from gemma_cli.core.messages import Drafting, Request, Sampling
 from gemma_cli.engines.local.alignment import alignment, query_log
 from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.constraints.select import Constraints
@@ -33,6 +33,7 @@ from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig
+from gemma_cli.engines.local.loading.memory.working import ROOM
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.query_log import QueryLog
@@ -77,6 +78,13 @@ class LocalEngine:
         coins = self.accept if isinstance(self.accept, SyntheticAcceptance) else None
         self.rounds = cuda_graphs.rounds_for(target, drafter, generation.suppress, coins)
         self._replying = False
+
+    def warm_up(self) -> str | None:
+        """Make the cache and record the rounds of the first reply on a GPU; why that failed, if it did."""
+        if self.rounds is None:
+            return None
+        cache = self.live.provide(min(ROOM, self.target.context))
+        return cuda_graphs.warm_up(self.rounds, cache, Sampling())
 
     def stream(self, request: Request, prompt: Prompt | None = None) -> Generator[Event, None, None]:
         """See engines.Engine.stream. prompt: that of the request, where it has been written already.

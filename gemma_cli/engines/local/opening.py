@@ -12,9 +12,7 @@ import torch
 
 from gemma_cli.core.engine import EngineInfo, EngineSpec
 from gemma_cli.core.errors import OutOfMemory, UsageError
-from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.decoding import cuda_graphs
 from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
@@ -24,6 +22,7 @@ from gemma_cli.engines.local.loading.memory.estimate import Plan
 from gemma_cli.engines.local.loading.memory.fit import find
 from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.memory.planning import planned
+from gemma_cli.engines.local.loading.overflow import refuse_overflow
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
@@ -54,6 +53,7 @@ def open_local(spec: EngineSpec) -> LocalEngine:
         # Before the weights: what reading it takes for a moment is free again when they come.
         tokenizer = load_tokenizer(folder, plan.target.vocab)
         target, drafter, saved = _load(resolved, spec, plan, where)
+        refuse_overflow(target)
     towers = MediaEncoders(folder, load.read_config(folder) if resolved.folder else None, target.device, dtype)
     ends = GenerationConfig(frozenset(), ())
     if resolved.folder:
@@ -77,7 +77,7 @@ def open_local(spec: EngineSpec) -> LocalEngine:
     )
     engine = LocalEngine(target, drafter, tokenizer, towers, ends, info)
     with _fitting(resolved.name, device):
-        failure = cuda_graphs.warm_up(engine.rounds, Sampling()) if engine.rounds else None
+        failure = engine.warm_up()
     if failure:
         notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
         engine.info = replace(info, notice=info.notice or notice)

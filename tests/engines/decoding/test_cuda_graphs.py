@@ -1,19 +1,18 @@
 """Rounds as a GPU runs them, run on the CPU: the same functions in the same order, with nothing recorded.
 
-What cannot be seen here is the recording itself. Nor need the functions be taken on trust: that they never wait for
-the device, and hold no number the host would have to give anew, is what recording asks of them.
+What cannot be seen here is the recording itself. That the functions never wait for the device, which recording asks of
+them, is what test_host_syncs shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gemma_cli.core.errors import ModelError
 from gemma_cli.core.messages import Sampling
@@ -23,12 +22,16 @@ from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
 from gemma_cli.engines.local.decoding.decode import Burst, FixedDraftLength, decode
 from gemma_cli.engines.local.decoding.graph_attention import StaticRows
 from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.decoding.prefix_cache import PrefixCache
+from gemma_cli.engines.local.decoding.recorder import Recorder
 from gemma_cli.engines.local.decoding.sampling import Sampler
 from gemma_cli.engines.local.loading.load import load_drafter, load_target
-from gemma_cli.engines.local.model.attention import FewRows, bucket
-from gemma_cli.engines.local.model.cache import BUCKET
+from gemma_cli.engines.local.model.attention import FewRows
+from gemma_cli.engines.local.model.cache import BUCKET, bucket
 from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.target import Target
+from gemma_cli.engines.local.text.prompt import Prompt
 from tests.engines.helpers import shapes
 from tests.engines.helpers.exactness import tokens as random_tokens
 from tests.engines.helpers.kernels import WITHOUT, kernels_for
@@ -254,7 +257,7 @@ def test_where_recording_fails_the_functions_are_run(
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
 
     monkeypatch.setattr(cuda_graphs.Recorder, "_record", record)
-    failure = cuda_graphs.warm_up(device, SAMPLINGS["greedy"])
+    failure = cuda_graphs.warm_up(device, target.new_cache(BUCKET), SAMPLINGS["greedy"])
     assert failure == "CUDA error: operation not permitted when stream is capturing"
     cache, last = prefilled(target)
     reply = said(
@@ -264,40 +267,76 @@ def test_where_recording_fails_the_functions_are_run(
     assert len(tried) == 1, "it is tried once"
 
 
-class Refusing(TorchDispatchMode):
-    """Refuses what a graph cannot hold: asking the device for a number, and shapes that depend on one."""
+class Replayed:
+    """A graph, as far as a CPU can have one: what was recorded, run again."""
 
-    REFUSED = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "is_nonzero", "equal.")
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(func)
-        if any(word in name for word in self.REFUSED) or (name.startswith("aten.index.") and _by_mask(args)):
-            raise AssertionError(f"{name} waits for the device")
-        return func(*args, **(kwargs or {}))
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.replay = function
 
 
-def _by_mask(args: Any) -> bool:
-    return any(index is not None and index.dtype == torch.bool for index in args[1])
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for each graph that is recorded."""
+    found: list[int] = []
+
+    def record(self: Recorder, function: Callable[[], None], state: Sequence[Tensor]) -> Replayed:
+        found.append(1)
+        before = [tensor.clone() for tensor in state]
+        function()
+        for tensor, value in zip(state, before, strict=True):
+            tensor.copy_(value)
+        return Replayed(function)
+
+    monkeypatch.setattr(Recorder, "_record", record)
+    return found
 
 
-@pytest.mark.parametrize("shape", shapes.NAMES)
-def test_a_round_never_waits_for_the_device(shape: str, tmp_path: Path) -> None:
-    target = load_target(shapes.save(shapes.stock_target(shape), tmp_path / "target"), CPU, torch.float32)
-    drafter = load_drafter(shapes.save(shapes.stock_drafter(shape), tmp_path / "drafter"), target)
-    experts = any(layer.experts is not None for layer in target.layers)
-    cache, (_, state) = prefilled(target, 20)
-    cache.grow(2 * BUCKET)
-    device = RoundState(target, drafter, (3, 4))
-    device.attach(cache, TOKENS, SAMPLINGS["sampled"])
-    device.begin(torch.tensor([7]), state)
-    with torch.inference_mode(), Refusing():
-        device._draft_step(BUCKET)
-        if experts:
-            with pytest.raises(AssertionError, match="waits"):
-                device._verify((BUCKET,))
-        else:
-            device._verify((BUCKET, 2 * BUCKET))
-    assert cuda_graphs.rounds_for(target, drafter, (), None) is None, "a CPU records nothing"
+@pytest.mark.parametrize("name", ["e2b", "26b-a4b"])
+def test_no_graph_is_recorded_in_mid_reply(name: str, recorded: list[int], tmp_path: Path) -> None:
+    """Those made at load serve the first reply, in the cache that was made then; another kind of sampling records its
+    own before it begins. Experts, a bucket's end and every number of drafts are among what is replayed."""
+    with kernels_for(WITHOUT):
+        target = load_target(shapes.save(shapes.stock_target(name), tmp_path / "target"), CPU, torch.float32)
+        drafter = load_drafter(shapes.save(shapes.stock_drafter(name), tmp_path / "drafter"), target)
+        if name == "26b-a4b":
+            as_stacks(target)
+        live = PrefixCache(target)
+        device = RoundState(target, drafter)
+        device.recorder.records = True
+        assert cuda_graphs.warm_up(device, live.provide(3 * BUCKET), SAMPLINGS["sampled"]) is None
+        at_load = len(recorded)
+        assert at_load >= 6
+        for sampling in ("sampled", "greedy"):
+            expected = plain(target, SAMPLINGS[sampling])
+            cache, _ = live._resume(Prompt(tuple(random_tokens(PROMPT).tolist())), (), TOKENS)
+            last = target.prefill(random_tokens(PROMPT), cache)
+            policy = Changing()
+            bursts = cuda_graphs.decode(device, cache, last, SAMPLINGS[sampling], policy, stop=(), limit=TOKENS)
+            tokens, before = list(next(bursts).tokens), len(recorded)
+            assert sampling == "greedy" or before == at_load, "what was recorded at load is thrown away"
+            assert [*tokens, *said(bursts)] == expected
+            assert len(recorded) == before, "a reply waits for a graph"
+
+
+class Changing(FixedDraftLength):
+    """0 to 4 drafts in turn."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.turn = iter(range(1000))
+
+    def choose(self) -> int:
+        return next(self.turn) % 5
+
+
+def as_stacks(target: Target) -> None:
+    """The same experts as a GPU has them."""
+    for layer in target.layers:
+        if experts := layer.experts:
+            hidden, inner = target.hidden_size, experts.down[0].shape[1]
+            gate_up = torch.stack([linear(torch.eye(hidden)).T for linear in experts.gate_up])
+            down = torch.stack([linear(torch.eye(inner)).T for linear in experts.down])
+            experts.gate_up, experts.down = ExpertStack.of_floats(gate_up), ExpertStack.of_floats(down)
 
 
 def test_rows_at_places_only_the_device_knows_have_the_same_bits(pair: tuple[Target, Drafter]) -> None:
@@ -309,7 +348,7 @@ def test_rows_at_places_only_the_device_knows_have_the_same_bits(pair: tuple[Tar
         cache.reserve(8)
         with torch.inference_mode():
             expected = target.run(rows, FewRows(cache, target._masks, target.ropes, start, 8, 8))
-            both = (bucket(start), bucket(start) + BUCKET)
+            both = (bucket(start), bucket(bucket(start)))
             cache.grow(2 * BUCKET)
             for lengths in {both, both if bucket(start) != bucket(start + 7) else both[:1]}:
                 logits, states = target.run(rows, StaticRows(target, cache, torch.tensor([start]), 8, lengths))

@@ -16,7 +16,9 @@ from gemma_cli.core.errors import GemmaError, InputError, ModelError, UsageError
 from gemma_cli.engines.local import device as devices
 from gemma_cli.engines.local.loading.checkpoint import SINGLE
 from gemma_cli.engines.local.loading.load import choose_device, choose_dtype, load_drafter, load_target, read_config
+from gemma_cli.engines.local.loading.overflow import TRIED, refuse_overflow
 from tests.engines.helpers import exactness, shapes
+from tests.engines.helpers.kernels import WITHOUT, kernels_for
 
 CPU = torch.device("cpu")
 
@@ -251,3 +253,50 @@ def test_a_broken_record_of_verdicts_is_written_anew(tmp_path: Path, monkeypatch
 def test_the_probe_itself_runs() -> None:
     """Capped, it survives on every x86 machine with AVX-512 and on those without."""
     assert devices._survives(dict([devices.CAP]))
+
+
+@pytest.mark.parametrize(
+    ("capability", "name", "expected"),
+    [
+        ((7, 5), "auto", torch.float16),
+        ((7, 5), "float16", torch.float16),
+        ((7, 5), "float32", torch.float32),
+        ((8, 0), "auto", torch.bfloat16),
+        ((9, 0), "float16", torch.float16),
+        ((12, 0), "bfloat16", torch.bfloat16),
+    ],
+)
+def test_the_format_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], name: str, expected: torch.dtype
+) -> None:
+    """By what it has instructions for; torch also says yes where bfloat16 is emulated."""
+    on_a_gpu(monkeypatch, capability)
+    assert choose_dtype(name, torch.device("cuda"), devices.LARGE) == expected
+
+
+def test_bfloat16_is_refused_on_a_gpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu(monkeypatch, (7, 5))
+    with pytest.raises(
+        UsageError, match=r"Tesla T4 does not compute in bfloat16 .*7\.5.* use --dtype float16 or float32"
+    ):
+        choose_dtype("bfloat16", torch.device("cuda"), devices.LARGE)
+    with pytest.raises(UsageError, match="float16 is for GPUs; use --dtype bfloat16 or float32"):
+        choose_dtype("float16", CPU, devices.LARGE)
+
+
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+
+
+def test_a_model_that_overflows_in_float16_is_refused(tmp_path: Path) -> None:
+    """Any of the tokens that are tried; here the largest embedding that float16 holds, which is then scaled."""
+    with kernels_for(WITHOUT):
+        target = load_target(shapes.save(shapes.stock_target("12b"), tmp_path), CPU, torch.float16)
+        refuse_overflow(target)
+        target.embedding = target.embedding.clone()
+        target.embedding[TRIED // 2 * (shapes.VOCAB // TRIED)] = 60_000
+        with pytest.raises(ModelError, match="overflows in float16 on cpu: use --dtype float32"):
+            refuse_overflow(target)

@@ -21,7 +21,8 @@ from gemma_cli.engines.local.loading.checkpoint import Checkpoint, decoder_prefi
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.memory import estimate as counted
 from gemma_cli.engines.local.loading.memory import fit as memory_fit
-from gemma_cli.engines.local.loading.memory.estimate import ROOM, Plan, needs, plan_folder, plan_release, process
+from gemma_cli.engines.local.loading.memory.estimate import Plan, needs, plan_folder, plan_release, process
+from gemma_cli.engines.local.loading.memory.working import ROOM
 from gemma_cli.engines.local.model.cache import SLACK
 from gemma_cli.engines.local.model.layers.quantized import of_drafter
 from gemma_cli.store.models import machine

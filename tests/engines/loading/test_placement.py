@@ -169,7 +169,7 @@ def test_what_is_named_counts_every_gpu(rig: Any) -> None:
 def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rig(20, 22)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    properties = SimpleNamespace(name="RTX", total_memory=24 * GB)
+    properties = SimpleNamespace(major=9, minor=0, name="RTX", total_memory=24 * GB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     found = {check.name: check.found for check in device_checks()}
     assert found["device"] == "cuda: a model too large for one is split across them"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemma_cli.engines.local.model.attention import Masks
-from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots
+from gemma_cli.engines.local.model.cache import BUCKET, FINE, SLACK, Cache, Slots, bucket, bucket_before
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 from tests.engines.helpers.faults import OutOfMemoryAt, interrupted_at
 
@@ -232,15 +232,26 @@ def test_ring_masks_show_the_window_and_nothing_else(start: int) -> None:
             assert (mask[row, slot] == 0) == seen
 
 
-@pytest.mark.parametrize("start", [0, 3, BUCKET - 4, BUCKET - 1, 5 * BUCKET - 4])
+@pytest.mark.parametrize("start", [0, 3, BUCKET - 4, BUCKET - 1, 4 * BUCKET - 4, FINE - 3, 3 * FINE - 5])
 def test_bucket_masks_are_causal_in_either_bucket(start: int) -> None:
     masks = Masks(WINDOW, WINDOW + SLACK, CPU)
-    first = (start // BUCKET + 1) * BUCKET
-    for keys in (first, first + BUCKET):
+    first = bucket(start)
+    for keys in (first, bucket(first)):
         mask = masks.last_bucket(start, 7, keys)[:, 0]
         for row in range(7):
             position = start + row
-            if position // BUCKET == keys // BUCKET - 1:
-                seen = torch.arange(keys - BUCKET, keys) <= position
+            if bucket(position) == keys:
+                seen = torch.arange(keys - mask.shape[1], keys) <= position
                 assert torch.equal(mask[row] == 0, seen)
+                assert position >= keys - mask.shape[1], "what the mask leaves out is seen"
         assert not torch.isnan(mask).any()
+
+
+@given(st.integers(0, 1 << 18))
+def test_buckets_are_few_and_hold_their_positions(position: int) -> None:
+    length = bucket(position)
+    assert bucket_before(length) <= position < length
+    assert length % BUCKET == 0
+    assert length <= max(BUCKET, 2 * position if length <= FINE else 1.25 * position + 1)
+    assert bucket(length - 1) == length, "a capacity that holds a bucket is one"
+    assert bucket_before(length) == 0 or bucket(bucket_before(length) - 1) == bucket_before(length)

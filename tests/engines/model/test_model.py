@@ -16,7 +16,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from gemma_cli.engines.local.loading.batch_invariance import MOST, TRIED, _cancelling, agreeing
 from gemma_cli.engines.local.loading.load import load_target
-from gemma_cli.engines.local.model.attention import bucket
 from gemma_cli.engines.local.model.cache import BUCKET, Cache
 from gemma_cli.engines.local.model.layers.activation import gelu
 from gemma_cli.engines.local.model.layers.linear import Linear
@@ -213,10 +212,6 @@ def test_rows_that_fill_up_a_pass_read_no_experts(
     ran.clear()
     target.verify(exactness.tokens(4), cache)
     assert len(ran) > 3 * len(target.layers)
-
-
-def test_a_bucket_is_a_function_of_position() -> None:
-    assert [bucket(p) for p in (0, BUCKET - 1, BUCKET, 3 * BUCKET)] == [BUCKET, BUCKET, 2 * BUCKET, 4 * BUCKET]
 
 
 @pytest.mark.parametrize("width", [16, 24, 64, 192])

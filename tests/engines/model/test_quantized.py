@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import closing
 from pathlib import Path
 
@@ -188,3 +189,9 @@ def test_random_weights_come_rounded(quantize: Quantization) -> None:
     weight = linear(torch.eye(1024)).T
     assert weight.std().item() == pytest.approx(1 / 32, rel=0.03)
     assert weight.unique(dim=0).shape[0] == 512
+
+
+def test_the_checks_of_kernels_for_a_gpu_run_here() -> None:
+    """Those of `python -m tests.gpu`, in small: eight-bit matmuls and attention in blocks, against float64."""
+    for name in ("int8_matmul", "block_attention"):
+        assert importlib.import_module(f"tests.gpu.kernels.{name}").check(CPU, True)["relative error"] < 1e-2

@@ -1,16 +1,19 @@
 """Decoding on CUDA: a round is a few recorded graphs, and the next is launched before the host has read the last.
 
     draft    one graph, a draft step, launched K times: each takes its input where the step before left its output
-    verify   one graph: the target over [newest token, K drafts, filled up to `rows`], what of it is accepted, and the
-             newest token, its state and position for the next round
+    verify   one graph: the target over [newest token, K drafts, filled up to `rows`]
+    choose   one graph: the target's choices, how many drafts are accepted, and the newest token, its state and position
+             for the next round
     read     one copy of drafts and choices into pinned memory; the host waits for its event one round later
 
 Everything a round needs from the one before stays on the device (`RoundState`), so the host, while it turns tokens into
 text, has already launched the next one. The price is at most one round that nobody reads, at the end of a reply.
 
-A graph holds fixed kernels over fixed memory: there is one of each kind for every number of keys that is read from full
-layers (attention.bucket), recorded when it is first needed. What is said is what decode.py says; its rules are kept:
-a row reads the keys that are its own bucket's, and every pass has the same number of rows. Where no graph can be
+A graph holds fixed kernels over fixed memory: draft and verify have one for every number of keys that is read from full
+layers (cache.bucket). With experts verify has one for every number of drafts, too, because a row that only fills up a
+pass reads no experts. Those for the first ROOM tokens are recorded at load, over the cache that the first reply will
+use; what a reply needs beyond them is recorded before it begins. The text is that of decode.py, whose rules hold here
+too: a row reads the keys that are its own bucket's, and every pass has the same number of rows. Where no graph can be
 recorded, on a CPU or because recording failed, the same functions are run as they are.
 """
 
@@ -18,8 +21,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Generator, Hashable, Sequence
-from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -31,80 +32,21 @@ from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance
 from gemma_cli.engines.local.decoding.decode import Burst, DraftLengthPolicy, copied_drafts, numbers
 from gemma_cli.engines.local.decoding.graph_attention import StaticDraft, StaticRows
 from gemma_cli.engines.local.decoding.lookup import Lookup
+from gemma_cli.engines.local.decoding.recorder import Recorder, RoundInFlight, now
 from gemma_cli.engines.local.decoding.sampling import StaticSampler
-from gemma_cli.engines.local.model.attention import bucket
-from gemma_cli.engines.local.model.cache import Cache
+from gemma_cli.engines.local.model.cache import Cache, bucket
 from gemma_cli.engines.local.model.drafter import Drafter
 from gemma_cli.engines.local.model.row_rule import FIXED
 from gemma_cli.engines.local.model.target import Target
 
 WARM_UP_ROWS = 16
 
+AHEAD = 4096
+"""Tokens of a reply whose graphs are recorded before it begins: more would delay its first token by seconds."""
 
-class Recorder:
-    """Runs functions on the device; on CUDA each, named by a key, is recorded once and then replayed."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.records = device.type == "cuda"
-        self.failure: str | None = None
-        self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        self._pool: Any = None  # of torch's private type; made with the first graph
-
-    def run(self, key: Hashable, function: Callable[[], None], state: Sequence[Tensor]) -> None:
-        """state: what `function` reads and changes, so that a trial run can be undone."""
-        if not self.records:
-            function()
-            return
-        if key not in self._graphs:
-            try:
-                self._graphs[key] = self._record(function, state)
-            except RuntimeError as error:  # torch says so in many ways; the functions themselves work
-                self.records, self.failure = False, str(error).splitlines()[0]
-                function()
-                return
-        self._graphs[key].replay()
-
-    def forget(self) -> None:
-        """Give back the graphs, whose memory is gone, and their pool: one that no graph uses any more takes none."""
-        self._graphs.clear()
-        self._pool = None
-
-    def _record(self, function: Callable[[], None], state: Sequence[Tensor]) -> torch.cuda.CUDAGraph:
-        before = [tensor.clone() for tensor in state]
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            function()  # libraries prepare themselves on a first run, which a graph cannot hold
-        torch.cuda.current_stream().wait_stream(aside)
-        for tensor, value in zip(state, before, strict=True):
-            tensor.copy_(value)
-        graph = torch.cuda.CUDAGraph()
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool):
-            function()
-        return graph
-
-
-@dataclass
-class RoundInFlight:
-    """A round that was launched: how many tokens were proposed, by whom, and where its results will lie."""
-
-    drafted: int
-    copied: bool
-    results: Tensor
-    began: float | torch.cuda.Event
-    ended: float | torch.cuda.Event
-
-    def land(self) -> tuple[list[int], float]:
-        """(drafts, choices and the number accepted, one after the other; seconds on the device), waited for."""
-        if isinstance(self.began, torch.cuda.Event) and isinstance(self.ended, torch.cuda.Event):
-            self.ended.synchronize()
-            seconds = self.began.elapsed_time(self.ended) / 1000
-        else:
-            assert isinstance(self.began, float)
-            assert isinstance(self.ended, float)
-            seconds = self.ended - self.began
-        return self.results.tolist(), seconds
+EXPERT_ROWS = 5
+"""Rows up to which a verify graph of a model with experts is recorded ahead: more drafts than four seldom pay there,
+because every row brings experts of its own."""
 
 
 class RoundState:
@@ -127,6 +69,7 @@ class RoundState:
         self.target, self.drafter, self.rows, self.accept = target, drafter, rows, accept
         self._suppress, self._coins = tuple(suppress), None if accept is None else torch.zeros(0, dtype=torch.bool)
         self.recorder = Recorder(target.device)
+        self._experts = any(layer.experts is not None for layer in target.layers)
         self._cache: weakref.ref[Cache] | None = None  # the reply's: it is held by who decodes it
         self._capacity = 0
         self._samplers: dict[Hashable, StaticSampler] = {}
@@ -134,7 +77,9 @@ class RoundState:
         self.newest, self.length, self.last, self.step, self.drafted = counts.unbind()
         self.proposed = torch.zeros(rows, dtype=torch.int64, device=target.device)
         self.results = torch.zeros(2 * rows, dtype=torch.int64, device=target.device)
-        self.newest_state = torch.zeros(1, target.hidden_size, dtype=target.dtype, device=target.device)
+        self.states = torch.zeros(rows, target.hidden_size, dtype=target.dtype, device=target.device)
+        self.logits = torch.zeros(rows, target.vocab_size, dtype=torch.float32, device=target.device)
+        self.newest_state = torch.zeros_like(self.states[:1])
         self.last_state = torch.zeros_like(self.newest_state)
         pinned = target.device.type == "cuda"
         self._read = [torch.zeros(2 * rows, dtype=torch.int64, pin_memory=pinned) for _ in range(2)]
@@ -169,22 +114,57 @@ class RoundState:
         self.length.fill_(self.cache.length)
         self._ready()
 
+    def prepare(self, room: int) -> None:
+        """Record what the next `room` tokens need, the newest of which has its place in the cache."""
+        self.cache.reserve(self.rows)
+        first, last = self.cache.length, self.cache.length + min(room, AHEAD) + 2 * self.rows
+        short, longest = bucket(first), min(bucket(last), self.cache.capacity)
+        reals = range(1, EXPERT_ROWS + 1) if self._experts else (self.rows,)
+        while short <= longest and self.recorder.records:
+            both = (short, bucket(short))
+            for lengths in [(short,), both][: 1 if both[1] > longest else 2]:
+                for real in reals:
+                    self._record("verify", lengths, real)
+            if self.drafter:
+                self._record("draft", short)
+            short = both[1]
+        self._record("choose")
+
     def launch(self, count: int, copied: Sequence[int], earliest: int, latest: int) -> RoundInFlight:
         """A round with `count` drafts, or with those that are `copied`. The newest token stands at a position from
         `earliest` to `latest`."""
-        began = self._now()
+        began = now(self.target.device)
+        drafted = len(copied) or count
         self.proposed[:1].copy_(self.newest)
         if copied:
             self.proposed[1 : 1 + len(copied)].copy_(torch.tensor(copied))
         lengths = tuple(sorted({bucket(earliest), bucket(latest + self.rows - 1)}))
-        state = [self.newest, self.length, self.last, self.step, self.proposed, self.newest_state, self.last_state]
         for _ in range(0 if copied else count):
-            self.recorder.run(("draft", self.kind, lengths[-1]), lambda: self._draft_step(lengths[-1]), state)
-        self.drafted.fill_(len(copied) or count)
-        self.recorder.run(("verify", self.kind, lengths), lambda: self._verify(lengths), state)
+            self._run("draft", lengths[-1])
+        self.drafted.fill_(drafted)
+        self._run("verify", lengths, drafted + 1 if self._experts else self.rows)
+        self._run("choose")
         self._read.reverse()
         self._read[0].copy_(self.results, non_blocking=True)
-        return RoundInFlight(len(copied) or count, bool(copied), self._read[0], began, self._now())
+        return RoundInFlight(drafted, bool(copied), self._read[0], began, now(self.target.device))
+
+    def _run(self, name: str, *shape: Any) -> None:
+        self.recorder.run(*self._step(name, *shape))
+
+    def _record(self, name: str, *shape: Any) -> None:
+        self.recorder.record(*self._step(name, *shape))
+
+    def _step(self, name: str, *shape: Any) -> tuple[Hashable, Callable[[], None], Sequence[Tensor]]:
+        """A part of a round as Recorder takes it; what it is recorded for is in `shape` and in the kind of sampling."""
+        steps: dict[str, Callable[..., None]] = {
+            "draft": self._draft_step,
+            "verify": self._verify,
+            "choose": self._choose,
+        }
+        function = steps[name]
+        kind = None if name == "verify" else self.kind
+        state = [self.newest, self.length, self.last, self.step, self.proposed, self.newest_state, self.last_state]
+        return (name, kind, *shape), lambda: function(*shape), state
 
     def _ready(self) -> None:
         self.last.copy_(self.newest)
@@ -201,12 +181,19 @@ class RoundState:
         self.last.copy_(token)
         self.last_state.copy_(state)
 
-    def _verify(self, lengths: tuple[int, ...]) -> None:
+    def _verify(self, lengths: tuple[int, ...], real: int) -> None:
+        """real: the rows that count where there are experts."""
         place = torch.arange(self.rows, device=self.length.device)
         rows = self.proposed.index_select(0, torch.minimum(place, self.drafted))
-        context = StaticRows(self.target, self.cache, self.length, self.rows, lengths)
+        context = StaticRows(self.target, self.cache, self.length, self.rows, lengths, real)
         logits, states = self.target.run(rows, context)
-        choices = self.sampler.choose(logits, self.length + 1 + place)
+        self.logits.copy_(logits)
+        self.states.copy_(states)
+
+    def _choose(self) -> None:
+        place = torch.arange(self.rows, device=self.length.device)
+        rows = self.proposed.index_select(0, torch.minimum(place, self.drafted))
+        choices = self.sampler.choose(self.logits, self.length + 1 + place)
         if self._coins is None:
             right = rows[1:] == choices[:-1]
         else:
@@ -214,37 +201,32 @@ class RoundState:
         accepted = (right & (place[:-1] < self.drafted)).long().cumprod(0).sum(0, keepdim=True)
         self.results.copy_(torch.cat((rows[1:], choices, accepted)))
         self.newest.copy_(choices.index_select(0, accepted).clamp(min=0))
-        self.newest_state.copy_(states.index_select(0, accepted))
+        self.newest_state.copy_(self.states.index_select(0, accepted))
         self.length.add_(accepted + 1)
         self._ready()
-
-    def _now(self) -> float | torch.cuda.Event:
-        if self.target.device.type != "cuda":
-            return perf_counter()
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        return event
 
 
 def rounds_for(
     target: Target, drafter: Drafter | None, suppress: Sequence[int], accept: SyntheticAcceptance | None
 ) -> RoundState | None:
-    """None where decode.py does as well: off a GPU, with experts, whose rows the host sorts layer by layer, so that no
-    round can be launched ahead, and over several GPUs, for a graph is recorded on one."""
-    sorted_by_host = any(layer.experts is not None for layer in target.layers)
-    if target.device.type != "cuda" or len(target.devices) > 1 or sorted_by_host:
+    """None where decode.py does as well: off a GPU, and over several GPUs, for a graph is recorded on one."""
+    if target.device.type != "cuda" or len(target.devices) > 1:
         return None
     return RoundState(target, drafter, suppress, accept=accept)
 
 
 @torch.inference_mode()
-def warm_up(device: RoundState, sampling: Sampling) -> str | None:
-    """Record a first round of each kind, so that a reply need not wait for it; why that failed, if it did."""
-    cache = device.target.new_cache(WARM_UP_ROWS)
+def warm_up(device: RoundState, cache: Cache, sampling: Sampling) -> str | None:
+    """Record rounds over all positions of an empty `cache`, which then is empty again, so that a reply need
+    not wait for it; why that failed, if it did."""
     _, state = device.target.prefill(device.newest.new_zeros(WARM_UP_ROWS), cache)
-    device.attach(cache, WARM_UP_ROWS, sampling)
+    room = cache.capacity - WARM_UP_ROWS - 2 * device.rows
+    device.attach(cache, room, sampling)
     device.begin(device.newest, state)
+    device.prepare(room)
+    cache.reserve(device.rows)
     device.launch(1 if device.drafter else 0, (), cache.length, cache.length).land()
+    cache.restart()
     return device.recorder.failure
 
 
@@ -266,6 +248,7 @@ def decode(
     device.attach(cache, limit, sampling)
     token = device.sampler.choose(logits, torch.arange(cache.length, cache.length + 1, device=logits.device))
     device.begin(token, state)
+    device.prepare(limit)
     tokens = numbers(token.tolist())
     yield Burst(tuple(tokens))
     left = limit - 1

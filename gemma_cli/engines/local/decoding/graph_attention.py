@@ -20,10 +20,18 @@ from gemma_cli.engines.local.model.target import Target
 
 class StaticRows:
     """`rows` target rows from position `start`, int64 [1], on. lengths: the bucket of the first row, and the next one
-    where the rows may reach into it; each row reads the one that is its own."""
+    where the rows may reach into it; each row reads the one that is its own. real: as layer.Attend's; None: all."""
 
-    def __init__(self, target: Target, cache: Cache, start: Tensor, rows: int, lengths: tuple[int, ...]) -> None:
-        self.cache, self.real = cache, rows
+    def __init__(
+        self,
+        target: Target,
+        cache: Cache,
+        start: Tensor,
+        rows: int,
+        lengths: tuple[int, ...],
+        real: int | None = None,
+    ) -> None:
+        self.cache, self.real = cache, real or rows
         positions = start + torch.arange(rows, device=start.device)
         self.rope = {kind: rope.at(positions) for kind, rope in target.ropes.items()}
         row = positions[:, None]

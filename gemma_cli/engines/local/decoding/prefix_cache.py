@@ -59,6 +59,11 @@ class PrefixCache:
         self.cache: Cache | None = None
         self._kept: list[_CachedPrefix] = []  # oldest first
 
+    def provide(self, capacity: int) -> Cache:
+        """Make the cache of the next prompts now, with room for `capacity` positions."""
+        self.cache = self.target.new_cache(capacity)
+        return self.cache
+
     def forget(self) -> None:
         """Give the memory back."""
         self.cache = None

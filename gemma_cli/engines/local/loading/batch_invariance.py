@@ -27,6 +27,7 @@ from gemma_cli.engines.local.device import last_level_cache
 from gemma_cli.engines.local.model.attention import few_rows
 from gemma_cli.engines.local.model.cache import BUCKET, EVERY, SLACK, Slots
 from gemma_cli.engines.local.model.layers.activation import gated, gelu
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.multi_gpu import SpreadTarget, part_on
 from gemma_cli.engines.local.model.row_rule import FIXED, UNMEASURED, RowRule
@@ -185,11 +186,13 @@ class _Random:
     """Normal numbers on the target's device, the same every time."""
 
     def __init__(self, target: Target) -> None:
-        self.generator = torch.Generator().manual_seed(0)
         self._device, self._dtype = target.device, target.dtype
+        # A CPU would draw the hundred million numbers of a large model's weight on one thread.
+        self.generator = torch.Generator(self._device if self._device.type == "cuda" else "cpu").manual_seed(0)
 
     def __call__(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        return torch.randn(*shape, generator=self.generator).to(self._device, dtype or self._dtype)
+        drawn = torch.randn(*shape, generator=self.generator, device=self.generator.device)
+        return drawn.to(self._device, dtype or self._dtype)
 
 
 def _cancelling(
@@ -200,8 +203,8 @@ def _cancelling(
     share a scale stay together."""
     width = 2 * weight.shape[1]
     unit = linear.group if weight.shape[1] % linear.group == 0 else width
-    order = torch.randperm(width // unit, generator=generator)[:, None] * unit + torch.arange(unit)
-    order = order.flatten().to(weight.device)
+    starts = torch.randperm(width // unit, generator=generator, device=generator.device)[:, None] * unit
+    order = (starts + torch.arange(unit, device=generator.device)).flatten().to(weight.device)
     twice = weight[:, order % weight.shape[1]]  # (weight, weight) in that order
     return linear.alike(twice), torch.cat((rows, -rows), 1)[:, order]
 
@@ -223,7 +226,9 @@ def linears(target: Target) -> Iterator[Linear]:
         if layer.per_layer_input is not None:
             yield from (layer.per_layer_input.gate, layer.per_layer_input.project)
         if layer.experts is not None:
-            yield from (layer.experts.router, layer.experts.gate_up[0], layer.experts.down[0])
+            yield layer.experts.router
+            if not isinstance(layer.experts.gate_up, ExpertStack):  # which takes rows one by one
+                yield from (layer.experts.gate_up[0], layer.experts.down[0])
 
 
 def measured(target: Target) -> RowRule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from gemma_cli.core.errors import InputError, ModelError
 from gemma_cli.engines.local import native
@@ -89,14 +90,19 @@ def _centroid_head(shape: DrafterArchitecture, source: Source) -> CentroidHead:
     arch, clusters = shape.decoder, shape.centroids
     embedding = source.take("model.embed_tokens.weight", (arch.vocab, arch.hidden))
     ids = source.take("masked_embedding.token_ordering", (arch.vocab,), torch.int64).view(clusters, -1)
-    if ids.min() < 0 or ids.max() >= arch.vocab:
-        raise ModelError("this drafter's masked_embedding.token_ordering names tokens that are not in its vocabulary")
+    check_order(ids, arch.vocab)
     return CentroidHead(
         centroids=source.linear("masked_embedding.centroids.weight", (clusters, arch.hidden)),
         rows=embedding[ids],
         ids=ids,
         clusters=shape.active_centroids,
     )
+
+
+def check_order(ids: Tensor, vocab: int) -> None:
+    """ModelError for ids that are not in the vocabulary."""
+    if ids.min() < 0 or ids.max() >= vocab:
+        raise ModelError("this drafter's masked_embedding.token_ordering names tokens that are not in its vocabulary")
 
 
 def build_ropes(arch: Architecture, device: torch.device) -> dict[str, Rope]:

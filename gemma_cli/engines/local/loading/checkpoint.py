@@ -18,6 +18,7 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import ModelError
 from gemma_cli.engines.local.loading import compressed_tensors
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.layers.quantized import four_bit_linear, kinds_for
 from gemma_cli.engines.local.model.layers.rounding import from_four_bits
@@ -51,8 +52,8 @@ class Source(Protocol):
         """The product with several weights, one below the other."""
         ...
 
-    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
-        """The products with each matrix of a weight [count, out, in]."""
+    def linears(self, name: str, shape: tuple[int, int, int]) -> Sequence[Linear]:
+        """The products with each matrix of a weight [count, out, in]: off the CPU an ExpertStack."""
         ...
 
     def exact(self, name: str, shape: Shape) -> Linear:
@@ -137,14 +138,19 @@ class Checkpoint:
             first += shape[0]
         return kind(weight)
 
-    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
+    def linears(self, name: str, shape: tuple[int, int, int]) -> Sequence[Linear]:
         found = (self._made_before(f"{name}.{index}", shape[1:]) for index in range(shape[0]))
         made = [linear for linear in found if linear]
         if len(made) == shape[0]:
             self._found(name, shape)
             return made
-        kind = self._kind(shape[1:])
-        return [kind(part.to(self.device, self.dtype)) for part in self._read(name, shape)]
+        kind, stored = self._kind(shape[1:]), self._read(name, shape)
+        if self.device.type == "cpu":
+            return [kind(part.to(self.device, self.dtype)) for part in stored]
+        if kind is Linear:
+            return ExpertStack.of_floats(stored.to(self.device, self.dtype))
+        parts = (part.to(self.device, self.dtype) for part in stored)
+        return ExpertStack.rounded(kind, parts, shape[0], self.dtype)
 
     def exact(self, name: str, shape: Shape) -> Linear:
         return Linear(self.take(name, shape))

@@ -15,6 +15,7 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.loading.checkpoint import Shape
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linear, Parts, kinds_for
 from gemma_cli.engines.local.model.layers.rounding import GROUP, slices
@@ -83,8 +84,17 @@ class RandomWeights:
     def fused(self, names: Sequence[str], shapes: Sequence[Shape]) -> Linear:
         return self.linear(names[0], (sum(rows for rows, _ in shapes), shapes[0][1]))
 
-    def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
-        return [self.linear(name, shape[1:]) for _ in range(shape[0])]
+    def linears(self, name: str, shape: tuple[int, int, int]) -> Sequence[Linear]:
+        if self.device.type == "cpu":
+            return [self.linear(name, shape[1:]) for _ in range(shape[0])]
+        (count, out, width), kind, gain = shape, self._kind(shape[1:]), _gain(name, shape[2])
+        if kind is Int4Linear:
+            scale = torch.full((count, out, width // GROUP), gain / SPREAD, device=self.device)
+            return ExpertStack.of_four_bits(_repeated(self._bytes, (count, out, width // 2)), scale, self.dtype)
+        if kind is Int8Linear:
+            scale = torch.full((count, out), gain * DEVIATIONS / 127, device=self.device)
+            return ExpertStack.of_eight_bits(_repeated(self._eight, shape), scale, self.dtype)
+        return ExpertStack.of_floats(_repeated((self._normal * gain).to(self.dtype), shape))
 
     def exact(self, name: str, shape: Shape) -> Linear:
         return Linear(self.take(name, shape))

@@ -1,4 +1,4 @@
-"""Attention over the cache: a few rows written out for decoding, whole chunks through torch's fused kernel for prefill.
+"""Attention over the cache: a few rows written out for decoding, whole chunks fused or in blocks of keys for prefill.
 
 Both store the rows' keys and values, then attend. They are the only two places that know where keys lie.
 
@@ -25,23 +25,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots
+from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots, bucket, bucket_before
 from gemma_cli.engines.local.model.layers.linear import as_dtype
 from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape
 
+SCORES = 1 << 26
+"""Scores that attention of a prefill chunk holds at once, float32: 256 MiB."""
+
 
 class Masks:
-    """Additive float32 masks (0 or -inf) for decoding, as tables: a mask is a slice, not a computation."""
+    """Additive float32 masks (0 or -inf) for decoding; that of a ring is a slice of a table, not a computation."""
 
     def __init__(self, window: int, ring_slots: int, device: torch.device) -> None:
         self.device = device
         self._window = window
         self._warm = window - 1  # from here on a row sees `window` keys
         self._cycle = ring_slots
-        # Rows for positions -SLACK .. BUCKET + SLACK - 1 relative to the start of a bucket, over the bucket's slots.
-        offset = torch.arange(-SLACK, BUCKET + SLACK, device=device)[:, None]
-        self._last_bucket = _additive(torch.arange(BUCKET, device=device) <= offset)[:, None]
 
     @cached_property
     def _ring(self) -> Tensor:
@@ -60,9 +60,10 @@ class Masks:
         return self._ring[first : first + rows]
 
     def last_bucket(self, start: int, rows: int, keys: int) -> Tensor:
-        """[rows, 1, BUCKET]: the mask of the last BUCKET of `keys` slots; the ones before are seen by all rows."""
-        first = start - (keys - BUCKET) + SLACK
-        return self._last_bucket[first : first + rows]
+        """[rows, 1, n]: the mask of the last n of `keys` slots, those from the next shorter bucket on; the ones before
+        are seen by all rows."""
+        row = torch.arange(start, start + rows, device=self.device)[:, None]
+        return _additive(torch.arange(bucket_before(keys), keys, device=self.device) <= row)[:, None]
 
 
 class FewRows:
@@ -77,7 +78,7 @@ class FewRows:
         self._ring_mask = masks.ring(start, rows)
         short = bucket(start)
         self._inside = short - start  # rows whose bucket is the first row's
-        lengths = (short,) if rows <= self._inside else (short, short + BUCKET)
+        lengths = (short,) if rows <= self._inside else (short, bucket(short))
         self._full = [(length, masks.last_bucket(start, rows, length)) for length in lengths]
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
@@ -120,13 +121,13 @@ class Chunk:
         together = None
         if images is not None and self._both_ways:
             together = (images[:, None] == images) & (images[:, None] >= 0)
-        near, far = self._causal(row, self._oldest), self._causal(row, 0)
+        near, far = self._causal(row, self._oldest), self._causal(row, start)
         if together is not None and arch.vision_mask == "sliding":
             near[:, -rows:] |= together
         near &= torch.arange(self._oldest, self.stop, device=device) > row - arch.window
         if together is not None and arch.vision_mask == "everywhere":
             near[:, -rows:] |= together
-            far[:, -rows:] |= together
+            far |= together
         self._near, self._far = near, far
 
     def _causal(self, row: Tensor, oldest: int) -> Tensor:
@@ -143,7 +144,7 @@ class Chunk:
             if self._kernels:
                 return self._kernels.attend(query, slots, self.start, window, (key, value))
             slots.write(self.start, key, value)
-            return fused(query, slots.keys[:, : self.stop], slots.values[:, : self.stop], self._far)
+            return many_rows(query, slots.keys[:, : self.stop], slots.values[:, : self.stop], self._far)
         # The ring may be shorter than the chunk: read what is older before writing over it.
         old_keys, old_values = slots.span(self._oldest, self.start)
         keys = torch.cat((old_keys, key.transpose(0, 1).to(old_keys.dtype)), 1)
@@ -152,12 +153,7 @@ class Chunk:
         slots.write(self.stop - kept, key[-kept:], value[-kept:])
         if self._kernels:
             return self._kernels.attend(query, Slots(keys, values), self.start - self._oldest, window)
-        return fused(query, keys, values, self._near)
-
-
-def bucket(position: int) -> int:
-    """Return the slots of a full layer that the row at `position` reads: a function of its position alone."""
-    return (position // BUCKET + 1) * BUCKET
+        return many_rows(query, keys, values, self._near)
 
 
 def few_rows(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
@@ -186,13 +182,57 @@ def one_row(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.bmm(weights, values).view(1, -1)
 
 
-def fused(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """Same as `few_rows`, with torch's fused kernel, for many rows; mask: bool [rows, n], True where a key is seen."""
+def many_rows(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """Same as `few_rows`, for a prefill chunk; mask: bool [rows, n'], True where one of the last n' keys is seen; those
+    before are seen by all rows. On a CPU torch's fused kernel does it. On a GPU torch has none for these shapes: it
+    would widen the keys to all heads and hold every score at once, 40 GiB for 31B after 128k tokens."""
+    return (_fused if query.device.type == "cpu" else blockwise)(query, keys, values, mask)
+
+
+def blockwise(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, block: int | None = None) -> Tensor:
+    """Same as `many_rows`, in blocks of so many keys (None: as many as make SCORES scores), one after the other: the
+    sums are scaled to the largest score so far (Milakov and Gimelshein, arXiv 1805.02867). The memory it needs does not
+    grow with the number of keys."""
+    rows, heads, dim = query.shape
+    groups, n = keys.shape[0], keys.shape[1]
+    query = as_dtype(query, keys.dtype).view(rows, groups, -1, dim).permute(1, 2, 0, 3).reshape(groups, -1, dim)
+    block = block or max(SCORES // (heads * rows), 1)
+    most = query.new_full((groups, query.shape[1], 1), float("-inf"), dtype=torch.float32)
+    mass = torch.zeros_like(most)
+    mixed = torch.zeros(query.shape, dtype=torch.float32, device=query.device)
+    unseen, free = ~mask, n - mask.shape[1]
+    for first in range(0, n, block):
+        stop = min(first + block, n)
+        scores = _product(query, keys[:, first:stop].transpose(1, 2))
+        if stop > free:
+            part = unseen[:, max(first - free, 0) : stop - free]
+            last = slice(stop - first - part.shape[1], None)
+            scores.view(groups, -1, rows, stop - first)[..., last].masked_fill_(part, float("-inf"))
+        highest = torch.maximum(most, scores.amax(-1, keepdim=True))
+        base = highest.clamp(min=torch.finfo(torch.float32).min)  # a row that has seen no key yet
+        faded = (most - base).exp_()
+        weights = scores.sub_(base).exp_()
+        mass = mass.mul_(faded).add_(weights.sum(-1, keepdim=True))
+        mixed.mul_(faded).add_(_product(as_dtype(weights, values.dtype), values[:, first:stop]))
+        most = highest
+        del scores, weights  # before the next block takes as much
+    mixed = mixed.div_(mass).view(groups, -1, rows, dim).permute(2, 0, 1, 3)
+    return mixed.reshape(rows, heads * dim).to(values.dtype)
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """The batched matmul in float32, for which CUDA needs no copies of 16-bit operands."""
+    if one.device.type not in ("cpu", "mps") and one.dtype != torch.float32:
+        return torch.bmm(one, other, out_dtype=torch.float32)
+    return torch.bmm(one.float(), other.float())
+
+
+def _fused(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     mixed = F.scaled_dot_product_attention(
         query.to(keys.dtype).transpose(0, 1)[None],
         keys[None],
         values[None],
-        attn_mask=mask,
+        attn_mask=F.pad(mask, (keys.shape[1] - mask.shape[1], 0), value=True),
         scale=1.0,
         enable_gqa=keys.shape[0] != query.shape[1],
     )

@@ -37,7 +37,11 @@ EVERY = 1 << 30
 """Positions; more than any context has."""
 
 BUCKET = 256
-"""Full layers are read in lengths that are multiples of this."""
+"""The shortest length in which full layers are read; the others are multiples of it."""
+
+FINE = 4096
+"""Up to here these lengths double; beyond, there are four from each power of two to the next. So a CUDA graph has to be
+recorded for few of them, and no more than a quarter of a long context is read in vain."""
 
 
 @dataclass
@@ -244,8 +248,21 @@ def _longer(tensor: Tensor, slots: int) -> Tensor:
         return longer
 
 
+def bucket(position: int) -> int:
+    """Return the slots of a full layer that the row at `position` reads: a function of its position alone."""
+    doubled = max(BUCKET, 1 << position.bit_length())
+    return doubled if doubled <= FINE else -(-(position + 1) // (doubled // 8)) * (doubled // 8)
+
+
+def bucket_before(length: int) -> int:
+    """Return the next shorter bucket than `length`, which is one; 0 before the first."""
+    if length <= FINE:
+        return 0 if length == BUCKET else length // 2
+    return length - (1 << (length - 1).bit_length()) // 8
+
+
 def _rounded(rows: int) -> int:
-    return max(1, -(-rows // BUCKET)) * BUCKET
+    return bucket(max(rows, 1) - 1)
 
 
 SNAPSHOTS = 2

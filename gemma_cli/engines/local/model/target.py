@@ -161,19 +161,24 @@ class Target:
         image_blocks: Tensor | None = None,
         chunk: int = CHUNK,
     ) -> Iterator[Pass]:
-        """What prefill reads, pass by pass: each is to be run by `read` before the next is taken."""
-        x, per_layer_ids = self.embed(ids), ids
-        if feature_mask is not None and features is not None:
-            x[feature_mask] = features.to(x.device, x.dtype)
-            per_layer_ids = ids.masked_fill(feature_mask, self.arch.pad_id)
+        """What prefill reads, pass by pass: each is to be run by `read` before the next is taken. Only the rows of one
+        pass are embedded at a time: those of a long prompt would take gigabytes."""
         cache.grow(ids.shape[0])
         if self.arch.vision_mask == "causal":
             image_blocks = None
+        used = 0
         for first, stop in chunks(ids.shape[0], chunk, image_blocks):
+            few = ids[first:stop]
+            x = self.embed(few)
+            if feature_mask is not None and features is not None:
+                here = feature_mask[first:stop]
+                count = int(here.sum())
+                x[here] = features[used : used + count].to(x.device, x.dtype)
+                few, used = few.masked_fill(here, self.arch.pad_id), used + count
             images = None if image_blocks is None else image_blocks[first:stop]
             cache.reserve(stop - first)
             rows = self._chunk(cache, stop - first, images)
-            yield Pass(x[first:stop], per_layer_ids[first:stop], rows, cache, cache.length + stop - first)
+            yield Pass(x, few, rows, cache, cache.length + stop - first)
             cache.advance(stop - first)
 
     @torch.inference_mode()

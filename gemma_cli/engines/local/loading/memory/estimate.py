@@ -27,6 +27,7 @@ from gemma_cli.engines.local.loading.build import build_drafter, build_target
 from gemma_cli.engines.local.loading.checkpoint import Checkpoint, decoder_prefix
 from gemma_cli.engines.local.loading.config import read_config
 from gemma_cli.engines.local.loading.memory.placement import Costs
+from gemma_cli.engines.local.loading.memory.working import ROOM, graph_bytes, pass_bytes
 from gemma_cli.engines.local.loading.stand_ins import LinearStandIn, TensorStandIn
 from gemma_cli.engines.local.loading.synthetic import drafter_config, target_config
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS
@@ -39,11 +40,8 @@ from gemma_cli.engines.local.model.schema.architecture import (
     read_architecture,
     read_drafter,
 )
-from gemma_cli.engines.local.model.target import Target, chunk_size
+from gemma_cli.engines.local.model.target import Target
 from gemma_cli.store.models import machine
-
-ROOM = 4096
-"""Tokens of context to be provided for; keys and values of more are made as they come."""
 
 SMALL = 1 << 20
 """Elements of weights that are made after all."""
@@ -129,7 +127,8 @@ def needs(plan: Plan) -> Needs:
     if plan.drafter:
         build_drafter(plan.drafter, small, target)
     target.device = plan.device  # only now: what was built holds no weights, but a few tables
-    keys, rows, drafter = _keys(target), _pass(target), small.made
+    keys, rows, drafter = _keys(target), pass_bytes(target), small.made
+    graphs = graph_bytes(target, plan.quantize is not None)
     arch, made, largest = plan.target, counting.bytes, counting.largest
     costs = Costs(
         first=made[FIRST],
@@ -137,7 +136,7 @@ def needs(plan: Plan) -> Needs:
         last=made[LAST] + drafter,
         tail=min(arch.last_own_sliding, arch.last_own_full),
         working=max(rows, *(size for part, size in largest.items() if part != LAST)) + CONTEXT,
-        last_working=max(rows, *largest.values()) + CONTEXT,
+        last_working=max(rows, *largest.values()) + CONTEXT + graphs,
     )
     weights = counting.made + drafter
     if plan.device.type != "cpu":
@@ -162,17 +161,6 @@ def _keys(target: Target) -> list[int]:
         layer.kv_heads * layer.head_dim * (ring if layer.sliding else room) * size if layer.owns_kv else 0
         for layer in target.arch.layers
     ]
-
-
-def _pass(target: Target) -> int:
-    """What the widest layer of a prefill pass holds at once, in float32: its feed-forward network, a few states, and
-    scores with their softmax over ROOM keys; or the logits of the rows that are verified."""
-    arch, rows = target.arch, chunk_size(target)
-    wide = max(layer.intermediate for layer in arch.layers)
-    heads = max(layer.heads for layer in arch.layers)
-    states = rows * (3 * wide + 8 * arch.hidden + len(arch.layers) * arch.ple * 3)
-    scores = 2 * heads * rows * min(ROOM, target.context)
-    return 4 * max(states + scores, 3 * 8 * arch.vocab)
 
 
 class Counting:
@@ -224,7 +212,11 @@ class Counting:
 
     def linears(self, name: str, shape: tuple[int, int, int]) -> list[Linear]:
         count, rows, width = shape
-        self._add(name, self._kind((rows, width)), rows, width, count)
+        kind = self._kind((rows, width))
+        if kind is Int4Linear and self._device.type != "cpu":  # expert_stack's layout has one number a group, not two
+            self._count(name, count * (rows * width // 2 + rows * width // GROUP * 2))
+        else:
+            self._add(name, kind, rows, width, count)
         return [LinearStandIn((rows, width))] * count
 
     def exact(self, name: str, shape: tuple[int, int]) -> Linear:

@@ -19,9 +19,10 @@ import torch
 
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import OutOfMemory, UsageError
-from gemma_cli.engines.local.device import bfloat16_on_cpu
-from gemma_cli.engines.local.loading.memory.estimate import ROOM, Needs, Plan, needs, plan_release
+from gemma_cli.engines.local.device import bfloat16_on_cpu, bfloat16_on_gpu
+from gemma_cli.engines.local.loading.memory.estimate import Needs, Plan, needs, plan_release
 from gemma_cli.engines.local.loading.memory.placement import Placement, place
+from gemma_cli.engines.local.loading.memory.working import ROOM
 from gemma_cli.engines.local.loading.synthetic import NAMES
 from gemma_cli.store.models import machine
 from gemma_cli.store.models.checkpoints import SYNTHETIC
@@ -83,7 +84,7 @@ def _any_gpu(device: torch.device) -> bool:
 
 def fitting(device: torch.device) -> list[str]:
     """The released models that would fit now, each with what it takes: "e2b", "12b --quantize int4"."""
-    dtype = torch.bfloat16 if _bfloat16(device) else torch.float32
+    dtype = _short(device)
     found = []
     for alias in NAMES:
         ways = (
@@ -100,8 +101,8 @@ def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
     every = torch.device(plan.device.type)
     if plan.device != every and _any_gpu(every):
         yield f"--device {every}", replace(plan, device=every)
-    if plan.dtype == torch.float32 and _bfloat16(plan.device):
-        yield "--dtype bfloat16", replace(plan, dtype=torch.bfloat16)
+    if plan.dtype == torch.float32 and (short := _short(plan.device)) != torch.float32:
+        yield f"--dtype {str(short).removeprefix('torch.')}", replace(plan, dtype=short)
     if plan.drafter:
         yield "--assistant off", replace(plan, drafter=None)
     if plan.quantize is None:
@@ -115,7 +116,7 @@ def _changes(plan: Plan) -> Iterator[tuple[str, Plan]]:
 def _smaller(name: str, plan: Plan) -> Iterator[tuple[str, Plan]]:
     """The released models as they would be run here, the ablest first: those on this machine, then the others with what
     fetching them takes. In place of a synthetic model, another one."""
-    dtype = torch.bfloat16 if _bfloat16(plan.device) else torch.float32
+    dtype = _short(plan.device)
     synthetic = name.startswith(SYNTHETIC)
     absent = {} if synthetic else {release.alias: release for release in RELEASES if not is_here(release)}
     for alias in (*(alias for alias in reversed(NAMES) if alias not in absent), *reversed(absent)):
@@ -135,5 +136,8 @@ def _fits(plan: Plan) -> bool:
         return False
 
 
-def _bfloat16(device: torch.device) -> bool:
-    return device.type != "cpu" or bfloat16_on_cpu() != "crashes"
+def _short(device: torch.device) -> torch.dtype:
+    """Return the shortest number format that runs on a device."""
+    if device.type == "cpu":
+        return torch.float32 if bfloat16_on_cpu() == "crashes" else torch.bfloat16
+    return torch.bfloat16 if bfloat16_on_gpu(device) else torch.float16

@@ -108,7 +108,7 @@ class Norm:
         self._stored = weight
         self.weight = None if weight is None else weight.float()
         self._eps = torch.tensor(eps, dtype=torch.float32, device=device)
-        self._fused = device.type == "cuda"
+        self._fused = device.type not in ("cpu", "mps")
         self._kernels = native.on(device)
 
     def __call__(self, x: Tensor) -> Tensor:

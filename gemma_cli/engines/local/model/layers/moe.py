@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.model.layers.activation import gated
-from gemma_cli.engines.local.model.layers.linear import Linear, Norm
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import FEW, Linear, Norm
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 
 
@@ -19,13 +21,16 @@ class Experts:
     An expert runs on row counts that agree with each other (`rows`; the last row is repeated), so that a row's result
     does not depend on who else chose the same expert. Rows beyond `real` only fill a pass up: they go where the last
     real row goes, because reading more experts is what would cost time.
+
+    Where the experts are an ExpertStack, few rows are taken one by one, with the same calls on the same shapes for
+    each: a row's bits cannot depend on the others, and the host never waits to learn what the router chose.
     """
 
     router_norm: Norm
     router: Linear
     per_expert: Tensor
-    gate_up: list[Linear]
-    down: list[Linear]
+    gate_up: Sequence[Linear]
+    down: Sequence[Linear]
     norm: Norm
     dense_norm: Norm
     expert_norm: Norm
@@ -38,6 +43,10 @@ class Experts:
 
     def __call__(self, x: Tensor, real: int) -> Tensor:
         index, weights = self._route(x)
+        if isinstance(self.gate_up, ExpertStack) and isinstance(self.down, ExpertStack) and x.shape[0] <= FEW:
+            each = zip(torch.split(self.norm(x)[:real], 1), index, weights, strict=False)
+            rows = [_of_row(self.gate_up, self.down, *one) for one in each]
+            return torch.cat((*rows, *rows[-1:] * (x.shape[0] - real)))
         if real < x.shape[0]:
             index = torch.cat((index[:real], index[real - 1 : real].expand(x.shape[0] - real, -1)))
         return self._mix(self.norm(x), index, weights)
@@ -68,3 +77,10 @@ class Experts:
         if missing > 0:
             x = torch.cat((x, x[-1:].expand(missing, -1)))
         return self.down[expert](gated(self.gate_up[expert](x)))
+
+
+def _of_row(gate_up: ExpertStack, down: ExpertStack, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum [1, hidden] of the experts `chosen`, int64 [k], of a row [1, hidden]; weights float32 [k]."""
+    inner = gated(torch.mm(x, gate_up.of(chosen).flatten(0, 1).t()).view(len(chosen), -1))
+    outputs = torch.bmm(inner[:, None], down.of(chosen).transpose(1, 2))[:, 0]
+    return torch.mm(weights[None], outputs.float()).to(x.dtype)

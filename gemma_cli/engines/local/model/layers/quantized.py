@@ -17,15 +17,14 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.model.layers.integer_matmul import TILE, int8_on_cuda, integer_halves, widened
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 from gemma_cli.engines.local.model.layers.torch_int8 import (
     LinearFunction,
     in_halves,
-    int8_on_cuda,
     integer_products,
     packed_int8,
-    widened,
 )
 
 if TYPE_CHECKING:
@@ -141,8 +140,9 @@ class Int8Linear(RoundedLinear):
         self.integers = numbers.device.type == "cpu" and integer_products()
         if numbers.device.type == "cpu":
             self._product = (in_halves if self.integers else packed_int8)(numbers, scale)
-        else:
-            self._product = packed_int8(numbers, scale) if int8_on_cuda() else widened(numbers, scale)
+            return
+        self.integers = all(size % TILE == 0 for size in shape) and int8_on_cuda()
+        self._product = integer_halves(numbers, scale) if self.integers else widened(numbers, scale)
 
 
 class Int4Linear(RoundedLinear):
@@ -211,7 +211,7 @@ def _noted(parts: Parts, scales: Tensor) -> Parts:
 
 def _pack4(numbers: Tensor) -> Tensor:
     """Return the weight in the order that torch's int4 kernel of the device reads."""
-    if numbers.device.type == "cuda":
+    if numbers.device.type != "cpu":
         tiles = next(tiles for tiles in (8, 4, 2) if numbers.shape[1] % (16 * tiles) == 0)
         pairs = numbers[:, ::2] << 4 | numbers[:, 1::2]
         packed: Tensor = torch.ops.aten._convert_weight_to_int4pack(pairs.contiguous(), tiles)

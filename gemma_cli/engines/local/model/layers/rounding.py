@@ -54,8 +54,8 @@ def four_bits(weight: Tensor, scale_dtype: torch.dtype = torch.bfloat16) -> tupl
 
 
 def from_eight_bits(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the weights that 8-bit numbers stand for."""
-    return (numbers * scale[:, None]).to(dtype)
+    """Return the weights that 8-bit numbers [..., in] with scales [...] stand for."""
+    return (numbers * scale[..., None]).to(dtype)
 
 
 def from_four_bits(numbers: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

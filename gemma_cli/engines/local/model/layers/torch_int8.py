@@ -30,11 +30,7 @@ def in_halves(numbers: Tensor, scale: Tensor) -> LinearFunction:
     none = torch.zeros(scale.shape[0], dtype=torch.int32)
 
     def product(x: Tensor) -> Tensor:
-        wide = x.float()
-        step = torch.linalg.vector_norm(wide, float("inf"), -1, keepdim=True).div_(STEPS).clamp_min_(1e-30)
-        whole = wide.div(step).round_()
-        high = whole.mul(1 / 256).add_(0.5).floor_()
-        low = torch.sub(whole, high, alpha=256)
+        high, low, step = halves(x)
         # Bytes from 0 to 255, whose zero is 128: what oneDNN multiplies signed bytes with.
         both = torch.cat((high, low)).add_(128).to(torch.uint8)
         sums = torch.ops.onednn.qlinear_pointwise(
@@ -57,9 +53,13 @@ def packed_int8(numbers: Tensor, scale: Tensor) -> LinearFunction:
     return product
 
 
-def widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
-    """Return a matmul that converts the weights at every call, which saves memory but no time."""
-    return lambda x: torch.mm(x, numbers.t().to(x.dtype)).mul_(scale.to(x.dtype))
+def halves(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Write x [rows, in] as (256 * high + low) * step: whole numbers from -128 to 127, and float32 [rows, 1]."""
+    wide = x.float()
+    step = torch.linalg.vector_norm(wide, float("inf"), -1, keepdim=True).div_(STEPS).clamp_min_(1e-30)
+    whole = wide.div(step).round_()
+    high = whole.mul(1 / 256).add_(0.5).floor_()
+    return high, torch.sub(whole, high, alpha=256), step
 
 
 @functools.cache
@@ -81,14 +81,3 @@ def integer_products() -> bool:
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     return torch.allclose(product, torch.full((3, 64), 64 * 127.0).mul_(numbers[:, 0].sign()), rtol=1e-4)
-
-
-@functools.cache
-def int8_on_cuda() -> bool:
-    """Return whether torch's int8 matmul runs on CUDA."""
-    try:
-        numbers = torch.ones(64, 64, dtype=torch.int8, device="cuda")
-        product = packed_int8(numbers, torch.ones(64, device="cuda"))(torch.ones(2, 64, device="cuda"))
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-    return bool((product == 64).all())

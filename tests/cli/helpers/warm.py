@@ -54,7 +54,11 @@ def serve(place: str) -> None:
     import gemma_cli
 
     for module in pkgutil.walk_packages(gemma_cli.__path__, "gemma_cli."):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as missing:
+            if missing.name != "triton":  # it comes with torch for CUDA alone
+                raise
     for name in ("rich.markdown", "rich.table", "pydantic.main", "PIL.PngImagePlugin"):
         importlib.import_module(name)
     gc.freeze()  # else a collection in a fork copies every page

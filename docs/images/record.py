@@ -1,4 +1,4 @@
-"""Record the pictures of README.md from the real program: python docs/images/record.py [chat] [transcribe] [bench]
+"""Record the pictures of README.md from the real program: python -m docs.images.record [chat] [transcribe] [bench]
 
 It types into `gemma` on a terminal of its own, writes down what comes and when (as an asciicast), and has svg-term-cli
 make an animated SVG of that: Node.js is needed, `npx` fetches it, and espeak-ng speaks the recording. Starting the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -20,13 +21,15 @@ import numpy as np
 import pexpect
 import pyte
 import soundfile
+import soxr
 
-from gemma_cli.media.samples import FOLDER
+from training.data import speech, voices
 
 IMAGES = Path(__file__).parent
-COLUMNS, ROWS = 84, 20
-PAUSE = 0.8
-"""Seconds without output that a viewer is made to wait at most."""
+COLUMNS = 84
+ROWS = {"chat": 20, "transcribe": 14}
+PAUSE = {"chat": 0.8, "transcribe": 0.4}
+"""Seconds without a change on the screen that a viewer is made to wait at most."""
 
 LAST = 3.0
 """Seconds for which the end is shown."""
@@ -37,7 +40,7 @@ Recorded = list[tuple[float, str]]
 class Terminal:
     """A shell on a terminal of its own, with all that it writes and when."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rows: int) -> None:
         place = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {"PATH": place, "HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": "$ "}
         environment |= {"GEMMA_MODEL": "pocket", "COLORTERM": "truecolor"}
@@ -47,12 +50,12 @@ class Terminal:
             ["--norc", "--noprofile"],
             env=environment,
             cwd=str(folder),
-            dimensions=(ROWS, COLUMNS),
+            dimensions=(rows, COLUMNS),
             encoding="utf-8",
         )
-        screen = pyte.Screen(COLUMNS, ROWS)
-        screen.write_process_input = self._shell.send  # type: ignore[method-assign] # prompt-toolkit asks for the cursor
-        self._screen = pyte.Stream(screen)
+        self._screen = pyte.Screen(COLUMNS, rows)
+        self._screen.write_process_input = self._shell.send  # type: ignore[method-assign] # prompt-toolkit asks for the cursor
+        self._stream, self._shown, self._unseen = pyte.Stream(self._screen), "", ""
         self.wait_for("$ ")
 
     def wait_for(self, text: str, seconds: float = 180) -> None:
@@ -86,8 +89,13 @@ class Terminal:
             text = self._shell.read_nonblocking(65536, seconds)
         except (pexpect.TIMEOUT, pexpect.EOF):
             return ""
-        self._screen.feed(text)
-        self.output.append((time.monotonic(), text))
+        self._stream.feed(text)
+        self._unseen += text
+        cursor = self._screen.cursor
+        shown = repr((self._screen.display, cursor.x, cursor.y, cursor.hidden))
+        if shown != self._shown:
+            self.output.append((time.monotonic(), self._unseen))
+            self._shown, self._unseen = shown, ""
         return text
 
 
@@ -108,13 +116,13 @@ def chat(terminal: Terminal) -> None:
 
 
 def transcribe(terminal: Terminal) -> None:
-    """A recording of two minutes with its progress, then what was written."""
+    """A recording of ten minutes with its progress, then what was written."""
     terminal.type("gemma transcribe talk.wav --language English -o . -f srt")
     terminal.wait_for("talk.wav: 0")
     terminal.leave_out()
     terminal.wait_for("talk.srt\r\n")
     terminal.wait_for("$ ")
-    terminal.type("head -11 talk.srt")
+    terminal.type("head -7 talk.srt")
     terminal.wait_for("00:00:0")
     terminal.rest(2)
 
@@ -122,29 +130,31 @@ def transcribe(terminal: Terminal) -> None:
 def bench(folder: Path) -> None:
     """Plain decoding against drafts of one to eight tokens."""
     plot = folder / "bench.png"
-    command = ["gemma", "bench", "--model", "pocket", "--sweep", "0,1,2,4,8", "--runs", "3", "--plot", str(plot)]
+    command = ["gemma", "bench", "--model", "pocket", "--sweep", "0,1,2,4,8", "--plot", str(plot)]
     subprocess.run(
         command, check=True, env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     )
     plot.replace(IMAGES / "bench.png")
 
 
-def recording(path: Path, seconds: float = 120) -> None:
-    """Write the samples one after the other, with pauses, until it is so long."""
-    spoken = [soundfile.read(FOLDER / name, dtype="float32")[0] for name in ("sentence.wav", "cat.en.wav")]
-    pause, parts, length = np.zeros(16_000, np.float32), [], 0
-    while length < seconds * 16_000:
-        parts += [spoken[len(parts) // 2 % 2], pause]
-        length += len(parts[-2]) + len(pause)
-    soundfile.write(path, np.concatenate(parts), 16_000)
+def recording(path: Path, seconds: float = 600) -> None:
+    """Write sentences that pocket was not trained on, spoken by espeak-ng with pauses, until it is so long."""
+    rng, voice = random.Random(0), voices.Voice(voices.ACCENTS["en"][0], "", 150)
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < seconds * speech.HEARD_RATE:
+        utterance = speech.sample_utterance(rng, "en", held_out=True)
+        if utterance.kind == "sentence":
+            spoken = soxr.resample(voices.say(utterance.spoken, voice), voices.SAMPLE_RATE, speech.HEARD_RATE)
+            parts += [spoken, np.zeros(round(rng.uniform(0.5, 1.2) * speech.HEARD_RATE), np.float32)]
+    soundfile.write(path, np.concatenate(parts), speech.HEARD_RATE)
 
 
-def asciicast(output: Recorded) -> str:
+def asciicast(output: Recorded, rows: int, pause: float) -> str:
     """Return the recording in asciinema's format, version 2, with pauses shortened."""
-    lines = [json.dumps({"version": 2, "width": COLUMNS, "height": ROWS})]
+    lines = [json.dumps({"version": 2, "width": COLUMNS, "height": rows})]
     at, last = 0.0, output[0][0]
     for moment, text in output:
-        at, last = at + min(moment - last, PAUSE), moment
+        at, last = at + min(moment - last, pause), moment
         lines.append(json.dumps([round(at, 3), "o", text]))
     lines.append(json.dumps([round(at + LAST, 3), "o", ""]))
     return "\n".join(lines) + "\n"
@@ -152,10 +162,10 @@ def asciicast(output: Recorded) -> str:
 
 def record(name: str, play: Callable[[Terminal], None], folder: Path) -> None:
     """Play a scene and write NAME.svg."""
-    terminal = Terminal(folder)
+    terminal = Terminal(folder, ROWS[name])
     play(terminal)
     cast = folder / f"{name}.cast"
-    cast.write_text(asciicast(terminal.output), encoding="utf-8")
+    cast.write_text(asciicast(terminal.output, ROWS[name], PAUSE[name]), encoding="utf-8")
     svg = IMAGES / f"{name}.svg"
     maker = ["npx", "--yes", "svg-term-cli@2.1.1", "--in", str(cast), "--out", str(svg), "--window", "--padding", "8"]
     subprocess.run(maker, check=True)
@@ -167,7 +177,8 @@ def main() -> None:
     wanted = sys.argv[1:] or ["chat", "transcribe", "bench"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        recording(folder / "talk.wav")
+        if "transcribe" in wanted:
+            recording(folder / "talk.wav")
         for scene in (chat, transcribe):
             if scene.__name__ in wanted:
                 record(scene.__name__, scene, folder)

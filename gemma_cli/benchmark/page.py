@@ -89,5 +89,5 @@ def _row(figures: ArmFigures, report: Report) -> dict[str, str]:
         "times plain": "-" if times is None else f"{times:.2f}",
         "TTFT": "-" if figures.ttft_s is None else f"{figures.ttft_s * 1000:.0f} ms",
         "accepted": "-" if drafts.acceptance_rate is None else f"{drafts.acceptance_rate:.0%}",
-        "acceptance length": "-" if drafts.mean_acceptance_length is None else f"{drafts.mean_acceptance_length:.2f}",
+        "length": "-" if drafts.mean_acceptance_length is None else f"{drafts.mean_acceptance_length:.2f}",
     }

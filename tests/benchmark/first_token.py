@@ -50,22 +50,23 @@ def main() -> None:
     if not (asked.folder / "config.json").exists():
         write_checkpoint(asked.folder, asked.tokenizer)
     projects = {"before": asked.before, "now": ROOT} if asked.before else {"now": ROOT}
-    print("| format | project | seconds to the first token | peak, MB |\n| --- | --- | --- | --- |")
+    print("| format | project | seconds to the first token | CPU time | peak, MB |\n| --- | --- | --- | --- | --- |")
     for form in asked.formats.split(","):
-        taken: dict[str, list[tuple[float, int]]] = {name: [] for name in projects}
+        taken: dict[str, list[tuple[float, float, int]]] = {name: [] for name in projects}
         for _ in range(asked.runs):
             for name, project in projects.items():
                 if asked.cold:
                     forget(asked.folder)
                 taken[name].append(first_token(project, asked.folder, form, asked.threads))
         for name, runs in taken.items():
-            seconds = sorted(each for each, _ in runs)
+            seconds = sorted(run[0] for run in runs)
             spread = f"{median(seconds):.2f} ({seconds[0]:.2f} to {seconds[-1]:.2f})"
-            print(f"| {form} | {name} | {spread} | {max(peak for _, peak in runs)} |", flush=True)
+            cpu, peak = median(run[1] for run in runs), max(run[2] for run in runs)
+            print(f"| {form} | {name} | {spread} | {cpu:.1f} | {peak} |", flush=True)
 
 
-def first_token(project: Path, model: Path, form: str, threads: int) -> tuple[float, int]:
-    """Start a process: seconds until it writes its first byte, and its peak in MB."""
+def first_token(project: Path, model: Path, form: str, threads: int) -> tuple[float, float, int]:
+    """Start a process: seconds until its first byte, seconds of CPU time until its end, and its peak in MB."""
     command = [sys.executable, "-m", "gemma_cli", "chat", "--model", str(model), "--assistant", "off", "--no-server"]
     command += ["--temperature", "0", "--max-tokens", "1", "--quiet", "Hello"]
     command += ["--quantize", form] if form in QUANTIZED else ["--dtype", form]
@@ -79,7 +80,7 @@ def first_token(project: Path, model: Path, form: str, threads: int) -> tuple[fl
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{form}: {process.stderr.read().decode()}")
-    return seconds, used.ru_maxrss * 1024 // 10**6
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 // 10**6
 
 
 def forget(folder: Path) -> None:

@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers.command import ROOT, SAMPLES, Gemma, Outcome
-from tests.cli.helpers.warm import write_client
-from tests.engines.helpers.kernels import copy_kernels
-
-LIMIT_S = 300
-
-
-@pytest.fixture(scope="session")
-def program() -> str:
-    """The command as pip installed it beside this Python."""
-    found = shutil.which("gemma", path=sysconfig.get_path("scripts"))
-    assert found, "gemma is not installed: pip install -e '.[dev]'"
-    return found
-
-
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A home with nothing in it but built kernels; no setting of the person who runs the tests reaches the command."""
-    home = tmp_path_factory.mktemp("home")
-    copy_kernels(home / ".cache")
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("GEMMA_", "HF_", "XDG_", "LC_", "PYTHON", "TERM", "NO_COLOR", "FORCE_COLOR"))
-    }
-    return kept | {
-        "HOME": str(home),
-        "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"],
-        "GEMMA_MODEL": "pocket",
-        "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "80",
-    }
-
-
-@pytest.fixture(scope="session")
-def warm_program(program: str, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The command in a process that has imported everything; the installed one off Linux."""
-    if not hasattr(os, "pidfd_open"):
-        yield program
-        return
-    folder = Path(tempfile.mkdtemp(prefix="gemma"))  # pytest's own names are longer than a socket's may be
-    place = folder / "socket"
-    server = subprocess.Popen([sys.executable, "-m", "tests.cli.helpers.warm", str(place)], env=environment, cwd=ROOT)
-    try:
-        until = time.monotonic() + LIMIT_S
-        while not place.exists():
-            assert server.poll() is None, "tests.cli.helpers.warm has ended"
-            assert time.monotonic() < until, "tests.cli.helpers.warm does not start"
-            time.sleep(0.05)
-        yield str(write_client(folder, place))
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(folder)
+from gemma_cli import cli
+from tests.cli.helpers.command import SAMPLES, Gemma, Outcome
+from tests.cli.helpers.installed import LIMIT_S
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +24,32 @@ def gemma(warm_program: str, environment: dict[str, str]) -> Gemma:
 def installed_gemma(program: str, environment: dict[str, str]) -> Gemma:
     """The same with a new process each, as its users start it."""
     return _runner(program, environment)
+
+
+@pytest.fixture
+def gemma_here(environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Gemma:
+    """The same in this process, in a fraction of the time: for command lines that must not load a model."""
+
+    def loading(*_: object) -> None:
+        raise AssertionError("a model is loaded")
+
+    def run(*arguments: object, stdin: bytes = b"", cwd: Path = SAMPLES, env: dict[str, str] | None = None) -> Outcome:
+        (tmp_path / "stdin").write_bytes(stdin)
+        capsys.readouterr()
+        with pytest.MonkeyPatch.context() as patch, (tmp_path / "stdin").open(encoding="utf-8") as piped:
+            for name in os.environ.keys() - environment.keys():
+                patch.delenv(name)
+            for name, value in (environment | (env or {})).items():
+                patch.setenv(name, value)
+            patch.chdir(cwd)
+            patch.setattr(sys, "stdin", piped)
+            patch.setattr("gemma_cli.engines.local.opening._load", loading)
+            code = cli.run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert "\x1b" not in printed.out + printed.err, printed
+        return Outcome(code, printed.out, printed.err)
+
+    return run
 
 
 def _runner(program: str, environment: dict[str, str]) -> Gemma:

@@ -54,9 +54,9 @@ def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -
         (("a",), b"\0\1\2" * 50, "not a picture, sound, video, PDF or text"),
     ],
 )
-def test_what_is_wrong_is_one_line(gemma: Gemma, arguments: tuple[str, ...], stdin: bytes, words: str) -> None:
-    gemma("chat", *arguments, stdin=stdin).refuses(words)
+def test_what_is_wrong_is_one_line(gemma_here: Gemma, arguments: tuple[str, ...], stdin: bytes, words: str) -> None:
+    gemma_here("chat", *arguments, stdin=stdin).refuses(words)
 
 
-def test_a_blank_question_about_a_picture_is_refused(gemma: Gemma) -> None:
-    gemma("describe-image", "star.png", "--prompt", "  ").refuses("--prompt is blank")
+def test_a_blank_question_about_a_picture_is_refused(gemma_here: Gemma) -> None:
+    gemma_here("describe-image", "star.png", "--prompt", "  ").refuses("--prompt is blank")

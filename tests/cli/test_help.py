@@ -110,7 +110,12 @@ def test_help_for_programs_describes_every_command(gemma: Gemma) -> None:
     assert flags["--think"]["type"] == "flag"
     assert flags["--image"]["repeatable"]
     below = json.loads(gemma("help", "--json", "config", "set").out)
-    assert [argument["name"] for argument in below["arguments"]] == ["KEY", "VALUE"]
+    assert [(argument["name"], argument["names"]) for argument in below["arguments"]] == [
+        ("KEY", "settings"),
+        ("VALUE", None),
+    ]
+    shells = json.loads(gemma("help", "--json", "completion").out)["arguments"][0]
+    assert shells["values"] == ["bash", "zsh", "fish"]
 
 
 def test_help_of_a_command_by_name(gemma: Gemma) -> None:

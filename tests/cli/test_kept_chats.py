@@ -54,8 +54,10 @@ def test_a_chat_is_gone_on_with_shown_exported_and_deleted(gemma: Gemma, kept: d
         (("sessions", "delete", "nobody"), ("no session is named 'nobody'",)),
     ],
 )
-def test_what_is_not_there_is_told(gemma: Gemma, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str]) -> None:
-    gemma(*arguments, env={"XDG_STATE_HOME": str(tmp_path)}).refuses(*words)
+def test_what_is_not_there_is_told(
+    gemma_here: Gemma, tmp_path: Path, arguments: tuple[str, ...], words: tuple[str]
+) -> None:
+    gemma_here(*arguments, env={"XDG_STATE_HOME": str(tmp_path)}).refuses(*words)
 
 
 def test_a_single_answer_is_not_kept_unless_it_belongs_to_a_chat(gemma: Gemma, tmp_path: Path) -> None:

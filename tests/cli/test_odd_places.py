@@ -6,12 +6,9 @@ import importlib.util
 import json
 import os
 import py_compile
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,8 +16,7 @@ import pytest
 from gemma_cli.commands import doctor
 from tests.cli.helpers.command import SAMPLES, Gemma, Outcome
 from tests.cli.helpers.held import LOADING, held
-
-UNCOMPILED = {"PYTHONDONTWRITEBYTECODE": "1"}
+from tests.cli.helpers.warm import LARGEST_FILE
 
 AT_ONCE_S = 60
 """Seconds on the slowest machine; what hangs does so for ever."""
@@ -36,28 +32,15 @@ def test_a_configuration_that_is_a_pipe_is_refused(program: str, environment: di
     refused.refuses(f"gemma: {file}: cannot be read (a pipe or device, not a regular file)")
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file that a child writes may grow beyond `size` bytes, as on a full disk, wherever it is; pipes may.
-
-    Run programs with UNCOMPILED: Python would leave modules that are cut short for all later programs.
-    """
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+in_a_fork = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="commands are forks on Linux alone")
 
 
-def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(
-    installed_gemma: Gemma, tmp_path: Path
-) -> None:
+@in_a_fork
+def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma: Gemma, tmp_path: Path) -> None:
     folders = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("STATE", "CACHE")}
-    env = folders | {"GEMMA_KERNELS": "torch"} | UNCOMPILED
-    with largest_file(0):
-        arguments = ("--image", "shapes.png", "--session", "x", "--temperature", "0", "--json")
-        ran = installed_gemma("chat", "What is in the picture?", *arguments, env=env)
+    env = folders | {"GEMMA_KERNELS": "torch", LARGEST_FILE: "0"}
+    arguments = ("--image", "shapes.png", "--session", "x", "--temperature", "0", "--json")
+    ran = gemma("chat", "What is in the picture?", *arguments, env=env)
     assert ran.code == 0, ran
     assert json.loads(ran.out)["text"] == "A red circle and a blue square."
     assert ran.err.count("\n") == 1, ran
@@ -65,13 +48,11 @@ def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(
     assert "this chat is not saved" in ran.err
 
 
+@in_a_fork
 @pytest.mark.parametrize("size", [0, 4096])
-def test_without_space_for_temporary_files_it_is_not_standard_output_that_is_blamed(
-    installed_gemma: Gemma, size: int
-) -> None:
+def test_without_space_for_temporary_files_it_is_not_standard_output_that_is_blamed(gemma: Gemma, size: int) -> None:
     sound = (SAMPLES / "number-347.wav").read_bytes() * 2
-    with largest_file(size):
-        refused = installed_gemma("transcribe", "-", stdin=sound, env=UNCOMPILED)
+    refused = gemma("transcribe", "-", stdin=sound, env={LARGEST_FILE: str(size)})
     refused.refuses("TMPDIR", code=1)
     assert "standard output" not in refused.err
 

@@ -103,8 +103,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--modle e2b", ["--modle"]),
     ],
 )
-def test_says_what_is_wrong(gemma: Gemma, folder: Path, command: str, words: list[str]) -> None:
-    gemma(*command.split(), cwd=folder).refuses(*words)
+def test_says_what_is_wrong(gemma_here: Gemma, folder: Path, command: str, words: list[str]) -> None:
+    gemma_here(*command.split(), cwd=folder).refuses(*words)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_says_what_is_wrong(gemma: Gemma, folder: Path, command: str, words: lis
     ],
 )
 def test_says_what_is_wrong_with_what_is_piped(
-    gemma: Gemma, arguments: list[str], stdin: bytes, words: list[str]
+    gemma_here: Gemma, arguments: list[str], stdin: bytes, words: list[str]
 ) -> None:
-    gemma(*arguments, stdin=stdin).refuses(*words)
+    gemma_here(*arguments, stdin=stdin).refuses(*words)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_says_what_is_wrong_with_what_is_piped(
         (str(SAMPLES), ["config.json"]),
     ],
 )
-def test_names_the_model_that_is_not_there(gemma: Gemma, model: str, words: list[str]) -> None:
-    gemma("chat", "hello", "--model", model).refuses(*words)
+def test_names_the_model_that_is_not_there(gemma_here: Gemma, model: str, words: list[str]) -> None:
+    gemma_here("chat", "hello", "--model", model).refuses(*words)
 
 
-def test_a_setting_of_the_environment_is_held_to_the_same_ranges(gemma: Gemma) -> None:
-    gemma("chat", "hello", env={"GEMMA_TEMPERATURE": "cold"}).refuses("--temperature", "GEMMA_TEMPERATURE")
-    gemma("chat", "hello", env={"GEMMA_MODEL": "e3b"}).refuses("e3b")
+def test_a_setting_of_the_environment_is_held_to_the_same_ranges(gemma_here: Gemma) -> None:
+    gemma_here("chat", "hello", env={"GEMMA_TEMPERATURE": "cold"}).refuses("--temperature", "GEMMA_TEMPERATURE")
+    gemma_here("chat", "hello", env={"GEMMA_MODEL": "e3b"}).refuses("e3b")
 
 
 def test_what_is_wrong_cannot_drive_the_terminal(gemma: Gemma) -> None:

@@ -12,23 +12,23 @@ import pytest
 
 from tests.cli.helpers.command import SAMPLES
 from tests.cli.helpers.held import LOADING, REPLYING, held
-from tests.repl.driven_terminal import end
+from tests.repl.driven_terminal import Forked, end
 
 LIMIT_S = 300
 
 
 @contextmanager
-def terminal(program: str, environment: dict[str, str], *arguments: str, **env: str) -> Iterator[pexpect.spawn]:
-    """A run on a pseudo-terminal of 80 columns."""
-    child = pexpect.spawn(
-        program,
-        list(arguments),
-        cwd=str(SAMPLES),
-        env=environment | env,
-        dimensions=(24, 80),
-        encoding="utf-8",
-        timeout=LIMIT_S,
-    )
+def terminal(
+    program: str, environment: dict[str, str], *arguments: str, forks: Path | None = None, **env: str
+) -> Iterator[pexpect.spawn | Forked]:
+    """A run on a pseudo-terminal of 80 columns; in a fork of the process that listens at `forks`, if that is given."""
+    child: pexpect.spawn | Forked
+    options = {"encoding": "utf-8", "timeout": LIMIT_S}
+    if forks:
+        child = Forked(forks, None, list(arguments), (24, 80), environment | env, SAMPLES, **options)
+    else:
+        variables = environment | env
+        child = pexpect.spawn(program, list(arguments), cwd=str(SAMPLES), env=variables, dimensions=(24, 80), **options)
     try:
         yield child
     finally:
@@ -78,7 +78,9 @@ PROMPT = re.escape("\x1b[?2004h")
 """The editor is ready: it asks the terminal to mark what is pasted."""
 
 
-def test_a_conversation_remembers_until_it_is_cleared(program: str, environment: dict[str, str]) -> None:
+def test_a_conversation_remembers_until_it_is_cleared(
+    program: str, forks: Path | None, environment: dict[str, str]
+) -> None:
     said = [
         ("My name is Emma.", "Hello Emma!"),
         ("Spell garden.", "g-a-r-d-e-n"),
@@ -86,13 +88,14 @@ def test_a_conversation_remembers_until_it_is_cleared(program: str, environment:
         ("/clear", ""),
         ("Hello", "How can I help you"),
     ]
-    with terminal(program, environment, "chat", "--temperature", "0", "--no-save") as child:
+    arguments = ["chat", "--temperature", "0", "--no-save"]
+    with terminal(program, environment, *arguments, forks=forks) as child:
         for typed, answer in said:
             child.expect(PROMPT)
             child.send(f"{typed}\r")
             child.expect(re.escape(answer))
         child.expect(PROMPT)
-        child.sendeof()
+        child.send("\x04")
         shown = all_of(child)
     assert "Traceback" not in shown
     assert child.exitstatus == 0

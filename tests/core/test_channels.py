@@ -160,7 +160,7 @@ raw_texts = st.lists(
 
 @given(raw_texts, st.lists(st.integers(0, 400), max_size=40), st.booleans())
 @example("<|channel>thought\nx<channel|>y", list(range(40)), False)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_any_chunking_gives_the_same_turn_and_nothing_leaks(raw: str, cuts: list[int], in_thought: bool) -> None:
     whole = read(raw, in_thought=in_thought)
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]

@@ -127,7 +127,7 @@ def _outcome(fault: Fault, covering: Covering, tree: CopiedTree) -> str:
         code = tree.run(["-x", *tests], LIMIT_S)
     if code is None:
         return "noticed (hangs)"
-    return {0: "survived", 1: "noticed", 2: "noticed", 4: "noticed"}.get(code, "noticed (dies)")
+    return {0: "survived", 1: "noticed", 2: "noticed", 4: "noticed", 5: "not run by a test"}.get(code, "noticed (dies)")
 
 
 def _report(options: argparse.Namespace) -> int:

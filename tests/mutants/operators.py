@@ -39,7 +39,8 @@ C_OPERATORS = (
 
 @dataclass(frozen=True)
 class Fault:
-    """One change of a file: the bytes of `start` to `end` become `new`."""
+    """One change of a file: the bytes of `start` to `end` become `new`. tests: arguments of pytest for those that are
+    to notice it, where that is known."""
 
     file: str
     line: int
@@ -47,6 +48,7 @@ class Fault:
     end: int
     new: str
     words: str
+    tests: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

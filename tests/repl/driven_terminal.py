@@ -6,16 +6,62 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pexpect
 import pyte
+from pexpect.fdpexpect import fdspawn
+
+from tests.cli.helpers.warm import Fork
 
 PATIENCE = 300.0
 """Seconds before a wait gives up; a busy machine may need many, a failing test always takes them."""
 
 WHERE = b"\x1b[6n"
 """The program asks where the cursor is."""
+
+
+class Forked(fdspawn):  # type: ignore[misc]
+    """`gemma` or a script on a terminal, as pexpect.spawn runs a program, but with everything imported already."""
+
+    exitstatus: int | None = None
+    signalstatus: int | None = None
+
+    def __init__(
+        self,
+        place: Path,
+        script: str | None,
+        arguments: list[str],
+        size: tuple[int, int],
+        environment: dict[str, str],
+        folder: Path,
+        **options: Any,
+    ) -> None:
+        """size: rows and columns. options: of pexpect."""
+        reader, tty = os.openpty()
+        termios.tcsetwinsize(tty, size)
+        self._running = Fork(place, script, arguments, environment, folder, (tty, tty, tty), terminal=True)
+        os.close(tty)
+        super().__init__(reader, **options)
+
+    def setwinsize(self, rows: int, columns: int) -> None:
+        termios.tcsetwinsize(self.child_fd, (rows, columns))
+
+    def kill(self, number: int) -> None:
+        self._running.send_signal(number)
+
+    def isalive(self) -> bool:
+        return self.exitstatus is self.signalstatus is None
+
+    def wait(self) -> None:
+        code = self._running.wait()
+        self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
+
+    def close(self, force: bool = True) -> None:
+        self._running.close()
+        super().close()
 
 
 def end(child: pexpect.spawn) -> None:
@@ -27,6 +73,10 @@ def end(child: pexpect.spawn) -> None:
 
 
 class Driven:
+    """A program on a terminal. forks: where scripts run in forks of one process."""
+
+    forks: ClassVar[Path | None] = None
+
     def __init__(
         self,
         *arguments: str,
@@ -36,15 +86,23 @@ class Driven:
         cwd: Path | None = None,
         **environment: str,
     ) -> None:
-        self.screen = pyte.HistoryScreen(columns, rows, history=10_000, ratio=0.5)
+        self.screen = pyte.HistoryScreen(columns, rows, history=100_000, ratio=0.5)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._old: list[str] = []
         variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": "", **environment}
         for name in ("COLUMNS", "LINES"):
             variables.pop(name)
-        self.child = pexpect.spawn(
-            program, list(arguments), dimensions=(rows, columns), env=variables, cwd=None if cwd is None else str(cwd)
-        )
+        self.child: pexpect.spawn | Forked
+        if program == sys.executable and self.forks:
+            script, *rest = arguments
+            size = rows, columns
+            self.child = Forked(self.forks, script, rest, size, variables, cwd or Path.cwd())
+        else:
+            self.child = pexpect.spawn(
+                program, list(arguments), dimensions=(rows, columns), env=variables, cwd=cwd and str(cwd)
+            )
+        self.child.delaybeforesend = None
 
         other, unused = os.openpty()
         self._attributes = termios.tcgetattr(unused)[:4]
@@ -84,8 +142,12 @@ class Driven:
 
     @property
     def lines(self) -> list[str]:
-        old = ["".join(row[x].data for x in sorted(row)).rstrip() for row in self.screen.history.top]
-        return old + [row.rstrip() for row in self.screen.display]
+        top = self.screen.history.top
+        if len(self._old) > len(top):  # what had been scrolled away was erased
+            self._old.clear()
+        new = islice(top, len(self._old), None)
+        self._old += ["".join(row[x].data for x in sorted(row)).rstrip() for row in new]
+        return self._old + [row.rstrip() for row in self.screen.display]
 
     @property
     def text(self) -> str:

@@ -1,7 +1,13 @@
-"""The chat over a scripted engine, to be driven through a terminal: python repl_demo.py FOLDER [PAUSE]."""
+"""The chat over a scripted engine, to be driven through a terminal: python repl_demo.py FOLDER [PAUSE].
+
+Replies come with pauses until there is a file FOLDER/hurry.
+"""
 
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gemma_cli.common.attachments import attachment
 from gemma_cli.core.messages import Drafting, Sampling
@@ -21,9 +27,22 @@ REPLIES = [
 ]
 
 
+@dataclass
+class PacedEngine(ScriptedEngine):
+    """Pauses until there is a file `hurry`."""
+
+    hurry: Path = Path()
+
+    def _rounds(self, *arguments: Any) -> Iterator[Any]:
+        for one in super()._rounds(*arguments):
+            if self.hurry.exists():
+                self.pause = 0.0
+            yield one
+
+
 def main(folder: str, pause: str = "0") -> None:
     store = SessionStore.open(Path(folder) / "sessions.db")
-    engine = ScriptedEngine(REPLIES, accepted=(1, 0), pause=float(pause))
+    engine = PacedEngine(REPLIES, accepted=(1, 0), pause=float(pause), hurry=Path(folder) / "hurry")
     settings = Settings(Sampling(seed=7), Drafting(), thinking=True)
     outside = ChatHost(attachment, open_model=lambda name: engine)
     chat = Chat(engine, settings, terminal(sys.stdout), terminal(sys.stderr), outside, store=store, session=store.new())

@@ -20,7 +20,10 @@ ALT_ENTER, ALT_M, CTRL_C, CTRL_D, CTRL_G, CTRL_J, CTRL_O, CTRL_R = (
     "\x1b\r", "\x1bm", "\x03", "\x04", "\x07", "\n", "\x0f", "\x12",
 )  # fmt: skip
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal"),
+    pytest.mark.usefixtures("scripts_are_forks"),
+]
 
 
 @pytest.fixture
@@ -75,12 +78,13 @@ def test_ctrl_c_stops_a_reply_and_keeps_what_was_said(terminal: Driven):
     terminal.until("print('third')")
 
 
-def test_what_is_typed_while_a_reply_comes_waits_for_the_prompt(terminal: Driven):
+def test_what_is_typed_while_a_reply_comes_waits_for_the_prompt(terminal: Driven, tmp_path: Path):
     terminal.send("a\r")
     terminal.until("The first answer.")
     terminal.send("b\r")
     terminal.until("line 002")
     terminal.send("c and more\r")
+    (tmp_path / "hurry").touch()
     text = terminal.until("print('third')")
     assert text.count("c and more") == 1
     assert "line 119" in text
@@ -104,7 +108,8 @@ def test_what_is_typed_before_the_first_prompt_is_read_as_it_was_typed(tmp_path:
         assert [text for (text,) in said] == ["one", "two and\nmore"]
 
 
-def test_ctrl_o_unfolds_the_thoughts_of_any_reply_and_folds_them_without_a_trace(terminal: Driven):
+def test_ctrl_o_unfolds_the_thoughts_of_any_reply_and_folds_them_without_a_trace(terminal: Driven, tmp_path: Path):
+    (tmp_path / "hurry").touch()
     terminal.send(CTRL_O)
     terminal.until("no reply has thoughts yet")
     terminal.send("a\r")
@@ -266,6 +271,7 @@ def test_ctrl_z_suspends_at_the_prompt_and_in_a_reply(tmp_path: Path):
         driven.until(lambda text: text.count("Stopped") == 2)
         driven.send("echo sh''ell works; fg\r")
         driven.until("shell works")
+        (tmp_path / "hurry").touch()
         driven.until("line 119")
     finally:
         driven.close()
@@ -282,7 +288,7 @@ def test_leaving(terminal: Driven, tmp_path: Path, keys: str):
     assert not terminal.screen.cursor.hidden
 
 
-def test_resizing_while_a_reply_comes(terminal: Driven):
+def test_resizing_while_a_reply_comes(terminal: Driven, tmp_path: Path):
     terminal.send("a\r")
     terminal.until("The first answer.")
     terminal.send("b\r")
@@ -290,6 +296,7 @@ def test_resizing_while_a_reply_comes(terminal: Driven):
     terminal.resize(40)
     terminal.until("line 050")
     terminal.resize(120)
+    (tmp_path / "hurry").touch()
     text = terminal.until(lambda text: "line 119" in text and prompts(3)(text))
     assert re.findall(r"line (\d{3})", text) == [f"{i:03d}" for i in range(120)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.serve.server import Server, served
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server(forks: Path | None) -> Iterator[Server]:
     """A server as it comes, but for another name of the model and an origin of pages that may use it."""
-    with served("--alias", "whisper-1", "--allowed-origin", "https://pages.example/") as running:
+    with served("--alias", "whisper-1", "--allowed-origin", "https://pages.example/", forks=forks) as running:
         yield running

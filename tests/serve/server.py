@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx2
 
+from tests.cli.helpers.warm import Fork
+
 LIMIT_S = 120.0
 
 
@@ -25,7 +27,7 @@ LIMIT_S = 120.0
 class Server:
     """A running server. url: where it listens; log: its stderr."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Fork
     url: str
     log: Path
 
@@ -75,15 +77,22 @@ def program() -> str:
 
 
 @contextmanager
-def served(*arguments: str, port: bool = True, model: str = "pocket") -> Iterator[Server]:
-    """A server of its own at a free port."""
+def served(*arguments: str, port: bool = True, model: str = "pocket", forks: Path | None = None) -> Iterator[Server]:
+    """A server of its own at a free port. forks: the socket of a process in a fork of which it runs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GEMMA_", "XDG_"))}
     with tempfile.TemporaryDirectory() as folder:
         own = {"OMP_NUM_THREADS": "1", "XDG_RUNTIME_DIR": folder}
         log = Path(folder) / "log"
-        command = [program(), "serve", "--model", model, *(("--port", "0") if port else ()), *arguments]
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=kept | own)
+        command = ["serve", "--model", model, *(("--port", "0") if port else ()), *arguments]
+        process: subprocess.Popen[bytes] | Fork
+        with log.open("wb") as written, Path(os.devnull).open() as nothing:
+            if forks:
+                streams = nothing.fileno(), written.fileno(), written.fileno()
+                process = Fork(forks, None, command, kept | own, Path.cwd(), streams)
+            else:
+                process = subprocess.Popen(
+                    [program(), *command], stdin=nothing, stdout=written, stderr=written, env=kept | own
+                )
         try:
             yield Server(process, _address(process, log), log)
         finally:
@@ -92,7 +101,7 @@ def served(*arguments: str, port: bool = True, model: str = "pocket") -> Iterato
             process.wait()
 
 
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+def _address(process: subprocess.Popen[bytes] | Fork, log: Path) -> str:
     end = time.monotonic() + LIMIT_S
     while time.monotonic() < end and process.poll() is None:
         for line in log.read_text().splitlines():

@@ -159,10 +159,11 @@ def test_who_goes_away_frees_the_place_at_once(server: Server) -> None:
     assert [line.get("error") for line in gone] == [None, None]
 
 
-def test_a_line_of_limited_length_keys_and_a_graceful_end(tmp_path: Path) -> None:
+def test_a_line_of_limited_length_keys_and_a_graceful_end(tmp_path: Path, forks: Path | None) -> None:
     keys = tmp_path / "keys"
     keys.write_text("first\nsecret\n")
-    with served("--max-running", "1", "--max-queue", "1", "--max-body", "1", "--api-key-file", str(keys)) as server:
+    options = ("--max-running", "1", "--max-queue", "1", "--max-body", "1", "--api-key-file", str(keys))
+    with served(*options, forks=forks) as server:
         with server.client() as client:
             assert client.get("/health").status_code == 200
             assert {client.get(path).status_code for path in ("/v1/models", "/metrics", "/nowhere")} == {401}
@@ -191,11 +192,11 @@ def test_a_line_of_limited_length_keys_and_a_graceful_end(tmp_path: Path) -> Non
         assert [line["status"] for line in server.lines() if line["path"] == "/v1/chat/completions"] == [413, 429]
 
 
-def test_a_unix_socket_is_for_this_user_alone(tmp_path: Path) -> None:
+def test_a_unix_socket_is_for_this_user_alone(tmp_path: Path, forks: Path | None) -> None:
     path = tmp_path / "gemma.sock"
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
-    with served("--socket", str(path), port=False) as server:
+    with served("--socket", str(path), port=False, forks=forks) as server:
         assert path.stat().st_mode & 0o777 == 0o600
         with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
             assert client.get("/v1/models").status_code == 200
@@ -203,8 +204,9 @@ def test_a_unix_socket_is_for_this_user_alone(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_it_is_not_open_to_others_without_a_key(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="can be reached from other machines"), served("--host", "0.0.0.0"):
+def test_it_is_not_open_to_others_without_a_key(forks: Path | None) -> None:
+    refused = pytest.raises(AssertionError, match="can be reached from other machines")
+    with refused, served("--host", "0.0.0.0", forks=forks):
         pass
 
 

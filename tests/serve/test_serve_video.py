@@ -22,9 +22,9 @@ pytest.importorskip("av")
 QUESTION = "Describe this image."
 
 
-def about(film: Path) -> dict[str, Any]:
-    """The body of a question about a film."""
-    url = f"data:video/mp4;base64,{base64.b64encode(film.read_bytes()).decode()}"
+def about(video: Path) -> dict[str, Any]:
+    """The body of a question about a video."""
+    url = f"data:video/mp4;base64,{base64.b64encode(video.read_bytes()).decode()}"
     content = [{"type": "video_url", "video_url": {"url": url}}, {"type": "text", "text": QUESTION}]
     return chat("", temperature=0) | {"messages": [{"role": "user", "content": content}]}
 
@@ -35,16 +35,16 @@ def shots(count: int) -> list[scenes.Scene]:
 
 
 def test_the_frames_are_those_of_describe_video(tmp_path: Path) -> None:
-    film = draw_video(tmp_path / "film.mp4", shots(3))
-    request = chat_request(validated(ChatBody, about(film)), Defaults(Drafting()))
-    expected = read_video(film)
+    video = draw_video(tmp_path / "video.mp4", shots(3))
+    request = chat_request(validated(ChatBody, about(video)), Defaults(Drafting()))
+    expected = read_video(video)
     assert request.messages == (Message("user", (expected, Text(QUESTION))),)
     assert expected.seconds == pytest.approx((0, 1, 2))
 
 
 def test_the_model_sees_them(server: Server, tmp_path: Path) -> None:
     (shot,) = shots(1)
-    film = draw_video(tmp_path / "film.mp4", [shot])
+    video = draw_video(tmp_path / "video.mp4", [shot])
     with server.client() as client:
-        answer = client.post("/v1/chat/completions", json=about(film)).json()
+        answer = client.post("/v1/chat/completions", json=about(video)).json()
     assert text_of(answer) == shot.caption

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.cli.helpers.warm import Piped
+from tests.speech import words
 from tests.speech.words import pause, record, say
 
 ROOT = Path(__file__).parents[2]
 PIECES = 40
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="commands are forks of one process")
+
+
+@pytest.fixture
+def begin(tmp_path, forks):
+    """Starts a command in an environment."""
+    numbers = itertools.count()
+    running = []
+
+    def started(environment, *arguments):
+        written = tmp_path / f"written{next(numbers)}"
+        running.append(Piped(forks, [*map(str, arguments)], environment, ROOT, written, script=words.__file__))
+        return running[-1]
+
+    yield started
+    for process in running:
+        process.close()
 
 
 @pytest.fixture
@@ -33,18 +52,11 @@ def world(tmp_path):
     }, log
 
 
-def begin(environment, *arguments):
-    command = [sys.executable, "-m", "tests.speech.words", *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def begin_and_wait(environment, log, lines, *arguments):
+def begin_and_wait(begin, environment, log, lines, *arguments):
     """Once so many pieces are decoded in all; two more, and it waits for ever."""
     process = begin(environment | {"WORDS_MOST": str(lines + 2)}, *arguments)
     while len(log.read_text().splitlines()) < lines:
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     return process
 
@@ -63,11 +75,11 @@ def long(tmp_path):
     return record(tmp_path / "long.wav", *sound, say([rng.randrange(900) for _ in range(250)]), pause(1.0))
 
 
-def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(tmp_path, world, long):
+def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(tmp_path, world, long, begin):
     environment, log = world
     formats = ["-f", "srt", "-f", "json", "-f", "txt"]
     whole = begin(environment, "transcribe", long, "-o", tmp_path / "whole", *formats)
-    assert whole.wait() == 0, whole.stderr.read()
+    assert whole.wait() == 0, whole.communicate()
     pieces = log.read_text().splitlines()
     assert len(set(pieces)) == len(pieces) >= PIECES - 1
 
@@ -75,7 +87,8 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
     rng = random.Random(2)
     kills = (3, 11, 19, 27, 35)
     for lines in kills:
-        process = begin_and_wait(environment, log, lines, "transcribe", long, "-o", tmp_path / "parts", *formats)
+        arguments = ("transcribe", long, "-o", tmp_path / "parts", *formats)
+        process = begin_and_wait(begin, environment, log, lines, *arguments)
         time.sleep(rng.uniform(0, 0.03))  # anywhere in a piece
         kill(process)
         assert not list((tmp_path / "parts").glob("long.*"))
@@ -91,9 +104,9 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
     assert not list((tmp_path / "state").rglob("*.jsonl"))
 
 
-def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
+def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long, begin):
     environment, log = world
-    process = begin_and_wait(environment, log, 3, "transcribe", long)
+    process = begin_and_wait(begin, environment, log, 3, "transcribe", long)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
@@ -101,9 +114,9 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long):
 
 
 @pytest.mark.slow
-def test_another_input_or_question_starts_anew(tmp_path, world, long):
+def test_another_input_or_question_starts_anew(tmp_path, world, long, begin):
     environment, log = world
-    kill(begin_and_wait(environment, log, 10, "transcribe", long))
+    kill(begin_and_wait(begin, environment, log, 10, "transcribe", long))
     (journal,) = (tmp_path / "state").rglob("*.jsonl")
     assert journal.stat().st_mode & 0o777 == 0o600
     assert journal.parent.stat().st_mode & 0o777 == 0o700

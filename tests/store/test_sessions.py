@@ -260,7 +260,7 @@ def test_any_text_is_stored_and_never_a_surrogate(tmp_path_factory, text: str, r
 def test_killed_at_any_moment_every_completed_turn_is_there(path: Path):
     chance = random.Random(4)
     SessionStore.open(path).close()
-    for round_number in range(50):
+    for round_number in range(20):
         read, write = os.pipe()
 
         def turns(name: str = f"chat-{round_number}", ack: int = write) -> None:

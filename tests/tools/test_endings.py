@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gemma_cli.tools import ToolFailed
 from gemma_cli.tools.server_config import Local
+from tests.cli.helpers.warm import Piped
 from tests.tools.processes import alive, wait_for, wait_for_the_end_of
 
 pytest.importorskip("mcp", reason="the mcp extra is not installed")
@@ -22,36 +24,49 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 STUBBORN = str(Path(__file__).with_name("stubborn_server.py"))
 
 
-def chat(*arguments: str, folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder), "GEMMA_MODEL": "pocket", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "gemma_cli", "chat", "What time is it?", "--temperature", "0", *arguments]
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
+Chat = Callable[..., Piped]
 
 
-def test_a_server_that_ignores_everything_ends_while_it_starts(tmp_path: Path):
+@pytest.fixture
+def chat(forks: Path | None, tmp_path: Path) -> Iterator[Chat]:
+    """`gemma chat` with a question that makes pocket call a tool."""
+    if forks is None:
+        pytest.skip("commands are forks of one process")
+    running = []
+
+    def started(*arguments: str) -> Piped:
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "GEMMA_MODEL": "pocket"}
+        command = ["chat", "What time is it?", "--temperature", "0", *arguments]
+        running.append(Piped(forks, command, environment, Path.cwd(), tmp_path / "written"))
+        return running[-1]
+
+    yield started
+    for program in running:
+        program.close()
+
+
+def test_a_server_that_ignores_everything_ends_while_it_starts(tmp_path: Path, chat: Chat):
     configuration = tmp_path / "mcp.json"
     server = {"command": sys.executable, "args": [STUBBORN, str(tmp_path), "mute"]}
     configuration.write_text(json.dumps({"mcpServers": {"stubborn": server}}))
-    program = chat("--mcp", str(configuration), folder=tmp_path)
+    program = chat("--mcp", str(configuration))
     running = numbers(wait_for(tmp_path / "running"))
     assert all(map(alive, running))
     program.send_signal(signal.SIGTERM)
-    out, err = program.communicate(timeout=120)
-    assert (program.returncode, out) == (143, b"")
-    assert b"Traceback" not in err
+    out, err = program.communicate()
+    assert (program.returncode, out) == (143, "")
+    assert "Traceback" not in err
     wait_for_the_end_of(running)
 
 
-def test_a_function_that_is_called_ends_with_the_program(tmp_path: Path):
+def test_a_function_that_is_called_ends_with_the_program(tmp_path: Path, chat: Chat):
     """SIGHUP in the middle of a call that pocket really makes."""
-    program = chat("--tool", f"{endless(tmp_path)}:now", "--allow-tool", "now", folder=tmp_path)
+    program = chat("--tool", f"{endless(tmp_path)}:now", "--allow-tool", "now")
     running = numbers(wait_for(tmp_path / "running"))
     program.send_signal(signal.SIGHUP)
-    out, err = program.communicate(timeout=120)
-    assert (program.returncode, out) == (129, b"")
-    assert b"Traceback" not in err
+    out, err = program.communicate()
+    assert (program.returncode, out) == (129, "")
+    assert "Traceback" not in err
     wait_for_the_end_of(running)
 
 

@@ -40,7 +40,9 @@ def describe(command: Any, context: Any, path: str = "") -> dict[str, Any]:
     parameters = command.get_params(context)
     options, arguments = ([p for p in parameters if p.param_type_name == kind] for kind in ("option", "argument"))
     described["options"] = [_option(each, context) for each in options]
-    described["arguments"] = [_argument(each, context, path) for each in arguments]
+    described["arguments"] = [
+        _argument(each, context, None if place else VALUES.get(path)) for place, each in enumerate(arguments)
+    ]
     described["commands"] = {
         name: describe(*_below(command, context, name), f"{path} {name}".strip())
         for name in (command.list_commands(context) if hasattr(command, "list_commands") else ())
@@ -69,12 +71,12 @@ def _option(option: Any, context: Any) -> dict[str, Any]:
     }
 
 
-def _argument(argument: Any, context: Any, path: str) -> dict[str, Any]:
+def _argument(argument: Any, context: Any, names: str | None) -> dict[str, Any]:
     return {
         "name": argument.display_name_raw,
         "help": argument.help or "",
         "values": _words(argument.display_type_rich(context).strip("<>")),
-        "names": VALUES.get(path),
+        "names": names,
         "repeatable": argument.nargs != 1,
         "required": bool(argument.required),
     }

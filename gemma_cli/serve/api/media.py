@@ -26,11 +26,11 @@ def image(url: str, name: str, may_fetch: bool) -> Image:
 
 
 def video(url: str, name: str, may_fetch: bool) -> Video:
-    """Read the frames that `gemma describe-video` shows the model of a film. Raises InputError."""
+    """Read the frames that `gemma describe-video` shows the model of a video. Raises InputError."""
     with _opened(url, name, may_fetch, "video/mp4") as file, _FILMS:
         try:
             return video_in(file, name)
-        except UsageError as error:  # what reads films is not installed
+        except UsageError as error:  # the reader of videos is not installed
             raise InputError(str(error)) from None
 
 

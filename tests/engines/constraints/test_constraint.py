@@ -249,6 +249,14 @@ def test_a_budget_is_never_exceeded(budget: int, wanted: list[int], in_thought: 
             return
 
 
+@pytest.mark.parametrize("budget", range(8))
+def test_a_thought_is_begun_where_the_budget_holds_the_shortest(budget: int) -> None:
+    """<|channel>, the word thought, a line break and <channel|> are four tokens."""
+    rules = ReplyRules(WORDS, budget=budget, thinking=True)
+    assert allows(rules.allowed(), OPEN) == (budget >= 4)
+    assert allows(rules.allowed(), WORD)
+
+
 def test_a_budget_closes_the_thought_as_the_model_does(engine: LocalEngine) -> None:
     question = Request(QUESTION, Sampling(temperature=0.0, max_tokens=80), thinking=True)
     whole = reply(engine, question, 4)

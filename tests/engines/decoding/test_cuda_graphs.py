@@ -7,6 +7,7 @@ them, is what test_host_syncs shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Dra
 
 
 class Knowing:
-    """A drafter that knows a reply and errs at every fourth position, in tensors alone."""
+    """A drafter that knows a reply and errs at every `errs`-th position, in tensors alone."""
 
-    def __init__(self, drafter: Drafter, reply: list[int], start: int) -> None:
+    def __init__(self, drafter: Drafter, reply: list[int], start: int, errs: int = 4) -> None:
+        self.errs = errs
         self.ropes, self.arch = drafter.ropes, drafter.arch
         self.reply, self.start = torch.tensor([*reply, *[3] * 20]), start
         self.device: RoundState
@@ -67,7 +69,7 @@ class Knowing:
     def step(self, token: Tensor, hidden: Tensor, context: object) -> tuple[Tensor, None, Tensor]:
         position = self.device.length + self.device.step + 1
         right = self.reply.index_select(0, position - self.start)
-        said = torch.where(position % 4 == 0, (right + 1) % shapes.VOCAB, right)
+        said = torch.where(position % self.errs == 0, (right + 1) % shapes.VOCAB, right)
         return torch.full((1, shapes.VOCAB), -1e9).index_fill(1, said, 0.0), None, hidden
 
 
@@ -76,10 +78,10 @@ def prefilled(target: Target, prompt: int = PROMPT) -> tuple[Any, tuple[Tensor, 
     return cache, target.prefill(random_tokens(prompt), cache)
 
 
-def plain(target: Target, sampling: Sampling, stop: tuple[int, ...] = ()) -> list[int]:
-    cache, last = prefilled(target)
+def plain(target: Target, sampling: Sampling, prompt: int = PROMPT) -> list[int]:
+    cache, last = prefilled(target, prompt)
     bursts = decode(
-        target, None, cache, last, Sampler(sampling), FixedDraftLength(0), stop=stop, limit=sampling.max_tokens
+        target, None, cache, last, Sampler(sampling), FixedDraftLength(0), stop=(), limit=sampling.max_tokens
     )
     return said(bursts)
 
@@ -113,6 +115,24 @@ def test_rounds_launched_ahead_say_the_same(
     assert all(1 + passed.accepted == len(burst.tokens) for burst, passed in zip(bursts[1:-1], rounds, strict=False))
     if drafts == 4:
         assert {passed.accepted for passed in rounds[:-2]} >= {3}, "three are right between two that are not"
+
+
+@pytest.mark.parametrize("before", range(1, 10))
+def test_rounds_in_which_all_is_right_say_the_same_wherever_a_bucket_ends(
+    pair: tuple[Target, Drafter], before: int
+) -> None:
+    """Rounds of eight tokens, the longest, that begin at each distance from the end: those launched ahead read beyond
+    it too."""
+    target, drafter = pair
+    start = BUCKET - 8 - before
+    sampling = replace(SAMPLINGS["sampled"], max_tokens=26)
+    expected = plain(target, sampling, start)
+    cache, last = prefilled(target, start)
+    knowing = Knowing(drafter, expected, start, errs=10_000)
+    knowing.device = device = RoundState(target, knowing)  # type: ignore[arg-type]
+    bursts = list(cuda_graphs.decode(device, cache, last, sampling, FixedDraftLength(7), stop=(), limit=26))
+    assert said(iter(bursts)) == expected
+    assert [burst.round.accepted for burst in bursts if burst.round] == [7, 7, 7, 1]
 
 
 def test_the_drafter_itself_and_a_second_reply(pair: tuple[Target, Drafter], plains: dict[str, list[int]]) -> None:

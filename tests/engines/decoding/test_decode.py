@@ -268,6 +268,18 @@ def test_copies_from_the_context_say_the_same(engine: LocalEngine, most: int, sa
         assert sum(len(burst.tokens) - 1 for burst in bursts) == sum(b.round.accepted for b in bursts if b.round)
 
 
+def test_a_copy_ends_where_the_reply_does(engine: LocalEngine) -> None:
+    """The context goes on with all that would follow: copies of it are right, and too long for what may be said."""
+    reading = Reading.of(engine, KINDS["text"])
+    plain = tokens(reading.reply(None, Sampling(seed=3, max_tokens=40), 0))
+    for limit in range(9, 26):
+        sampling = Sampling(seed=3, max_tokens=limit)
+        bursts = reading.reply(None, sampling, 0, pacer=Copying(0, 15), lookup=Lookup([*plain, *range(3, 20)]))
+        assert tokens(bursts) == plain[:limit]
+        assert reading.cache.length == reading.end.length + limit - 1
+        assert any(burst.round and burst.round.accepted for burst in bursts) or limit < 11
+
+
 def test_drafting_what_pays_says_the_same(engine: LocalEngine) -> None:
     sampling = Sampling(seed=8, max_tokens=60)
     plain = tokens(run(engine, with_drafts(KINDS["text"], 0, sampling)))

@@ -32,7 +32,7 @@ def test_the_law_is_a_law(exact: dict[law.Reply, float]) -> None:
 
 
 def test_our_replies_follow_it(models: law.Models, exact: dict[law.Reply, float]) -> None:
-    assert abs(law.fit(law.draw(models, range(1000)), exact).z) < FITS
+    assert abs(law.fit(law.draw(models, range(400)), exact).z) < FITS
 
 
 @pytest.mark.slow

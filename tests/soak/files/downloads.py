@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.soak.outcome import Outcome
-from tests.store.fake_hub import Hub, serving
+from tests.store.models.fake_hub import Hub, serving
 
 PROMISE = (
     "A pull of 100 MB that is interrupted at 30 random moments fetches at most 1.05 times the bytes and gets the right "

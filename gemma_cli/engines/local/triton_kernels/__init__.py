@@ -6,7 +6,7 @@ rows of a decoding pass.
     layout.py                          how weights of four bits lie
     source/                            the kernels themselves
 
-Nothing here is imported before a model is loaded to a GPU; without Triton torch computes everything.
+Nothing imports this yet: a model on a GPU runs on torch's kernels. Only `kernels`, `between` and source/ import Triton.
 
 Every kernel gives a row the same bits whatever rows stand next to it: a tile always has 16 rows, the inner dimension is
 cut in the same places, and parts are added in the same order. No tile is chosen by timing.

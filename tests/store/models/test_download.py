@@ -26,7 +26,7 @@ from gemma_cli.store.models.download import pull
 from gemma_cli.store.models.hub_client import HubClient, HubError, Progress
 from gemma_cli.store.models.removal import remove
 from tests.soak.files import downloads
-from tests.store.fake_hub import COMMIT, Fault, serving
+from tests.store.models.fake_hub import COMMIT, Fault, serving
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 TLS = ssl.create_default_context()  # read once: a tenth of a second each time

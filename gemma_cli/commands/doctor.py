@@ -6,15 +6,17 @@ import hashlib
 import inspect
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import typer
 
+import gemma_cli
 from gemma_cli import __version__
 from gemma_cli.commands.doctor_parts import packages
 from gemma_cli.commands.doctor_parts.check import Check
@@ -36,8 +38,13 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog=examples("gemma doctor", "gemma doctor --json | jq '.checks[] | select(.ok == false)'"))
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Check and measure everything on a GPU: 20 minutes.")] = False,
+) -> None:
     """Check this installation and what the machine can run; exits with 1 when something is wrong."""
+    if gpu:
+        raise typer.Exit(_on_gpu())
     checks = _checks()
     found = list(checks if as_json else _printed(checks))
     wrong = [check for check in found if check.ok is False]
@@ -47,6 +54,17 @@ def doctor(as_json: Json = False) -> None:
         json.write({"ok": not wrong, "checks": [asdict(check) for check in found]}, sys.stdout)
     if wrong:
         raise GemmaError(f"{len(wrong)} of {len(found)} checks failed: {', '.join(check.name for check in wrong)}")
+
+
+def _on_gpu() -> int:
+    """Run `python -m tests.gpu` in the checkout; its exit code. UsageError: no checkout, or no GPU."""
+    from gemma_cli.engines.local.device import choose_device
+
+    checkout = Path(gemma_cli.__file__).parents[1]
+    if not (checkout / "tests" / "gpu").is_dir():
+        raise UsageError("gemma doctor --gpu needs a checkout of gemma, where its tests are: install it from there")
+    choose_device("cuda")
+    return subprocess.run([sys.executable, "-m", "tests.gpu"], cwd=checkout, check=False).returncode
 
 
 def _printed(checks: Iterable[Check]) -> Iterator[Check]:

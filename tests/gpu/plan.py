@@ -25,7 +25,7 @@ def _checks(device: str, small: bool) -> Iterator[Step]:
     yield step("machine", 40, "versions, the GPU, which kernels run on it and why not others")
     yield step("bandwidth", 40, "bytes a second that memory gives; the time from kernel to kernel in a graph")
     yield step("kernels", 120, "every kernel against its reference, and a row's bits at every place")
-    formats = (("bfloat16",), ("int8", "--quantize", "int8"), ("int4", "--quantize", "int4"))
+    formats = (("stored",), ("int8", "--quantize", "int8"), ("int4", "--quantize", "int4"))
     for name, *quantize in formats:
         yield step(f"exact-pocket-{name}", 40, "the same text at draft lengths 0 to 8", "exact", *quantize)
     yield step("graphs", 40, "graphs are recorded at load and none later; the text is that without graphs")

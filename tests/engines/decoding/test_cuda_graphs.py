@@ -241,6 +241,11 @@ def test_made_up_acceptance_is_that_of_decode(pair: tuple[Target, Drafter]) -> N
         )
     )
     accepted = [[burst.round.accepted for burst in bursts if burst.round] for bursts in (there, here)]
+    device = RoundState(target, drafter, accept=coins)
+    device.attach(cache, TOKENS, sampling)
+    read = device._coins
+    device.attach(cache, TOKENS, sampling)
+    assert device._coins is read, "recorded graphs would read memory that was given back"
     assert accepted[0][:5] == accepted[1][:5]
     assert max(accepted[0]) == 3
 

@@ -103,7 +103,8 @@ class RoundState:
             self._samplers[self.kind] = StaticSampler(sampling, self._suppress, self.target.device)
         self.sampler = self._samplers[self.kind]
         self.sampler.set(sampling)
-        if self.accept is not None:
+        if self.accept is not None and (self._coins is None or len(self._coins) != cache.capacity):
+            # Made once for a cache: recorded graphs read them where they are.
             coins = [self.accept.heads(position) for position in range(cache.capacity)]
             self._coins = torch.tensor(coins, device=self.length.device)
 

@@ -106,7 +106,7 @@ def test_help_for_programs_describes_every_command(gemma: Gemma) -> None:
     assert flags["--top-p"]["type"] == "0..1"
     assert flags["--top-p"]["default"] == 0.95
     assert flags["--top-p"]["environment"] == "GEMMA_TOP_P"
-    assert flags["--dtype"]["values"] == ["auto", "float32", "bfloat16"]
+    assert flags["--dtype"]["values"] == ["auto", "float32", "bfloat16", "float16"]
     assert flags["--think"]["type"] == "flag"
     assert flags["--image"]["repeatable"]
     below = json.loads(gemma("help", "--json", "config", "set").out)

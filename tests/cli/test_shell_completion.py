@@ -48,8 +48,8 @@ def completed(home: dict[str, str], shell: str, *words: str) -> str:
     [
         (["tran"], ["transcribe", "translate"]),
         (["chat", "--sys"], ["--system"]),
-        (["chat", "--dtype", ""], ["auto", "float32", "bfloat16"]),
-        (["chat", "--dtype=f"], ["--dtype=float32"]),
+        (["chat", "--dtype", ""], ["auto", "float32", "bfloat16", "float16"]),
+        (["chat", "--dtype=f"], ["--dtype=float32", "--dtype=float16"]),
         (["chat", "-m", "", "--th"], ["--thinking-budget", "--think"]),
         (["chat", "--think", "--device", "cuda:"], ["cuda:0", "cuda:1"]),
         (["translate", "a.txt", "--to", "ger"], ["German"]),

@@ -139,7 +139,8 @@ def test_an_extra_that_is_missing_is_told_and_not_wrong(monkeypatch: pytest.Monk
     for extra, lines in declared.items():
         about["Provides-Extra"] = extra
         for line in lines:
-            about["Requires-Dist"] = f"{line}; extra == '{extra}'"
+            name, _, marker = line.partition(";")
+            about["Requires-Dist"] = f"{name}; {f'({marker}) and ' if marker else ''}extra == '{extra}'"
     monkeypatch.setattr(importlib.metadata, "metadata", lambda _: about)
     extras = {Requirement(line).name: extra for extra in packages.EXTRAS for line in declared[extra]}
     installed(monkeypatch, **dict.fromkeys(extras))

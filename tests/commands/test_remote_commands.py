@@ -158,7 +158,7 @@ def test_a_recording_goes_on_where_it_was_when_the_server_stays_away(
 
 
 def test_drafts_that_the_server_does_not_take_are_reported(gemma: Run) -> None:
-    assert "--draft-tokens does not apply" in gemma("chat", "hi", "--draft-tokens", "2").err
+    assert "--draft-tokens has no effect" in gemma("chat", "hi", "--draft-tokens", "2").err
     assert "--draft-tokens" not in gemma("chat", "hi").err
 
 

@@ -71,4 +71,4 @@ def test_who_decides() -> None:
     assert choose(64, False, 0.1).count == 1
     assert choose(64, False, None).count == choose(64, False, 100.0).count == 64
     assert choose(8, True, 2.0).count == 8
-    assert "container may use 2" in choose(64, False, 2.0).reason
+    assert "container may use only 2" in choose(64, False, 2.0).reason

@@ -40,7 +40,7 @@ def test_settings_are_read():
         ("[presets]\na = 2", "presets must hold tables"),
         ("model = 3", "model = 3: model takes text in quotes"),
         ('model = ""', "model = '': model takes text in quotes"),
-        ('dtype = "float16"', "dtype = 'float16': dtype takes one of auto, float32, bfloat16"),
+        ('dtype = "float8"', "dtype = 'float8': dtype takes one of auto, float32, bfloat16, float16"),
         ('quantize = "int2"', "quantize = 'int2': quantize takes one of int8, int4"),
         ("model = 1 2", "not TOML.*line 1"),
         ("seed = 1979-05-27", "seed = datetime.date.*: seed takes a whole number from 0 to 4294967295, or random"),

@@ -109,7 +109,7 @@ def test_json_and_the_kept_chat_have_the_call_and_its_answer(
 
 
 def test_with_nobody_to_ask_a_call_that_is_not_allowed_ends_it(chat: Chat):
-    chat(RawEngine([CALL]), "add", "--tool", ADD).refuses("add(a=2, b=3)", "--allow-tool add allows it", code=1)
+    chat(RawEngine([CALL]), "add", "--tool", ADD).refuses("add(a=2, b=3)", "allow it with --allow-tool add", code=1)
     chat(RawEngine([CALL]), "add", "--tool", ADD, "--tool", NOW, "--allow-tool", "now", "--json").refuses("add", code=1)
 
 

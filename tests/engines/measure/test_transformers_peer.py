@@ -138,5 +138,5 @@ def test_media_are_not_for_the_peer(stock: Engine) -> None:
     from gemma_cli.core.messages import Image
 
     picture = Image("d", "p.png", np.zeros((48, 48, 3), dtype=np.uint8))
-    with pytest.raises(InputError, match="text only"):
+    with pytest.raises(InputError, match="supports only text"):
         collect(stock.stream(Request(ask(picture, "What?"))))

@@ -27,6 +27,8 @@ from gemma_cli.engines.local.loading.load import load_target
 from gemma_cli.engines.local.loading.memory.placement import Placement
 from gemma_cli.engines.local.loading.random_weights import RandomWeights
 from gemma_cli.engines.local.model.drafter import Drafter
+from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
+from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.multi_gpu import SpreadTarget
 from gemma_cli.engines.local.model.row_rule import FIXED
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
@@ -43,8 +45,11 @@ SAMPLED = Sampling(temperature=3.0, seed=4, max_tokens=6)
 class Weights(RandomWeights):
     """The same on every device, and of every weight."""
 
-    def _matrix(self, block: Tensor, shape: tuple[int, int], copied: bool) -> Tensor:
-        return super()._matrix(block, shape, False)
+    def linears(self, name: str, shape: tuple[int, int, int]) -> Sequence[Linear]:
+        """Experts that are alike, as they are on a CPU."""
+        if self.device.type == "cpu":
+            return super().linears(name, shape)
+        return ExpertStack.of_floats(self.take(name, shape[1:]).expand(shape))
 
     def table(self, name: str, shape: Sequence[int]) -> Tensor:
         return self.take(name, shape)

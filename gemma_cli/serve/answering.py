@@ -36,22 +36,32 @@ class Events:
         """Take in events of one of the jobs; called from any thread."""
         self._loop.call_soon_threadsafe(self._queue.put_nowait, (index, items))
 
-    async def next(self, timeout: float | None = None) -> tuple[int, Event] | None:
-        """Return which job has a next event, and the event; None where none comes within `timeout` seconds.
+    async def next(self, timeout: float | None = None) -> list[tuple[int, Event]]:
+        """Wait for events and return all that are there, each with the index of its job.
 
-        Raises ApiError.
+        None come within `timeout` seconds: the list is empty. Raises ApiError once the events before it are returned.
         """
         if not self._ready:
             try:
                 async with asyncio.timeout(timeout):
-                    index, items = await self._queue.get()
+                    self._take(*await self._queue.get())
             except TimeoutError:
-                return None
-            self._ready.extend((index, item) for item in items)
-        index, item = self._ready.popleft()
-        if isinstance(item, ApiError):
-            raise item
-        return index, item
+                return []
+        while not self._queue.empty():
+            self._take(*self._queue.get_nowait())
+        events: list[tuple[int, Event]] = []
+        while self._ready:
+            index, item = self._ready[0]
+            if isinstance(item, ApiError):
+                if events:
+                    break
+                raise item
+            events.append((index, item))
+            self._ready.popleft()
+        return events
+
+    def _take(self, index: int, items: Sequence[Item]) -> None:
+        self._ready.extend((index, item) for item in items)
 
 
 @asynccontextmanager

@@ -87,8 +87,8 @@ async def _whole(worker: Worker, replies: list[Reply], form: Form, log: dict[str
     async with asked(worker, [reply.request for reply in replies]) as events:
         try:
             while not all(reply.ended for reply in replies):
-                if event := await events.next():
-                    deltas[event[0]] += replies[event[0]].deltas(event[1])
+                for index, event in await events.next():
+                    deltas[index] += replies[index].deltas(event)
         finally:
             _note(log, replies)
     return form.whole(deltas)
@@ -97,15 +97,19 @@ async def _whole(worker: Worker, replies: list[Reply], form: Form, log: dict[str
 async def _lines(
     worker: Worker, replies: list[Reply], form: Form, log: dict[str, object]
 ) -> AsyncGenerator[bytes, None]:
-    """The lines of a stream. Raises ApiError before the first; later an error is a line."""
+    """The lines of a stream, those that come at the same time in one piece: each piece costs a write to the connection.
+
+    Raises ApiError before the first; later an error is a line.
+    """
     begun = False
     async with asked(worker, [reply.request for reply in replies]) as events:
         try:
             while not all(reply.ended for reply in replies):
-                event = await events.next(PING_S)
-                for line in [COMMENT] if event is None else _of(replies, form, *event):
+                found = await events.next(PING_S)
+                lines = [line for index, event in found for line in _of(replies, form, index, event)]
+                if piece := b"".join(lines if found else [COMMENT]):
                     begun = True
-                    yield line
+                    yield piece
         except ApiError as error:
             if not begun:
                 raise

@@ -349,3 +349,23 @@ def test_a_guess_is_the_choice_but_for_ties_and_always_an_id(
         assert guessed == chosen
     else:
         assert logits[0, ids[0].tolist().index(guessed)] == max(logits[0])
+
+
+def test_min_p_spares_sorting_the_whole_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(4, 5000, generator=torch.Generator().manual_seed(2)) * 4
+    positions = torch.arange(4)
+    sampling = Sampling(top_k=0, top_p=0.9, min_p=0.02, seed=9)
+    plain = StaticSampler(sampling, (), torch.device("cpu"))  # which sorts all of it
+    plain.set(sampling)
+    expected = plain.choose(logits, positions)
+    columns = []
+    top_k = module._top_k
+
+    def counted(logits: torch.Tensor, ids: torch.Tensor | None, k: int, may_wait: bool) -> object:
+        columns.append(k)
+        return top_k(logits, ids, k, may_wait)
+
+    monkeypatch.setattr(module, "_top_k", counted)
+    assert Sampler(sampling).choose(logits, positions).equal(expected)
+    likely = (logits.double() - logits.amax(-1, keepdim=True)).exp() >= 0.02
+    assert columns == [int(likely.sum(-1).amax())]

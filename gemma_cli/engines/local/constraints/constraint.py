@@ -111,5 +111,8 @@ def _bits(masks: Sequence[Mask | None], device: torch.device) -> Tensor:
     """bool [m, ids] of masks; the eighth part of it travels to the device."""
     size = next(len(mask) for mask in masks if mask is not None)
     anything = np.full(size, 0xFF, np.uint8)
-    packed = torch.from_numpy(np.stack([anything if mask is None else mask for mask in masks])).to(device)
+    stacked = np.stack([anything if mask is None else mask for mask in masks])
+    if device.type == "cpu":  # a fifth of the time
+        return torch.from_numpy(np.unpackbits(stacked, axis=1, bitorder="little").view(np.bool_))
+    packed = torch.from_numpy(stacked).to(device)
     return (packed[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=device) & 1).bool().flatten(1)

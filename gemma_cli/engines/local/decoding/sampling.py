@@ -94,7 +94,7 @@ class Sampler:
         if takes_all and self.sampling.top_p >= 1:
             scores = self._likely(self._scores(logits, logits.amax(-1, keepdim=True)))
             return scores, _with_ids(logits, ids)
-        logits, ids = _top_k(logits, ids, self.sampling.top_k, self._may_wait)
+        logits, ids = _top_k(logits, ids, self._most_sorted(logits), self._may_wait)
         scores = self._likely(self._scores(logits, logits[:, :1]))
         if self.sampling.top_p < 1:
             scores = _top_p(scores, self._numbers["top_p"])
@@ -102,6 +102,13 @@ class Sampler:
                 left = int((scores != -torch.inf).sum(-1).amax())
                 scores, ids = scores[:, :left], ids[:, :left]
         return scores, ids
+
+    def _most_sorted(self, logits: Tensor) -> int:
+        """Columns to sort, 0 for all: top-k, or else as many as min-p leaves in any row, which are the best ones."""
+        if self.sampling.min_p <= 0 or not self._may_wait or not self._takes_all(logits.shape[-1]):
+            return self.sampling.top_k
+        likely = self._scores(logits, logits.amax(-1, keepdim=True)) >= self._numbers["least"]
+        return int(likely.sum(-1).amax())
 
     def _takes_all(self, width: int) -> bool:
         return not 0 < self.sampling.top_k < width

@@ -136,7 +136,15 @@ def with_aider(program: str, server: Server, folder: Path) -> str:
     place = folder / "aider"
     place.mkdir()
     (place / "count.py").write_text("print(1)\n")
-    options = ("--model", "openai/pocket", "--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings")
+    options = (
+        "--model",
+        "openai/pocket",
+        "--no-git",
+        "--yes-always",
+        "--no-check-update",
+        "--no-show-model-warnings",
+        "--no-show-release-notes",
+    )
     quiet = ("--no-analytics", "--no-pretty", "--edit-format", "ask", "--map-tokens", "0")
     said = run(
         program,

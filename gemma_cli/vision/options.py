@@ -120,7 +120,7 @@ class DescriptionOptions(FileOptions):
 
     def _copy(self, file: InputFile) -> Path:
         if file.path == STDIN or is_address(file.path):
-            raise UsageError(f"{file.path}: --write-metadata copies pictures on this disk; download it first")
+            raise UsageError(f"{file.path}: --write-metadata works with local files only; download the picture first")
         path = Path(self.folder or "") / file.relative
         if path.resolve() == Path(file.path).resolve():
             raise UsageError(f"{file.path}: its copy would replace it; give another folder to -o")

@@ -87,6 +87,11 @@ def test_controls_are_shown_in_caret_notation():
     assert safe_line("a\nb\tc\rd") == "a^Jb^Ic^Md"
 
 
+def test_separators_of_lines_and_paragraphs_end_lines_only_where_there_are_lines():
+    assert safe("a\u2028b\u2029c") == "a\nb\nc"
+    assert safe_line("a\u2028b\u2029c") == "a b c"
+
+
 def test_crlf_becomes_lf():
     assert safe("a\r\nb") == "a\nb"
 

@@ -108,15 +108,15 @@ def plain(document: str) -> Iterator[Passage]:
     for paragraph in _PARAGRAPH.finditer(document):
         if paragraph.start() > position:
             yield Passage(document[position : paragraph.start()])
-        yield from _sentences(paragraph[0])
+        yield from sentences(paragraph[0])
         position = paragraph.end()
     if position < len(document):
         yield Passage(document[position:])
 
 
-def _sentences(paragraph: str) -> Iterator[Passage]:
+def sentences(paragraph: str) -> Iterator[Passage]:
     """Split a paragraph into parts of at most LONGEST characters, as few as sentences allow."""
-    for part in parts(paragraph):
+    for part in _parts(paragraph):
         text = part.strip()
         if any(character.isalpha() for character in text):
             start = part.index(text)
@@ -125,8 +125,7 @@ def _sentences(paragraph: str) -> Iterator[Passage]:
             yield Passage(part)
 
 
-def parts(paragraph: str) -> Iterator[str]:
-    """Split a text into parts of at most LONGEST characters, at the ends of sentences if it can. Joined they are it."""
+def _parts(paragraph: str) -> Iterator[str]:
     ends = [match.end() for match in _SENTENCE_END.finditer(paragraph)] + [len(paragraph)]
     start = 0
     for end, following in zip(ends, [*ends[1:], None], strict=True):

@@ -22,7 +22,7 @@ from gemma_cli.engines.replies import ordered_replies
 from gemma_cli.media.files import STDIN, display_name
 from gemma_cli.media.input_files import InputFile
 from gemma_cli.store.atomic_write import write_together
-from gemma_cli.text.documents import parts, plain
+from gemma_cli.text.documents import plain, sentences
 from gemma_cli.text.languages import language
 from gemma_cli.text.passages import Passage
 from gemma_cli.text.repetition import loop, without_loops
@@ -50,30 +50,25 @@ class Translator:
 
     def translate(self, passages: Iterable[Passage]) -> Iterator[str]:
         """Each passage in the other language, together where there are several; what is no text comes as it is."""
-        waiting = list(passages)
-        split = [list(parts(passage.text)) for passage in waiting if passage.text is not None]
-        texts = [part for pieces in split for part in pieces if part.strip()]
+        waiting = [(passage, list(sentences(passage.text or ""))) for passage in passages]
+        texts = [part.text for _, parts in waiting for part in parts if part.text is not None]
         if not texts:
-            yield from (passage.source for passage in waiting)
+            yield from (passage.source for passage, _ in waiting)
             return
-        asked = [self._request(text.strip()) for text in texts]
+        asked = [self._request(text) for text in texts]
         with closing(ordered_replies(self._engine(), asked, lambda index, turn: _loops(turn, texts[index]))) as turns:
-            pieces = iter(split)
-            for passage in waiting:
+            for passage, parts in waiting:
                 if passage.text is None:
                     yield passage.source
                 else:
-                    translation = "".join(self._part(turns, part) for part in next(pieces)).strip()
+                    translation = "".join(self._part(turns, part) for part in parts).strip()
                     _warn_of_marks(passage, translation)
                     yield passage.translated(translation)
 
-    def _part(self, turns: Iterator[Turn], part: str) -> str:
-        """Return the translation of a part of a text, with the white space around the part."""
-        text = part.strip()
-        if not text:
-            return part
-        before, _, after = part.partition(text)
-        return before + self._settled(next(turns), text).strip() + after
+    def _part(self, turns: Iterator[Turn], part: Passage) -> str:
+        if part.text is None:
+            return part.source
+        return part.before + self._settled(next(turns), part.text).strip() + part.after
 
     def _request(self, text: str) -> Request:
         limit = len(text.encode()) + 64  # no translation has more tokens than its original has bytes

@@ -391,6 +391,7 @@ def test_an_export_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path, size: 
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
     write(tmp_path / "chat.md", "work", chat("a" * 1000))
+    assert (tmp_path / "chat.md").stat().st_mode & 0o077 == 0
     with pytest.raises(InputError, match="exists"):
         write(tmp_path / "chat.md", "work", chat("b"))
     assert "a" * 1000 in (tmp_path / "chat.md").read_text()

@@ -137,7 +137,7 @@ def check_partners(context: typer.Context, think: bool, with_tools: bool) -> Non
     """Raises UsageError for an option that would do nothing in a single answer, as another is missing."""
     partners = {
         "thinking_budget": (think, "--thinking-budget limits thoughts: give --think too"),
-        "show_thinking": (think, "--show-thinking shows thoughts, and nothing thinks without --think: give --think too"),
+        "show_thinking": (think, "--show-thinking shows thoughts, which --think asks for: give --think too"),
         "tool_timeout": (with_tools, "--tool-timeout applies to tools: give --tool or --mcp too"),
         "summarize": (
             context.params["go_on"] or context.params["session"],

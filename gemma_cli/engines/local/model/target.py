@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
 from gemma_cli.engines.local.model.layers.rope import Rope
+from gemma_cli.engines.local.model.native_pass import NativePass, of_target
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 
@@ -116,9 +118,23 @@ class Target:
         if rows > count:
             ids = torch.cat((ids, ids[-1:].expand(rows - count)))
         cache.reserve(rows)
-        logits, hidden = self.run(ids, self._few(cache, cache.length, rows, count))
+        if (native_pass := self._native_pass([rows])) is not None:
+            logits, hidden = native_pass.run(ids, [(cache, rows)])
+        else:
+            logits, hidden = self.run(ids, self._few(cache, cache.length, rows, count))
         cache.advance(count)
         return logits[:count], hidden[:count]
+
+    @cached_property
+    def native_pass(self) -> NativePass | str:
+        """Passes of few rows in one call into C, or why this target has none. Replace no part of the target once it has
+        been used: the tables point to them."""
+        return of_target(self)
+
+    def _native_pass(self, counts: Sequence[int]) -> NativePass | None:
+        """The native pass, if it takes so many rows of each sequence."""
+        found = self.native_pass
+        return None if isinstance(found, str) or not found.takes(counts) else found
 
     def run(self, ids: Tensor, rows: Attend) -> tuple[Tensor, Tensor]:
         """Logits [m, vocab] and hidden states [m, hidden] of ids int64 [m] that attend through `rows`."""
@@ -208,14 +224,16 @@ class Target:
         """
         if len(caches) == 1:
             return self.verify(ids, caches[0])
-        parts = []
         for cache, count in zip(caches, counts, strict=True):
             cache.reserve(self.rows.filled(count))
-            parts.append(self.some(cache, cache.length, count))
         real = ids.shape[0]
-        x, ids, rows = self._joined([self.embed(ids)], [ids], parts)
-        hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
-        logits = self._logits(hidden)
+        if (native_pass := self._native_pass(counts)) is not None:
+            logits, hidden = native_pass.run(ids, list(zip(caches, counts, strict=True)))
+        else:
+            parts = [self.some(cache, cache.length, count) for cache, count in zip(caches, counts, strict=True)]
+            x, ids, rows = self._joined([self.embed(ids)], [ids], parts)
+            hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+            logits = self._logits(hidden)
         for cache, count in zip(caches, counts, strict=True):
             cache.advance(count)
         return logits[:real], hidden[:real]

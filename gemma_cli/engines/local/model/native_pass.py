@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from operator import is_
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -102,13 +103,16 @@ class NativePass:
 
     def _slots_of(self, cache: Cache) -> ctypes.Array[Slots]:
         """Where the keys and values of each layer lie. They move when the cache grows."""
-        tensors, table = self._slots.get(cache, ([], None))
-        if table is None or any(slots.keys is not keys for slots, keys in zip(cache.layers.values(), tensors, strict=True)):
-            table = (Slots * len(self._target.layers))()
-            for index, slots in cache.layers.items():
-                assert slots.keys.is_contiguous() and slots.keys.dtype == torch.float32
-                table[index] = Slots(slots.keys.data_ptr(), slots.values.data_ptr(), slots.slots)
-            self._slots[cache] = [slots.keys for slots in cache.layers.values()], table
+        tensors = [slots.keys for slots in cache.layers.values()]
+        known = self._slots.get(cache)
+        if known and all(map(is_, tensors, known[0])):
+            return known[1]
+        table = (Slots * len(self._target.layers))()
+        for index, slots in cache.layers.items():
+            assert slots.keys.is_contiguous()
+            assert slots.keys.dtype == torch.float32
+            table[index] = Slots(slots.keys.data_ptr(), slots.values.data_ptr(), slots.slots)
+        self._slots[cache] = tensors, table
         return table
 
     def _table(self, target: Target) -> Decoder:
@@ -132,7 +136,10 @@ class NativePass:
             assert per_layer.table.shape[1] == len(layers) * arch.ple
             decoder.per_layer = self._embeddings(per_layer.table, per_layer.table_scale)
             decoder.project = self._matrix(per_layer.project)
-            decoder.project_norm, decoder.project_eps = self._norm(per_layer.norm, per_layer.norm.eps), per_layer.norm.eps
+            decoder.project_norm, decoder.project_eps = (
+                self._norm(per_layer.norm, per_layer.norm.eps),
+                per_layer.norm.eps,
+            )
             decoder.widest = max(decoder.widest, per_layer.project.shape[0])
         return decoder
 
@@ -179,9 +186,7 @@ class NativePass:
         if isinstance(linear, RoundedLinear) and linear.stored is not None:
             packed, scales = linear.stored
             self._held.append(linear.stored)
-            return Matrix(
-                packed=packed.data_ptr(), scales=scales.data_ptr(), out=out, width=width, bits=linear.bits
-            )
+            return Matrix(packed=packed.data_ptr(), scales=scales.data_ptr(), out=out, width=width, bits=linear.bits)
         raise Unsupported(f"it has a {type(linear).__name__} of another kind")
 
     def _norm(self, norm: Norm, eps: float) -> int | None:
@@ -191,9 +196,11 @@ class NativePass:
 
     def _floats(self, tensor: Tensor) -> int:
         """The address of a float32 tensor, which is held."""
-        assert tensor.dtype == torch.float32 and tensor.is_contiguous()
+        assert tensor.dtype == torch.float32
+        assert tensor.is_contiguous()
         self._held.append(tensor)
-        return tensor.data_ptr()
+        address: int = tensor.data_ptr()
+        return address
 
     def _embeddings(self, table: Tensor, scale: float) -> Table:
         if table.dtype not in _KINDS or table.stride(1) != 1:

@@ -260,9 +260,7 @@ class Kernels:
         )
         return out
 
-    def decoder_pass(
-        self, decoder: Decoder, parts: Array[Part], ids: Tensor, logits: Tensor, hidden: Tensor
-    ) -> None:
+    def decoder_pass(self, decoder: Decoder, parts: Array[Part], ids: Tensor, logits: Tensor, hidden: Tensor) -> None:
         """Compute logits float32 [rows, vocab] and hidden states [rows, hidden] of ids int64 [rows], contiguous: the
         rows of all parts, in order. IndexError for an id that is not in the vocabulary."""
         failed = self._decoder(

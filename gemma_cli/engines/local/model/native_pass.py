@@ -215,4 +215,5 @@ class NativePass:
 def _widest(layer: Layer) -> int:
     """The numbers of the widest intermediate result of a row in a layer."""
     heads = (layer.heads + 2 * layer.kv_heads) * layer.dim
-    return max(heads, layer.qkv.width, layer.qkv.out, layer.gate_up.out, layer.gate.out)
+    widths: list[int] = [heads, layer.qkv.width, layer.qkv.out, layer.gate_up.out, layer.gate.out]
+    return max(widths)

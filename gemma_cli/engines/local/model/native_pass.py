@@ -10,9 +10,9 @@ experts, in float16, and for passes whose linear layers torch computes.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,11 +24,12 @@ from gemma_cli.engines.local.model.cache import EVERY, Cache
 from gemma_cli.engines.local.model.layer import DecoderLayer
 from gemma_cli.engines.local.model.layers.linear import FEW, Linear, Norm
 from gemma_cli.engines.local.model.layers.quantized import RoundedLinear
-from gemma_cli.engines.local.model.layers.rope import OVERHANG
+from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
+from gemma_cli.engines.local.model.layers.rope import OVERHANG, Rope
+from gemma_cli.engines.local.model.schema.architecture import Architecture
 from gemma_cli.engines.local.native.tables import Decoder, Layer, Matrix, Part, Slots, Table
 
 if TYPE_CHECKING:
-    from gemma_cli.engines.local.model.target import Target
     from gemma_cli.engines.local.native.ops import Kernels
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
@@ -38,7 +39,25 @@ class Unsupported(Exception):
     """Raised for a target that pass.c cannot run; the message has the reason."""
 
 
-def of_target(target: Target) -> NativePass | str:
+class Parts(Protocol):
+    """The parts of a target that a pass reads; see target.Target."""
+
+    arch: Architecture
+    device: torch.device
+    dtype: torch.dtype
+    embedding: Tensor
+    embed_scale: float
+    head: Linear
+    layers: list[DecoderLayer]
+    norm: Norm
+    ropes: Mapping[str, Rope]
+    per_layer: PerLayerEmbedding | None
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]: ...
+
+
+def of_target(target: Parts) -> NativePass | str:
     """Return the pass of a target, or why it has none."""
     kernels = native.on(target.device)
     if kernels is None:
@@ -52,7 +71,7 @@ def of_target(target: Target) -> NativePass | str:
 class NativePass:
     """The passes of a target. Holds every tensor that its tables point to."""
 
-    def __init__(self, target: Target, kernels: Kernels) -> None:
+    def __init__(self, target: Parts, kernels: Kernels) -> None:
         """Raises Unsupported."""
         if len(target.devices) > 1:
             raise Unsupported("its layers lie on several devices")
@@ -74,8 +93,8 @@ class NativePass:
         places: the cache of each sequence, and the number of its rows, which it has room for.
         """
         target, rows = self._target, ids.shape[0]
-        logits = torch.empty(rows, target.vocab_size)
-        hidden = torch.empty(rows, target.hidden_size, dtype=target.dtype)
+        logits = torch.empty(rows, target.arch.vocab)
+        hidden = torch.empty(rows, target.arch.hidden, dtype=target.dtype)
         parts = (Part * len(places))()
         held = [self._describe(part, cache, count) for part, (cache, count) in zip(parts, places, strict=True)]
         self._kernels.decoder_pass(self._decoder, parts, ids.contiguous(), logits, hidden)
@@ -115,13 +134,13 @@ class NativePass:
         self._slots[cache] = tensors, table
         return table
 
-    def _table(self, target: Target) -> Decoder:
+    def _table(self, target: Parts) -> Decoder:
         arch, per_layer = target.arch, target.per_layer
         layers = (Layer * len(target.layers))(*(self._layer(target, layer) for layer in target.layers))
         self._held.append(layers)
         decoder = Decoder(
             layers=layers,
-            embedding=self._embeddings(target.embedding, target._embed_scale),
+            embedding=self._embeddings(target.embedding, target.embed_scale),
             head=self._matrix(target.head),
             norm=self._norm(target.norm, arch.eps),
             count=len(layers),
@@ -143,7 +162,7 @@ class NativePass:
             decoder.widest = max(decoder.widest, per_layer.project.shape[0])
         return decoder
 
-    def _layer(self, target: Target, layer: DecoderLayer) -> Layer:
+    def _layer(self, target: Parts, layer: DecoderLayer) -> Layer:
         if layer.experts is not None:
             raise Unsupported("it has experts")
         attention, shape, eps = layer.attention, layer.attention.shape, target.arch.eps

@@ -76,7 +76,7 @@ class Target:
     def __post_init__(self) -> None:
         self.hidden_size, self.vocab_size, self.context = self.arch.hidden, self.arch.vocab, self.arch.context
         # The reference keeps this factor in the weights' dtype: sqrt(1536) is 39.25 in bfloat16.
-        self._embed_scale = torch.tensor(self.arch.hidden**0.5, dtype=self.dtype).item()
+        self.embed_scale = torch.tensor(self.arch.hidden**0.5, dtype=self.dtype).item()
         self._masks = Masks(self.arch.window, self.arch.window + SLACK, self.device)
         self._own = sum(layer.owns_kv for layer in self.arch.layers)
 
@@ -103,7 +103,7 @@ class Target:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled embeddings [n, hidden] of ids int64 [n]."""
-        return as_dtype(self.embedding.index_select(0, ids), self.dtype) * self._embed_scale
+        return as_dtype(self.embedding.index_select(0, ids), self.dtype) * self.embed_scale
 
     @torch.inference_mode()
     def verify(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,8 @@ from gemma_cli.engines.local.device import has_tiles
 from gemma_cli.engines.local.model.cache import EVERY, Cache
 from gemma_cli.engines.local.model.layer import DecoderLayer
 from gemma_cli.engines.local.model.layers.linear import FEW, Linear, Norm
-from gemma_cli.engines.local.model.layers.quantized import RoundedLinear
 from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
+from gemma_cli.engines.local.model.layers.quantized import RoundedLinear
 from gemma_cli.engines.local.model.layers.rope import OVERHANG, Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 from gemma_cli.engines.local.native.tables import Decoder, Layer, Matrix, Part, Slots, Table

@@ -32,7 +32,12 @@ from tests.serve.server import program
 OWN = shlex.join([program(), "serve", "--model", "pocket", "--port", "{port}"])
 READY_S = 300.0
 LIMIT_S = 300
-COLOUR = {"type": "object", "properties": {"colour": {"enum": ["red", "blue", "green"]}}, "required": ["colour"]}
+COLOUR = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "blue", "green"]}},
+    "required": ["colour"],
+    "additionalProperties": False,
+}
 ANIMALS = ("Hund", "Vogel", "Fisch", "Bär", "Wolf", "Hase", "Fuchs", "Löwe", "Tiger", "Igel")
 PLACES = ("dem Tisch", "dem Bett", "dem Baum", "dem Haus", "der Brücke", "dem Stuhl", "der Bank", "dem Auto")
 
@@ -142,10 +147,12 @@ def requests(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command answered: of JSON, the thought and the text."""
-    if not done.stdout.startswith("{") or '"usage"' not in done.stdout:
+    """What a command answered, without white space in JSON; of --json the thought and the text."""
+    if not done.stdout.startswith("{"):
         return done.stdout.strip()
     answer = json.loads(done.stdout)
+    if "usage" not in answer:  # held to a schema, with whatever white space
+        return json.dumps(answer)
     return f"({(answer['thinking'] or '').strip()}) {answer['text']}"
 
 

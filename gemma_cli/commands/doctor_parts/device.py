@@ -18,7 +18,7 @@ def device_checks() -> Iterator[Check]:
 
     device = choose_device("auto")
     there = places(device)
-    spread = ": a model too large for one is split across them" if len(there) > 1 else ""
+    spread = "; a model that is too large for one GPU is split across all GPUs" if len(there) > 1 else ""
     yield Check("device", f"{device}{spread}", True)
     for each, free in there.items() if device.type != "cpu" else ():
         yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
@@ -29,8 +29,12 @@ def device_checks() -> Iterator[Check]:
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
         ours, told = native.on(device) is not None, native.notice(device)
-        why = library().why or "the compiled library cannot be loaded"
-        found = "gemma's own, compiled for this processor" if ours else f"torch's, which decode slower: {why}"
+        why = library().why or "the compiled kernels cannot be loaded"
+        found = (
+            "gemma's own kernels, compiled for this processor"
+            if ours
+            else f"torch's kernels, which decode more slowly: {why}"
+        )
         yield Check("kernels", f"{found}; {told}" if ours and told else found, ours or None)
     yield Check("quantize", _quantizations(device.type))
     here = {release.alias for release in RELEASES if is_here(release)}
@@ -45,9 +49,12 @@ def torch_build(device_type: str) -> Iterator[Check]:
     from gemma_cli.engines.local.device import cuda_build
 
     if (version := cuda_build()) and device_type != "cuda":
-        found = f"for CUDA {version}, but no NVIDIA GPU can be used here"
+        found = f"torch is built for CUDA {version}, but this machine has no usable NVIDIA GPU"
         yield Check(
-            "torch build", found, None, "save more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch"
+            "torch build",
+            found,
+            None,
+            "a torch for CPUs saves more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch",
         )
 
 

@@ -29,13 +29,13 @@ from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {
     "chat": "Chat with the model, or get a single answer.",
-    "transcribe": "Transcribe audio files, videos, or speech from the microphone.",
+    "transcribe": "Transcribe audio files, videos or a microphone.",
     "translate": "Translate speech or text.",
     "describe-image": "Describe images, or answer questions about images.",
     "describe-video": "Describe videos, in one text or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
     "stop": "Stop running gemma serve processes.",
-    "bench": "Compare speculative decoding with plain decoding on this machine.",
+    "bench": "Compare decoding with drafts and without drafts.",
     "sessions": "List, show, search, export and delete saved chats.",
     "config": "Show, change and explain settings.",
     "models": "List, download and remove models.",

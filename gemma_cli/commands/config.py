@@ -94,7 +94,7 @@ def unset(key: Key) -> None:
 
 @app.command(epilog=examples("gemma config explain temperature", "gemma config explain save"))
 def explain(context: typer.Context, key: Key) -> None:
-    """Explain a setting: purpose, possible values, ways to set it, and current value."""
+    """Explain a setting: purpose, possible values, ways to set a value, and current value."""
     setting = setting_named(key)
     row = in_force(cast("typer.Context", context.parent))[setting.name]
     print("\n".join(safe_line(line) for line in _explained(setting, row)))

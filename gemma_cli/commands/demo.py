@@ -87,7 +87,9 @@ app = typer.Typer(add_completion=False)
 def demo(
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FOLDER", help="Run nothing; copy the samples to this new folder."),
+        typer.Option(
+            "--save", metavar="FOLDER", help="Copy the samples to this new folder instead of running the commands."
+        ),
     ] = None,
 ) -> None:
     """Run the main commands on the samples that come with the package, and explain the output.

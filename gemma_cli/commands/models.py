@@ -83,10 +83,13 @@ def quantize(
 
 @app.command(epilog=examples("gemma models calibrate e4b interview.wav", "gemma models calibrate e2b recordings/"))
 def calibrate(
-    name: Annotated[str, typer.Argument(metavar="ID", help="An alias, a hub id on this disk, or a folder.")],
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings of speech; no transcript is needed.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Model: e2b, e4b, the Hugging Face id of a downloaded model, or a folder."),
+    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings of speech, without transcripts.")],
 ) -> None:
-    """Measure how a checkpoint's attention follows speech, for more exact word times.
+    """Measure how the attention of a model follows speech, so that word times become more exact.
 
     Ten minutes of speech with pauses are enough. The figures are saved in the cache and used from then on.
     """

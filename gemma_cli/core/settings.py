@@ -115,7 +115,7 @@ SETTINGS = _table(
             "drafting off. Drafting changes the speed, never the text.",
             MODEL,
             ENGINES,
-            unset=f"auto (adapts, up to {Drafting().draft_tokens}); in gemma bench always {Drafting().draft_tokens}",
+            unset=f"auto (adapts up to {Drafting().draft_tokens}); gemma bench always drafts {Drafting().draft_tokens}",
             parameter="drafts",
             slash="/set",
         ),
@@ -149,7 +149,7 @@ SETTINGS = _table(
         Setting(
             "min-p",
             Number(0, 1),
-            "Exclude tokens whose probability is below this fraction of the highest one; 0: off.",
+            "Exclude tokens whose probability is below this fraction of the highest probability; 0: no limit.",
             SAMPLING,
             ANSWERS,
             Sampling().min_p,
@@ -158,7 +158,7 @@ SETTINGS = _table(
         Setting(
             "top-k",
             Whole(0, MAX_TOKENS),
-            "Sample only from this number of most likely tokens; 0: no limit.",
+            "Sample only from the N most likely tokens; 0: no limit.",
             SAMPLING,
             ANSWERS,
             Sampling().top_k,
@@ -170,7 +170,7 @@ SETTINGS = _table(
             "End the reply after this many tokens.",
             SAMPLING,
             ANSWERS,
-            unset=f"auto ({ANSWER_TOKENS}, or {THOUGHT_TOKENS} with --think)",
+            unset=f"auto ({ANSWER_TOKENS} tokens, or {THOUGHT_TOKENS} tokens with --think)",
             slash="/set",
         ),
         Setting(
@@ -282,7 +282,7 @@ SETTINGS = _table(
             "Language to translate into, as a name or a code, for example German or de.",
             INPUT,
             ("translate",),
-            unset="none, so give this option or set a default",
+            unset="none (a target language is required)",
         ),
         Setting(
             "stats",

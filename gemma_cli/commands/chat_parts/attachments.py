@@ -46,7 +46,7 @@ class AttachOptions:
         typer.Option(
             "--video",
             metavar="FILE",
-            help="Attach a video, of which the model sees one frame per second and at most 60 frames; repeatable.",
+            help="Attach a video; the model sees one frame per second, at most 60 frames; repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None

@@ -103,7 +103,9 @@ class AccessOptions:
     fetch: Annotated[
         bool,
         typer.Option(
-            "--fetch/--no-fetch", help="Download images when a request contains URLs of images.", rich_help_panel=ACCESS
+            "--fetch/--no-fetch",
+            help="Let the server download images when a request contains image URLs.",
+            rich_help_panel=ACCESS,
         ),
     ] = False
 

@@ -13,7 +13,7 @@ def reply_figures(turn: Turn) -> str:
     usage, timings, speculation = turn.usage, turn.timings, turn.speculation
     lines = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written, {usage.thinking_tokens} thought"]
     if not usage.prompt_tokens:
-        lines = ["the reply was cut off before its tokens were counted"]
+        lines = ["the reply was cut off before the tokens were counted"]
     if timings.ttft_s is not None:
         lines.append(f"time to first token {timings.ttft_s:.2f} s")
     if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:

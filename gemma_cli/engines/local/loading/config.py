@@ -83,7 +83,7 @@ def read_config(folder: Path) -> Config:
         config = Config(folder, kind, values, read_towers(kind, values))
         _ = config.decoder() if config.is_target else config.drafter()
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
     return config
 
 

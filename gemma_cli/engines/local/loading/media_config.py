@@ -116,9 +116,9 @@ def _processor(folder: Path, part: str, rule: Object) -> tuple[dict[str, Any], P
     try:
         return rule.check(values, part if path.name == PROCESSOR else ""), path
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
 
 
 def _agree(path: Path, name: str, value: int, expected: int, other: str) -> None:
     if value != expected:
-        raise ModelError(f"{path}: {name} is {value}, but {other} is {expected}; fetch the checkpoint again")
+        raise ModelError(f"{path}: {name} is {value}, but {other} is {expected}; download the checkpoint again")

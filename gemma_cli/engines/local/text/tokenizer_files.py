@@ -84,7 +84,7 @@ def read_settings(folder: Path) -> Settings:
             extra = None
         unnamed = tuple(map(_content, extra or known["additional_special_tokens"]))
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
     own = read_text(folder / TEMPLATE, LONGEST_TEMPLATE)
     if own is not None:
         return Settings(named, unnamed, own, folder / TEMPLATE)

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.device import has_float64
+from gemma_cli.engines.local.kernel_table import few_rows
+from gemma_cli.engines.local.triton_kernels.tiles import MOST_CHOSEN
 
 _WEIGHT_BITS = 40
 _NO_ID = 2**63 - 1
@@ -153,6 +155,20 @@ class StaticSampler(Sampler):
             name: torch.full((), value, dtype=torch.float64, device=device)
             for name, value in numbers_of(sampling).items()
         }
+
+    def _choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None) -> Tensor:
+        """As Sampler's; rows stand one after the other."""
+        top = self.sampling.top_k if self.sampling.temperature else 0
+        functions = few_rows(logits.device)
+        if not functions or top > MOST_CHOSEN or (self.sampling.temperature and self._takes_all(logits.shape[-1])):
+            return super()._choose(logits, positions, ids)
+        numbers = {name: number for name, number in self._numbers.items() if isinstance(number, Tensor)}
+        assert isinstance(self._seed, Tensor)
+        return functions.choose(
+            logits.float(), positions[:1], ids, top, self._seed, numbers["temperature"],
+            numbers["top_p"] if self.sampling.top_p < 1 else None,
+            numbers["least"] if self.sampling.min_p > 0 else None,
+        )  # fmt: skip
 
     @staticmethod
     def kind(sampling: Sampling) -> tuple[bool, int, bool, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -14,16 +14,25 @@ from gemma_cli.engines.local.model.layers.moe import Experts
 from gemma_cli.engines.local.model.layers.rope import rotate
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
+if TYPE_CHECKING:
+    from gemma_cli.engines.local.model.fused_pass import FusedRows
+
 
 class Attend(Protocol):
     """The storage of keys, and the choice of those that the rows see: attention.FewRows, attention.Chunk,
     drafter.DraftContext.
 
-    rope: (cos, sin) of the rows for each kind of layer; real: the rows that count, before those that fill up a pass.
+    rope: (cos, sin) of the rows for each kind of layer; real: the rows that count, before those that fill up a pass;
+    fused: the same rows for kernels that compute several steps of a layer (fused_pass.py), None where there are none.
     """
 
-    rope: dict[str, tuple[Tensor, Tensor]]
     real: int
+
+    @property
+    def rope(self) -> dict[str, tuple[Tensor, Tensor]]: ...
+
+    @property
+    def fused(self) -> FusedRows | None: ...
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor: ...
 

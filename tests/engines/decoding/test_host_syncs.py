@@ -67,6 +67,11 @@ def test_a_round_never_waits_for_the_device(name: str, quantize: Quantization | 
     assert run_round(name, quantize)["verify"] > 0
 
 
+@pytest.mark.parametrize(("name", "quantize"), [("e2b", "int8"), ("26b-a4b", "int4")])
+def test_a_round_by_torch_s_kernels_never_waits_either(name: str, quantize: Quantization | None) -> None:
+    assert run_round(name, quantize, fused=False)["verify"] > run_round(name, quantize)["verify"]
+
+
 @pytest.mark.parametrize("name", ["e2b", "31b"])
 def test_a_prompt_takes_the_memory_that_was_foretold(name: str) -> None:
     taken, foretold = prefill_peak(name, 1 << 17)

@@ -9,13 +9,15 @@
 Everything a round needs from the one before stays on the device (`RoundState`), so the host, while it turns tokens into
 text, has already launched the next one. The price is at most one round that nobody reads, at the end of a reply.
 
-A graph holds fixed kernels over fixed memory. With gemma's own kernels for whole passes (kernel_table.few_rows) each part
-has one graph for every length. With torch's, draft and verify have one for every number of keys that is read from full
-layers (cache.bucket), and with experts verify has one for every number of drafts, too, because a row that only fills up
-a pass reads no experts. Those for the first ROOM tokens are recorded at load, over the cache that the first reply will
-use; what a reply needs beyond them is recorded before it begins. The text is that of decode.py, whose rules hold here
-too: a row reads the keys that are its own bucket's, and every pass has the same number of rows. Where no graph can be
-recorded, on a CPU or because recording failed, the same functions are run as they are.
+A graph holds fixed kernels over fixed memory. With gemma's own kernels for whole passes (kernel_table.few_rows) each
+part has one graph for every length. With torch's, draft and verify have one for every number of keys that is read from
+full layers (cache.bucket), and with experts verify has one for every number of drafts, too, because a row that only
+fills up a pass reads no experts.
+
+Those for the first ROOM tokens are recorded at load, over the cache that the first reply will use; what a reply needs
+beyond them is recorded before it begins. The text is that of decode.py, whose rules hold here too: a row reads the
+keys that are its own bucket's, and every pass has the same number of rows. Where no graph can be recorded, on a CPU
+or because recording failed, the same functions are run as they are.
 """
 
 from __future__ import annotations

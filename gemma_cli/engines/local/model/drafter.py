@@ -51,6 +51,7 @@ class DraftContext:
     sliding: Callable[[Tensor], Tensor]
     full: Callable[[Tensor], Tensor]
     real: int = 1
+    fused: None = None
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         return self.sliding(query) if layer.sliding else self.full(query)

@@ -78,7 +78,7 @@ def run(
     rows: FusedRows,
     last: Norm,
 ) -> Tensor:
-    """Return x [rows, hidden] after `layers` and the norm `last`; per_layer: embeddings [rows, layers, ple], or None."""
+    """Return x [rows, hidden] after `layers` and the norm `last`. per_layer: embeddings [rows, layers, ple] or None."""
     norms = [layer.input_norm for layer in layers] + [last]
     y = functions.norm(x, _weight(norms[0]), norms[0].eps)
     for layer, following in zip(layers, norms[1:], strict=True):
@@ -131,7 +131,7 @@ def _weight(norm: Norm) -> Tensor:
 class Joined:
     """Rows of several sequences in one pass, and copies of the last that fill it up."""
 
-    def __init__(self, parts: Sequence[FusedRows], sizes: Sequence[int], missing: int) -> None:
+    def __init__(self, parts: Sequence[FusedRows], sizes: list[int], missing: int) -> None:
         self._parts, self._sizes, self._missing = parts, sizes, missing
 
     @cached_property

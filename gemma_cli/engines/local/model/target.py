@@ -96,7 +96,7 @@ class Target:
 
     @property
     def functions(self) -> Functions | None:
-        """Those that compute a whole pass of a few rows; None: torch or kernels of the CPU compute it layer by layer."""
+        """Those that compute a whole pass of a few rows; None: it is computed layer by layer."""
         return few_rows(self.device, self.dtype)
 
     @property

@@ -20,6 +20,7 @@ from gemma_cli.engines.local.triton_kernels.tiles import (
     linear_tile,
 )
 
+
 class Kernels(Between):
     """The kernels of one card."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gemma_cli.engines.local.triton_kernels.layout import unpack
 from gemma_cli.engines.local.triton_kernels.ops import Functions
@@ -57,7 +56,7 @@ class Reference(Functions):
         heads: int,
         eps: float,
     ) -> Tensor:
-        rows, count, dim = product.shape
+        rows, _, dim = product.shape
         key_heads = scale.shape[0] - heads
         normal = _normal(product, eps)
         turning = normal[:, : heads + key_heads] * scale
@@ -94,7 +93,7 @@ class Reference(Functions):
     ) -> Tensor:
         source = torch.minimum(torch.arange(len(x), device=x.device), real - 1)
         scores = torch.softmax(logits.float(), -1).index_select(0, source)
-        best, index = scores.sort(-1, descending=True, stable=True)
+        best, index = torch.sort(scores, dim=-1, descending=True, stable=True)
         best, index = best[:, :per_row], index[:, :per_row]
         weights = best / best.sum(-1, keepdim=True) * per_expert[index]
         rows = []

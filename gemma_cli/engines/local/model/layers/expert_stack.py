@@ -3,8 +3,8 @@
 On a CPU each expert is a linear layer of its own, and the host groups rows by expert. A GPU would have to be waited for
 to know the groups, in every layer. Here a few rows gather the weights of their experts instead.
 
-Quantized weights are stored in the plain layouts of `rounding`, four bits two to a byte, or as kernels for few rows read
-them, and widened when they are used.
+Quantized weights are stored in the plain layouts of `rounding`, four bits two to a byte, or as kernels for few rows
+read them, and widened when they are used.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ExpertStack(Sequence[Linear]):
         """The weights as the kernels for few rows read them."""
         weight, scale = self.parts[0], self.parts[-1]
         bits = {torch.int8: 8, torch.uint16: 4}.get(weight.dtype, 16)
-        return Stack(cast(Bits, bits), self.shape[1], weight, scale)
+        return Stack(cast("Bits", bits), self.shape[1], weight, scale)
 
     @classmethod
     def of_floats(cls, weights: Tensor) -> ExpertStack:

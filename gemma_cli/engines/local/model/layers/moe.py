@@ -52,9 +52,7 @@ class Experts:
         for first in range(0, len(x), FEW):
             part = slice(first, first + FEW)
             real = (count - first).clamp(min=1) if first else count
-            mixed.append(
-                functions.experts(x[part], logits[part], self.per_expert, real, self.per_row, up, down)
-            )
+            mixed.append(functions.experts(x[part], logits[part], self.per_expert, real, self.per_row, up, down))
         return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
     def __call__(self, x: Tensor, real: int) -> Tensor:

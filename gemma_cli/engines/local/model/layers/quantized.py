@@ -21,7 +21,13 @@ from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.kernel_table import few_rows
-from gemma_cli.engines.local.model.layers.integer_matmul import TILE, int8_on_cuda, integer_halves, widened, widened_words
+from gemma_cli.engines.local.model.layers.integer_matmul import (
+    TILE,
+    int8_on_cuda,
+    integer_halves,
+    widened,
+    widened_words,
+)
 from gemma_cli.engines.local.model.layers.linear import Linear, for_few
 from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 from gemma_cli.engines.local.model.layers.torch_int8 import (

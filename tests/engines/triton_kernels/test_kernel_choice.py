@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,9 +105,26 @@ def test_reasons(card: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, change:
     assert card.checks == 0
 
 
-def test_a_self_check_that_dies_says_so(card: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    assert "self-check failed" in availability._check(GPU) or torch.cuda.is_available()
+@pytest.mark.parametrize(
+    ("code", "output", "why"),
+    [
+        (0, "", ""),
+        (1, "warning\nlinear: relative error 1.0e+00\n", "their self-check failed: linear: relative error 1.0e+00"),
+        (-11, "", "their self-check failed: exit code -11"),
+    ],
+)
+def test_what_a_self_check_says(monkeypatch: pytest.MonkeyPatch, code: int, output: str, why: str) -> None:
+    done = subprocess.CompletedProcess([], code, output, "")
+    monkeypatch.setattr(availability.subprocess, "run", lambda *_, **__: done)
+    assert availability._check(GPU) == why
+
+
+def test_a_self_check_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("self_check", availability.CHECK_S)
+
+    monkeypatch.setattr(availability.subprocess, "run", hang)
+    assert "did not end" in availability._check(GPU)
 
 
 def test_the_self_check_finds_what_is_wrong() -> None:

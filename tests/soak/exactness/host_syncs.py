@@ -14,7 +14,7 @@ PROMISE = "A recorded round never waits for the device, and a prompt of 128k tok
 
 
 def trial(scale: float) -> Outcome:
-    """Every model as stored and quantized, by our kernels and torch's; at a smaller scale, with a layer of each kind."""
+    """Every model as stored and quantized, by our kernels and torch's; at a smaller scale, a layer of each kind."""
     whole = scale >= 1
     tried, failures, figures = 0, [], []
     for name in NAMES:

@@ -27,7 +27,8 @@ from torch.nn import functional as F
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.kernel_table import Functions
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots, bucket, bucket_before
-from gemma_cli.engines.local.model.fused_pass import FusedRows, Placed
+from gemma_cli.engines.local.model.fused_pass import Placed
+from gemma_cli.engines.local.model.layer import FusedRows
 from gemma_cli.engines.local.model.layers.linear import as_dtype
 from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape

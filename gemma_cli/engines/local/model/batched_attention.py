@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.model.attention import FewRows
-from gemma_cli.engines.local.model.fused_pass import FusedRows, Joined
-from gemma_cli.engines.local.model.layer import Attend
+from gemma_cli.engines.local.model.fused_pass import Joined
+from gemma_cli.engines.local.model.layer import Attend, FusedRows
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 

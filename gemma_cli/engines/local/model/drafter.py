@@ -27,8 +27,7 @@ from gemma_cli.engines.local.kernel_table import Functions
 from gemma_cli.engines.local.model import fused_pass
 from gemma_cli.engines.local.model.attention import one_row
 from gemma_cli.engines.local.model.cache import EVERY, Cache
-from gemma_cli.engines.local.model.fused_pass import FusedRows
-from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.model.layer import Attend, DecoderLayer, FusedRows
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm
 from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape

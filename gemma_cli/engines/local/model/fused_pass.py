@@ -9,28 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.kernel_table import Functions
 from gemma_cli.engines.local.model.cache import Cache
-from gemma_cli.engines.local.model.layer import Attention, DecoderLayer
+from gemma_cli.engines.local.model.layer import Attention, DecoderLayer, FusedRows
 from gemma_cli.engines.local.model.layers.linear import Norm
 from gemma_cli.engines.local.model.layers.moe import Experts
 from gemma_cli.engines.local.model.layers.rope import Rope
-
-
-class FusedRows(Protocol):
-    """Rows of a pass. count: int64 [1], how many of them count: the others only fill the pass up."""
-
-    @property
-    def count(self) -> Tensor: ...
-
-    def mixed(self, attention: Attention, product: Tensor) -> Tensor:
-        """Attention of a layer's heads [rows, heads, head_dim]; stores keys and values: [rows, heads * head_dim]."""
-        ...
 
 
 class Placed:

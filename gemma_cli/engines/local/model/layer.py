@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -13,9 +13,6 @@ from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.layers.moe import Experts
 from gemma_cli.engines.local.model.layers.rope import rotate
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
-
-if TYPE_CHECKING:
-    from gemma_cli.engines.local.model.fused_pass import FusedRows
 
 
 class Attend(Protocol):
@@ -68,6 +65,17 @@ class Attention:
         normal = self.norm.wide(heads)
         turning = normal if shape.value_is_key or not values else normal[:, :-values]
         return rotate(turning * self.qk_scale, cos, sin), normal[:, -values:] if values else None
+
+
+class FusedRows(Protocol):
+    """Rows of a pass. count: int64 [1], how many of them count: the others only fill the pass up."""
+
+    @property
+    def count(self) -> Tensor: ...
+
+    def mixed(self, attention: Attention, product: Tensor) -> Tensor:
+        """Attention of a layer's heads [rows, heads, head_dim]; stores keys and values: [rows, heads * head_dim]."""
+        ...
 
 
 @dataclass

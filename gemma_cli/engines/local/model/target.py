@@ -33,8 +33,7 @@ from gemma_cli.engines.local.model import fused_pass
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
-from gemma_cli.engines.local.model.fused_pass import FusedRows
-from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.model.layer import Attend, DecoderLayer, FusedRows
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
 from gemma_cli.engines.local.model.layers.rope import Rope

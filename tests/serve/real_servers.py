@@ -30,7 +30,7 @@ from tests.cli.helpers.command import SAMPLES
 from tests.serve.server import program
 
 OWN = shlex.join([program(), "serve", "--model", "pocket", "--port", "{port}"])
-READY_S = 300.0
+READY_S = 600.0
 LIMIT_S = 300
 COLOUR = {
     "type": "object",

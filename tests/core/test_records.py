@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import pickle
+import pkgutil
 from collections.abc import Callable
 from dataclasses import field
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gemma_cli.core
 from gemma_cli.core import records
 
 
@@ -102,6 +105,7 @@ def outcome(act: Callable[[], Any]) -> Any:
         return type(error)
 
 
+@settings(max_examples=60, deadline=None)
 @given(CALLS, CALLS)
 def test_instances_do_what_those_of_the_standard_library_do(first: Any, second: Any) -> None:
     def both(kinds: dict[str, Any]) -> Any:
@@ -121,6 +125,14 @@ def test_the_options_of_commands_are_seen_by_the_standard_library() -> None:
     assert [each.name for each in dataclasses.fields(Frame)][:1] == ["digest"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         Sampling().seed = 4  # type: ignore[misc]
+
+
+def test_every_class_of_core_is_made_so() -> None:
+    for found in pkgutil.iter_modules(gemma_cli.core.__path__, "gemma_cli.core."):
+        module = importlib.import_module(found.name)
+        made = [kind for kind in vars(module).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+        for kind in made:
+            assert kind.__repr__.__module__ == records.__name__, f"{kind}: import dataclass from core.records"
 
 
 def test_nothing_is_compiled_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:

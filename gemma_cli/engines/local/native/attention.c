@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "kernels.h"
 #include "team.h"
 #include "vectors.h"
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.device import has_float64
+from gemma_cli.engines.local.kernel_table import Functions
 
 BLOCK = 1024
 OVERHANG = 64
@@ -34,13 +35,17 @@ class Rope:
         if count > OVERHANG:
             cos, sin = self._compute(start, count)
             return cos, sin
+        cos, sin, offset = self.block(start)
+        return cos[offset : offset + count], sin[offset : offset + count]
+
+    def block(self, start: int) -> tuple[Tensor, Tensor, int]:
+        """(cos, sin, row): a block whose rows from `row` on are those of `start` and OVERHANG - 1 more positions."""
         block, offset = divmod(start, BLOCK)
         if block not in self._blocks:
             if len(self._blocks) == BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
             self._blocks[block] = self._compute(block * BLOCK, BLOCK + OVERHANG)
-        cos, sin = self._blocks[block]
-        return cos[offset : offset + count], sin[offset : offset + count]
+        return *self._blocks[block], offset
 
     def _compute(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         cos, sin = self.at(torch.arange(start, start + count, device=self._frequencies.device))
@@ -54,6 +59,10 @@ class Rope:
         wide = angles.double()
         cos, sin = wide.cos().float() * self._factor, wide.sin().float() * self._factor
         return torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
+
+    def fused(self, functions: Functions, position: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Compute `rows` for positions from `position`, int64 [1], on, by kernels."""
+        return functions.rotation(position, self._frequencies, self._factor, count)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def test_a_card_is_checked_once(card: SimpleNamespace) -> None:
     assert again() == ""
     assert card.checks == 1
     assert kernel_table.notice(GPU) is None
-    assert kernel_table.describe(GPU) == ("gemma's own (triton-3.6.0-abc)", True)
+    assert kernel_table.describe(GPU) == ("gemma's own kernels (triton-3.6.0-abc)", True)
 
 
 def test_what_fails_its_check_is_left_to_torch_with_one_notice(card: SimpleNamespace) -> None:

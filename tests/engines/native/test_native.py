@@ -314,6 +314,7 @@ def team(kernels: Kernels) -> Iterator[Kernels]:
     yield kernels
     kernels.set_threads(1)
 
+
 SHAPES = [(8, 1, 512, EVERY, 1120), (8, 1, 256, 512, 576), (16, 8, 256, 1024, 1088), (4, 2, 32, 128, 192)]
 """Heads, heads of keys, width, window, slots: full and sliding layers of E2B, sliding ones of 12B and of pocket."""
 

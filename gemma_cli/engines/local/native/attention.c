@@ -28,8 +28,8 @@ INLINE long padded(long dim) { return up_to(dim, LANES) * LANES + 16; } /* or th
    compute alone. strips, strip: how the head's width is, among threads that compute together, with `scratch`. */
 typedef struct {
   Head head; /* the first one */
-  long first, count, parts, each, strips, strip;
-  float *scratch;
+  long first, count, parts, each, units, strips, strip;
+  char *scratch;
   atomic_int *failed;
 } Attention;
 
@@ -46,10 +46,13 @@ static Tile tile_of(const Attention *of, long kv, long first, long count) {
                 .wide = padded(head.dim)};
 }
 
-static long floats_of(const Tile *tile) { return tile->count * (tile->step + 1 + tile->wide); }
+static size_t bytes_of(const Tile *tile) {
+  return (size_t)tile->count * (sizeof(float *) + (size_t)(tile->step + 2 + tile->wide) * sizeof(float));
+}
 
-static void give(Tile *tile, float *scratch) {
-  tile->scores = scratch, tile->sums = scratch + tile->count * tile->step, tile->mixed = tile->sums + tile->count;
+static void give(Tile *tile, void *scratch) {
+  tile->query = scratch, tile->scores = (float *)(tile->query + tile->count);
+  tile->sums = tile->scores + tile->count * tile->step, tile->mixed = tile->sums + 2 * tile->count;
 }
 
 static void attend_alone(const void *task, long begin, long stop) { /* parts of all heads */
@@ -57,12 +60,13 @@ static void attend_alone(const void *task, long begin, long stop) { /* parts of 
   for (long part = begin; part < stop; part++) {
     const long at = part % of->parts * of->each, rest = of->count - at;
     Tile tile = tile_of(of, part / of->parts, of->first + at, rest < of->each ? rest : of->each);
-    float *scratch = room((size_t)floats_of(&tile) * sizeof(float));
+    void *scratch = room(bytes_of(&tile));
     if (!scratch) {
       atomic_store(of->failed, 1);
       continue;
     }
     give(&tile, scratch);
+    find_queries(&tile);
     score_slots(&tile, tile.from, tile.stop);
     weigh_queries(&tile, 0, tile.count);
     mix_lanes(&tile, 0, tile.head.dim);
@@ -71,15 +75,15 @@ static void attend_alone(const void *task, long begin, long stop) { /* parts of 
 
 static Tile shared_tile(const Attention *of, long kv) {
   Tile tile = tile_of(of, kv, of->first, of->count);
-  give(&tile, of->scratch + kv * floats_of(&tile));
+  give(&tile, of->scratch + (size_t)kv * bytes_of(&tile));
   return tile;
 }
 
 static void score_units(const void *task, long begin, long stop) { /* of UNIT slots each, of all heads */
   for (long unit = begin; unit < stop; unit++) {
-    Tile tile = shared_tile(task, 0);
-    const long units = tile.step / UNIT, slot = tile.from + unit % units * UNIT;
-    tile = shared_tile(task, unit / units);
+    const Attention *of = task;
+    const Tile tile = shared_tile(of, unit / of->units);
+    const long slot = tile.from + unit % of->units * UNIT;
     score_slots(&tile, slot, slot + UNIT);
   }
 }
@@ -109,13 +113,18 @@ static void attend_together(Attention *of, long kv_heads, long step) {
   for (of->first = 0; of->first < queries; of->first += batch) {
     of->count = queries - of->first < batch ? queries - of->first : batch;
     const Tile tile = tile_of(of, 0, of->first, of->count);
+    of->units = tile.step / UNIT;
     const double scores = (double)(kv_heads * of->count) * (double)tile.step;
-    of->scratch = room((size_t)(kv_heads * floats_of(&tile)) * sizeof(float));
+    of->scratch = room((size_t)kv_heads * bytes_of(&tile));
     if (!of->scratch) {
       atomic_store(of->failed, 1);
       return;
     }
-    share(score_units, of, kv_heads * (tile.step / UNIT), scores * (double)dim);
+    for (long kv = 0; kv < kv_heads; kv++) {
+      const Tile one = shared_tile(of, kv);
+      find_queries(&one);
+    }
+    share(score_units, of, kv_heads * of->units, scores * (double)dim);
     share(weigh_each, of, kv_heads * of->count, scores * EXPONENTIAL);
     share(mix_strips, of, kv_heads * of->strips, scores * (double)dim);
   }

@@ -18,7 +18,7 @@
 #endif
 #define QUAD 4          /* keys scored at a time, and vectors of values that are summed at a time */
 #define UNIT (4 * LANES) /* slots scored by one thread at least */
-#define VALUES 8        /* slots whose values are summed at a time, while they lie in the cache */
+#define VALUES 4096     /* floats of values that are summed at a time, while they lie in the cache */
 #define AHEAD 16        /* slots whose values are prefetched before they are needed */
 
 typedef struct {
@@ -33,14 +33,18 @@ typedef struct {
   Head head;
   long first, count, from, stop;
   long step, wide;              /* from query to query of scores and of mixed */
+  const float **query;          /* [count] */
   float *scores, *sums, *mixed; /* [count, step], then weights; [count]; [count, wide] */
 } Tile;
 
 INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
 
-INLINE const float *query_of(const Tile *of, long one) {
-  const long index = of->first + one;
-  return of->head.query + index / of->head.group * of->head.row_step + index % of->head.group * of->head.dim;
+/* Finds each query once: the divisions take as long as some of the products. */
+static void find_queries(const Tile *of) {
+  for (long one = 0; one < of->count; one++) {
+    const long row = (of->first + one) / of->head.group, index = (of->first + one) % of->head.group;
+    of->query[one] = of->head.query + row * of->head.row_step + index * of->head.dim;
+  }
 }
 
 INLINE float *out_of(const Tile *of, long one) {
@@ -80,7 +84,7 @@ INLINE void score(const Tile *of, long slot, long one, int count, int first) {
   const float *query[TILE], *key[QUAD];
   vf sum[TILE][QUAD] = {};
   UNROLL(4)
-  for (int q = 0; q < count; q++) query[q] = query_of(of, one + q);
+  for (int q = 0; q < count; q++) query[q] = of->query[one + q];
   UNROLL(4)
   for (int k = 0; k < QUAD; k++) {
     const long at = slot + k < of->head.slots ? slot + k : of->head.slots - 1; /* a score that is masked */
@@ -183,8 +187,9 @@ INLINE void mix(const Tile *of, long begin, long stop, long lane, int vectors, l
   UNROLL(4)
   for (int q = 0; q < count; q++) {
     at[q] = of->mixed + (one + q) * of->wide + lane, weights[q] = of->scores + (one + q) * of->step - of->from;
-    UNROLL(4)
-    for (int v = 0; v < vectors && begin > of->from; v++) sum[q][v] = load(at[q] + v * LANES);
+    if (begin > of->from)
+      UNROLL(4)
+      for (int v = 0; v < vectors; v++) sum[q][v] = load(at[q] + v * LANES);
   }
   for (long slot = begin; slot < stop; slot++) {
     const float *value = of->head.values + slot * dim + lane;
@@ -213,8 +218,9 @@ INLINE void mix_all(const Tile *of, long begin, long stop, long lane, int vector
 /* Computes numbers begin .. end - 1 of the head's width in the results of all queries; begin: a multiple of LANES. */
 static void mix_lanes(const Tile *of, long begin, long end) {
   const long last = of->stop < of->head.slots ? of->stop : of->head.slots;
-  for (long slot = of->from; slot < last; slot += VALUES) {
-    const long stop = slot + VALUES < last ? slot + VALUES : last;
+  const long slots = up_to(VALUES, of->head.dim);
+  for (long slot = of->from; slot < last; slot += slots) {
+    const long stop = slot + slots < last ? slot + slots : last;
     long lane = begin;
     for (; lane + 4 * LANES <= end; lane += 4 * LANES) mix_all(of, slot, stop, lane, 4);
     for (; lane + 2 * LANES <= end; lane += 2 * LANES) mix_all(of, slot, stop, lane, 2);

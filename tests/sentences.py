@@ -23,6 +23,7 @@ CODE = re.compile(
     r"\b(SELECT|INSERT|CREATE|DELETE|UPDATE|PRAGMA)\b|^(gemma|git|curl|ffmpeg|#compdef|_gemma|function|import) "
 )
 WORD = re.compile(r"[A-Za-z]{2,}")
+MARKER = re.compile(r"^(?:[-*#]+|\d+\.)\s+")
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -74,7 +75,8 @@ def of_docs() -> Iterator[str]:
         text = COMMENT.sub("", CODE_BLOCK.sub("\n\n", path.read_text(encoding="utf-8")))
         for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) ?)", text):
             for part in block.split(" | ") if block.lstrip().startswith("|") else [block]:
-                yield from (f"{one}    [{path.relative_to(ROOT)}]" for one in sentences(part.strip(" |-*#")))
+                text_of_part = MARKER.sub("", part.strip(" |\n"))
+                yield from (f"{one}    [{path.relative_to(ROOT)}]" for one in sentences(text_of_part))
 
 
 SOURCES = {"help": of_help, "messages": of_messages, "docs": of_docs}

@@ -1,5 +1,5 @@
-"""`gemma models`: the checkpoints on this disk and those that could be; `pull` fetches one, `remove` removes it, and
-`quantize` saves its quantized weights."""
+"""`gemma models`: the checkpoints on this disk and those that could be; `pull` fetches one, `remove` removes it,
+`quantize` saves its quantized weights, and `calibrate` its figures for word times."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from gemma_cli.common.notices import notice
 from gemma_cli.common.options import Json, examples
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.media.input_files import sound_files
+from gemma_cli.store.calibrations import SavedCalibration, described, remove_calibrations, saved_calibrations
 from gemma_cli.store.models.catalogue import Entry, catalogue
 from gemma_cli.store.models.checkpoints import chosen_by, resolve
 from gemma_cli.store.models.releases import DRAFTER, size
@@ -29,10 +31,15 @@ app = typer.Typer(
 def models(context: typer.Context, as_json: Json = False) -> None:
     """List the Gemma 4 checkpoints on this disk and those that can be downloaded. Downloads nothing."""
     if context.invoked_subcommand is None:
-        entries, saved = catalogue(), saved_weights()
-        print(_as_json(entries, saved) if as_json else _table(entries))
-        if saved and not as_json:
+        entries, saved, calibrations = catalogue(), saved_weights(), saved_calibrations()
+        if as_json:
+            print(_as_json(entries, saved, calibrations))
+            return
+        print(_table(entries))
+        if saved:
             print(f"\n{_saved_table(saved)}")
+        if calibrations:
+            print(f"\n{_calibrations_table(calibrations)}")
 
 
 @app.command(epilog=examples("gemma models pull e2b", "gemma models pull google/gemma-4-E4B-it"))
@@ -66,6 +73,20 @@ def quantize(
         print(safe_line(save(name, form)))
 
 
+@app.command(epilog=examples("gemma models calibrate e4b interview.wav", "gemma models calibrate e2b recordings/"))
+def calibrate(
+    name: Annotated[str, typer.Argument(metavar="ID", help="An alias, a hub id on this disk, or a folder.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings of speech; no transcript is needed.")],
+) -> None:
+    """Measure how a checkpoint's attention follows speech, for more exact word times.
+
+    Ten minutes of speech with pauses are enough. The figures are saved in the cache and used from then on.
+    """
+    from gemma_cli.speech.word_times.calibrate import calibrated
+
+    print(safe_line(calibrated(name, sound_files(files))))
+
+
 @app.command(epilog=examples("gemma models remove e2b", "gemma models remove e2b --quantized"))
 def remove(
     name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
@@ -76,7 +97,7 @@ def remove(
 ) -> None:
     """Remove a checkpoint and its drafter from the Hugging Face cache, which other programs use too.
 
-    Its saved quantized weights go with it.
+    Its saved quantized weights and its calibration go with it.
     """
     from gemma_cli.store.models import removal
 
@@ -87,13 +108,16 @@ def remove(
         raise UsageError(f"no quantized weights of {name} are saved; gemma models lists what is there")
     if not quantized and not unfinished:
         freed += remove_saved(name)
+        remove_calibrations(name)
     print(f"{size(freed)} freed")
 
 
-def _as_json(entries: list[Entry], saved: list[SavedWeights]) -> str:
+def _as_json(entries: list[Entry], saved: list[SavedWeights], calibrations: list[SavedCalibration]) -> str:
     rows = [vars(entry) | {"folder": str(entry.folder) if entry.folder else None} for entry in entries]
     quantized = [vars(one) | {"file": str(one.file)} for one in saved]
-    return safe_json(json.dumps({"models": rows, "quantized": quantized}, ensure_ascii=False))
+    calibrated = [{"model": one.model, **vars(one.calibration), "file": str(one.file)} for one in calibrations]
+    values = {"models": rows, "quantized": quantized, "calibrated": calibrated}
+    return safe_json(json.dumps(values, ensure_ascii=False))
 
 
 def _saved_table(saved: list[SavedWeights]) -> str:
@@ -101,6 +125,13 @@ def _saved_table(saved: list[SavedWeights]) -> str:
     width = max(len(one.model) for one in saved)
     lines = [f"   {one.model.ljust(width)}  {one.quantize}  {size(one.size)}" for one in saved]
     return "\n".join(safe_line(line) for line in ("   quantized weights, saved for faster starts", *lines))
+
+
+def _calibrations_table(calibrations: list[SavedCalibration]) -> str:
+    """Calibrations of word times, one checkpoint a line."""
+    width = max(len(one.model) for one in calibrations)
+    lines = [f"   {one.model.ljust(width)}  {described(one.calibration)}" for one in calibrations]
+    return "\n".join(safe_line(line) for line in ("   word times, calibrated", *lines))
 
 
 def _table(entries: list[Entry]) -> str:

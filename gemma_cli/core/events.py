@@ -91,16 +91,31 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How the attention of a checkpoint follows sound, measured on its own transcripts.
+
+    heads: of the alignment, those that follow. offset_s: seconds from the end of a word to the spike of its attention.
+    mass: mean share of the attention on the path through the sound, 0..1.
+    """
+
+    heads: tuple[int, ...]
+    offset_s: float
+    mass: float
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Which part of a recording each token of a reply attends to; comes before Done where the request asks for it.
 
     pieces: the text of each token. logprobs: natural logarithms of the tokens' probabilities. attention: float32
-    [heads, tokens, frames], weights that the row which chose a token gives to frames of the recording.
+    [heads, tokens, frames], weights that the row which chose a token gives to frames of the recording. calibration: of
+    the checkpoint, where there is one.
     """
 
     pieces: tuple[str, ...]
     logprobs: tuple[float, ...]
     attention: np.ndarray = field(compare=False, repr=False)
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)

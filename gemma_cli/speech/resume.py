@@ -13,6 +13,7 @@ from gemma_cli.media.audio import WHOLE, Part
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Opening
 from gemma_cli.speech.recording import Recording, survey
+from gemma_cli.store import calibrations
 from gemma_cli.store.journal import Journal
 
 
@@ -44,11 +45,13 @@ def kept(task: Task, path: str, output: OutputOptions, part: Part = WHOLE) -> Op
 def _key(task: Task, recording: Recording) -> dict[str, object]:
     """All that a reply depends on beside the sound of its piece, and the recording itself."""
     info = task.engine().info
+    calibration = calibrations.find(info.fingerprint) if task.word_times else None
     return {
         "recording": recording.digest(),
         "part": asdict(recording.part),
         "instruction": task.instruction,
         "word_times": task.word_times,
+        "calibration": asdict(calibration) if calibration else None,
         "model": info.model,
         "device": info.device,
         "dtype": info.dtype,

@@ -19,7 +19,7 @@ from gemma_cli.speech.recording import Recording
 from gemma_cli.speech.word_options import NO_WORDS, WordOptions
 from gemma_cli.store.atomic_write import write_together
 from gemma_cli.text.clock import clock
-from gemma_cli.text.language_of_text import recognised
+from gemma_cli.text.language_of_text import LIKELY, recognised
 from gemma_cli.text.subtitles import lay_out
 from gemma_cli.text.transcript import Segment, TranscriptWriter, Txt, document, format_named
 from gemma_cli.views.confidence import write_coloured
@@ -128,8 +128,9 @@ class TranscriptOutput:
 
     def cues(self, segment: Segment, kind: type[TranscriptWriter]) -> Iterable[Segment]:
         """Return what a format writes of a segment: of subtitles cues, in lines that fit."""
-        cues = lay_out([segment], self.words.layout(self.options.layout)) if kind.subtitles else [segment]
-        return self._fielded(cues)
+        if kind.subtitles:
+            return self._fielded(lay_out([segment], self.words.layout(self.options.layout)))
+        return self._fielded([self._in_language(segment) if kind.has_fields else segment])
 
     def save(self, segments: Sequence[Segment], paths: dict[str, Path]) -> None:
         """Write a complete transcript into its files, by format."""
@@ -177,8 +178,12 @@ class TranscriptOutput:
             file=name,
             language=self.language or recognised(self.spoken(transcript)),
             duration_s=duration_s,
-            segments=list(self._fielded(transcript.segments)),
+            segments=list(self._fielded(map(self._in_language, transcript.segments))),
         ) | {"damage": [asdict(damage) for damage in transcript.damage] or None}
+
+    def _in_language(self, segment: Segment) -> Segment:
+        """Return a segment with its language: the requested one, else that of its text, if it reveals one."""
+        return replace(segment, language=self.language or recognised(segment.text, LIKELY))
 
     def _fielded(self, segments: Iterable[Segment]) -> Iterable[Segment]:
         """Return segments with the fields that are asked for."""

@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 SURE = 0.9
 """Probability, among the languages known here, below which a text is too short or too odd to tell."""
 
+LIKELY = 0.5
+"""The same for one segment of a transcript, which is often a single sentence: of pocket's four languages 89 to 94 % of
+the sentences reach it, and at most 1.3 % with another language."""
+
 _ENOUGH = 10_000  # characters
 
 
-def recognised(text: str) -> str | None:
-    """Return the English name of the language a text is in; None where its words do not tell, as in "347"."""
+def recognised(text: str, least: float = SURE) -> str | None:
+    """Return the English name of the language a text is in; None where its words do not tell, as in "347".
+
+    least: probability that it must have.
+    """
     code, probability = _identifier().classify(text[:_ENOUGH])
-    return language(str(code)).name if probability >= SURE else None
+    return language(str(code)).name if probability >= least else None
 
 
 @cache

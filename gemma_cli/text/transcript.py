@@ -24,7 +24,8 @@ class Segment:
     """start, end: seconds from the beginning of the recording.
 
     words: with times of their own, where these are known and asked for. avg_logprob: mean natural logarithm of the
-    probabilities of the tokens. speaker: who says it, where that is known.
+    probabilities of the tokens. speaker: who says it, where that is known. language: its English name, where it was
+    requested or the text reveals it.
     """
 
     id: int
@@ -34,6 +35,7 @@ class Segment:
     words: tuple[TimedWord, ...] | None = None
     avg_logprob: float | None = None
     speaker: str | None = None
+    language: str | None = None
 
 
 class TranscriptWriter:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from gemma_cli.core.messages import SAMPLE_RATE
+from gemma_cli.text.language_of_text import LIKELY, recognised
 from tests.speech.words import hear, pause, record, say
 
 CUE = re.compile(r"(\d+):(\d+):([\d,]+) --> (\d+):(\d+):([\d,]+)\n(.*)\n")
@@ -101,6 +102,17 @@ def test_a_clip_keeps_the_times_of_the_recording(gemma, tmp_path):
 @pytest.mark.parametrize("clip", ["5", "9-5", "a-b", "1:75-2:00", "-3-4", "5-5"])
 def test_a_clip_that_is_none_is_refused(gemma, tmp_path, clip):
     gemma("transcribe", "a.wav", f"--clip={clip}").refuses("--clip", clip)
+
+
+def test_a_segment_has_its_language_in_json(gemma, tmp_path):
+    """The requested one; else that of its own text, which other segments do not change."""
+    record(tmp_path / "a.wav", pause(1.0), say([1, 2, 3]), pause(2.0), say([4, 5]), pause(1.0))
+    for command in (["--json"], ["--format", "json"]):
+        segments = json.loads(gemma("transcribe", "a.wav", *command, "--language", "de").out)["segments"]
+        assert [segment["language"] for segment in segments] == ["German", "German"]
+        segments = json.loads(gemma("transcribe", "a.wav", *command).out)["segments"]
+        texts = ("w1 w2 w3", "w4 w5")
+        assert [segment["language"] for segment in segments] == [recognised(text, LIKELY) for text in texts]
 
 
 def test_context_and_language_are_in_the_prompt(gemma, engine, tmp_path):

@@ -47,6 +47,7 @@ from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import read_generation_config
+from gemma_cli.engines.local.model.native_pass import of_target
 from gemma_cli.engines.local.text.detokenize import Detokenizer
 from gemma_cli.engines.local.text.tokenizer import load_tokenizer
 from tests.engines.helpers import tiny
@@ -272,6 +273,7 @@ def test_weights_that_give_no_numbers_are_said_to(
         assert said(engine, request) == whole, "a drafter that is broken changes nothing"
     with monkeypatch.context() as patch:
         patch.setattr(engine.target.norm, "weight", engine.target.norm.weight * torch.nan)
+        patch.setattr(engine.target, "native_pass", of_target(engine.target))
         with pytest.raises(ModelError, match="the model's output is not a number"):
             list(engine.stream(request))
     assert said(engine, request) == whole

@@ -40,7 +40,7 @@ def test_tsv():
 
 
 def test_json():
-    unknown = {"words": None, "avg_logprob": None, "speaker": None}
+    unknown = {"words": None, "avg_logprob": None, "speaker": None, "language": None}
     assert json.loads(document(TALK, Json)) == {
         "text": "Hello there. 1 < 2 --> so",
         "segments": [

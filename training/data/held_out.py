@@ -10,7 +10,7 @@ import soxr  # type: ignore[import-untyped]
 from PIL import Image
 
 from gemma_cli.commands import describe_image
-from training.data import dialogue, drills, grammar, scenes, speech, task_mix, voices
+from training.data import dialogue, drills, grammar, scenes, speech, task_mix, timed_speech, voices
 from training.data.exchange import Exchange, Message, Task
 from training.stages import media_features
 
@@ -61,6 +61,17 @@ def translated_items(source: str, target: str, count: int, rng: random.Random) -
             voice = voices.sample_voice(rng, source, held_out=True)
             recording = speech.record(voices.say(utterance.spoken, voice), rng)
             items.append(spoken_item(media_features.speech_translation(source, target), utterance, recording))
+    return items
+
+
+def passage_items(language: str, count: int, rng: random.Random, lively: bool) -> list[Item]:
+    """Segments of two to six held-out sentences in a row."""
+    asking = media_features.transcription(language)
+    items = []
+    for number in range(count):
+        spoken = timed_speech.segment(rng, language, 2 + number % 5, lively)
+        utterance = speech.Utterance("passage", language, spoken.text, spoken.text)
+        items.append(spoken_item(asking, utterance, spoken.samples))
     return items
 
 
@@ -159,6 +170,11 @@ def suites(count: int) -> dict[str, list[Item]]:
         "numbers heard, plain en-gb and en-us": spoken_items("number", "en", count * 2, rng("plain"), plain=True),
         "sentences heard, held-out voices and sentences": spoken_items("sentence", "en", count * 3, rng("sentences")),
         **foreign_suites(count),
+        **{
+            f"{tempo} passages heard, {language}": passage_items(code, count, rng(f"{tempo} {code}"), tempo == "lively")
+            for tempo in ("even", "lively")
+            for code, language in grammar.LANGUAGES.items()
+        },
         "scenes of one shape": scene_items(1, count * 2, rng("one")),
         "scenes of two shapes": scene_items(2, count * 2, rng("two")),
         "scenes of three shapes": scene_items(3, count * 2, rng("three")),

@@ -29,7 +29,7 @@ def feature_extractor() -> Gemma4AudioFeatureExtractor:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is said. kind: number, sentence or command; written: the transcript; units: the words heard."""
+    """What is said. kind: number, sentence, command or passage; written: the transcript; units: the words heard."""
 
     kind: str
     language: str
@@ -136,6 +136,11 @@ def build_shard(path: Path, seed: int, count: int, language: str, held_out: bool
             | {"phonemes": "".join(voices.phonemes(utterance.spoken, voice))}
         )
         features.append(mel)
+    write_shard(path, features, entries)
+
+
+def write_shard(path: Path, features: list[np.ndarray], entries: list[dict[str, object]]) -> None:
+    """Write a shard whole or not at all. features: float16 (frames, MEL_BINS) of each entry."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         np.savez(file, features=np.concatenate(features), entries=np.array(json.dumps(entries)))

@@ -1,13 +1,12 @@
 """Speech whose word times are known: espeak-ng reports where each word and each phoneme begins.
 
 A segment is one sentence or several by one voice. Lively ones change their tempo from sentence to sentence and hesitate
-between words. Voices and sentences are the held-out ones.
+between words. In a `segment` voices and sentences are held-out ones.
 """
 
 import ctypes
 import random
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import soxr  # type: ignore[import-untyped]
@@ -16,7 +15,6 @@ from training.data import grammar, voices
 from training.data.speech import HEARD_RATE
 
 _WORD, _PHONEME = 1, 7  # espeak_EVENT_TYPE
-_PHONEME_EVENTS = 1  # espeak_Initialize's option
 
 
 class _Id(ctypes.Union):
@@ -52,19 +50,13 @@ class TimedSegment:
     words: tuple[Word, ...]
 
 
-class _EventEspeak(voices._Espeak):
-    """The library with its events. A process that uses it cannot use voices.say as well: espeak-ng is one global."""
+class _Events:
+    """A callback that collects samples and events while it stands in for the one of `voices`."""
 
     def __init__(self) -> None:
-        self.library = ctypes.CDLL("libespeak-ng.so.1")
-        self.chunks = []
+        self.chunks: list[np.ndarray] = []
         self.events: list[tuple[int, int, int, str]] = []
-        rate = self.library.espeak_Initialize(voices._SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
-        if rate != voices.SAMPLE_RATE:
-            raise RuntimeError(f"espeak-ng answers {rate} Hz, expected {voices.SAMPLE_RATE}")
-        self.event_callback = _CALLBACK(self._take)
-        self.library.espeak_SetSynthCallback(self.event_callback)
-        self.voice = ""
+        self.callback = _CALLBACK(self._take)
 
     def _take(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: "ctypes._Pointer[_Event]") -> int:
         if samples and count > 0:
@@ -78,22 +70,17 @@ class _EventEspeak(voices._Espeak):
         return 0
 
 
-@cache
-def _espeak() -> _EventEspeak:
-    return _EventEspeak()
-
-
 def say(spoken: str, voice: voices.Voice) -> tuple[np.ndarray, list[Word]]:
     """Synthesize a text: float32 samples at voices.SAMPLE_RATE, and its words with their times."""
-    espeak = _espeak()
+    espeak, heard = voices._espeak(), _Events()
     espeak.use(voice)
-    espeak.chunks.clear()
-    espeak.events.clear()
     encoded = spoken.encode()
     flags = voices._UTF8 | voices._END_PAUSE
+    espeak.library.espeak_SetSynthCallback(heard.callback)
     espeak.library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, flags, None, None)
-    samples = np.concatenate(espeak.chunks).astype(np.float32) / 32_768
-    return samples, _timed(spoken, samples, espeak.events)
+    espeak.library.espeak_SetSynthCallback(espeak.callback)
+    samples = np.concatenate(heard.chunks).astype(np.float32) / 32_768
+    return samples, _timed(spoken, samples, heard.events)
 
 
 def _timed(spoken: str, samples: np.ndarray, events: list[tuple[int, int, int, str]]) -> list[Word]:
@@ -120,16 +107,32 @@ def _timed(spoken: str, samples: np.ndarray, events: list[tuple[int, int, int, s
     return words
 
 
-def segment(rng: random.Random, language: str, sentences: int, lively: bool = False) -> TimedSegment:
-    """A random segment of so many sentences, with pauses of 0.1 to 0.3 s between them and a little noise."""
+@dataclass(frozen=True)
+class Speech:
+    """Sentences by one voice. samples: float32 at voices.SAMPLE_RATE; words: as written, with their times."""
+
+    samples: np.ndarray
+    words: tuple[Word, ...]
+    sentences: tuple[grammar.Sentence, ...]
+
+
+def speak(
+    rng: random.Random,
+    language: str,
+    sentences: int,
+    lively: bool,
+    held_out: bool,
+    longest_pause: float,
+) -> Speech:
+    """Say random sentences one after another, with pauses of 0.1 to `longest_pause` seconds between them."""
     rate = voices.SAMPLE_RATE
-    voice = voices.sample_voice(rng, language, held_out=True)
+    voice = voices.sample_voice(rng, language, held_out)
     sound = [np.zeros(int(rng.uniform(0.1, 0.4) * rate), np.float32)]
     words: list[Word] = []
-    texts: list[str] = []
-    while len(texts) < sentences:
+    spoken_sentences: list[grammar.Sentence] = []
+    while len(spoken_sentences) < sentences:
         tempo = rng.randint(110, 230) if lively else voice.rate
-        sentence = grammar.sample_sentence(rng, held_out=True)
+        sentence = grammar.sample_sentence(rng, held_out)
         spoken, written = sentence.spoken[language], sentence.written[language]
         samples, timed = say(spoken, voices.Voice(voice.name, voice.variant, tempo, voice.pitch, voice.pitch_range))
         if len(timed) != len(written.split()):
@@ -140,12 +143,28 @@ def segment(rng: random.Random, language: str, sentences: int, lively: bool = Fa
         samples, timed = _hesitating(samples, timed, hesitations if lively else {})
         shown = zip(written.split(), timed, strict=True)
         words += [(text, _later(start, begin), _later(end, begin)) for text, (_, start, end) in shown]
-        texts.append(written)
-        sound += [samples, np.zeros(int(rng.uniform(0.1, 0.3) * rate), np.float32)]
-    heard = soxr.resample(np.concatenate(sound), rate, HEARD_RATE)
-    level = float(np.sqrt(np.mean(heard**2))) * 10 ** (-rng.uniform(20, 40) / 20)
+        spoken_sentences.append(sentence)
+        sound += [samples, np.zeros(int(rng.uniform(0.1, longest_pause) * rate), np.float32)]
+    return Speech(np.concatenate(sound), tuple(words), tuple(spoken_sentences))
+
+
+def segment(
+    rng: random.Random,
+    language: str,
+    sentences: int,
+    lively: bool = False,
+    snr_db: tuple[float, float] = (20, 40),
+) -> TimedSegment:
+    """A random segment of so many held-out sentences, with pauses of 0.1 to 0.3 s between them and white noise.
+
+    snr_db: the least and the greatest ratio of the speech to the noise.
+    """
+    speech = speak(rng, language, sentences, lively, held_out=True, longest_pause=0.3)
+    heard = soxr.resample(speech.samples, voices.SAMPLE_RATE, HEARD_RATE)
+    level = float(np.sqrt(np.mean(heard**2))) * 10 ** (-rng.uniform(*snr_db) / 20)
     noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(len(heard)) * level
-    return TimedSegment(language, " ".join(texts), np.clip(heard + noise, -1, 1).astype(np.float32), tuple(words))
+    text = " ".join(sentence.written[language] for sentence in speech.sentences)
+    return TimedSegment(language, text, np.clip(heard + noise, -1, 1).astype(np.float32), speech.words)
 
 
 def _trimmed(samples: np.ndarray, words: list[Word]) -> tuple[np.ndarray, list[Word]]:

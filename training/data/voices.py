@@ -59,6 +59,7 @@ def sample_voice(rng: random.Random, language: str, held_out: bool = False) -> V
 
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: synthesize before returning, hand samples to the callback
+_PHONEME_EVENTS = 1  # option of espeak_Initialize: `training.data.timed_speech` reads the events
 _UTF8, _END_PAUSE = 1, 0x1000
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -70,7 +71,7 @@ class _Espeak:
         path = ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1"
         self.library = ctypes.CDLL(path)
         self.chunks: list[np.ndarray] = []
-        rate = self.library.espeak_Initialize(_SYNCHRONOUS, 0, None, 0)
+        rate = self.library.espeak_Initialize(_SYNCHRONOUS, 0, None, _PHONEME_EVENTS)
         if rate != SAMPLE_RATE:
             raise RuntimeError(f"espeak-ng answers {rate} Hz, expected {SAMPLE_RATE}")
         self.callback = _CALLBACK(self._receive)  # held here: the library does not keep it alive

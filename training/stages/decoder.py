@@ -7,7 +7,7 @@ the first diet of B, copying. The towers have learned alone and are frozen here:
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ CHATS, CHAT = 4, 1_024
 @dataclass(frozen=True)
 class Plan:
     """What a stage's batches hold: rows of each medium; a special diet's share of the text, and until when (0..1);
-    which share of the batches are long chats instead."""
+    which share of the batches are long chats instead, and which are passages; how many pictures are drawn."""
 
     name: str
     text: int
@@ -41,11 +41,17 @@ class Plan:
     share: float
     until: float
     chats: float = 0.0
+    passages: float = 0.0
+    pictures: int = media_features.PICTURES
 
 
 READ = Plan("read", text=11, image=3, audio=0, diet=task_mix.COPYING, share=0.75, until=0.35)
 JOIN = Plan("join", text=9, image=3, audio=6, diet=task_mix.POLISH, share=0.5, until=1.0)
 POLISH = Plan("polish", text=11, image=2, audio=4, diet=task_mix.POLISH, share=0.7, until=1.0, chats=0.4)
+PASSAGES = Plan(
+    "passages", text=11, image=2, audio=4, diet=task_mix.POLISH, share=0.7, until=1.0, chats=0.15, passages=0.5,
+    pictures=2_048,
+)  # fmt: skip
 
 
 class Diet:
@@ -55,6 +61,8 @@ class Diet:
         self.encoder, self.rng = encoder, random.Random(seed)
         self.pictures: list[tuple[scenes.Scene, torch.Tensor]] = []
         self.utterances: list[tuple[speech.Utterance, torch.Tensor]] = []
+        self.recorded: list[tuple[speech.Utterance, torch.Tensor]] = []
+        """Passages."""
 
     def text(self, special: TaskDiet, share: float) -> Iterator[Example]:
         """Text exchanges, a share of them from a special diet."""
@@ -70,10 +78,17 @@ class Diet:
             yield self.encoder.media(kind, "image", question, answer, features)
 
     def audio(self) -> Iterator[Example]:
-        """Recordings under one prompt, which they share."""
+        """Utterances under one prompt, which they share."""
+        return self._asked(lambda: self.rng.choice(self.utterances))
+
+    def passages(self) -> Iterator[Example]:
+        """Passages under one prompt, half of them two recordings end to end."""
+        return self._asked(lambda: media_features.some_passage(self.recorded, self.rng))
+
+    def _asked(self, draw: Callable[[], tuple[speech.Utterance, torch.Tensor]]) -> Iterator[Example]:
         asked = media_features.some_asking(self.rng)
         while True:
-            utterance, features = self.rng.choice(self.utterances)
+            utterance, features = draw()
             if asked.fits(utterance):
                 kind = f"speech into {asked.target}" if asked.target else f"{utterance.language} {utterance.kind}"
                 yield self.encoder.media(kind, "audio", asked.prompt, asked.answer(utterance), features)
@@ -85,10 +100,20 @@ class Diet:
         rows.add(iter(source.draw, None), count)
         return rows.batch()
 
+    def passage_rows(self) -> Batch:
+        """Passages in as many tokens as a batch of chats has."""
+        rows = Rows(CHAT, self.encoder.ids, shapes.WINDOW)
+        for _ in range(CHATS):
+            rows.add(self.passages(), 1, shared=True)
+        return rows.batch()
+
     def batch(self, plan: Plan, progress: float) -> Batch:
         """The rows of one step. progress: how much of the stage is done, 0..1."""
-        if self.rng.random() < plan.chats:
+        chance = self.rng.random()
+        if chance < plan.chats:
             return self.chats(CHATS, CHAT)
+        if chance < plan.chats + plan.passages:
+            return self.passage_rows()
         rows = Rows(ROW, self.encoder.ids, shapes.WINDOW)
         rows.add(self.text(plan.diet, plan.share if progress < plan.until else 0.0), plan.text)
         if plan.image:
@@ -123,10 +148,10 @@ def best_stage(runs: Path) -> Path:
     Raises:
         FileNotFoundError: no stage has begun.
     """
-    for plan in (POLISH, JOIN, READ):
+    for plan in (PASSAGES, POLISH, JOIN, READ):
         if (path := runs / f"{plan.name}.pt").exists():
             return path
-    raise FileNotFoundError(f"{runs} holds no read.pt, join.pt or polish.pt: run those stages first")
+    raise FileNotFoundError(f"{runs} holds no read.pt, join.pt, polish.pt or passages.pt: run those stages first")
 
 
 def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None = None) -> None:
@@ -148,9 +173,11 @@ def train(runs: Path, plan: Plan, minutes: float, lr: float, start: Path | None 
         optimizer.load_state_dict(resumed["optimizer"])
     diet = Diet(encoder, 7 + optimizer.steps)
     if plan.image:
-        diet.pictures = media_features.pictures(runs, model)
+        diet.pictures = media_features.pictures(runs, model, plan.pictures)
     if plan.audio:
         diet.utterances = media_features.utterances(runs, model)
+    if plan.passages:
+        diet.recorded = media_features.passages(runs, model)
     clock = Clock(minutes, spent)
     compiled(model.model.language_model)
     report(f"{plan.name} begins at {clock.at(optimizer)}")

@@ -140,14 +140,20 @@ def short(diet: Diet, own: list[Example]) -> Batch:
     return rows.batch()
 
 
-def train(runs: Path, minutes: float, lr: float = 2e-3) -> None:
-    """Run stage D for so many minutes in all against the finished target, resuming where it stopped."""
+def train(runs: Path, minutes: float, lr: float = 2e-3, start: Path | None = None) -> None:
+    """Run stage D for so many minutes in all against the finished target, resuming where it stopped.
+
+    start: where there may be a drafter to begin with.
+    """
     encoder = Encoder(tokenizer.load(runs / "tokenizer"))
     target = new_model(runs, encoder)
     target.load_state_dict(torch.load(best_stage(runs), weights_only=True, map_location=DEVICE)["model"])
     target.requires_grad_(False)
     drafter = shapes.new_drafter().to(DEVICE)
-    inherit(drafter, target)
+    if start is not None and start.exists():
+        drafter.load_state_dict(torch.load(start, weights_only=True, map_location=DEVICE)["model"])
+    else:
+        inherit(drafter, target)
     optimizer, spent, checkpoint = Optimizer(drafter, lr), 0.0, runs / "draft.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True, map_location=DEVICE)

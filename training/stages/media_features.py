@@ -71,10 +71,12 @@ def heard(
     return pairs
 
 
-def pictures(runs: Path, model: Gemma4ForConditionalGeneration) -> list[tuple[scenes.Scene, torch.Tensor]]:
+def pictures(
+    runs: Path, model: Gemma4ForConditionalGeneration, count: int = PICTURES
+) -> list[tuple[scenes.Scene, torch.Tensor]]:
     """Training scenes as the finished vision tower sees them, kept in the run's folder while the tower stays."""
     made = int((runs / "look.pt").stat().st_mtime) if (runs / "look.pt").exists() else 0
-    return kept(runs / f"seen-{made}.pt", scenes.restore, lambda: seen(model, PICTURES, 0))
+    return kept(runs / f"seen-{made}.pt", scenes.restore, lambda: seen(model, count, 0))
 
 
 def utterances(runs: Path, model: Gemma4ForConditionalGeneration) -> list[tuple[speech.Utterance, torch.Tensor]]:
@@ -85,6 +87,33 @@ def utterances(runs: Path, model: Gemma4ForConditionalGeneration) -> list[tuple[
         for path in sorted((runs / "speech").glob(f"{language}-[0-9]*.npz"))[:count]
     ]
     return kept(runs / "heard.pt", speech.Utterance, lambda: heard(model, speech.load_shards(paths)))
+
+
+def passages(runs: Path, model: Gemma4ForConditionalGeneration) -> list[tuple[speech.Utterance, torch.Tensor]]:
+    """Recorded passages as the finished audio tower hears them, kept in the run's folder."""
+
+    def make() -> list[tuple[speech.Utterance, torch.Tensor]]:
+        recorded = speech.load_shards(sorted((runs / "speech").glob("??-passages-*.npz")))
+        return heard(model, sorted(recorded, key=lambda passage: len(passage.features)))
+
+    return kept(runs / "heard-passages.pt", speech.Utterance, make)
+
+
+def some_passage(
+    recorded: list[tuple[speech.Utterance, torch.Tensor]], rng: random.Random
+) -> tuple[speech.Utterance, torch.Tensor]:
+    """A recorded passage, or with even chance two of a language end to end, without translations.
+
+    The audio tower looks back only a little, so that soft tokens end to end are nearly those of the sound end to end.
+    """
+    first, tokens = rng.choice(recorded)
+    if rng.random() < 0.5:
+        return first, tokens
+    second, more = rng.choice(recorded)
+    while second.language != first.language:
+        second, more = rng.choice(recorded)
+    spoken, written = f"{first.spoken} {second.spoken}", f"{first.written} {second.written}"
+    return speech.Utterance("passage", first.language, spoken, written), torch.cat([tokens, more])
 
 
 def picture_task(scene: scenes.Scene, rng: random.Random) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from gemma_cli.core.events import Alignment
+from gemma_cli.core.events import Alignment, Calibration
 from gemma_cli.core.messages import Audio, Request
 from gemma_cli.engines.local.model.query_log import QueryLog, alignment_layer
 from gemma_cli.engines.local.model.score_log import ScoreLog
@@ -34,6 +34,7 @@ def alignment(
     tokens: Sequence[int],
     stop: Collection[int],
     tokenizer: Tokenizer,
+    calibration: Calibration | None,
 ) -> Alignment | None:
     """Return the alignment of a finished reply that was recorded; None where there is nothing to align."""
     span = recording(prompt)
@@ -46,4 +47,5 @@ def alignment(
         pieces=tuple(text.feed(token) for token in ids),
         logprobs=tuple(scores.chosen.get(log.first + index, 0.0) for index in range(len(ids))),
         attention=weights.numpy(),
+        calibration=calibration,
     )

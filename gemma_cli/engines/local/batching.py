@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gemma_cli.core.engine import Answered, EngineInfo
 from gemma_cli.core.errors import InputError
-from gemma_cli.core.events import Event, Round, Timings
+from gemma_cli.core.events import Calibration, Event, Round, Timings
 from gemma_cli.core.messages import Audio, Request, Sampling
 from gemma_cli.engines.local.alignment import alignment, query_log
 from gemma_cli.engines.local.constraints.constraint import Free
@@ -47,6 +47,7 @@ class Single(Protocol):
     info: EngineInfo
     writer: PromptWriter
     constraints: Constraints
+    calibration: Calibration | None
 
     def room(self, request: Request, prompt: Prompt) -> int: ...
 
@@ -236,7 +237,8 @@ class Batcher:
         if saying.token in self._engine.generation.stop or not saying.left:
             self._saying.remove(saying)
             log, scores, prompt, engine = saying.cache.log, saying.said.scores, saying.asked.prompt, self._engine
-            if aligned := alignment(log, scores, prompt, saying.tokens, engine.generation.stop, engine.tokenizer):
+            stop = engine.generation.stop
+            if aligned := alignment(log, scores, prompt, saying.tokens, stop, engine.tokenizer, engine.calibration):
                 yield index, aligned
             for event in saying.said.end(Timings(self._engine.info.load_s, saying.ttft_s, saying.decode_s)):
                 yield index, event

@@ -42,6 +42,7 @@ from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
+from gemma_cli.store import calibrations
 
 if TYPE_CHECKING:
     from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler
@@ -75,6 +76,7 @@ class LocalEngine:
         self.constraints = Constraints(tokenizer, target.vocab_size, generation.stop)
         self.live = PrefixCache(target)
         self.kept = SavedDraftLength.of(info)
+        self.calibration = calibrations.find(info.fingerprint)
         coins = self.accept if isinstance(self.accept, SyntheticAcceptance) else None
         self.rounds = cuda_graphs.rounds_for(target, drafter, generation.suppress, coins)
         self._replying = False
@@ -112,7 +114,8 @@ class LocalEngine:
                         yield burst.round
                     yield Progress(reply.usage, Timings(self.info.load_s, first - began, last - first))
                     yield from shown
-            if aligned := alignment(log, reply.scores, prompt, tokens, self.generation.stop, self.tokenizer):
+            stop = self.generation.stop
+            if aligned := alignment(log, reply.scores, prompt, tokens, stop, self.tokenizer, self.calibration):
                 yield aligned
             yield from reply.end(Timings(self.info.load_s, first - began, last - first))
 

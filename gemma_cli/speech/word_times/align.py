@@ -31,11 +31,13 @@ _SPREAD, _SLOP = 0.3, 4.0
 """Deviation of a word's length: as a share of what its letters would take, and in steps."""
 
 
-def boundaries(words: list[str], voiced: np.ndarray, attention: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def boundaries(
+    words: list[str], voiced: np.ndarray, attention: np.ndarray | None, offset_s: float = SPIKE_S
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the starts and ends of words in seconds of the segment, each float64 [words].
 
     voiced: bool [steps]. attention: float32 [words, frames], the weights that the last token of each word gives; None:
-    pauses and lengths alone.
+    pauses and lengths alone. offset_s: seconds from the end of a word to its spike.
     """
     steps = np.flatnonzero(voiced)
     count = len(words)
@@ -49,7 +51,7 @@ def boundaries(words: list[str], voiced: np.ndarray, attention: np.ndarray | Non
     durations = np.arange(1, _LONGEST + 1)
     scores = np.full(len(steps), -np.inf)
     came_from = np.zeros((count, len(steps)), np.int32)
-    spikes = None if attention is None else _spikes(attention, times)
+    spikes = None if attention is None else _spikes(attention, times + offset_s)
     for index, word in enumerate(words):
         fits = -0.5 * ((durations - expected[index]) / (_SPREAD * expected[index] + _SLOP)) ** 2
         if index == 0:
@@ -72,10 +74,10 @@ def boundaries(words: list[str], voiced: np.ndarray, attention: np.ndarray | Non
 
 
 def _spikes(attention: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """What the attention of each word says of its end at each of `times`: float [words, times]."""
+    """What the attention of each word says of a spike at each of `times`: float [words, times]."""
     padded = np.pad(attention, ((0, 0), (1, 1)))
     smooth = np.maximum(attention, 0.5 * np.maximum(padded[:, :-2], padded[:, 2:]))
-    frames = np.round((times + STEP_S / 2 + SPIKE_S) / FRAME_S - 0.5).astype(int)
+    frames = np.round((times + STEP_S / 2) / FRAME_S - 0.5).astype(int)
     spikes: np.ndarray = np.log(smooth + _LEAST)[:, np.clip(frames, 0, attention.shape[1] - 1)]
     return spikes
 

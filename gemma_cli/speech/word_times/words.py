@@ -10,7 +10,7 @@ import numpy as np
 
 from gemma_cli.core.events import Alignment, TimedWord, Turn
 from gemma_cli.media.segmenter import Piece
-from gemma_cli.speech.word_times.align import boundaries
+from gemma_cli.speech.word_times.align import SPIKE_S, boundaries
 from gemma_cli.speech.word_times.voiced import voiced_steps
 from gemma_cli.text.overlap import words
 
@@ -49,33 +49,56 @@ def timed_words(turn: Turn, place: SoundPlace) -> tuple[TimedWord, ...] | None:
     if alignment is None:
         return None
     text = "".join(alignment.pieces)
-    found = words(text)
-    if text.strip() != turn.text.strip() or not found or not place.voiced.any():
+    spelled = spelled_words(alignment)
+    if text.strip() != turn.text.strip() or not spelled or not place.voiced.any():
         return None
-    begins = [0, *(word.end() for word in found[:-1])]  # the space before a word is part of it
-    tokens = [_tokens(alignment.pieces, begin, word.end()) for begin, word in zip(begins, found, strict=True)]
-    attention = attended(alignment, [_last_spoken(alignment.pieces, numbers) for numbers in tokens])
+    attention = attended(alignment, [word.row for word in spelled])
     if attention is None:
         return None
-    texts = [word[0] for word in found]
-    starts, ends = boundaries(texts, place.voiced, attention)
+    offset = alignment.calibration.offset_s if alignment.calibration else SPIKE_S
+    starts, ends = boundaries([word.text for word in spelled], place.voiced, attention, offset)
     return tuple(
         TimedWord(
-            word,
+            word.text,
             round(place.begin + float(start), 3),
             round(place.begin + float(end), 3),
-            round(exp(sum(alignment.logprobs[number] for number in numbers)), 4),
+            round(exp(sum(alignment.logprobs[number] for number in word.tokens)), 4),
         )
-        for word, start, end, numbers in zip(texts, starts, ends, tokens, strict=True)
+        for word, start, end in zip(spelled, starts, ends, strict=True)
     )
+
+
+@dataclass(frozen=True)
+class SpelledWord:
+    """A word of a reply. tokens: the numbers of those that write it; row: of these the last that is spoken."""
+
+    text: str
+    tokens: list[int]
+    row: int
+
+
+def spelled_words(alignment: Alignment) -> list[SpelledWord]:
+    """Return the words of a reply with their tokens."""
+    found = words("".join(alignment.pieces))
+    begins = [0, *(word.end() for word in found[:-1])]  # the space before a word is part of it
+    tokens = [_tokens(alignment.pieces, begin, word.end()) for begin, word in zip(begins, found, strict=False)]
+    return [
+        SpelledWord(word[0], numbers, _last_spoken(alignment.pieces, numbers))
+        for word, numbers in zip(found, tokens, strict=True)
+    ]
 
 
 def attended(alignment: Alignment, rows: Sequence[int]) -> np.ndarray | None:
     """Return the attention of these tokens, float32 [rows, frames], over the heads that follow the sound.
 
-    Those are the heads whose path mass is at least half the best. None where even the best does not listen.
+    Those are the heads of the calibration, else those whose path mass is at least half the best. None where the model
+    did not listen.
     """
     heads = alignment.attention[:, list(rows)]
+    known = alignment.calibration
+    if known and max(known.heads) < len(heads):
+        followed: np.ndarray = heads[list(known.heads)].mean(0)
+        return followed if path_mass(followed) >= known.mass / 2 else None
     masses = np.array([path_mass(head) for head in heads])
     if masses.max() < ATTENTIVE:
         return None
@@ -83,11 +106,33 @@ def attended(alignment: Alignment, rows: Sequence[int]) -> np.ndarray | None:
     return chosen
 
 
-def path_mass(attention: np.ndarray) -> float:
-    """Return the mean attention within a frame of the best rising path through float32 [rows, frames]."""
+def rising_path(attention: np.ndarray) -> np.ndarray:
+    """Return the frame of each row on the best rising path through float32 [rows, frames], two apart or more."""
+    best, *others = _near(attention)
+    none = np.full(2, -np.inf)
+    came_from = []
+    for row in others:
+        leading = np.maximum.accumulate(best)
+        leader = np.maximum.accumulate(np.where(best == leading, np.arange(len(best)), 0))
+        came_from.append(np.concatenate(([0, 0], leader))[: len(row)])
+        best = row + np.concatenate((none, leading))[: len(row)]
+    path = [int(best.argmax())]
+    for before in reversed(came_from):
+        path.append(int(before[path[-1]]))
+    return np.array(path[::-1])
+
+
+def _near(attention: np.ndarray) -> np.ndarray:
+    """Attention within a frame of each place."""
     near = attention.copy()
     near[:, 1:] += attention[:, :-1]
     near[:, :-1] += attention[:, 1:]
+    return near
+
+
+def path_mass(attention: np.ndarray) -> float:
+    """Return the mean attention within a frame of the best rising path through float32 [rows, frames]."""
+    near = _near(attention)
     best = near[0]
     for row in near[1:]:
         before = np.maximum.accumulate(best)[:-2]

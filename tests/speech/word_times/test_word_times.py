@@ -27,6 +27,8 @@ from gemma_cli.speech.pipeline import Answer, SegmentSpan, Task, Utterances, ans
 from gemma_cli.speech.word_times.align import boundaries
 from gemma_cli.speech.word_times.voiced import STEP_S
 from gemma_cli.speech.word_times.words import SoundPlace, path_mass, timed_words
+from gemma_cli.text.language_of_text import LIKELY, recognised
+from training.data.grammar import LANGUAGES
 
 HERE = Path(__file__).parent
 
@@ -143,6 +145,15 @@ def test_probabilities_are_of_the_words(heard: Heard) -> None:
         assert all(0.0 < word.probability <= 1.0 for word in words)
         together = float(np.exp(sum(turn.alignment.logprobs)))
         assert together == pytest.approx(np.prod([word.probability for word in words]), rel=0.01)
+
+
+def test_the_language_of_a_segment_is_recognised_or_unknown(heard: Heard) -> None:
+    """One sentence of a few words reveals its language nearly always, and another one hardly ever."""
+    rows = json.loads((HERE / "timed_speech.json").read_text())
+    found = [recognised(turn.text, LIKELY) for turn in heard.turns]
+    right = [name == LANGUAGES[row["language"]] for name, row in zip(found, rows, strict=True)]
+    assert sum(right) > 20
+    assert sum(name is not None for name in found) - sum(right) < 2
 
 
 def test_an_overlap_is_joined_with_the_times_of_its_words() -> None:

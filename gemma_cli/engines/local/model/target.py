@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
 from gemma_cli.engines.local.model.layers.rope import Rope
+from gemma_cli.engines.local.model.native_pass import NativePass, of_target
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 
@@ -74,7 +76,7 @@ class Target:
     def __post_init__(self) -> None:
         self.hidden_size, self.vocab_size, self.context = self.arch.hidden, self.arch.vocab, self.arch.context
         # The reference keeps this factor in the weights' dtype: sqrt(1536) is 39.25 in bfloat16.
-        self._embed_scale = torch.tensor(self.arch.hidden**0.5, dtype=self.dtype).item()
+        self.embed_scale = torch.tensor(self.arch.hidden**0.5, dtype=self.dtype).item()
         self._masks = Masks(self.arch.window, self.arch.window + SLACK, self.device)
         self._own = sum(layer.owns_kv for layer in self.arch.layers)
 
@@ -101,7 +103,7 @@ class Target:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled embeddings [n, hidden] of ids int64 [n]."""
-        return as_dtype(self.embedding.index_select(0, ids), self.dtype) * self._embed_scale
+        return as_dtype(self.embedding.index_select(0, ids), self.dtype) * self.embed_scale
 
     @torch.inference_mode()
     def verify(self, ids: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
@@ -116,9 +118,23 @@ class Target:
         if rows > count:
             ids = torch.cat((ids, ids[-1:].expand(rows - count)))
         cache.reserve(rows)
-        logits, hidden = self.run(ids, self._few(cache, cache.length, rows, count))
+        if (native_pass := self._native_pass([rows])) is not None:
+            logits, hidden = native_pass.run(ids, [(cache, rows)])
+        else:
+            logits, hidden = self.run(ids, self._few(cache, cache.length, rows, count))
         cache.advance(count)
         return logits[:count], hidden[:count]
+
+    @cached_property
+    def native_pass(self) -> NativePass | str:
+        """Passes of few rows in one call into C, or why this target has none. Replace no part of the target once it has
+        been used: the tables point to them."""
+        return of_target(self)
+
+    def _native_pass(self, counts: Sequence[int]) -> NativePass | None:
+        """The native pass, if it takes so many rows of each sequence."""
+        found = self.native_pass
+        return None if isinstance(found, str) or not found.takes(counts) else found
 
     def run(self, ids: Tensor, rows: Attend) -> tuple[Tensor, Tensor]:
         """Logits [m, vocab] and hidden states [m, hidden] of ids int64 [m] that attend through `rows`."""
@@ -208,14 +224,16 @@ class Target:
         """
         if len(caches) == 1:
             return self.verify(ids, caches[0])
-        parts = []
         for cache, count in zip(caches, counts, strict=True):
             cache.reserve(self.rows.filled(count))
-            parts.append(self.some(cache, cache.length, count))
         real = ids.shape[0]
-        x, ids, rows = self._joined([self.embed(ids)], [ids], parts)
-        hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
-        logits = self._logits(hidden)
+        if (native_pass := self._native_pass(counts)) is not None:
+            logits, hidden = native_pass.run(ids, list(zip(caches, counts, strict=True)))
+        else:
+            parts = [self.some(cache, cache.length, count) for cache, count in zip(caches, counts, strict=True)]
+            x, ids, rows = self._joined([self.embed(ids)], [ids], parts)
+            hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+            logits = self._logits(hidden)
         for cache, count in zip(caches, counts, strict=True):
             cache.advance(count)
         return logits[:real], hidden[:real]

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "attention_tile.h"
+#include "kernels.h"
 #include "team.h"
 
 #define SHARED 128             /* queries of a part at most, which share what is read, */

@@ -4,14 +4,7 @@
 #include <math.h>
 #include <stdint.h>
 
-void linear(uint16_t *, const uint16_t *, const uint16_t *const *, const long *, int, long, long);
-int panel_width(void);
-void float_linear(float *, const float *, const float *, long, long, long);
-void pack(uint8_t *, const uint8_t *, const uint16_t *, long, long, int);
-int rounded_linear(void *, const void *, const uint8_t *, const float *, long, long, long, int, int);
-void norm(void *, const void *, const float *, const void *, long, long, float, int, int);
-int attend(float *, const float *, const float *, const float *, float *, float *, long, long, long, long, long, long,
-           long, long);
+#include "kernels.h"
 
 enum { ROWS = 7, OUT = 37, PART = 16, TILED = 32 /* outputs: a multiple that AMX takes */, WIDTH = 96 };
 

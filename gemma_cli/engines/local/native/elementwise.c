@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "kernels.h"
 #include "team.h"
 #include "vectors.h"
 

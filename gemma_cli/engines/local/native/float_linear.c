@@ -4,6 +4,7 @@
    adds up the row from left to right, so a row's bits depend on the row alone. No sum over lanes is left at the end,
    which matters for the short rows of small models, and a panel stays in the cache while many rows use it. */
 
+#include "kernels.h"
 #include "team.h"
 #include "vectors.h"
 

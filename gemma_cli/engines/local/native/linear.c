@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "kernels.h"
 #include "scattered.h"
 #include "team.h"
 #include "vectors.h"

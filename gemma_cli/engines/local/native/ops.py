@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
+from ctypes import Array
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.native.tables import Decoder, Part
+
 _KINDS = {torch.float32: 0, torch.bfloat16: 1}
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+
+_NO_ID = 2  # pass.c
 
 Bits = Literal[4, 8]
 
@@ -64,6 +69,7 @@ class Kernels:
         self._soft_cap = _function(library.soft_cap, [_POINTER] * 2 + [_LONG, _FLOAT, _INT])
         self._turn = _function(library.turn, [_POINTER] * 5 + [_LONG] * 5 + [_FLOAT, _INT])
         self._attend = _function(library.attend, [_POINTER] * 6 + [_LONG] * 8, _INT)
+        self._decoder = _function(library.decoder_pass, [_POINTER, _POINTER, _LONG] + [_POINTER] * 3, _INT)
         self._settings = _function(library.team_settings, [_INT, ctypes.c_longlong])
 
     def set_threads(self, count: int, spin_ns: int = -1) -> None:
@@ -253,6 +259,16 @@ class Kernels:
             )
         )
         return out
+
+    def decoder_pass(self, decoder: Decoder, parts: Array[Part], ids: Tensor, logits: Tensor, hidden: Tensor) -> None:
+        """Compute logits float32 [rows, vocab] and hidden states [rows, hidden] of ids int64 [rows], contiguous: the
+        rows of all parts, in order. IndexError for an id that is not in the vocabulary."""
+        failed = self._decoder(
+            ctypes.byref(decoder), parts, len(parts), ids.data_ptr(), logits.data_ptr(), hidden.data_ptr()
+        )
+        if failed == _NO_ID:
+            raise IndexError(f"an id that is not in the vocabulary: {ids.tolist()}")
+        _enough(failed)
 
 
 def _function(function: Any, arguments: list[Any], result: Any = None) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "kernels.h"
 #include "packed.h"
 #include "team.h"
 

@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "kernels.h"
 #include "packed.h"
 #include "team.h"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.core.engine import EngineInfo
+from gemma_cli.core.events import Calibration
 from gemma_cli.core.messages import Request
 from gemma_cli.engines.local.alignment import query_log
 from gemma_cli.engines.local.constraints.select import Constraints
@@ -40,6 +41,7 @@ class Model(rounds.Model, Protocol):
     info: EngineInfo
     writer: PromptWriter
     constraints: Constraints
+    calibration: Calibration | None
 
     def room(self, request: Request, prompt: Prompt) -> int: ...
 

@@ -203,8 +203,8 @@ class BatchScheduler:
         if not one.ended(stop):
             self._running.append(one)
         else:
-            scores = one.reply.scores
-            if aligned := alignment(one.cache.log, scores, one.prompt, one.tokens, stop, model.tokenizer):
+            log, scores = one.cache.log, one.reply.scores
+            if aligned := alignment(log, scores, one.prompt, one.tokens, stop, model.tokenizer, model.calibration):
                 events.append(aligned)
             events += one.last_events()
             if one.request.drafting.adaptive:

@@ -93,6 +93,16 @@ class Linear:
             return product
         return torch.mm(x, self._weight)
 
+    @property
+    def scattered(self) -> Scattered | None:
+        """The weight in bfloat16 where it lies, for `kernels.linear`; None: it is another kind."""
+        return self._scattered
+
+    @property
+    def panels(self) -> Tensor | None:
+        """The weight in float32 as `kernels.float_linear` reads it; None: it is another kind."""
+        return self._weight if self._kernels and self._scattered is None else None
+
     def alike(self, weight: Tensor) -> Linear:
         """Build the same kind of linear layer with another weight."""
         if self._scattered is None:

@@ -34,13 +34,17 @@ class Rope:
         if count > OVERHANG:
             cos, sin = self._compute(start, count)
             return cos, sin
+        cos, sin, offset = self.block(start)
+        return cos[offset : offset + count], sin[offset : offset + count]
+
+    def block(self, start: int) -> tuple[Tensor, Tensor, int]:
+        """(cos, sin, row): a block whose rows from `row` on are those of `start` and OVERHANG - 1 more positions."""
         block, offset = divmod(start, BLOCK)
         if block not in self._blocks:
             if len(self._blocks) == BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
             self._blocks[block] = self._compute(block * BLOCK, BLOCK + OVERHANG)
-        cos, sin = self._blocks[block]
-        return cos[offset : offset + count], sin[offset : offset + count]
+        return *self._blocks[block], offset
 
     def _compute(self, start: int, count: int) -> tuple[Tensor, Tensor]:
         cos, sin = self.at(torch.arange(start, start + count, device=self._frequencies.device))

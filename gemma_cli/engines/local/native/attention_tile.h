@@ -37,8 +37,6 @@ typedef struct {
   float *scores, *sums, *mixed; /* [count, step], then weights; [count]; [count, wide] */
 } Tile;
 
-INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
-
 /* Finds each query once: the divisions take as long as some of the products. */
 static void find_queries(const Tile *of) {
   for (long one = 0; one < of->count; one++) {

@@ -51,13 +51,17 @@ def renderables(reports: Sequence[ServerReport]) -> list[RenderableType]:
     shown: list[RenderableType] = []
     for report in reports:
         table = Table(
-            box=box.SIMPLE_HEAD, title=Text(f"{report.info.model}, {report.info.device}"), title_justify="left"
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),  # all columns fit in 80
+            title=Text(f"{report.info.model}, {report.info.device}"),
+            title_justify="left",
         )
-        for heading in ("at once", "requests", "TTFT", "p95", "TPOT", "p95", "tokens/s", "accepted", "length"):
+        for heading in ("at once", "requests", "TTFT ms", "p95", "TPOT ms", "p95", "tokens/s", "accepted", "length"):
             table.add_column(heading, justify="right")
         for level in report.levels:
             table.add_row(*_row(level))
-        shown.append(table)
+        shown += [table, Text()]
     shown.append(Text(f"{ABOUT}\n", style="dim"))
     return [*shown, Text("\n".join(_findings(reports)))]
 
@@ -111,6 +115,6 @@ def _row(level: Level) -> list[str]:
     rate, length = acceptance(level)
     cells = [str(level.concurrency), str(len(level.turns))]
     for values in (spread(level.ttft_s), spread(level.tpot_s)):
-        cells += [f"{values[key] * 1000:.1f} ms" if values else "-" for key in ("median", "p95")]
+        cells += [f"{values[key] * 1000:.1f}" if values else "-" for key in ("median", "p95")]
     cells.append(f"{median(level.speeds):.1f}" if any(level.speeds) else "-")
     return [*cells, "-" if rate is None else f"{rate:.0%}", "-" if length is None else f"{length:.2f}"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -19,6 +19,7 @@ from gemma_cli.common.command_line.damage import end_of_file_is_an_error
 from gemma_cli.common.command_line.setting_options import option
 from gemma_cli.core.engine import Dtype, EngineSpec, Quantization
 from gemma_cli.core.messages import Drafting, Sampling, random_seed
+from gemma_cli.core.records import dataclass
 from gemma_cli.core.setting import MODEL, OUTPUT, SAMPLING, Setting
 from gemma_cli.core.setting_kinds import Whole
 from gemma_cli.core.settings import ANSWER_TOKENS, MAX_DRAFT_TOKENS, MAX_TOKENS, SETTINGS, THOUGHT_TOKENS

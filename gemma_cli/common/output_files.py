@@ -6,7 +6,7 @@ import os
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -15,6 +15,7 @@ import typer
 from gemma_cli.common.notices import notice
 from gemma_cli.common.options import OUTPUT
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.media.input_files import InputFile
 
 FIELDS = ("parent", "stem", "name", "format")

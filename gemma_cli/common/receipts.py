@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from gemma_cli.core.engine import EngineInfo, EngineSpec
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import Speculation
 from gemma_cli.core.messages import Part, Request, Text, Video
+from gemma_cli.core.records import dataclass
 from gemma_cli.store.atomic_write import write_whole
 from gemma_cli.store.models.checkpoints import resolve
 from gemma_cli.store.paths import cache_dir

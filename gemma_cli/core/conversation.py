@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gemma_cli.core.errors import InputError
@@ -29,6 +29,7 @@ from gemma_cli.core.messages import (
     ToolResponse,
     Video,
 )
+from gemma_cli.core.records import dataclass
 
 UNKNOWN = "unknown"
 """The name of a tool that could not be read."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.events import Event
 from gemma_cli.core.messages import Request
+from gemma_cli.core.records import dataclass
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from gemma_cli.core.messages import ToolCall
+from gemma_cli.core.records import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gemma_cli.core.conversation import BYTES_PER_TOKEN, Conversation
 from gemma_cli.core.engine import Counting, Engine
 from gemma_cli.core.errors import InputError
 from gemma_cli.core.messages import Drafting, Sampling
+from gemma_cli.core.records import dataclass
 
 Count = Callable[[Conversation], int]
 """Counts exactly the tokens of the prompt that a chat makes."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.core.setting_kinds import Kind, Switch, Value
 
 MODEL = "Model"

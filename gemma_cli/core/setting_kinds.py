@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from typing import Protocol
+
+from gemma_cli.core.records import dataclass
 
 Value = str | float | bool | tuple[str, ...] | None
 """The value of a setting. None: not set, which words such as auto and random also mean."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from gemma_cli.common.notices import notice
 from gemma_cli.core.conversation import Conversation
 from gemma_cli.core.engine import Engine, Remembering
 from gemma_cli.core.errors import GemmaError, InputError, UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.store.paths import state_dir
 
 if TYPE_CHECKING:  # it takes sqlite3 and more, and most single answers are not saved
@@ -22,7 +22,7 @@ class SavedChat:
 
     store: SessionStore | None = None
     session: Session | None = None
-    conversation: Conversation = Conversation()  # noqa: RUF009 - frozen
+    conversation: Conversation = Conversation()
 
 
 def remembering(engine: Engine, kept: SavedChat) -> Engine:

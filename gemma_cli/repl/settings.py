@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Drafting, Sampling, random_seed
+from gemma_cli.core.records import dataclass
 from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.core.settings import ANSWER_TOKENS, SETTINGS, THOUGHT_TOKENS

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gemma_cli.core.events import Event
+from gemma_cli.core.events import Done, Event
 from gemma_cli.core.messages import Request
 from gemma_cli.serve.api.errors import ApiError, ClientGone
 from gemma_cli.serve.worker import Item, Worker
@@ -25,16 +25,25 @@ Result = TypeVar("Result")
 
 
 class Events:
-    """The events of jobs as they come to a task of the event loop."""
+    """The events of jobs as they come to a task of the event loop.
 
-    def __init__(self) -> None:
+    whole: the task needs none before a job ends, so that it is woken once for a job and not in every round.
+    """
+
+    def __init__(self, whole: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[tuple[int, Sequence[Item]]] = asyncio.Queue()
+        self._whole = whole
+        self._put: deque[tuple[int, Item]] = deque()
         self._ready: deque[tuple[int, Item]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._woken = False
 
     def put(self, index: int, items: Sequence[Item]) -> None:
         """Take in events of one of the jobs; called from any thread."""
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, (index, items))
+        self._put.extend((index, item) for item in items)
+        if not (self._woken or (self._whole and not isinstance(items[-1], Done | ApiError))):
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._wake)
 
     async def next(self, timeout: float | None = None) -> list[tuple[int, Event]]:
         """Wait for events and return all that are there, each with the index of its job.
@@ -42,13 +51,7 @@ class Events:
         None come within `timeout` seconds: the list is empty. Raises ApiError once the events before it are returned.
         """
         if not self._ready:
-            try:
-                async with asyncio.timeout(timeout):
-                    self._take(*await self._queue.get())
-            except TimeoutError:
-                return []
-        while not self._queue.empty():
-            self._take(*self._queue.get_nowait())
+            await self._wait(timeout)
         events: list[tuple[int, Event]] = []
         while self._ready:
             index, item = self._ready[0]
@@ -60,14 +63,33 @@ class Events:
             self._ready.popleft()
         return events
 
-    def _take(self, index: int, items: Sequence[Item]) -> None:
-        self._ready.extend((index, item) for item in items)
+    def _wake(self) -> None:
+        self._woken = False  # before the events are taken: what is put from now on wakes again
+        while self._put:
+            self._ready.append(self._put.popleft())
+        if self._ready:
+            self._proceed()
+
+    def _proceed(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, timeout: float | None) -> None:
+        """Wait until there are events, or the time is over."""
+        self._waiter = self._loop.create_future()
+        ending = self._loop.call_later(timeout, self._proceed) if timeout else None
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if ending:
+                ending.cancel()
 
 
 @asynccontextmanager
-async def asked(worker: Worker, requests: Iterable[Request]) -> AsyncIterator[Events]:
+async def asked(worker: Worker, requests: Iterable[Request], whole: bool = False) -> AsyncIterator[Events]:
     """Put requests into the line, and take them back when their events are not wanted any more. Raises ApiError."""
-    events = Events()
+    events = Events(whole)
     jobs = []
     try:
         for index, request in enumerate(requests):
@@ -98,9 +120,12 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def encoded(value: Mapping[str, Any]) -> bytes:
     """JSON in UTF-8; half a surrogate pair stays an escape."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 def json_response(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 from pydantic import BaseModel
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from gemma_cli import __version__
 from gemma_cli.common.receipts import Receipt
 from gemma_cli.core.engine import Engine
 from gemma_cli.core.messages import Request
-from gemma_cli.serve.answering import error_response, json_response
+from gemma_cli.serve.answering import json_response
 from gemma_cli.serve.api import transcripts
 from gemma_cli.serve.api.chat_reply import ChatForm, Reply
 from gemma_cli.serve.api.chat_request import Defaults, chat_request, completion_request, forced_call
-from gemma_cli.serve.api.errors import ApiError, ClientGone
+from gemma_cli.serve.api.errors import ApiError
 from gemma_cli.serve.api.fields import ChatBody, CompletionBody, ReplyFields, json_value, validated
 from gemma_cli.serve.api.message_form import MessageForm
 from gemma_cli.serve.api.messages_body import MessagesBody, PromptBody
@@ -33,8 +31,8 @@ from gemma_cli.serve.metrics import Metrics
 from gemma_cli.serve.responding import counted, respond
 from gemma_cli.serve.worker import Worker
 
-GONE = 499
-"""The status that the log shows after a client disconnected, as in nginx."""
+SMALL = 16 << 10
+"""Bytes of a body that is read within a millisecond, where another thread would cost more than it spares."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -69,15 +67,27 @@ class Service:
 Handler = Callable[[Service, HttpRequest], Awaitable[Response]]
 
 
-def application(service: Service) -> Starlette:
-    """Build the application; the guard goes around it."""
+class Endpoint:
+    """A handler as an application of its own: Starlette puts no layers around it, and Guard answers its errors."""
+
+    def __init__(self, service: Service, handler: Handler) -> None:
+        self._service, self._handler = service, handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self._handler(self._service, HttpRequest(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def application(service: Service) -> Router:
+    """Build the application; the guard goes around it. Raises ApiError, ClientGone, HTTPException for a request."""
     routes: list[tuple[str, str, Handler]] = [
+        ("POST", "/v1/chat/completions", _chat),
         ("GET", "/health", _health),
         ("GET", "/version", _version),
         ("GET", "/metrics", _metrics),
         ("GET", "/v1/models", _models),
         ("GET", "/v1/models/{name:path}", _model),
-        ("POST", "/v1/chat/completions", _chat),
         ("POST", "/v1/completions", _completion),
         ("POST", "/v1/messages", _message),
         ("POST", "/v1/messages/count_tokens", _count),
@@ -85,22 +95,7 @@ def application(service: Service) -> Starlette:
         ("POST", "/v1/audio/transcriptions", _transcribe),
         ("POST", "/v1/audio/translations", _translate),
     ]
-    return Starlette(
-        routes=[Route(path, partial(handler, service), methods=[method]) for method, path, handler in routes],
-        exception_handlers={ApiError: _told, HTTPException: _told, ClientGone: _unanswered},
-    )
-
-
-async def _told(_request: HttpRequest, error: Exception) -> Response:
-    if isinstance(error, HTTPException):
-        error = ApiError(error.status_code, error.detail)
-    assert isinstance(error, ApiError)
-    return error_response(error)
-
-
-async def _unanswered(request: HttpRequest, _error: Exception) -> Response:
-    request.scope["state"]["log"]["gone"] = True
-    return Response(status_code=GONE)
+    return Router([Route(path, Endpoint(service, handler), methods=[method]) for method, path, handler in routes])
 
 
 async def _health(service: Service, _request: HttpRequest) -> Response:
@@ -177,6 +172,8 @@ async def _response(service: Service, request: HttpRequest) -> Response:
 
 async def _built(service: Service, body: ChatBody) -> Request:
     service.check_model(body.model)
+    if body.is_plain:
+        return service.checked(chat_request(body, service.defaults))
     return service.checked(await asyncio.to_thread(chat_request, body, service.defaults))
 
 
@@ -212,4 +209,6 @@ async def _translate(service: Service, request: HttpRequest) -> Response:
 
 async def _body(request: HttpRequest, kind: type[Body]) -> Body:
     content = await request.body()
+    if len(content) <= SMALL:
+        return validated(kind, json_value(content))
     return await asyncio.to_thread(lambda: validated(kind, json_value(content)))

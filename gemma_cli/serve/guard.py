@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +27,9 @@ STALL_S = 30.0
 UPLOADS = ("/v1/audio/transcriptions", "/v1/audio/translations")
 OPEN = ("/health",)
 """Answered without a key."""
+
+GONE = 499
+"""The status that the log shows after a client disconnected, as in nginx."""
 
 PREFLIGHT = {
     "access-control-allow-methods": "GET, POST",
@@ -65,7 +69,9 @@ class Guard:
         log: dict[str, Any] = scope.setdefault("state", {}).setdefault("log", {})
         status = 0
 
-        origin = self._allowed_origin(scope)
+        headers = Headers(scope=scope)
+        scope["app"] = self  # so that the router raises what it does not find
+        origin = self._allowed_origin(headers)
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -75,18 +81,18 @@ class Guard:
             await send(message)
 
         try:
-            self._check(scope, origin)
+            self._check(headers, origin)
             if origin and scope["method"] == "OPTIONS":  # a browser asks first, and without a key
                 await Response(status_code=204, headers=PREFLIGHT)(scope, receive, noted)
                 return
-            self._check_key(scope)
+            self._check_key(scope["path"], headers)
             limit = self._rules.most_upload if scope["path"] in UPLOADS else self._rules.most_body
-            await self._app(scope, _limited(scope, receive, limit), noted)
-        except ApiError as error:
+            await self._app(scope, _limited(headers, receive, limit), noted)
+        except (ApiError, HTTPException) as error:
             if not status:
-                await error_response(error)(scope, receive, noted)
+                await error_response(_api_error(error))(scope, receive, noted)
         except ClientGone:
-            log["gone"] = True
+            log["gone"], status = True, status or GONE
         except Exception as error:
             log["error"] = f"{type(error).__name__}: {error}"
             if not status:
@@ -96,31 +102,34 @@ class Guard:
             if self._rules.access_log:
                 _write_log(scope, status, time.perf_counter() - began, log)
 
-    def _allowed_origin(self, scope: Scope) -> str | None:
+    def _allowed_origin(self, headers: Headers) -> str | None:
         """Return the origin of the page that makes the request, if it may use the server."""
-        headers = Headers(scope=scope)
         known = _host(headers.get("host", "")) in self._rules.hosts
         return headers["origin"] if known and headers.get("origin") in self._rules.origins else None
 
-    def _check(self, scope: Scope, origin: str | None) -> None:
+    def _check(self, headers: Headers, origin: str | None) -> None:
         """Raise ApiError for a request to another host, or that a web page without permission may have made."""
-        headers = Headers(scope=scope)
         if _host(headers.get("host", "")) not in self._rules.hosts:
             raise ApiError(403, "the Host header names another server (--allowed-host adds a name)", "forbidden")
         elsewhere = "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if elsewhere and not origin:
             raise ApiError(403, "web pages may not use this server (--allowed-origin allows one)", "forbidden")
 
-    def _check_key(self, scope: Scope) -> None:
+    def _check_key(self, path: str, headers: Headers) -> None:
         """Raise ApiError for a request without a valid key."""
-        headers = Headers(scope=scope)
-        if self._rules.api_keys and scope["path"] not in OPEN and not self._has_key(headers):
+        if self._rules.api_keys and path not in OPEN and not self._has_key(headers):
             raise ApiError(401, "no valid API key: send it as Authorization: Bearer KEY", "authentication_error")
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         return any(hmac.compare_digest(given.encode(), key.encode()) for key in self._rules.api_keys)
+
+
+def _api_error(error: ApiError | HTTPException) -> ApiError:
+    """An error of the routes, such as 404, as every other."""
+    error.__traceback__ = None  # whose frames hold the request
+    return error if isinstance(error, ApiError) else ApiError(error.status_code, error.detail)
 
 
 def _host(header: str) -> str:
@@ -131,9 +140,9 @@ def _host(header: str) -> str:
         return ""
 
 
-def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
+def _limited(headers: Headers, receive: Receive, limit: int) -> Receive:
     """Same as `receive`; raises ApiError for a body that is too large or does not come."""
-    length = Headers(scope=scope).get("content-length", "")
+    length = headers.get("content-length", "")
     taken, complete = 0, False
     too_large = ApiError(413, f"the body is larger than {limit >> 20} MiB, the most this server takes")
 

@@ -84,7 +84,8 @@ async def counted(worker: Worker, engine: Engine, request: Request) -> int:
 
 async def _whole(worker: Worker, replies: list[Reply], form: Form, log: dict[str, object]) -> dict[str, object]:
     deltas: list[list[Delta]] = [[] for _ in replies]
-    async with asked(worker, [reply.request for reply in replies]) as events:
+    whole = not any(reply.stops for reply in replies)  # a stop text is looked for in every round
+    async with asked(worker, [reply.request for reply in replies], whole) as events:
         try:
             while not all(reply.ended for reply in replies):
                 for index, event in await events.next():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from gemma_cli.common.options import OUTPUT
 from gemma_cli.common.output_files import FileOptions, OutputNaming, format_option
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.media.input_files import InputFile
 from gemma_cli.text.subtitles import Layout
 from gemma_cli.text.transcript import FORMATS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.core.settings import SETTINGS
 from gemma_cli.store.bounded_read import read_text

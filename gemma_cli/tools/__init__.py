@@ -6,10 +6,11 @@ A tool never raises what it has not caught: whatever goes wrong in one is an ans
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 
 ALL = "all"
 """The name that allows every tool."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from gemma_cli.core.conversation import BYTES_PER_TOKEN, UNKNOWN
 from gemma_cli.core.errors import GemmaError
 from gemma_cli.core.events import Turn, UnreadableCall
 from gemma_cli.core.messages import ToolCall, ToolResponse
+from gemma_cli.core.records import dataclass
 from gemma_cli.tools import Toolbox, ToolFailed
 
 ROUNDS = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from gemma_cli.common.options import OUTPUT, SamplingOptions
 from gemma_cli.common.output_files import FileOptions, OutputNaming, format_option
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import Sampling
+from gemma_cli.core.records import dataclass
 from gemma_cli.media.fetching.fetch import is_address
 from gemma_cli.media.files import STDIN
 from gemma_cli.media.input_files import InputFile

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from gemma_cli.common.command_line.clips import clip_of
 from gemma_cli.common.output_files import FileOptions, format_option
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.media.video import MAX_FRAMES, FrameChoice
 from gemma_cli.vision.video_output import FORMATS
 from gemma_cli.vision.watching import Watching

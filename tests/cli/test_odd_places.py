@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.commands import doctor
+import gemma_cli
 from tests.cli.helpers.command import SAMPLES, Gemma, Outcome
 from tests.cli.helpers.held import LOADING, held
 from tests.cli.helpers.warm import LARGEST_FILE
@@ -91,13 +91,14 @@ def until(condition: object) -> None:
         time.sleep(0.02)
 
 
-def test_a_compiled_module_that_is_cut_short_is_named(
-    installed_gemma: Gemma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_compiled_module_that_is_cut_short_is_named(environment: dict[str, str], tmp_path: Path) -> None:
     """As a full disk leaves it. It raises EOFError, which typer takes for the end of the input."""
-    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
-    cut = Path(importlib.util.cache_from_source(doctor.__file__))
-    py_compile.compile(doctor.__file__, str(cut))
+    package = Path(gemma_cli.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / package.name, copy_function=os.symlink, ignore=ignored)
+    module = tmp_path / package.name / "commands" / "doctor.py"
+    cut = Path(py_compile.compile(str(module), doraise=True))
     cut.write_bytes(cut.read_bytes()[:200])
-    refused = installed_gemma("doctor", env={"PYTHONPYCACHEPREFIX": str(tmp_path)})
-    refused.refuses("__pycache__", code=1)
+    command = [sys.executable, "-m", package.name, "doctor"]
+    ran = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=AT_ONCE_S, check=False)
+    Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode()).refuses("__pycache__", code=1)

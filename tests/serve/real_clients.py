@@ -157,7 +157,7 @@ def with_aider(program: str, server: Server, folder: Path) -> str:
         OPENAI_API_KEY="none",
         HOME=str(place),
     )
-    return said[-300:]
+    return said if said.startswith("FAILED") else said.partition("Repo-map: disabled")[2].strip() or said[-300:]
 
 
 def with_chromium(program: str, server: Server, folder: Path, *, origin: str, page: str) -> str:

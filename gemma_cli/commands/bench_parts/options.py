@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, cast, get_args
 
 import typer
@@ -13,6 +13,7 @@ from gemma_cli.common.command_line.configured import source_of
 from gemma_cli.common.options import MODEL, ModelOptions
 from gemma_cli.core.engine import EngineSpec, Quantization
 from gemma_cli.core.errors import UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.core.settings import MAX_CONCURRENCY, SETTINGS
 
 

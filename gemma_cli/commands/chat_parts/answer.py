@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from gemma_cli.core.engine import EngineInfo
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
 from gemma_cli.core.events import Turn, collect, undrawn
 from gemma_cli.core.messages import Request, ToolResponse
+from gemma_cli.core.records import dataclass
 from gemma_cli.media.files import display_name
 from gemma_cli.views import json, plain
 from gemma_cli.views.sanitize import safe_json

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import Annotated
@@ -16,6 +15,7 @@ from gemma_cli.common.notices import notice
 from gemma_cli.common.text_input import GIVE_ENCODING, MOST_TEXT, checked_encoding, text_in
 from gemma_cli.core.errors import UsageError
 from gemma_cli.core.messages import MAX_AUDIO_S, Part
+from gemma_cli.core.records import dataclass
 from gemma_cli.media.files import STDIN, display_name, spooled_stdin
 
 ATTACHMENTS = "Attachments"

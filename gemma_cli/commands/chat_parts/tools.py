@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from gemma_cli.common.opening import busy
 from gemma_cli.common.options import OutputOptions
 from gemma_cli.core.errors import GemmaError, Interrupted, UsageError
 from gemma_cli.core.messages import ToolCall, ToolResponse
+from gemma_cli.core.records import dataclass
 from gemma_cli.tools import TIME_LIMIT_S, Tool, Toolbox, toolbox
 from gemma_cli.tools.calls import Permission, ToolRunner, leave, longest_answer
 from gemma_cli.views.sanitize import safe_line

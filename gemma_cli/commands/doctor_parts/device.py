@@ -10,10 +10,9 @@ from gemma_cli.store.models.releases import POCKET, RELEASES, gigabytes
 
 
 def device_checks() -> Iterator[Check]:
-    from gemma_cli.engines.local import native
     from gemma_cli.engines.local.device import bfloat16_on_cpu, choose_device, describe
+    from gemma_cli.engines.local.kernel_table import describe as describe_kernels
     from gemma_cli.engines.local.loading.memory.fit import fitting, places
-    from gemma_cli.engines.local.native.build import library
     from gemma_cli.engines.local.threads import set_threads
 
     device = choose_device("auto")
@@ -28,10 +27,9 @@ def device_checks() -> Iterator[Check]:
         yield Check("threads", f"{threads.count}: {threads.reason}", True)
         verdict = bfloat16_on_cpu()
         yield Check("bfloat16", f"{verdict} on this CPU", verdict != "crashes" or None)
-        ours, told = native.on(device) is not None, native.notice(device)
-        why = library().why or "the compiled library cannot be loaded"
-        found = "gemma's own, compiled for this processor" if ours else f"torch's, which decode slower: {why}"
-        yield Check("kernels", f"{found}; {told}" if ours and told else found, ours or None)
+    if device.type in ("cpu", "cuda"):
+        found, ours = describe_kernels(device)
+        yield Check("kernels", found, ours or None)
     yield Check("quantize", _quantizations(device.type))
     here = {release.alias for release in RELEASES if is_here(release)}
     fit = {way: way.partition(" ")[0] for way in fitting(device)}

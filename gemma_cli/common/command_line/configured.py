@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
+from gemma_cli.core.records import dataclass
 from gemma_cli.core.setting import Setting
 from gemma_cli.core.setting_kinds import Value
 from gemma_cli.store.config import Config, load_config

@@ -12,10 +12,11 @@ import torch
 
 from gemma_cli.core.engine import EngineInfo, EngineSpec
 from gemma_cli.core.errors import OutOfMemory, UsageError
-from gemma_cli.engines.local import native
+from gemma_cli.engines.local import kernel_table, native
 from gemma_cli.engines.local.device import LARGE, is_out_of_memory, weight_bytes
 from gemma_cli.engines.local.encoders.towers import MediaEncoders
 from gemma_cli.engines.local.engine import LocalEngine
+from gemma_cli.engines.local.kernel_table import KernelFailure
 from gemma_cli.engines.local.loading import load
 from gemma_cli.engines.local.loading.generation_config import GenerationConfig, read_generation_config
 from gemma_cli.engines.local.loading.memory.estimate import Plan
@@ -33,7 +34,18 @@ if TYPE_CHECKING:
 
 
 def open_local(spec: EngineSpec) -> LocalEngine:
-    """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run."""
+    """Load what `spec` names. Raises UsageError for what does not exist, ModelError for what cannot be run.
+
+    Where a kernel for GPUs fails while the model is loaded and warmed up, it is loaded again with torch's.
+    """
+    try:
+        return _open(spec)
+    except KernelFailure as failure:
+        kernel_table.give_up(load.choose_device(spec.device), failure)
+    return _open(spec)
+
+
+def _open(spec: EngineSpec) -> LocalEngine:
     from gemma_cli.store.journal import fingerprint
     from gemma_cli.store.models.checkpoints import locate, resolve
     from gemma_cli.store.models.releases import DRAFTER, POCKET
@@ -65,14 +77,14 @@ def open_local(spec: EngineSpec) -> LocalEngine:
         dtype=str(dtype).removeprefix("torch."),
         quantize=spec.quantize,
         fingerprint=fingerprint(resolved.folder),
-        kernels=native.build_name(target.device),
+        kernels=kernel_table.build_name(target.device),
         image_budget=towers.image_budget,
         context=target.context,
         modalities=towers.modalities,
         load_s=perf_counter() - began,
         exact=target.rows.exact,
         logprobs=True,
-        notice="; ".join(filter(None, (resolved.notice, native.notice(target.device), saved))) or None,
+        notice="; ".join(filter(None, (resolved.notice, kernel_table.notice(target.device), saved))) or None,
         synthetic_acceptance=spec.synthetic_acceptance,
     )
     engine = LocalEngine(target, drafter, tokenizer, towers, ends, info)

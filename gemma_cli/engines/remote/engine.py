@@ -168,7 +168,7 @@ class RemoteEngine:
         """The events of a reply to a request that is sent once. Raises Lost, GemmaError."""
         reader = ReplyReader(request, self.served.server.raw)
         shown = self.client.address.shown
-        asked = body(request, self.info.model, self.served.server)
+        asked = body(request, self.info.model, self.served.server, self.info.context)
         with self.client.events("/chat/completions", asked, cancel) as sent:
             for part in sent:
                 if part.data == "[DONE]":

@@ -12,15 +12,15 @@ from gemma_cli.core.messages import SAMPLE_RATE, Audio, Image, Message, Request,
 from gemma_cli.engines.remote.capabilities import Server
 
 
-def body(request: Request, model: str, server: Server) -> dict[str, Any]:
-    """Write the body that asks `server` for a streamed reply of `model`."""
+def body(request: Request, model: str, server: Server, context: int) -> dict[str, Any]:
+    """Write the body that asks `server` for a streamed reply of `model`, which has `context` positions."""
     sampling = request.sampling
     written: dict[str, Any] = {
         "model": model,
         "messages": list(_messages(request.messages)),
         "stream": True,
         "stream_options": {"include_usage": True},
-        "max_tokens": sampling.max_tokens,
+        "max_tokens": min(sampling.max_tokens, context),  # more than the context is refused, instead of cut
         "temperature": sampling.temperature,
         "seed": sampling.seed,
         **dict(server.extra),

@@ -34,6 +34,8 @@ LABELS = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 MOST_STOPS = 16
 MOST_REPLIES = 16
 """Of one request: each takes a place in the line."""
+MOST_PLAIN = 256
+"""Messages of a body that is made a request within a millisecond."""
 MOST_ALTERNATIVES = 20
 """Tokens whose log-probabilities are given at each place."""
 
@@ -244,6 +246,12 @@ class ChatBody(ReplyFields):
     mm_processor_kwargs: ImageBudget | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is made a request at once: no media to decode or fetch, and no schema to compile."""
+        texts = all(isinstance(message.content, str | None) for message in self.messages)
+        return texts and not self.tools and not self.response_format and len(self.messages) <= MOST_PLAIN
 
 
 class CompletionBody(ReplyFields):

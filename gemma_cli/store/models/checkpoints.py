@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.core.errors import GemmaError, UsageError
+from gemma_cli.core.records import dataclass
 from gemma_cli.store.config import load_config
 from gemma_cli.store.models import hub, machine
 from gemma_cli.store.models.releases import (

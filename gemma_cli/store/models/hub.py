@@ -6,10 +6,10 @@ HUB/models--ORG--NAME/snapshots/COMMIT/FILE   links into blobs/; broken while a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from gemma_cli.core.errors import ModelError
+from gemma_cli.core.records import dataclass
 from gemma_cli.store.json_file import read_object, read_text
 from gemma_cli.store.models.releases import Release
 from gemma_cli.store.models.shards import weight_files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gemma_cli.core.records import dataclass
 
 POCKET = "pocket"
 """The checkpoint that is part of the package."""

@@ -61,10 +61,14 @@ def test_whatever_waits_is_refused(mode: Callable[[], torch.no_grad]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "quantize"), [("e2b", "int8"), ("e4b", None), ("12b", None), ("26b-a4b", "int4"), ("31b", None)]
+    ("name", "quantize"), [("e2b", "int8"), ("e4b", None), ("12b", "int4"), ("26b-a4b", "int8"), ("31b", None)]
 )
 def test_a_round_never_waits_for_the_device(name: str, quantize: Quantization | None) -> None:
     assert run_round(name, quantize)["verify"] > 0
+
+
+def test_a_round_by_torch_s_kernels_never_waits_either() -> None:
+    assert run_round("26b-a4b", "int4", fused=False)["verify"] > 100
 
 
 @pytest.mark.parametrize("name", ["e2b", "31b"])

@@ -297,7 +297,7 @@ def test_another_process_that_makes_it_is_not_disturbed(
 ) -> None:
     monkeypatch.setattr(saving, "MAKING_S", 0.0)
     fresh.mkdir(parents=True, mode=0o700)
-    with stored.locked(fresh):
+    with stored.locked(fresh, 0):
         assert found(checkpoints["e2b"]) == Found()
 
 

@@ -118,6 +118,13 @@ def test_what_is_sent_is_what_was_asked(server: DialectServer) -> None:
     assert server.requests[-1][1]["top_k"] == -1
 
 
+def test_no_more_tokens_are_asked_for_than_the_context_has(server: DialectServer) -> None:
+    engine = opened(server)
+    for most in (2047, 2048, 4096, 1 << 18):
+        reply(engine, replace(HELLO, sampling=replace(GREEDY, max_tokens=most)))
+        assert server.requests[-1][1]["max_tokens"] == min(most, engine.info.context)
+
+
 def test_pictures_and_sounds_arrive_bit_for_bit_and_in_order(server: DialectServer) -> None:
     parts = (Text("Look "), Text("here:"), PICTURE, Text("and listen"), SOUND)
     picture, sound = digest(PICTURE.pixels.tobytes()), digest(SOUND.samples.tobytes())

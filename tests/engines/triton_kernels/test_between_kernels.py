@@ -11,7 +11,13 @@ import torch
 pytest.importorskip("triton", reason="needs Triton: pip install 'gemma-cli[triton]'")
 
 from gemma_cli.core.messages import Sampling
-from tests.engines.triton_kernels.checks.between_checks import check_choice, check_gates, check_norms, check_turn
+from tests.engines.triton_kernels.checks.between_checks import (
+    check_choice,
+    check_gates,
+    check_norms,
+    check_rotation,
+    check_turn,
+)
 from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels
 
 
@@ -30,6 +36,11 @@ def test_norms(kernels: FencedKernels, width: int) -> None:
 @pytest.mark.parametrize("kind", ["apart", "values are keys", "queries"])
 def test_heads_are_turned_and_stored_around_the_end_of_a_ring(kernels: FencedKernels, kind: str) -> None:
     check_turn(kernels, 8, 2, 256, 24, 24 * 7 - 2, kind)
+
+
+@pytest.mark.parametrize(("half", "position"), [(128, 262_143), (20, 0)])
+def test_rotation(kernels: FencedKernels, half: int, position: int) -> None:
+    check_rotation(kernels, half, position)
 
 
 @pytest.mark.parametrize("width", [3, 1024, 2112])

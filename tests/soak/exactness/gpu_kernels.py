@@ -20,7 +20,13 @@ import triton
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.triton_kernels.tiles import Bits, linear_tile
 from tests.engines.triton_kernels.checks.attention_checks import AttentionCase, check_attention
-from tests.engines.triton_kernels.checks.between_checks import check_choice, check_gates, check_norms, check_turn
+from tests.engines.triton_kernels.checks.between_checks import (
+    check_choice,
+    check_gates,
+    check_norms,
+    check_rotation,
+    check_turn,
+)
 from tests.engines.triton_kernels.checks.expert_checks import check_experts
 from tests.engines.triton_kernels.checks.fenced_kernels import CARDS, FencedKernels
 from tests.engines.triton_kernels.checks.linear_checks import check_linear
@@ -88,6 +94,7 @@ def between_checks() -> Iterator[Check]:
         dim, position = random.choice((256, 512)), random.randrange(1 << 18)
         kind = random.choice(("apart", "values are keys", "queries"))
         yield f"rotation of {kind}", partial(check_turn, kernels, 8, 2, dim, 576, position, kind)
+        yield f"rotation at {position}", partial(check_rotation, kernels, dim // 2, position)
         yield f"gates of {width}", partial(check_gates, kernels, width)
         sampling = Sampling(
             temperature=random.choice((0.0, 0.3, 1.0, 2.0)), top_k=random.choice((1, 2, 5, 8)),

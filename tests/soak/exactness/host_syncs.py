@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import get_args
 
 from gemma_cli.core.engine import Quantization
@@ -13,19 +14,20 @@ PROMISE = "A recorded round never waits for the device, and a prompt of 128k tok
 
 
 def trial(scale: float) -> Outcome:
-    """Every model as stored and quantized; at a smaller scale, with a layer of each kind."""
+    """Every model as stored and quantized, by our kernels and torch's; at a smaller scale, a layer of each kind."""
     whole = scale >= 1
     tried, failures, figures = 0, [], []
     for name in NAMES:
-        for quantize in (None, *get_args(Quantization)):
+        for quantize, fused in product((None, *get_args(Quantization)), (True, False)):
             tried += len(SAMPLINGS if whole else USUAL)
             try:
-                found = run_round(name, quantize, whole=whole)
+                found = run_round(name, quantize, whole=whole, fused=fused)
             except AssertionError as error:
-                failures.append(f"{name} {quantize}: {error}")
+                failures.append(f"{name} {quantize}, fused {fused}: {error}")
                 continue
-            each = found["verify"] / found["layers"]
-            figures.append(f"{name} {quantize or 'bfloat16'}: {each:.1f} a layer, draft step {found['draft step']}")
+            each, of = found["verify"] / found["layers"], "ours" if fused else "torch's"
+            kind = f"{name} {quantize or 'bfloat16'}, {of}"
+            figures.append(f"{kind}: {each:.1f} kernels a layer, draft step {found['draft step']}")
         if name != "26b-a4b":  # whose experts many rows group by waiting
             tried += 1
             taken, foretold = prefill_peak(name, 1 << 17, whole=whole)

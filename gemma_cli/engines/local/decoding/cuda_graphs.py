@@ -9,12 +9,15 @@
 Everything a round needs from the one before stays on the device (`RoundState`), so the host, while it turns tokens into
 text, has already launched the next one. The price is at most one round that nobody reads, at the end of a reply.
 
-A graph holds fixed kernels over fixed memory: draft and verify have one for every number of keys that is read from full
-layers (cache.bucket). With experts verify has one for every number of drafts, too, because a row that only fills up a
-pass reads no experts. Those for the first ROOM tokens are recorded at load, over the cache that the first reply will
-use; what a reply needs beyond them is recorded before it begins. The text is that of decode.py, whose rules hold here
-too: a row reads the keys that are its own bucket's, and every pass has the same number of rows. Where no graph can be
-recorded, on a CPU or because recording failed, the same functions are run as they are.
+A graph holds fixed kernels over fixed memory. With gemma's own kernels for whole passes (kernel_table.few_rows) each
+part has one graph for every length. With torch's, draft and verify have one for every number of keys that is read from
+full layers (cache.bucket), and with experts verify has one for every number of drafts, too, because a row that only
+fills up a pass reads no experts.
+
+Those for the first ROOM tokens are recorded at load, over the cache that the first reply will use; what a reply needs
+beyond them is recorded before it begins. The text is that of decode.py, whose rules hold here too: a row reads the
+keys that are its own bucket's, and every pass has the same number of rows. Where no graph can be recorded, on a CPU
+or because recording failed, the same functions are run as they are.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from gemma_cli.core.events import Round
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance
 from gemma_cli.engines.local.decoding.decode import Burst, DraftLengthPolicy, copied_drafts, numbers
+from gemma_cli.engines.local.decoding.fused_rows import DraftRow, target_rows
 from gemma_cli.engines.local.decoding.graph_attention import StaticDraft, StaticRows
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.recorder import Recorder, RoundInFlight, now
@@ -118,6 +122,12 @@ class RoundState:
     def prepare(self, room: int) -> None:
         """Record what the next `room` tokens need, the newest of which has its place in the cache."""
         self.cache.reserve(self.rows)
+        if self.target.functions:
+            self._record("verify", (), self.rows)
+            if self.drafter:
+                self._record("draft", 0)
+            self._record("choose")
+            return
         first, last = self.cache.length, self.cache.length + min(room, AHEAD) + 2 * self.rows
         short, longest = bucket(first), min(bucket(last), self.cache.capacity)
         reals = range(1, EXPERT_ROWS + 1) if self._experts else (self.rows,)
@@ -139,11 +149,12 @@ class RoundState:
         self.proposed[:1].copy_(self.newest)
         if copied:
             self.proposed[1 : 1 + len(copied)].copy_(torch.tensor(copied))
-        lengths = tuple(sorted({bucket(earliest), bucket(latest + self.rows - 1)}))
+        fused = self.target.functions is not None
+        lengths = () if fused else tuple(sorted({bucket(earliest), bucket(latest + self.rows - 1)}))
         for _ in range(0 if copied else count):
-            self._run("draft", lengths[-1])
+            self._run("draft", lengths[-1] if lengths else 0)
         self.drafted.fill_(drafted)
-        self._run("verify", lengths, drafted + 1 if self._experts else self.rows)
+        self._run("verify", lengths, drafted + 1 if self._experts and not fused else self.rows)
         self._run("choose")
         self._read.reverse()
         self._read[0].copy_(self.results, non_blocking=True)
@@ -174,8 +185,13 @@ class RoundState:
 
     def _draft_step(self, length: int) -> None:
         assert self.drafter is not None
-        context = StaticDraft(self.target, self.drafter, self.cache, self.length, length)
-        logits, ids, state = self.drafter.step(self.last, self.last_state, context)
+        target, drafter = self.target, self.drafter
+        if functions := target.functions:
+            row = DraftRow(functions, target, drafter, self.cache, self.length)
+            logits, ids, state = drafter.step_fused(functions, self.last, self.last_state, target, row)
+        else:
+            context = StaticDraft(target, drafter, self.cache, self.length, length)
+            logits, ids, state = drafter.step(self.last, self.last_state, context)
         self.step.add_(1)
         token = self.sampler.guess(logits, self.length + self.step, ids)
         self.proposed.index_copy_(0, self.step, token)
@@ -183,11 +199,15 @@ class RoundState:
         self.last_state.copy_(state)
 
     def _verify(self, lengths: tuple[int, ...], real: int) -> None:
-        """real: the rows that count where there are experts."""
+        """real: the rows that count where there are experts. Kernels of whole passes read both on the device."""
         place = torch.arange(self.rows, device=self.length.device)
         rows = self.proposed.index_select(0, torch.minimum(place, self.drafted))
-        context = StaticRows(self.target, self.cache, self.length, self.rows, lengths, real)
-        logits, states = self.target.run(rows, context)
+        if functions := self.target.functions:
+            placed = target_rows(functions, self.target, self.cache, self.length, self.rows, self.drafted + 1)
+            logits, states = self.target.run_fused(functions, rows, placed)
+        else:
+            context = StaticRows(self.target, self.cache, self.length, self.rows, lengths, real)
+            logits, states = self.target.run(rows, context)
         self.logits.copy_(logits)
         self.states.copy_(states)
 

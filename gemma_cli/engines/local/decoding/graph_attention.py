@@ -22,6 +22,8 @@ class StaticRows:
     """`rows` target rows from position `start`, int64 [1], on. lengths: the bucket of the first row, and the next one
     where the rows may reach into it; each row reads the one that is its own. real: as layer.Attend's; None: all."""
 
+    fused = None
+
     def __init__(
         self,
         target: Target,
@@ -59,7 +61,7 @@ class StaticRows:
 class StaticDraft:
     """The view of a draft that begins after `newest`, int64 [1]: the keys before that position."""
 
-    real = 1
+    real, fused = 1, None
 
     def __init__(self, target: Target, drafter: Drafter, cache: Cache, newest: Tensor, length: int) -> None:
         self.target = target

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.device import has_float64
+from gemma_cli.engines.local.kernel_table import Functions, KernelFailure, few_rows
+from gemma_cli.engines.local.triton_kernels.tiles import MOST_CHOSEN
 
 _WEIGHT_BITS = 40
 _NO_ID = 2**63 - 1
@@ -147,12 +149,33 @@ class StaticSampler(Sampler):
     def __init__(self, sampling: Sampling, suppress: Sequence[int], device: torch.device) -> None:
         super().__init__(sampling, suppress)
         self._suppress = self._suppress.to(device)
-        self._may_wait = False
+        self._may_wait = self._failed = False
         self._seed = torch.zeros((), dtype=torch.int64, device=device)
         self._numbers = {
             name: torch.full((), value, dtype=torch.float64, device=device)
             for name, value in numbers_of(sampling).items()
         }
+
+    def _choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None) -> Tensor:
+        """As Sampler's; rows stand one after the other."""
+        top = self.sampling.top_k if self.sampling.temperature else 0
+        functions = None if self._failed else few_rows(logits.device)
+        if not functions or top > MOST_CHOSEN or (self.sampling.temperature and self._takes_all(logits.shape[-1])):
+            return super()._choose(logits, positions, ids)
+        try:
+            return self._chosen(functions, logits, positions, ids, top)
+        except KernelFailure:  # torch chooses the same
+            self._failed = True
+            return super()._choose(logits, positions, ids)
+
+    def _chosen(self, functions: Functions, logits: Tensor, positions: Tensor, ids: Tensor | None, top: int) -> Tensor:
+        numbers = {name: number for name, number in self._numbers.items() if isinstance(number, Tensor)}
+        assert isinstance(self._seed, Tensor)
+        return functions.choose(
+            logits.float(), positions[:1], ids, top, self._seed, numbers["temperature"],
+            numbers["top_p"] if self.sampling.top_p < 1 else None,
+            numbers["least"] if self.sampling.min_p > 0 else None,
+        )  # fmt: skip
 
     @staticmethod
     def kind(sampling: Sampling) -> tuple[bool, int, bool, bool]:

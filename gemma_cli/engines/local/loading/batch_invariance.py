@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gemma_cli.engines.local import native
+from gemma_cli.engines.local import kernel_table, native
 from gemma_cli.engines.local.device import last_level_cache
 from gemma_cli.engines.local.model.attention import few_rows
 from gemma_cli.engines.local.model.cache import BUCKET, EVERY, SLACK, Slots
@@ -212,6 +212,9 @@ def _cancelling(
 def _attention(slots: Slots) -> LinearFunction:
     if kernels := native.on(slots.keys.device):
         return lambda query: kernels.attend(query, slots, slots.slots - 1, EVERY)
+    if functions := kernel_table.few_rows(slots.keys.device, slots.keys.dtype):
+        last = torch.full((1,), slots.slots, device=slots.keys.device)
+        return lambda query: functions.attend(query, slots.keys, slots.values, last, 0)
     return lambda query: few_rows(query, slots.keys, slots.values, None)
 
 

@@ -25,7 +25,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.kernel_table import Functions
 from gemma_cli.engines.local.model.cache import BUCKET, SLACK, Cache, Slots, bucket, bucket_before
+from gemma_cli.engines.local.model.fused_pass import Placed
+from gemma_cli.engines.local.model.layer import FusedRows
 from gemma_cli.engines.local.model.layers.linear import as_dtype
 from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape
@@ -69,17 +72,42 @@ class Masks:
 class FewRows:
     """Attention of `rows` decoding rows from position `start` on, of which the first `real` count."""
 
-    def __init__(self, cache: Cache, masks: Masks, ropes: Mapping[str, Rope], start: int, rows: int, real: int) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        masks: Masks,
+        ropes: Mapping[str, Rope],
+        start: int,
+        rows: int,
+        real: int,
+        functions: Functions | None = None,
+    ) -> None:
+        """functions: those that compute a whole pass of such rows."""
         self.cache, self.start, self.real = cache, start, real
-        self.rope = {kind: rope.rows(start, rows) for kind, rope in ropes.items()}
+        self._masks, self._ropes, self._rows, self._functions = masks, ropes, rows, functions
         self._kernels = native.on(masks.device)
-        if self._kernels:
-            return
-        self._ring_mask = masks.ring(start, rows)
-        short = bucket(start)
-        self._inside = short - start  # rows whose bucket is the first row's
-        lengths = (short,) if rows <= self._inside else (short, bucket(short))
-        self._full = [(length, masks.last_bucket(start, rows, length)) for length in lengths]
+        self._inside = bucket(start) - start  # rows whose bucket is the first row's
+
+    @cached_property
+    def rope(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {kind: rope.rows(self.start, self._rows) for kind, rope in self._ropes.items()}
+
+    @cached_property
+    def fused(self) -> FusedRows | None:
+        if self._functions is None:
+            return None
+        position, count = (torch.full((1,), n, device=self._masks.device) for n in (self.start, self.real))
+        return Placed(self._functions, self.cache, self._ropes, position, self._rows, count, (self.start, self.real))
+
+    @cached_property
+    def _ring_mask(self) -> Tensor:
+        return self._masks.ring(self.start, self._rows)
+
+    @cached_property
+    def _full(self) -> list[tuple[int, Tensor]]:
+        short = bucket(self.start)
+        lengths = (short,) if self._rows <= self._inside else (short, bucket(short))
+        return [(length, self._masks.last_bucket(self.start, self._rows, length)) for length in lengths]
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         """query [rows, heads, head_dim], key and value [rows, kv_heads, head_dim] or None where they are shared;
@@ -104,6 +132,8 @@ class FewRows:
 
 class Chunk:
     """Attention of a prefill chunk: rows start .. start + rows - 1, causal, or both ways inside an image."""
+
+    fused = None
 
     def __init__(
         self, cache: Cache, arch: Architecture, ropes: Mapping[str, Rope], start: int, rows: int, images: Tensor | None

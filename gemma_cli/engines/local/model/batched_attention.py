@@ -8,18 +8,22 @@ depends on their number. So attention runs sequence by sequence, in the same cod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.model.attention import FewRows
-from gemma_cli.engines.local.model.layer import Attend
+from gemma_cli.engines.local.model.fused_pass import Joined
+from gemma_cli.engines.local.model.layer import Attend, FusedRows
 from gemma_cli.engines.local.model.schema.architecture import LayerShape
 
 
 class PaddedRows:
     """The real rows of `few`, whose other rows, if it takes any to make a pass, repeat the last of them. For attention
     in torch; our kernels take any number of rows."""
+
+    fused = None
 
     def __init__(self, few: FewRows) -> None:
         self._few, self.real = few, few.real
@@ -40,10 +44,20 @@ class BatchedAttention:
         self._sizes = [part.real for part in parts]
         self.real = sum(self._sizes)
         self._missing = rows - self.real
-        self.rope = {
-            kind: (self._filled([part.rope[kind][0] for part in parts]), self._filled([p.rope[kind][1] for p in parts]))
-            for kind in parts[0].rope
+
+    @cached_property
+    def rope(self) -> dict[str, tuple[Tensor, Tensor]]:
+        ropes = [part.rope for part in self._parts]
+        return {
+            kind: (self._filled([rope[kind][0] for rope in ropes]), self._filled([rope[kind][1] for rope in ropes]))
+            for kind in ropes[0]
         }
+
+    @cached_property
+    def fused(self) -> FusedRows | None:
+        parts = [part.fused for part in self._parts]
+        placed = [part for part in parts if part is not None]
+        return Joined(placed, self._sizes, self._missing) if len(placed) == len(parts) else None
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         """As layer.Attend: query [rows, heads, head_dim] -> [rows, heads * head_dim]."""

@@ -23,9 +23,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.kernel_table import Functions
+from gemma_cli.engines.local.model import fused_pass
 from gemma_cli.engines.local.model.attention import one_row
 from gemma_cli.engines.local.model.cache import EVERY, Cache
-from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.model.layer import Attend, DecoderLayer, FusedRows
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm
 from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.schema.architecture import Architecture, LayerShape
@@ -48,6 +50,7 @@ class DraftContext:
     sliding: Callable[[Tensor], Tensor]
     full: Callable[[Tensor], Tensor]
     real: int = 1
+    fused: None = None
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor:
         return self.sliding(query) if layer.sliding else self.full(query)
@@ -146,6 +149,15 @@ class Drafter:
         x = self.before(torch.cat((context.target.embed(token), hidden), -1))
         for layer in self.layers:
             x = layer(x, None, context)
-        x = self.norm(x)
+        return self._finish(self.norm(x))
+
+    def step_fused(
+        self, functions: Functions, token: Tensor, hidden: Tensor, target: Target, row: FusedRows
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """`step` by kernels of whole passes."""
+        x = self.before(torch.cat((target.embed(token), hidden), -1))
+        return self._finish(fused_pass.run(functions, self.layers, x, None, row, self.norm))
+
+    def _finish(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         logits, ids = self.head(x)
         return logits, ids, self.after(x)

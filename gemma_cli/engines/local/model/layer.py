@@ -19,11 +19,17 @@ class Attend(Protocol):
     """The storage of keys, and the choice of those that the rows see: attention.FewRows, attention.Chunk,
     drafter.DraftContext.
 
-    rope: (cos, sin) of the rows for each kind of layer; real: the rows that count, before those that fill up a pass.
+    rope: (cos, sin) of the rows for each kind of layer; real: the rows that count, before those that fill up a pass;
+    fused: the same rows for kernels that compute several steps of a layer (fused_pass.py), None where there are none.
     """
 
-    rope: dict[str, tuple[Tensor, Tensor]]
     real: int
+
+    @property
+    def rope(self) -> dict[str, tuple[Tensor, Tensor]]: ...
+
+    @property
+    def fused(self) -> FusedRows | None: ...
 
     def attend(self, layer: LayerShape, query: Tensor, key: Tensor | None, value: Tensor | None) -> Tensor: ...
 
@@ -59,6 +65,17 @@ class Attention:
         normal = self.norm.wide(heads)
         turning = normal if shape.value_is_key or not values else normal[:, :-values]
         return rotate(turning * self.qk_scale, cos, sin), normal[:, -values:] if values else None
+
+
+class FusedRows(Protocol):
+    """Rows of a pass. count: int64 [1], how many of them count: the others only fill the pass up."""
+
+    @property
+    def count(self) -> Tensor: ...
+
+    def mixed(self, attention: Attention, product: Tensor) -> Tensor:
+        """Attention of a layer's heads [rows, heads, head_dim]; stores keys and values: [rows, heads * head_dim]."""
+        ...
 
 
 @dataclass

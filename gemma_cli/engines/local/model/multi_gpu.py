@@ -26,6 +26,8 @@ from gemma_cli.engines.local.model.target import Target
 class Rows:
     """Attention of rows that visit several devices; `on` gives what stands for it on one. real: as layer.Attend's."""
 
+    fused = None
+
     def __init__(self, real: int, on: Callable[[torch.device], Attend]) -> None:
         self.real, self.on = real, on
 
@@ -40,6 +42,11 @@ class SpreadTarget(Target):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._masks_on = {device: Masks(self.arch.window, self.arch.window + SLACK, device) for device in self.ropes_on}
+
+    @property
+    def functions(self) -> None:
+        """No kernels of whole passes: a pass visits several devices."""
+        return
 
     @property
     def devices(self) -> tuple[torch.device, ...]:

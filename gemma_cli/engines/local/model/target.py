@@ -28,16 +28,19 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local import native
+from gemma_cli.engines.local.kernel_table import Functions, few_rows
+from gemma_cli.engines.local.model import fused_pass
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
-from gemma_cli.engines.local.model.layer import Attend, DecoderLayer
+from gemma_cli.engines.local.model.layer import Attend, DecoderLayer, FusedRows
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
 from gemma_cli.engines.local.model.layers.rope import Rope
 from gemma_cli.engines.local.model.native_pass import NativePass, of_target
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.schema.architecture import Architecture
+from gemma_cli.engines.local.triton_kernels.tiles import FEW
 
 CHUNK = 512
 """Rows of one prefill pass; an image whose rows see each other is never cut."""
@@ -93,6 +96,11 @@ class Target:
         return (self.device,)
 
     @property
+    def functions(self) -> Functions | None:
+        """Those that compute a whole pass of a few rows; None: it is computed layer by layer."""
+        return few_rows(self.device, self.dtype)
+
+    @property
     def kv_dtype(self) -> torch.dtype:
         """On CPU attention is float32 throughout: its products are small and bfloat16 ones are slower there."""
         return torch.float32 if self.device.type == "cpu" else self.dtype
@@ -139,7 +147,13 @@ class Target:
     def run(self, ids: Tensor, rows: Attend) -> tuple[Tensor, Tensor]:
         """Logits [m, vocab] and hidden states [m, hidden] of ids int64 [m] that attend through `rows`."""
         x = self.embed(ids)
-        hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+        hidden = self._through(self.layers, x, self._per_layer(ids, x), rows)
+        return self._logits(hidden), hidden
+
+    def run_fused(self, functions: Functions, ids: Tensor, rows: FusedRows) -> tuple[Tensor, Tensor]:
+        """`run` by kernels of whole passes."""
+        x = self.embed(ids)
+        hidden = fused_pass.run(functions, self.layers, x, self._per_layer(ids, x), rows, self.norm)
         return self._logits(hidden), hidden
 
     @torch.inference_mode()
@@ -212,7 +226,7 @@ class Target:
         few = [self.some(one.cache, one.stop - 1, 1) for one in passes]
         x, ids, rows = self._joined([one.x[-1:] for one in passes], [one.ids[-1:] for one in passes], few)
         states = fill([states], x.shape[0] - len(passes))
-        hidden = self.norm(self._run(self.layers[self._own :], states, self._per_layer(ids, x), rows))
+        hidden = self._through(self.layers[self._own :], states, self._per_layer(ids, x), rows)
         return self._logits(hidden)[: len(passes)], hidden[: len(passes)]
 
     @torch.inference_mode()
@@ -232,7 +246,7 @@ class Target:
         else:
             parts = [self.some(cache, cache.length, count) for cache, count in zip(caches, counts, strict=True)]
             x, ids, rows = self._joined([self.embed(ids)], [ids], parts)
-            hidden = self.norm(self._run(self.layers, x, self._per_layer(ids, x), rows))
+            hidden = self._through(self.layers, x, self._per_layer(ids, x), rows)
             logits = self._logits(hidden)
         for cache, count in zip(caches, counts, strict=True):
             cache.advance(count)
@@ -240,7 +254,7 @@ class Target:
 
     def some(self, cache: Cache, position: int, count: int) -> Attend:
         """Attention of `count` rows from `position` on, in a pass that also has rows of other sequences."""
-        if native.on(self.device):  # whose attention gives a row the same bits among any number
+        if native.on(self.device) or self.functions:  # whose attention gives a row the same bits among any number
             return self._few(cache, position, count, count)
         return self._padded(cache, position, count)
 
@@ -248,7 +262,7 @@ class Target:
         return PaddedRows(FewRows(cache, self._masks, self.ropes, position, self.rows.filled(count), count))
 
     def _few(self, cache: Cache, start: int, rows: int, real: int) -> Attend:
-        return FewRows(cache, self._masks, self.ropes, start, rows, real)
+        return FewRows(cache, self._masks, self.ropes, start, rows, real, self.functions)
 
     def _chunk(self, cache: Cache, rows: int, images: Tensor | None) -> Attend:
         return Chunk(cache, self.arch, self.ropes, cache.length, rows, images)
@@ -266,6 +280,12 @@ class Target:
             return x[0], ids[0], rows[0]
         return fill(x, filled - count), fill(ids, filled - count), self._together(rows, filled)
 
+    def _through(self, layers: Sequence[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
+        """Hidden states [rows, hidden] after `layers` and the final norm."""
+        if self.functions and rows.fused:
+            return fused_pass.run(self.functions, layers, x, per_layer, rows.fused, self.norm)
+        return self.norm(self._run(layers, x, per_layer, rows))
+
     def _run(self, layers: Sequence[DecoderLayer], x: Tensor, per_layer: Tensor | None, rows: Attend) -> Tensor:
         for layer in layers:
             embedded = None if per_layer is None else per_layer[:, layer.index]
@@ -279,6 +299,8 @@ class Target:
         logits, cap = self.head(hidden), self.arch.softcap
         if cap is not None and (kernels := native.on(logits.device)):
             return kernels.soft_cap(logits, cap)
+        if cap is not None and self.functions and len(logits) <= FEW:
+            return self.functions.soft_cap(logits, cap)
         logits = logits.float()
         return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
 

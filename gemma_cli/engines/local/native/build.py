@@ -124,7 +124,7 @@ def _library(folder: Path) -> Built:
         closed = stored.private(folder)
         if stored.doubt(path) is None:
             return Built(path)
-        with stored.locked(folder):
+        with stored.locked(folder, stored.PATIENCE_S):
             damage = stored.doubt(path)
             if damage is None:  # another process has built it meanwhile
                 return Built(path)

@@ -3,7 +3,7 @@
     private(folder)          creates the folder and checks that nobody else can write to it
     doubt(library)           returns why the library must not be loaded; None if it matches its record
     store(made, library)     moves a library to its name, durably
-    locked(folder)           admits one process at a time
+    locked(folder, seconds)  admits one process at a time
     opened(file)             opens a file that nobody else can have written
 
 Loading a library runs it. A truncated one kills the process with SIGBUS, which cannot be caught, and one that somebody
@@ -52,7 +52,7 @@ def private(folder: Path) -> bool:
     _check_owner(folder, found)
     if not found.st_mode & _OTHERS:
         return True
-    with locked(folder):
+    with locked(folder, PATIENCE_S):
         if folder.lstat().st_mode & _OTHERS:
             for entry in list(folder.iterdir()):
                 remove(entry)
@@ -102,7 +102,7 @@ def put(files: Sequence[tuple[Path, Path]]) -> None:
 
 
 @contextmanager
-def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[bool]:
+def locked(folder: Path, patience: float) -> Iterator[bool]:
     """Keep other processes out of the same block, on file systems that have locks.
 
     Yields False if another process is still in it after `patience` seconds.

@@ -25,26 +25,48 @@ class Between(Launcher):
         return y
 
     def add_norm(
+        self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float, following: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(total, normal): total is (residual + x / rms(x) * weight) * scalar, normal is total / rms(total) *
+        following. All but the float32 weights are bfloat16 [rows, width]."""
+        total, normal = self._empty(tuple(x.shape), torch.bfloat16), self._empty(tuple(x.shape), torch.bfloat16)
+        self._add(residual, x, weight, eps, scalar, total, following, normal)
+        return total, normal
+
+    def add(self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float) -> Tensor:
+        """The total of `add_norm` alone."""
+        total = self._empty(tuple(x.shape), torch.bfloat16)
+        self._add(residual, x, weight, eps, scalar, total)
+        return total
+
+    def _add(
         self,
         residual: Tensor,
         x: Tensor,
         weight: Tensor,
         eps: float,
-        scalar: float = 1.0,
+        scalar: float,
+        total: Tensor,
         following: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """(total, normal): total is (residual + x / rms(x) * weight) * scalar, normal is total / rms(total) *
-        following, or total where that is None. All but the float32 weights are bfloat16 [rows, width]."""
-        residual, x = residual.contiguous(), x.contiguous()
+        normal: Tensor | None = None,
+    ) -> None:
         rows, width = x.shape
-        total = self._empty((rows, width), torch.bfloat16)
-        normal = total if following is None else self._empty((rows, width), torch.bfloat16)
         block = triton.next_power_of_2(width)
         elementwise.add_norm[(rows,)](
-            residual, x, weight, weight if following is None else following, total, normal, scalar, eps,
+            residual.contiguous(), x.contiguous(), weight, weight if following is None else following, total,
+            total if normal is None else normal, scalar, eps,
             WIDTH=width, BLOCK=block, NEXT=following is not None, num_warps=warps_for(block),
         )  # fmt: skip
-        return total, normal
+
+    def rotation(self, position: Tensor, frequencies: Tensor, factor: float, rows: int) -> tuple[Tensor, Tensor]:
+        """(cos, sin), float32 [rows, 1, dim], as Rope.at gives them. position: int64 [1], the first row's;
+        frequencies: float32 [dim / 2]."""
+        half = frequencies.shape[0]
+        cos, sin = self._empty((rows, 1, 2 * half), torch.float32), self._empty((rows, 1, 2 * half), torch.float32)
+        elementwise.rotation[(rows,)](
+            position, frequencies, cos, sin, factor, HALF=half, BLOCK=triton.next_power_of_2(half), num_warps=1
+        )
+        return cos, sin
 
     def turn(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import triton
 from torch import Tensor
@@ -11,33 +9,16 @@ from torch import Tensor
 from gemma_cli.engines.local.triton_kernels.between import Between
 from gemma_cli.engines.local.triton_kernels.source import attention, experts
 from gemma_cli.engines.local.triton_kernels.source import linear as source
+from gemma_cli.engines.local.triton_kernels.stack import Stack
 from gemma_cli.engines.local.triton_kernels.tiles import (
     ROWS,
     AttentionTile,
-    Bits,
     LinearTile,
     attention_parts,
     attention_tile,
     expert_tiles,
     linear_tile,
 )
-
-FEW = 64
-"""Rows up to which the kernels for few rows serve; weights are read once for every ROWS of them."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A weight of every expert, [experts, out, width].
-
-    bits 16: weight bfloat16, scale unused; 8: weight int8, scale float32 [experts, out]; 4: weight and scale as
-    layout.pack has them, for each expert.
-    """
-
-    bits: Bits
-    width: int
-    weight: Tensor
-    scale: Tensor
 
 
 class Kernels(Between):
@@ -121,7 +102,7 @@ class Kernels(Between):
         x: bfloat16 [rows, hidden]; logits: the router's, bfloat16 [rows, experts]; per_expert: float32 [experts]. real:
         int64 [1], rows from there on choose as the row before them does. up: gates, then ups; down: the second layer.
         """
-        x = x.contiguous()
+        x, logits = x.contiguous(), logits.contiguous()
         rows, hidden = x.shape
         count, inner = logits.shape[1], down.width
         slots = min(rows * per_row, count)

@@ -1,6 +1,7 @@
 """Weights of four bits in the order that the kernels read.
 
     pack(parts, shape, device) -> (words uint16 [out, blocks * 32], scales bfloat16 [blocks * 4, out])
+    unpack(words, scales, width, dtype) -> weight [out, width]
 
 A block is 128 inputs in 32 words: nibble j of word i is input 32 * j + i. So the same mask and shift give two
 neighbouring inputs of a 32-bit register, and each of the four planes of nibbles is one group. A width that is not a
@@ -40,3 +41,12 @@ def pack(parts: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, int], device:
         first += len(numbers)
     assert first == out
     return words, scales
+
+
+def unpack(words: Tensor, scales: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Return the weight [out, width] that `pack` packed: (number - 8) * scale."""
+    out = words.shape[0]
+    wide = words.view(torch.int16).view(out, -1, 1, GROUP)
+    shifts = torch.arange(0, 16, 4, device=words.device, dtype=torch.int16)[:, None]
+    numbers = (wide >> shifts).bitwise_and_(15).to(dtype).sub_(8)
+    return numbers.mul_(scales.t().to(dtype).view(out, -1, 4, 1)).view(out, -1)[:, :width]

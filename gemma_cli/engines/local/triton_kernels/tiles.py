@@ -16,6 +16,12 @@ Bits = Literal[16, 8, 4]
 ROWS = 16
 """Rows of a tile: the fewest that the matrix units multiply, and as many as a pass of drafts has."""
 
+FEW = 64
+"""Rows up to which the kernels for few rows serve; weights are read once for every ROWS of them."""
+
+MOST_CHOSEN = 128
+"""Tokens that may take part in a choice by a kernel; a choice among more is torch's."""
+
 PROGRAMS = 2
 """Programs of a kernel that each multiprocessor should have, so that enough reads are in flight to fill its memory's
 bandwidth (64 x 128 tiles in 3 stages hold 32 KB a program; about 18 KB a multiprocessor are needed on an H100)."""

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gemma_cli.engines.local.triton_kernels.ops import LAUNCHES
+
 WAITS = {
     *("_local_scalar_dense", "item", "is_nonzero", "nonzero", "bincount", "masked_select", "equal"),
     *("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"),
@@ -82,7 +84,10 @@ class Footprint(TorchDispatchMode):
         given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         result = func(*args, **(kwargs or {}))
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        self.kernels += not func.is_view and bool(made)
+        if func.namespace == "gemma":
+            self.kernels += LAUNCHES.get(func.overloadpacket.__name__, 1)
+        else:
+            self.kernels += not func.is_view and bool(made)
         for tensor in made:
             self._hold(tensor, given)
         self.peak = max(self.peak, self._now)

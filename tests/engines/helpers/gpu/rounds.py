@@ -26,11 +26,13 @@ ROWS = 3
 """Rows of a verify pass that count: two drafts."""
 
 
-def run_round(name: str, quantize: Quantization | None = None, *, whole: bool = False) -> dict[str, int]:
+def run_round(
+    name: str, quantize: Quantization | None = None, *, whole: bool = False, fused: bool = True
+) -> dict[str, int]:
     """Run a draft step, a verify pass where rows cross a bucket's end, and choices: with every layer, of every kind.
-    Returns how many kernels a verify pass and a draft step have, at least: copies in casts are left out. Raises
-    Waits."""
-    with true_shapes.gpu():
+    Returns how many kernels a verify pass and a draft step have, at least: copies in casts are left out. fused: with
+    our own kernels. Raises Waits."""
+    with true_shapes.gpu(fused=fused):
         target, drafter = true_shapes.built(name, quantize, whole=whole)
         device = RoundState(target, drafter, (3, 4), accept=SyntheticAcceptance(0.5) if quantize else None)
         cache = target.new_cache(2 * BUCKET)

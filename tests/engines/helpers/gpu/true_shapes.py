@@ -29,14 +29,16 @@ from gemma_cli.engines.local.model.layers.quantized import Int4Linear, Int8Linea
 from gemma_cli.engines.local.model.layers.rounding import GROUP
 from gemma_cli.engines.local.model.schema.architecture import read_architecture, read_drafter
 from gemma_cli.engines.local.model.target import Target
+from gemma_cli.engines.local.triton_kernels import availability
 
 GPU = torch.device("meta")
 
 
 @contextmanager
-def gpu() -> Iterator[None]:
-    """Pretend a GPU on which torch's eight- and four-bit matmuls run."""
+def gpu(*, fused: bool = True) -> Iterator[None]:
+    """Pretend a GPU on which torch's eight- and four-bit matmuls run, and where `fused` our own kernels too."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(availability, "why_not", lambda device: "" if fused else "they are left out")
         patch.setattr(quantized, "int8_on_cuda", lambda: True)
         patch.setattr(quantized, "int4_runs", lambda device_type: True)
         patch.setattr(build, "check_order", lambda ids, vocab: None)

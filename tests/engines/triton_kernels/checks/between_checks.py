@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.decoding.sampling import Sampler, seed_key
+from gemma_cli.engines.local.model.layers.rope import Rope
 from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels, bits, fenced
 from tests.engines.triton_kernels.checks.linear_checks import close, compare_rows
 
@@ -35,8 +36,7 @@ def check_norms(kernels: FencedKernels, width: int, rows: int = 4) -> int:
     assert ((total.double() - rounded).abs() <= rounded.abs() * 2**-7).all()
     assert (total != rounded.to(torch.bfloat16)).sum() <= max(1, total.numel() // 1000)
     close(after, normal(total, following), normal(total, following).abs())
-    alone, same = kernels.add_norm(fenced(residual[1:2]), fenced(x[1:2]), weight, EPS, 0.37)
-    assert same is alone
+    alone = kernels.add(fenced(residual[1:2]), fenced(x[1:2]), weight, EPS, 0.37)
     assert torch.equal(bits(alone), bits(total[1:2]))
     kernels.check_fences()
     return compared + 1
@@ -82,6 +82,19 @@ def check_turn(
     assert torch.equal(bits(own_keys[:, at[2]]), bits(new_keys[:, at[2]]))
     kernels.check_fences()
     return 2
+
+
+def check_rotation(kernels: FencedKernels, half: int, position: int, rows: int = 3) -> int:
+    """Check the rotation's tables with those of the model."""
+    frequencies = 1e6 ** -(torch.arange(half) / half)
+    expected = Rope(tuple(frequencies.tolist()), 0.75, torch.device("cpu")).at(position + torch.arange(rows))
+    found = kernels.rotation(fenced(torch.tensor([position])), fenced(frequencies), 0.75, rows)
+    for table, other in zip(found, expected, strict=True):
+        assert ((table - other).abs() <= 1e-7).all()
+    alone = kernels.rotation(fenced(torch.tensor([position + 1])), fenced(frequencies), 0.75, 1)
+    assert all(torch.equal(bits(one[0]), bits(table[1])) for one, table in zip(alone, found, strict=True))
+    kernels.check_fences()
+    return 1
 
 
 def check_gates(kernels: FencedKernels, width: int, rows: int = 3) -> int:

@@ -139,6 +139,7 @@ def _between_variants() -> Iterator[Variant]:
     types = dict.fromkeys(("x", "y", "residual", "total", "gate", "up", "product", "query", "keys", "values"), "*bf16")
     types |= dict.fromkeys(("weight", "next_weight", "scale", "cos", "sin"), "*fp32")
     types |= {"eps": "fp32", "scalar": "fp32", "start": "*i64", "slots": "i32", "width": "i32"}
+    types |= {"frequencies": "*fp32", "factor": "fp32"}
     types |= {"gate_stride": "i32", "up_stride": "i32", "cap": "fp32", "count": "i32"}
     for width in sorted({width for shapes in every_shape().values() for width in shapes.hidden}):
         block = triton.next_power_of_2(width)
@@ -151,6 +152,8 @@ def _between_variants() -> Iterator[Variant]:
         for apart in (True, False):
             constants = {"HEADS": 8, "KEYS": 1, "APART": apart, "D": dim}
             yield Variant("turn", elementwise.turn, types, constants, warps_for(dim), 3)
+        constants = {"HALF": dim // 2, "BLOCK": dim // 2}
+        yield Variant("rotation", elementwise.rotation, types, constants, 1, 3)
     yield Variant("gated", elementwise.gated, types, {"BLOCK": 1024}, 4, 3)
     yield Variant("soft cap", elementwise.soft_cap, types | {"y": "*fp32"}, {"BLOCK": 1024}, 4, 3)
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gemma_cli.engines.local.model.layers.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
-from gemma_cli.engines.local.triton_kernels.kernels import Stack
 from gemma_cli.engines.local.triton_kernels.layout import pack
+from gemma_cli.engines.local.triton_kernels.stack import Stack
 from gemma_cli.engines.local.triton_kernels.tiles import Bits
 from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels, bits, fenced
 from tests.engines.triton_kernels.checks.linear_checks import BFLOAT16

@@ -3,22 +3,26 @@
 On a CPU each expert is a linear layer of its own, and the host groups rows by expert. A GPU would have to be waited for
 to know the groups, in every layer. Here a few rows gather the weights of their experts instead.
 
-Quantized weights are stored in the plain layouts of `rounding`, four bits two to a byte, and widened when they are
-used.
+Quantized weights are stored in the plain layouts of `rounding`, four bits two to a byte, or as kernels for few rows
+read them, and widened when they are used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import overload
+from typing import cast, overload
 
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.kernel_table import few_rows
 from gemma_cli.engines.local.model.layers.linear import Linear
 from gemma_cli.engines.local.model.layers.quantized import Int4Linear
 from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_eight_bits
+from gemma_cli.engines.local.triton_kernels import layout
+from gemma_cli.engines.local.triton_kernels.stack import Stack
+from gemma_cli.engines.local.triton_kernels.tiles import Bits
 
 
 class ExpertStack(Sequence[Linear]):
@@ -28,6 +32,13 @@ class ExpertStack(Sequence[Linear]):
     def __init__(self, parts: tuple[Tensor, ...], widen: Callable[..., Tensor], shape: tuple[int, int]) -> None:
         self.parts, self.widen, self.shape = parts, widen, shape
         self._each = [_Expert(self, expert) for expert in range(len(parts[0]))]
+
+    @property
+    def stored(self) -> Stack:
+        """The weights as the kernels for few rows read them."""
+        weight, scale = self.parts[0], self.parts[-1]
+        bits = {torch.int8: 8, torch.uint16: 4}.get(weight.dtype, 16)
+        return Stack(cast("Bits", bits), self.shape[1], weight, scale)
 
     @classmethod
     def of_floats(cls, weights: Tensor) -> ExpertStack:
@@ -42,7 +53,22 @@ class ExpertStack(Sequence[Linear]):
     @classmethod
     def of_four_bits(cls, packed: Tensor, scale: Tensor, dtype: torch.dtype) -> ExpertStack:
         """packed uint8 [count, out, in / 2], as `two_to_a_byte` gives it; scale [count, out, in / GROUP]."""
+        if few_rows(packed.device, dtype):
+            return cls._of_words(packed, scale, dtype)
         return cls((packed, scale.to(dtype)), _from_four_bits, (packed.shape[1], 2 * packed.shape[2]))
+
+    @classmethod
+    def _of_words(cls, packed: Tensor, scale: Tensor, dtype: torch.dtype) -> ExpertStack:
+        """The same, in the layout that kernels for few rows read."""
+        out, width = packed.shape[1], 2 * packed.shape[2]
+        parts: list[Tensor] = []
+        for index, one in enumerate(packed):
+            numbers = torch.stack((one & 15, one >> 4), -1).view(out, width)
+            pair = layout.pack([(numbers, scale[index])], (out, width), packed.device)
+            parts = parts or [part.new_empty(len(packed), *part.shape) for part in pair]
+            for whole, part in zip(parts, pair, strict=True):
+                whole[index].copy_(part)
+        return cls((parts[0], parts[1]), partial(_from_words, width=width, dtype=dtype), (out, width))
 
     @classmethod
     def rounded(cls, kind: type[Linear], weights: Iterable[Tensor], count: int, dtype: torch.dtype) -> ExpertStack:
@@ -96,6 +122,10 @@ def two_to_a_byte(numbers: Tensor) -> Tensor:
 
 def _as_they_are(weights: Tensor) -> Tensor:
     return weights
+
+
+def _from_words(words: Tensor, scales: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    return torch.stack([layout.unpack(*pair, width, dtype) for pair in zip(words, scales, strict=True)])
 
 
 def _from_four_bits(packed: Tensor, scale: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local.model.layers.rounding import from_eight_bits
 from gemma_cli.engines.local.model.layers.torch_int8 import LinearFunction, halves
+from gemma_cli.engines.local.triton_kernels.layout import unpack
 
 INTEGER_ROWS = 32
 """Rows that torch._int_mm is given at least; it takes more than 16."""
@@ -44,6 +45,13 @@ def widened(numbers: Tensor, scale: Tensor) -> LinearFunction:
     step = max(1, WIDENED // numbers.shape[1])
     parts = list(zip(torch.split(numbers, step), torch.split(scale, step), strict=True))
     return lambda x: torch.cat([torch.mm(x, from_eight_bits(*part, x.dtype).t()) for part in parts], 1)
+
+
+def widened_words(words: Tensor, scales: Tensor, width: int) -> LinearFunction:
+    """Same as `widened`, for weights of four bits in the layout of Triton's kernels."""
+    step = max(1, WIDENED // width)
+    parts = [(words[first : first + step], scales[:, first : first + step]) for first in range(0, len(words), step)]
+    return lambda x: torch.cat([torch.mm(x, unpack(*part, width, x.dtype).t()) for part in parts], 1)
 
 
 @functools.cache

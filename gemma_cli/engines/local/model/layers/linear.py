@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from gemma_cli.engines.local import native
 from gemma_cli.engines.local.device import has_tiles
+from gemma_cli.engines.local.kernel_table import Functions, few_rows
 from gemma_cli.engines.local.native.ops import Scattered
+from gemma_cli.engines.local.triton_kernels.tiles import FEW as FUSED_ROWS
 
 PACK_FROM = 1 << 18
 """Elements from which oneDNN's packed float32 weights beat torch.mm for a few rows, two to four times for large ones,
@@ -40,10 +42,15 @@ class Linear:
     one_row = False
     packed = False
     _scattered: Scattered | None = None
+    _stored: Tensor | None = None
 
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
         self.nbytes = weight.nbytes  # what a product reads
+        if few_rows(weight.device, weight.dtype):
+            self._kernels, self._stored = None, weight.contiguous()
+            self._weight = self._stored.t()
+            return
         self._kernels = native.on(weight.device) if weight.dtype in (torch.float32, torch.bfloat16) else None
         if self._kernels:
             if weight.dtype == torch.bfloat16:
@@ -88,6 +95,8 @@ class Linear:
                 products = [F.linear(x, part) for part in self._scattered.parts]
                 return torch.cat(products, 1) if len(products) > 1 else products[0]
             return self._kernels.linear(x, self._scattered)
+        if self._stored is not None and (functions := for_few(x)):
+            return functions.linear(x, self._stored)
         if self.packed:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
             return product
@@ -177,6 +186,11 @@ class OneRowNorm(Norm):
 
 
 _ZERO = torch.zeros(())
+
+
+def for_few(x: Tensor) -> Functions | None:
+    """Return the functions that compute linear layers of so few rows as x [rows, width] has; None: torch does."""
+    return few_rows(x.device, x.dtype) if x.shape[0] <= FUSED_ROWS else None
 
 
 def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:

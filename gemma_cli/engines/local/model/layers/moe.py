@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gemma_cli.engines.local.kernel_table import Functions
 from gemma_cli.engines.local.model.layers.activation import gated
 from gemma_cli.engines.local.model.layers.expert_stack import ExpertStack
 from gemma_cli.engines.local.model.layers.linear import FEW, Linear, Norm
@@ -40,6 +41,19 @@ class Experts:
     def beside(self, dense: Tensor, x: Tensor, real: int) -> Tensor:
         """The sum of the dense network's output and the experts', each normalised; x is the layer's residual."""
         return self.dense_norm(dense) + self.expert_norm(self(x, real))
+
+    def of_few(self, functions: Functions, x: Tensor, logits: Tensor, count: Tensor) -> Tensor:
+        """The weighted sum [rows, hidden] of the experts that the router's logits choose for rows x, by kernels;
+        count: int64 [1], the rows that count."""
+        assert isinstance(self.gate_up, ExpertStack)
+        assert isinstance(self.down, ExpertStack)
+        up, down = self.gate_up.stored, self.down.stored
+        mixed = []
+        for first in range(0, len(x), FEW):
+            part = slice(first, first + FEW)
+            real = (count - first).clamp(min=1) if first else count
+            mixed.append(functions.experts(x[part], logits[part], self.per_expert, real, self.per_row, up, down))
+        return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
     def __call__(self, x: Tensor, real: int) -> Tensor:
         index, weights = self._route(x)

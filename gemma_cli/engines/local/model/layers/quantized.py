@@ -1,8 +1,11 @@
 """Quantized linear layers, with weights in 8 or 4 bits. The device decides which kernel runs them:
 
-         CPU, our kernels             CPU without them                          CUDA
+         CPU, our kernels             CPU without them                          CUDA without Triton
 int8     native/quantized_linear.c    oneDNN int8, activations in two halves    torch's int8 matmul
 int4     native/quantized_linear.c    torch's int4 matmul in bfloat16           torch's int4 matmul in bfloat16
+
+On CUDA with Triton its kernels multiply a few rows in bfloat16, and for many rows weights are widened (int8: torch's
+matmul of integers).
 """
 
 from __future__ import annotations
@@ -17,8 +20,15 @@ from torch import Tensor
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import UsageError
 from gemma_cli.engines.local import native
-from gemma_cli.engines.local.model.layers.integer_matmul import TILE, int8_on_cuda, integer_halves, widened
-from gemma_cli.engines.local.model.layers.linear import Linear
+from gemma_cli.engines.local.kernel_table import few_rows
+from gemma_cli.engines.local.model.layers.integer_matmul import (
+    TILE,
+    int8_on_cuda,
+    integer_halves,
+    widened,
+    widened_words,
+)
+from gemma_cli.engines.local.model.layers.linear import Linear, for_few
 from gemma_cli.engines.local.model.layers.rounding import GROUP, eight_bits, four_bits, from_four_bits, slices
 from gemma_cli.engines.local.model.layers.torch_int8 import (
     LinearFunction,
@@ -26,6 +36,7 @@ from gemma_cli.engines.local.model.layers.torch_int8 import (
     integer_products,
     packed_int8,
 )
+from gemma_cli.engines.local.triton_kernels import layout
 
 if TYPE_CHECKING:
     from typing import Self
@@ -34,6 +45,9 @@ if TYPE_CHECKING:
 
 Parts = Iterable[tuple[Tensor, Tensor]]
 """Numbers and scales of some rows of a weight at a time, as Kernels.pack takes them."""
+
+PACKED_ROWS = 1 << 11
+"""Rows of a four-bit weight that are brought into the layout of Triton's kernels at a time."""
 
 OUT_MULTIPLE = {"cpu": 16, "cuda": 8}
 """Multiple of output rows that torch's int4 kernels require; ours have no such limit."""
@@ -137,12 +151,25 @@ class Int8Linear(RoundedLinear):
             self._pack(kernels, shape, [(numbers, scale)])
             return
         self.shape, self.nbytes = shape, numbers.nbytes + scale.nbytes
+        if few_rows(numbers.device):
+            self._for_few(numbers, scale)
+            return
         self.integers = numbers.device.type == "cpu" and integer_products()
         if numbers.device.type == "cpu":
             self._product = (in_halves if self.integers else packed_int8)(numbers, scale)
             return
         self.integers = all(size % TILE == 0 for size in shape) and int8_on_cuda()
         self._product = integer_halves(numbers, scale) if self.integers else widened(numbers, scale)
+
+    def _for_few(self, numbers: Tensor, scale: Tensor) -> None:
+        in_integers = all(size % TILE == 0 for size in self.shape) and int8_on_cuda()
+        many = integer_halves(numbers, scale) if in_integers else widened(numbers, scale)
+
+        def product(x: Tensor) -> Tensor:
+            functions = for_few(x)
+            return functions.int8_linear(x, numbers, scale) if functions else many(x)
+
+        self._product = product
 
 
 class Int4Linear(RoundedLinear):
@@ -166,6 +193,9 @@ class Int4Linear(RoundedLinear):
             each = scale.to(torch.bfloat16).repeat_interleave(numbers.shape[1] // scale.shape[1] // GROUP, 1)
             self._pack(kernels, (numbers.shape[0], numbers.shape[1]), [(numbers, each)])
             return
+        if few_rows(numbers.device):
+            self._for_few(numbers, scale)
+            return
         self._settle(_pack4(numbers), scale.to(torch.bfloat16), numbers.shape[1])
 
     def _settle(self, packed: Tensor, scale: Tensor, width: int) -> None:
@@ -179,6 +209,21 @@ class Int4Linear(RoundedLinear):
         on_cpu = packed.device.type == "cpu"
         self._mm = torch.ops.aten._weight_int4pack_mm_for_cpu if on_cpu else torch.ops.aten._weight_int4pack_mm
         self._product = self._through_bfloat16
+
+    def _for_few(self, numbers: Tensor, scale: Tensor) -> None:
+        """In the layout of the kernels for few rows; many rows widen it."""
+        out, width = numbers.shape
+        each = scale.to(torch.bfloat16).repeat_interleave(width // scale.shape[1] // GROUP, 1)
+        some = [slice(first, first + PACKED_ROWS) for first in range(0, out, PACKED_ROWS)]
+        words, scales = layout.pack(((numbers[rows], each[rows]) for rows in some), (out, width), numbers.device)
+        self.shape, self.nbytes = (out, width), words.nbytes + scales.nbytes
+        many = widened_words(words, scales, width)
+
+        def product(x: Tensor) -> Tensor:
+            functions = for_few(few := x.to(torch.bfloat16))
+            return functions.int4_linear(few, words, scales).to(x.dtype) if functions else many(x)
+
+        self._product = product
 
     @classmethod
     def of_packed(cls, packed: Tensor, scale: Tensor, width: int) -> Int4Linear:

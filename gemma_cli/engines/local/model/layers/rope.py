@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.device import has_float64
+from gemma_cli.engines.local.kernel_table import Functions
 
 BLOCK = 1024
 OVERHANG = 64
@@ -58,6 +59,10 @@ class Rope:
         wide = angles.double()
         cos, sin = wide.cos().float() * self._factor, wide.sin().float() * self._factor
         return torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
+
+    def fused(self, functions: Functions, position: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Compute `rows` for positions from `position`, int64 [1], on, by kernels."""
+        return functions.rotation(position, self._frequencies, self._factor, count)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

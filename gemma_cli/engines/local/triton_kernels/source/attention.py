@@ -19,7 +19,7 @@ LONG: tl.constexpr = tl.constexpr(1024)
 MANY: tl.constexpr = tl.constexpr(32)
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=["start"])
 def attend_part(
     query, keys, values, start, most, weight, mixed, rows, heads, slots,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, BN: tl.constexpr, WINDOW: tl.constexpr,
@@ -78,7 +78,7 @@ def attend_part(
     tl.store(mixed + at[:, None] * D + d[None, :], sums, mask=real[:, None])
 
 
-@triton.jit(do_not_specialize=["rows", "parts"])
+@triton.jit(do_not_specialize=["rows", "parts"], do_not_specialize_on_alignment=["start"])
 def attend_sum(
     most, weight, mixed, start, result, rows, heads, parts, D: tl.constexpr, WINDOW: tl.constexpr
 ):  # fmt: skip

@@ -81,7 +81,7 @@ def _gumbel(seed, position, ids):
     return (-tl.log(-tl.log(uniform))).to(tl.float32).to(tl.float64)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["start"])
 def choose(
     keys, start, seed, temperature, top_p, least, token, count,
     BLOCK: tl.constexpr, K: tl.constexpr, TOP: tl.constexpr, NUCLEUS: tl.constexpr, FLOOR: tl.constexpr,

@@ -49,7 +49,7 @@ def add_norm(
         tl.store(y + at + i, row.to(tl.bfloat16), mask=inside)
 
 
-@triton.jit(do_not_specialize=["slots"])
+@triton.jit(do_not_specialize=["slots"], do_not_specialize_on_alignment=["start"])
 def turn(
     product, scale, cos, sin, start, query, keys, values, eps, slots,
     HEADS: tl.constexpr, KEYS: tl.constexpr, APART: tl.constexpr, D: tl.constexpr,
@@ -83,6 +83,24 @@ def turn(
     else:
         stored = ((head - HEADS - KEYS) * slots + slot) * D + d
         tl.store(values + stored, (x * factor).to(tl.bfloat16))
+
+
+@triton.jit(do_not_specialize_on_alignment=["start"])
+def rotation(start, frequencies, cos, sin, factor, HALF: tl.constexpr, BLOCK: tl.constexpr):
+    """cos, sin: float32 [rows, 2 * HALF], of positions from `start`, int64 [1], on, as model/layers/rope.py has them;
+    frequencies: float32 [HALF]. Grid: (rows,)."""
+    row = tl.program_id(0)
+    i = tl.arange(0, BLOCK)
+    inside = i < HALF
+    # The angle is a float32 product, its sine and cosine are rounded from float64.
+    angle = (tl.load(start) + row).to(tl.float32) * tl.load(frequencies + i, mask=inside, other=0.0)
+    c = tl.cos(angle.to(tl.float64)).to(tl.float32) * factor
+    s = tl.sin(angle.to(tl.float64)).to(tl.float32) * factor
+    at = row * 2 * HALF + i
+    tl.store(cos + at, c, mask=inside)
+    tl.store(cos + at + HALF, c, mask=inside)
+    tl.store(sin + at, -s, mask=inside)
+    tl.store(sin + at + HALF, s, mask=inside)
 
 
 @triton.jit

@@ -16,7 +16,7 @@ import triton.language as tl
 from gemma_cli.engines.local.triton_kernels.source.elementwise import gelu
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["real"])
 def route(
     logits, per_expert, real, index, weight, chosen, count, arrived,
     E: tl.constexpr, TOP: tl.constexpr, PAIRS: tl.constexpr,

@@ -48,7 +48,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The library that `gemma` itself builds for this processor, and others built here."""
     if request.param == "native":
         built = build.library()
-        if built.why == "this processor gives wrong results" and "amx" in processor():
+        if built.why == "the kernels compute wrong results on this processor" and "amx" in processor():
             pytest.skip("this machine announces AMX and lacks it")
         assert built.path, built.why
         return Kernels(built.path)
@@ -442,7 +442,7 @@ def test_a_library_is_built_once(
 
 def test_without_a_compiler_torch_does(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert build.library() == build.Built(None, "no C compiler; install gcc or clang")
+    assert build.library() == build.Built(None, "no C compiler is installed: install gcc or clang")
     monkeypatch.undo()
 
 
@@ -458,7 +458,7 @@ def test_a_compiler_that_fails_is_asked_once(fresh: Path, tmp_path: Path, monkey
         built = build.library()
         assert bool(built.notice) == (ending == "no omp.h")
         assert built.path is None
-        assert "gcc cannot compile them: no omp.h" in built.why
+        assert "gcc cannot compile the kernels: no omp.h" in built.why
         assert built.why.endswith(ending)
         build.library.cache_clear()
     assert (tmp_path / "asked").read_text() == "x\n" * len(build.VARIANTS)
@@ -475,7 +475,7 @@ def test_kernels_that_crash_here_are_not_used(fresh: Path, tmp_path: Path, monke
     path = compiler(tmp_path / "bin", f'{made}; exec {real} -shared -fPIC {tmp_path}/trap.c -o "$2"')
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
     built = build.library()
-    assert (built.path, built.why) == (None, "this processor gives wrong results")
+    assert (built.path, built.why) == (None, "the kernels compute wrong results on this processor")
     assert built.notice
     assert not list(fresh.rglob("*.so"))
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.device import processor
-from gemma_cli.engines.local.model.cache import EVERY, Slots
+from gemma_cli.engines.local.model.cache import EVERY, SLACK, Slots
 from gemma_cli.engines.local.model.layers.rounding import (
     BLOCK,
     GROUP,
@@ -313,6 +313,40 @@ def team(kernels: Kernels) -> Iterator[Kernels]:
     """Kernels whose number of threads is put back to one."""
     yield kernels
     kernels.set_threads(1)
+
+
+SHAPES = [(8, 1, 512, EVERY, 1120), (8, 1, 256, 512, 576), (16, 8, 256, 1024, 1088), (4, 2, 32, 128, 192)]
+"""Heads, heads of keys, width, window, slots: full and sliding layers of E2B, sliding ones of 12B and of pocket."""
+
+
+@pytest.mark.parametrize(("heads", "kv", "dim", "window", "count"), SHAPES)
+def test_long_contexts_give_a_row_the_same_bits(
+    team: Kernels, heads: int, kv: int, dim: int, window: int, count: int
+) -> None:
+    """On any number of threads, among any rows, wherever the ring wraps, and whatever rejected drafts left behind."""
+    slots = Slots(normal(kv, count, dim), normal(kv, count, dim, seed=1))
+    position = 1050 if window == EVERY else 5 * count - 5  # of the first row; a ring wraps among the rows
+    query = normal(9, heads, dim, seed=2) / dim**0.25
+    whole = team.attend(query, slots, position, window)
+    order = torch.arange(max(0, position - window + 1), position + 9) % count
+    expected = expected_attention(query, slots.keys[:, order], slots.values[:, order], window)
+    torch.testing.assert_close(whole.double(), expected, atol=2e-5, rtol=2e-5)
+    for threads in (1, 2, 3, 7):
+        team.set_threads(threads)
+        for first, stop in ((0, 1), (8, 9), (0, 2), (1, 4), (2, 7), (0, 9)):
+            later = (position + torch.arange(stop, SLACK)) % count  # slots of rows that are not there
+            dirty = Slots(slots.keys.clone(), slots.values.clone())
+            dirty.keys[:, later], dirty.values[:, later] = 100.0, -100.0
+            found = team.attend(query[first:stop], dirty, position + first, window)
+            assert torch.equal(found, whole[first:stop]), (threads, first, stop)
+
+
+def test_queries_whose_scores_do_not_fit_are_computed_in_turn(team: Kernels) -> None:
+    """And those of many threads in parts of other sizes than one thread's."""
+    slots, query = Slots(normal(1, 32768, 8), normal(1, 32768, 8, seed=1)), normal(300, 1, 8, seed=2)
+    alone = team.attend(query, slots, 32400, EVERY)
+    team.set_threads(3)
+    assert torch.equal(team.attend(query, slots, 32400, EVERY), alone)
 
 
 def large_products(kernels: Kernels) -> Callable[[], list[Tensor]]:

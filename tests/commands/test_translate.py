@@ -171,7 +171,7 @@ def test_a_loop_is_translated_again_and_then_cut(gemma, engine, tmp_path):
         ("a.txt --to en --show both", ["a.txt", "--show"]),
         ("a.txt --to en --format doc", ["doc", "srt"]),
         ("a.wav --to en --format srt --json", ["--json", "--format"]),
-        ("blank.txt --to en", ["blank.txt", "nothing"]),
+        ("blank.txt --to en", ["blank.txt", "no words"]),
         ("a.txt --to en --clip 0-5", ["a.txt", "--clip"]),
         ("a.wav --to en --clip 5-0", ["--clip 5-0"]),
         ("a.wav --to en -f srt -f txt", ["-o DIR"]),

@@ -260,7 +260,10 @@ def test_context_is_in_both_prompts(gemma, shouting, tmp_path):
     [
         (SRT.encode("utf-16"), ""),
         (b"\xef\xbb\xbf" + SRT.encode(), ""),
-        (SRT.replace("Ja", "Schläft").encode("cp1252"), "gemma: standard input: read as cp1252"),
+        (
+            SRT.replace("Ja", "Schläft").encode("cp1252"),
+            "gemma: standard input: the text is not UTF-8 and was read as cp1252",
+        ),
         (SRT.encode().rstrip(), ""),
     ],
 )

@@ -44,7 +44,7 @@ def built(name: str, folder: Path, quantize: Any = None, *, small: bool = False)
 
 
 def _stack(each: Any) -> ExpertStack:
-    return ExpertStack.of_floats(torch.stack([linear._stored for linear in each]))
+    return ExpertStack.of_floats(torch.stack([linear.few[1] for linear in each]))
 
 
 class Knowing:

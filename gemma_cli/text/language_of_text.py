@@ -14,8 +14,8 @@ SURE = 0.9
 """Probability, among the languages known here, below which a text is too short or too odd to tell."""
 
 LIKELY = 0.5
-"""The same for one segment of a transcript, which is often a single sentence: of pocket's four languages 89 to 94 % of
-the sentences reach it, and at most 1.3 % with another language."""
+"""The same for one segment of a transcript, which is often a single sentence: of pocket's four languages 88 to 95 % of
+the sentences reach it, and at most 2 % with another language (docs/transcribe.md)."""
 
 _ENOUGH = 10_000  # characters
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma_cli.commands import doctor
+import gemma_cli
 from tests.cli.helpers.command import SAMPLES, Gemma, Outcome
 from tests.cli.helpers.held import LOADING, held
 from tests.cli.helpers.warm import LARGEST_FILE
@@ -29,7 +29,7 @@ def test_a_configuration_that_is_a_pipe_is_refused(program: str, environment: di
     env = environment | {"XDG_CONFIG_HOME": str(tmp_path)}
     ran = subprocess.run([program, "chat", "hello"], capture_output=True, env=env, timeout=AT_ONCE_S, check=False)
     refused = Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
-    refused.refuses(f"gemma: {file}: cannot be read (a pipe or device, not a regular file)")
+    refused.refuses(f"gemma: {file}: the file cannot be read (not a regular file, but a pipe or a device)")
 
 
 in_a_fork = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="commands are forks on Linux alone")
@@ -74,7 +74,7 @@ def test_the_second_of_two_chats_that_begin_under_one_name_is_told_at_once(
             time.sleep(0.1)
         assert logs[0].read_text() == ""
         said = logs[1].read_text()
-        assert said.startswith("gemma: 'holiday' is open in another chat too: ")
+        assert said.startswith("gemma: another process has the chat 'holiday' open too: ")
         assert said.count("\n") == 1
         assert [process.poll() for process in running] == [None, None]
     finally:
@@ -91,13 +91,14 @@ def until(condition: object) -> None:
         time.sleep(0.02)
 
 
-def test_a_compiled_module_that_is_cut_short_is_named(
-    installed_gemma: Gemma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_compiled_module_that_is_cut_short_is_named(environment: dict[str, str], tmp_path: Path) -> None:
     """As a full disk leaves it. It raises EOFError, which typer takes for the end of the input."""
-    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
-    cut = Path(importlib.util.cache_from_source(doctor.__file__))
-    py_compile.compile(doctor.__file__, str(cut))
+    package = Path(gemma_cli.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / package.name, copy_function=os.symlink, ignore=ignored)
+    module = tmp_path / package.name / "commands" / "doctor.py"
+    cut = Path(py_compile.compile(str(module), doraise=True))
     cut.write_bytes(cut.read_bytes()[:200])
-    refused = installed_gemma("doctor", env={"PYTHONPYCACHEPREFIX": str(tmp_path)})
-    refused.refuses("__pycache__", code=1)
+    command = [sys.executable, "-m", package.name, "doctor"]
+    ran = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=AT_ONCE_S, check=False)
+    Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode()).refuses("__pycache__", code=1)

@@ -54,7 +54,7 @@ def test_silence_is_told_on_stderr_and_no_model_is_asked(gemma, engine, tmp_path
     record(tmp_path / "a.wav", pause(4.0))
     assert gemma("transcribe", "a.wav") == (outcome := gemma("transcribe", "a.wav", "--format", "txt"))
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err == "gemma: a.wav: no speech found (4.0 s)\n"
+    assert outcome.err == "gemma: a.wav: the recording has no speech (4.0 s)\n"
     assert gemma("transcribe", "a.wav", "--format", "vtt").out == "WEBVTT\n\n"
     told = json.loads(gemma("transcribe", "a.wav", "--json").out)
     assert (told["text"], told["segments"], told["duration_s"]) == ("", [], 4.0)
@@ -83,12 +83,12 @@ def test_a_loop_that_stays_is_said_once(gemma, engine, tmp_path):
     engine.reply = lambda request, samples: " ".join(map(str, range(1000)))
     endless = gemma("transcribe", "a.wav")
     assert endless.code == 0
-    assert "a.wav: the transcript at 0 s repeats itself without end; check it" in endless.err
+    assert "a.wav: the transcript repeats the same words from 0 s on; check the transcript" in endless.err
 
 
 def test_one_text_again_and_again_is_told(gemma, engine, tmp_path):
     record(tmp_path / "a.wav", *[say([1]), pause(1.0)] * 9)
-    assert "8 segments up to 10 s have the same text" in gemma("transcribe", "a.wav").err
+    assert "8 segments before 10 s have the same text" in gemma("transcribe", "a.wav").err
 
 
 def test_a_clip_keeps_the_times_of_the_recording(gemma, tmp_path):
@@ -164,7 +164,7 @@ def test_an_interrupted_batch_tells_how_to_go_on(gemma, engine, tmp_path):
     engine.reply = interrupted
     outcome = gemma("transcribe", "1.wav", "2.wav", "-o", "out")
     assert outcome.code == 130
-    assert outcome.err.endswith("gemma: 1 file is done; continue with the same command and --skip-existing\n")
+    assert outcome.err.endswith("gemma: 1 file is done; to continue, run the same command with --skip-existing\n")
     engine.reply = lambda request, samples: hear(samples)
     assert gemma("transcribe", "1.wav", "2.wav", "-o", "out", "--skip-existing").code == 0
     assert (tmp_path / "out" / "2.txt").read_text() == "w2\n"

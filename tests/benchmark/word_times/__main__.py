@@ -29,6 +29,7 @@ PARTS = ("starts", "cost", "cues", "confidence", "languages")
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; default: all")
+    options.add_argument("--model", default="pocket", help="another checkpoint of pocket, such as a new export")
     options.add_argument("--segments", type=int, default=60)
     options.add_argument("--seed", type=int, default=23)
     options.add_argument("--minutes", type=float, default=20, help="of the recording whose cues are measured")
@@ -39,7 +40,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     parts = set(asked.parts or PARTS)
-    engine = open_engine(EngineSpec(model="pocket", device="cpu"))
+    engine = open_engine(EngineSpec(model=asked.model, device="cpu"))
     task = Task(lambda: engine, instructions.transcription(None), Drafting(), word_times=True)
     plain = Task(lambda: engine, instructions.transcription(None), Drafting())
     numbers = [number for number in range(asked.segments // len(LANGUAGES)) for _ in LANGUAGES]
@@ -56,7 +57,7 @@ def main() -> None:
             if "cost" in parts and (several, lively) == (False, False):
                 starts.cost(spoken[:24], task, plain, engine)
     if "cues" in parts:
-        cues.measure(random.Random(asked.seed), asked.minutes)
+        cues.measure(random.Random(asked.seed), asked.minutes, asked.model)
     if "confidence" in parts:
         noisy = [segment(rng, code, 1, snr_db=(0, 12)) for code in codes * 2]
         confidence.measure(noisy, task, engine)

@@ -42,12 +42,12 @@ def recording(rng: random.Random, minutes: float) -> tuple[np.ndarray, list[tupl
     return np.concatenate(sound), sentences
 
 
-def measure(rng: random.Random, minutes: float) -> None:
+def measure(rng: random.Random, minutes: float, model: str) -> None:
     samples, sentences = recording(rng, minutes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recording.wav"
         soundfile.write(path, samples, SAMPLE_RATE)
-        command = [sys.executable, "-m", "gemma_cli", "transcribe", str(path), "--model", "pocket", "--format", "srt"]
+        command = [sys.executable, "-m", "gemma_cli", "transcribe", str(path), "--model", model, "--format", "srt"]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     cues = [
         (" ".join(text.split()), int(hours) * 3600 + int(minute) * 60 + float(seconds.replace(",", ".")))

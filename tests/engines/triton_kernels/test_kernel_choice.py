@@ -63,7 +63,7 @@ def test_a_card_is_checked_once(card: SimpleNamespace) -> None:
     assert again() == ""
     assert card.checks == 1
     assert kernel_table.notice(GPU) is None
-    assert kernel_table.describe(GPU) == ("gemma's own (triton-3.6.0-abc)", True)
+    assert kernel_table.describe(GPU) == ("gemma's own kernels (triton-3.6.0-abc)", True)
 
 
 def test_what_fails_its_check_is_left_to_torch_with_one_notice(card: SimpleNamespace) -> None:
@@ -73,7 +73,7 @@ def test_what_fails_its_check_is_left_to_torch_with_one_notice(card: SimpleNames
     assert again() == card.verdict
     assert card.checks == 1, "the verdict is kept for a day"
     assert kernel_table.notice(GPU) is None, "a second notice"
-    assert kernel_table.describe(GPU) == (f"torch's, which decode slower: {card.verdict}", False)
+    assert kernel_table.describe(GPU) == (f"torch's kernels, which decode more slowly: {card.verdict}", False)
     saved = json.loads(availability._file().read_text())
     availability._file().write_text(json.dumps({key: (why, 0.0) for key, (why, _) in saved.items()}))
     card.verdict = ""

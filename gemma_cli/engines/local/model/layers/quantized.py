@@ -61,13 +61,15 @@ def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[
     if quantize is None:
         return lambda _: Linear
     if device.type not in OUT_MULTIPLE:
-        raise UsageError(f"--quantize is for cpu and cuda, not {device.type}; leave it out")
+        raise UsageError(f"--quantize works only on cpu and cuda, not on {device.type}: leave out --quantize")
     if device.type == "cpu" and not native.on(device):
         integer_products()  # oneDNN reads the cap that this may set only before the first matmul of the process
     if quantize == "int8":
         return lambda _: Int8Linear
     if not int4_runs(device.type):
-        raise UsageError(f"int4 does not run on this {device.type} device; use --quantize int8, or leave it out")
+        raise UsageError(
+            f"--quantize int4 does not run on this {device.type} device: use --quantize int8, or leave out --quantize"
+        )
     return lambda shape: Int4Linear if Int4Linear.takes(shape, device.type) else Int8Linear
 
 

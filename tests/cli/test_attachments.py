@@ -49,7 +49,7 @@ def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -
         (("   ",), b"", "no prompt"),
         (("",), b"  \n", "no prompt"),
         (("a", "-a", "-", "--image", "-"), STAR, "standard input can be attached only once"),
-        (("a", "-a", "-"), b"", "standard input: empty"),
+        (("a", "-a", "-"), b"", "standard input: the file is empty"),
         (("a", "-a", "gone.png"), b"", "gone.png: no such file"),
         (("a",), b"\0\1\2" * 50, "not a picture, sound, video, PDF or text"),
     ],

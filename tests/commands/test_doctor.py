@@ -58,7 +58,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         ("GEMMA_MODEL", "me/absent", "me/absent is not on this machine; gemma models pull me/absent"),
         ("GEMMA_MODEL", "e2b", "gemma models pull e2b fetches it (10.2 GB)"),
         ("GEMMA_MODEL", "e3b", "did you mean"),
-        ("GEMMA_MODEL", "/nowhere", "no such folder"),
+        ("GEMMA_MODEL", "/nowhere", "the folder does not exist"),
         ("GEMMA_MODEL", "synthetic:7b", "7b"),
         ("GEMMA_ASSISTANT", "me/absent", "me/absent is not on this machine"),
         ("GEMMA_DEVICE", "cuda:99", "cuda:99"),
@@ -239,7 +239,7 @@ def test_models_are_listed_whatever_model_is_named(
     for value, words in (
         ("me/absent", "is not on this machine"),
         ("e3b", "unknown model 'e3b'"),
-        ("/nowhere", "no such"),
+        ("/nowhere", "does not exist"),
     ):
         monkeypatch.setenv("GEMMA_MODEL", value)
         code, listed, said = run(capsys, "models")

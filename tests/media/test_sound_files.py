@@ -163,7 +163,7 @@ def test_samples_that_are_no_numbers_are_silent_damage(tmp_path):
     soundfile.write(path, samples, RATE, subtype="FLOAT")
     check(path, [(0.2, 400), (1.2, 800)], damaged_at=1.0)
     with pytest.raises(
-        InputError, match=r"a\.wav: invalid samples (NaN or infinity) at 0:00:01\.0; copy the file " "again"
+        InputError, match=r"a\.wav: invalid samples \(NaN or infinity\) at 0:00:01\.0; copy the file " "again"
     ):
         read_audio(path)
 

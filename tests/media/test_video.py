@@ -199,7 +199,7 @@ def script(path):
         (lambda path: None, "no such file"),
         (lambda path: path.touch(), "empty"),
         (text, "not sound or video"),
-        (cut, "truncated"),
+        (cut, "no pictures"),
         (sound_only, "the video has no pictures"),
         (playlist, "not sound or video"),
         (script, "not sound or video"),

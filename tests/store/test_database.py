@@ -78,7 +78,7 @@ for change in changes:
     try:
         print(change(), "was possible")
     except GemmaError as error:
-        print(str(error).startswith(f"chats cannot be saved {sys.argv[1]}: "), "\\n" in str(error))
+        print(str(error).startswith(f"{sys.argv[1]}: chats cannot be saved ("), "\\n" in str(error))
 """
 
 

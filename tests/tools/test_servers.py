@@ -114,7 +114,10 @@ def test_a_server_that_does_not_start_is_named(server: Local | Remote, why: str)
 
 def test_a_server_that_says_nothing_is_given_up():
     mute = Local("mute", sys.executable, ("-Sc", "import sys; sys.stdin.read()"))
-    with pytest.raises(GemmaError, match="'mute' cannot be started: no answer within 0 s"), started([mute], 0.0):
+    with (
+        pytest.raises(GemmaError, match="'mute' cannot be started: the server gave no answer within 0 s"),
+        started([mute], 0.0),
+    ):
         pass
 
 

@@ -106,7 +106,7 @@ def test_shards_are_one_checkpoint(folder: Path, tmp_path: Path) -> None:
     assert set(again) == set(whole)
     assert all(torch.equal(again[name], whole[name]) for name in whole)
     (sharded / "model-2.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"model-2.safetensors is missing \(1 of 2 files\)"):
+    with pytest.raises(ModelError, match=r"model-2.safetensors is missing \(1 of 2 files are missing\)"):
         opened(sharded)
 
 

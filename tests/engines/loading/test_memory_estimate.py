@@ -161,7 +161,7 @@ def test_nothing_is_read_of_what_does_not_fit(there: Any, monkeypatch: pytest.Mo
 
     there(0.05)
     monkeypatch.setattr(Checkpoint, "_stored", loaded)
-    with pytest.raises(OutOfMemory, match=r"^pocket needs 0\.\d+ GB on cpu .* 0\.05 GB is free"):
+    with pytest.raises(OutOfMemory, match=r"^pocket needs 0\.\d+ GB on cpu, but only 0\.05 GB is free"):
         open_engine(EngineSpec(model="pocket", device="cpu", dtype="float32"))
     with pytest.raises(OutOfMemory, match=r"^synthetic:31b needs 71"):
         open_engine(EngineSpec(model="synthetic:31b", device="cpu", dtype="bfloat16"))

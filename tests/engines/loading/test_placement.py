@@ -149,7 +149,7 @@ def test_two_gpus_hold_what_one_does_not(rig: Any) -> None:
 def test_a_gpu_that_is_named_is_the_only_one(rig: Any) -> None:
     rig(24, 24)
     plan = plan_release("31b", GPUS[1], torch.bfloat16, "int8")
-    with pytest.raises(OutOfMemory, match=r"on cuda:1 \, but only 24 GB is free (.*: use --device cuda$"):
+    with pytest.raises(OutOfMemory, match=r"on cuda:1, but only 24 GB is free .*: use --device cuda$"):
         memory_fit.find("31b", plan)
 
 

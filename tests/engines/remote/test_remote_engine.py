@@ -353,7 +353,7 @@ def test_a_server_that_stays_away_is_given_up(server: DialectServer, monkeypatch
     try:
         with pytest.raises(GemmaError, match=r"gave up after 0\.6 s"):
             reply(engine)
-        with pytest.raises(GemmaError, match="nothing answers"):
+        with pytest.raises(GemmaError, match="no server answers"):
             opened(server)
     finally:
         server.start()

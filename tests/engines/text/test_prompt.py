@@ -206,8 +206,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("part", "able", "complaint"),
         [
-            (PICTURE, frozenset({"audio"}), r"cat\.png: tiny takes no image \(audio\).*--model"),
-            (SOUND, frozenset({"image"}), r"voice\.wav: tiny takes no audio"),
+            (PICTURE, frozenset({"audio"}), r"cat\.png: tiny accepts no image, only text, audio: .*--model"),
+            (SOUND, frozenset({"image"}), r"voice\.wav: tiny accepts no audio"),
             (
                 Video((PICTURE,), (0.0,), "video.mp4"),
                 frozenset(),

@@ -41,10 +41,10 @@ LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda v: v.update(pre_tokenizer=BACKTRACKS), "its pre_tokenizer is not"),
-        (lambda v: v.update(normalizer=LONGER), "its normalizer is not"),
-        (lambda v: v.update(normalizer={"type": "Sequence", "normalizers": [LONGER] * 3}), "its normalizer is not"),
-        (lambda v: v.update(normalizer={"type": "NFC"}), "its normalizer is not"),
+        (lambda v: v.update(pre_tokenizer=BACKTRACKS), "pre_tokenizer must be"),
+        (lambda v: v.update(normalizer=LONGER), "normalizer must be"),
+        (lambda v: v.update(normalizer={"type": "Sequence", "normalizers": [LONGER] * 3}), "normalizer must be"),
+        (lambda v: v.update(normalizer={"type": "NFC"}), "normalizer must be"),
         (lambda v: v.update(normalizer=5), "not a tokenizer of Gemma 4"),
         (lambda v: v.update(added_tokens={}), "not a tokenizer of Gemma 4"),
         (lambda v: v.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}), "WordLevel, not BPE"),
@@ -77,7 +77,7 @@ def test_a_pipe_in_place_of_a_file_does_not_block(folder: Path) -> None:
     for name in (TOKENIZER, SETTINGS, TEMPLATE):
         (folder / name).unlink()
         os.mkfifo(folder / name)
-        with pytest.raises(ModelError, match=rf"{name} is a pipe or device"):
+        with pytest.raises(ModelError, match=rf"{name}: the file is not a regular file"):
             load_tokenizer(folder)
         (folder / name).unlink()
         shutil.copyfile(POCKET / name, folder / name)

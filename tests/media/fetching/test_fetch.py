@@ -91,7 +91,7 @@ def test_a_server_that_is_not_there_is_told():
 
 @pytest.mark.parametrize("address", ["http://", "https://host:port/a", "http://a b/c", "http://host/a\nb", "http://[/"])
 def test_what_is_no_address_is_told(address):
-    assert "not an address" in refused(address)
+    assert "not a web address" in refused(address)
 
 
 def test_credentials_are_neither_sent_nor_shown():

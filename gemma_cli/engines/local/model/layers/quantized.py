@@ -169,9 +169,9 @@ class Int8Linear(RoundedLinear):
 
         def product(x: Tensor) -> Tensor:
             functions = for_few(x)
-            return functions.int8_linear(x, numbers, scale) if functions else many(x)
+            return functions.linear(x, 8, numbers, scale) if functions else many(x)
 
-        self._product = product
+        self._product, self.few = product, (8, numbers, scale)
 
 
 class Int4Linear(RoundedLinear):
@@ -223,9 +223,9 @@ class Int4Linear(RoundedLinear):
 
         def product(x: Tensor) -> Tensor:
             functions = for_few(few := x.to(torch.bfloat16))
-            return functions.int4_linear(few, words, scales).to(x.dtype) if functions else many(x)
+            return functions.linear(few, 4, words, scales).to(x.dtype) if functions else many(x)
 
-        self._product = product
+        self._product, self.few = product, (4, words, scales)
 
     @classmethod
     def of_packed(cls, packed: Tensor, scale: Tensor, width: int) -> Int4Linear:

@@ -1,7 +1,7 @@
 """The command line: which commands there are, and how anything that goes wrong is told.
 
 Only the module of the chosen command is imported. This is the only place that catches GemmaError; whatever else
-escapes a command is a bug, told in one line (GEMMA_DEBUG=1 shows the traceback).
+escapes a command is a bug, told in one line (set GEMMA_DEBUG=1 to see the traceback).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from gemma_cli.core.errors import GemmaError, Interrupted
 
 COMMANDS = {
     "chat": "Chat with the model, or get a single answer.",
-    "transcribe": "Transcribe audio and video files, or the microphone.",
+    "transcribe": "Transcribe audio files, videos or a microphone.",
     "translate": "Translate speech or text.",
-    "describe-image": "Describe images, or answer questions about them.",
-    "describe-video": "Describe videos, in one piece or in chapters.",
+    "describe-image": "Describe images, or answer questions about images.",
+    "describe-video": "Describe videos, in one text or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
     "stop": "Stop running gemma serve processes.",
-    "bench": "Compare speculative with plain decoding on this machine.",
+    "bench": "Compare decoding with drafts and without drafts.",
     "sessions": "List, show, search, export and delete saved chats.",
     "config": "Show, change and explain settings.",
     "models": "List, download and remove models.",
-    "help": "Print the help of a command, or of all as JSON.",
+    "help": "Print the help of a command, or of all commands as JSON.",
     "completion": "Set up shell completion for bash, zsh and fish.",
     "demo": "Run the main commands on samples and explain the output.",
-    "doctor": "Check this installation and what the machine can run.",
+    "doctor": "Check the installation and this machine.",
 }
 """Each command is the `app` of its module in gemma_cli.commands."""
 
@@ -123,7 +123,7 @@ def gemma(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Gemma 4 in the terminal: answers go to stdout, everything else to stderr."""
+    """Run Gemma 4 in the terminal. Answers go to stdout; notices, progress and errors go to stderr."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -134,7 +134,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = bool(os.environ.get("GEMMA_DEBUG"))
     try:
         if sys.stdout is None:
-            raise GemmaError("standard output is closed: nowhere to write the answer")
+            raise GemmaError("standard output is closed, so the answer cannot be written")
         code = typer.main.get_command(app).main(list(arguments), prog_name="gemma", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -181,9 +181,12 @@ def _explain(error: Exception) -> int:
         _abandon_stdout()
         _complain(f"cannot write to standard output: {error.strerror}")
     elif isinstance(error, OSError) and error.errno in _FULL:
-        _complain(f"{error.filename or 'a temporary file'}: cannot be written: {error.strerror}; make space there")
+        _complain(
+            f"{error.filename or 'a temporary file'}: the file cannot "
+            f"be written ({error.strerror}); free some disk space"
+        )
     else:
-        _complain(f"internal error: {type(error).__name__}: {error} (GEMMA_DEBUG=1 shows the traceback)")
+        _complain(f"internal error: {type(error).__name__}: {error} (set GEMMA_DEBUG=1 to see the traceback)")
     return 1
 
 

@@ -20,8 +20,13 @@ CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*\"(])")
 CODE = re.compile(
-    r"\b(SELECT|INSERT|CREATE|DELETE|UPDATE|PRAGMA)\b|^(gemma|git|curl|ffmpeg|#compdef|_gemma|function|import) "
+    r"\b(SELECT|INSERT|CREATE|DELETE|UPDATE|PRAGMA)\b"
+    r"|^([A-Z_]+=\S+ )?(gemma|git|curl|ffmpeg|echo|eval|#compdef|_gemma|function|import) |^_gemma\(\)"
 )
+FOR_THE_MODEL = ("benchmark/contexts.py", "benchmark/suites.py", "speech/instructions.py", "vision/instructions.py")
+"""Modules whose longer strings are prompts or replies of a model; no command prints them as its own words."""
+LIST = re.compile(r"(?:[a-z0-9]+,? ){11,}[a-z0-9]+|(?:[a-z]{2} )+[a-z]{2}|(?:[a-z]+ )+tt")
+"""Lists that the code splits: over eleven words, codes of two letters, or HTML tags that end in tt."""
 WORD = re.compile(r"[A-Za-z]{2,}")
 MARKER = re.compile(r"^(?:[-*#]+|\d+\.)\s+")
 
@@ -57,15 +62,21 @@ def of_messages() -> Iterator[str]:
         inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
         bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         helps = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "help"}
+        errors = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Raise) for part in ast.walk(node)}
+        for_model = path.relative_to(ROOT / "gemma_cli").as_posix() in FOR_THE_MODEL
         for node in ast.walk(tree):
-            if id(node) in bare | helps:
+            if id(node) in bare | helps or (for_model and id(node) not in errors):
                 continue
             text = ""
             if isinstance(node, ast.JoinedStr):
                 text = ast.unparse(node)[2:-1]
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
                 text = node.value
-            if not CODE.search(text) and len(re.findall(r"(?<![\w{.])[a-z]{2,}(?= )", text)) >= 3:
+            if (
+                not CODE.search(text.strip())
+                and not LIST.fullmatch(text.strip())
+                and len(re.findall(r"(?<![\w{.])[a-z]{2,}(?= )", text)) >= 3
+            ):
                 yield f"{' '.join(text.split())}    [{path.relative_to(ROOT)}:{node.lineno}]"
 
 

@@ -57,7 +57,10 @@ def filled(engine: Engine, prompts: Sequence[Prompt], lengths: Sequence[int], ro
     """
     for length in lengths:
         if length > engine.info.context:
-            raise UsageError(f"--context {length}: {engine.info.model} takes at most {engine.info.context} tokens")
+            raise UsageError(
+                f"--context {length}: {engine.info.model} accepts at most "
+                f"{engine.info.context} tokens; give a smaller --context"
+            )
     exchanges = POCKET if engine.info.model.startswith("pocket") else STANDARD
     sizes = [_size(engine, Prompt("", "-", _turns(exchanges[:count]))) for count in range(len(exchanges) + 1)]
     most = engine.info.context - room
@@ -74,7 +77,9 @@ def _history(
     """The turns that make `prompt` min(length, most) tokens long. sizes: of a prompt after 0, 1, 2, ... exchanges."""
     left = min(length, most) - _size(engine, prompt)
     if left < 0:
-        raise UsageError(f"--context {length}: the prompt alone is longer; give a longer context or another --prompt")
+        raise UsageError(
+            f"--context {length}: the prompt alone is longer; give a larger --context or a shorter --prompt"
+        )
     cycles, rest = divmod(left, sizes[-1] - sizes[0])
     partial = sum(size - sizes[0] <= rest for size in sizes[1:])
     return _turns((*(exchanges * cycles), *exchanges[:partial]))

@@ -68,7 +68,7 @@ def acceptance(report: Report) -> Chart | None:
         for figures in report.arms
         if figures.speculation.drafted
     }
-    title = "share of drafts accepted at each position"
+    title = "share of accepted drafts at each position of the draft"
     return Chart(title, "position", lines, "share accepted", "{:.0%}") if lines else None
 
 
@@ -84,7 +84,7 @@ def by_category(report: Report) -> Chart:
         )
         for arm in arms
     }
-    return Chart("tokens/s by category of prompt", "", lines, ticks=tuple(report.categories))
+    return Chart("tokens/s for each category of prompts", "", lines, ticks=tuple(report.categories))
 
 
 def _over_context(report: Report) -> dict[str, tuple[Point, ...]]:
@@ -135,9 +135,11 @@ def _bar(share: float) -> str:
 def check_drawable(path: Path, option: str = "--plot", suffix: str = ".png") -> None:
     """Raises UsageError where a plot could not be written later: another kind of file, or no matplotlib."""
     if path.suffix.lower() != suffix:
-        raise UsageError(f"{option} {path}: the format is {suffix[1:].upper()}; name a file that ends in {suffix}")
+        raise UsageError(
+            f"{option} {path}: {option} writes only {suffix[1:].upper()}; give a file name that ends in {suffix}"
+        )
     if find_spec("matplotlib") is None:
-        raise UsageError(f"{option} needs matplotlib: pip install 'gemma-cli[plot]'")
+        raise UsageError(f"{option} needs matplotlib, which is not installed: pip install 'gemma-cli[plot]'")
 
 
 def draw(shown: Sequence[Chart], path: Path) -> None:

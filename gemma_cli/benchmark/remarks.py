@@ -26,13 +26,15 @@ def _findings(report: Report) -> list[str]:
         which = f", with {best.arm.drafting.draft_tokens} drafts" if of_several else ""
         said.append(_verdict(report.speedup, which))
     if (peer := report.overall.peer_of(best)) is not None and (times := ratio(best, peer)) is not None:
-        said.append(f"That is {times:.2f} times the speed of {report.peer} at the same draft length.")
+        said.append(
+            f"Speculative decoding is {times:.2f} times as fast as that of {report.peer} at the same draft length."
+        )
     plain = report.overall.plain
     if (peer := report.overall.peer_of(plain)) is not None and (times := ratio(plain, peer)) is not None:
         said.append(f"Plain decoding is {times:.2f} times as fast as that of {report.peer}.")
     if report.bandwidth is not None:
         read = f"{report.bandwidth / 1e9:.1f} GB/s"
-        said.append(f"Memory bandwidth during the bench was {read} (the fastest of several reads of a large buffer).")
+        said.append(f"The memory bandwidth was {read}, measured as the fastest of several reads of a large buffer.")
     return said
 
 
@@ -41,7 +43,10 @@ def _verdict(speedup: float, which: str) -> str:
         return f"Speculative decoding is {speedup:.2f} times as fast as plain decoding here{which}."
     if speedup > 0.95:
         return f"Speculative decoding makes no difference here ({speedup:.2f} times{which})."
-    return f"Speculative decoding is slower here ({speedup:.2f} times{which}): use --draft-tokens 0, or try fewer."
+    return (
+        f"Speculative decoding is slower here ({speedup:.2f} "
+        f"times{which}): use --draft-tokens 0, or draft fewer tokens."
+    )
 
 
 def _texts(report: Report) -> list[str]:
@@ -49,7 +54,7 @@ def _texts(report: Report) -> list[str]:
     if report.divergence:
         found = report.divergence
         said.append(
-            f"The texts differ: {found.arm}, run {found.run}, at character {found.character} of the reply to "
+            f"The texts differ in run {found.run} of {found.arm}, at character {found.character} of the reply to "
             f"{found.prompt[:40]!r}: {found.expected!r} became {found.got!r}. This is a bug; please report it."
         )
     elif len(report.arms) > 1 and report.info.synthetic_acceptance is None:
@@ -57,9 +62,9 @@ def _texts(report: Report) -> list[str]:
     if report.peer_divergence:
         found = report.peer_divergence
         said.append(
-            f"{found.arm} gives a different text, from character {found.character} of the reply to "
-            f"{found.prompt[:40]!r}: its kernels round differently, which can change the choice between two almost "
-            "equally likely tokens."
+            f"{found.arm} writes a different text from character {found.character} "
+            f"of the reply to {found.prompt[:40]!r}. Other kernels round differently, "
+            "and rounding can decide between two almost equally likely tokens."
         )
     return said
 
@@ -69,9 +74,12 @@ def _doubts(report: Report) -> list[str]:
     arms = [*report.overall.own, *report.overall.peers]
     tokens = min((figures.tokens for figures in arms), default=0.0)
     if tokens < SHORT_REPLY:
-        said.append(f"The replies are short ({tokens:.0f} tokens on average): ask for longer ones to trust the speeds.")
+        said.append(
+            f"The speeds are not reliable, because the replies have only {tokens:.0f} tokens on average: use "
+            "prompts with longer replies."
+        )
     if any(f.tokens_per_second and f.tokens_per_second.max > RESTLESS * f.tokens_per_second.min for f in arms):
-        said.append("The runs differ by more than a quarter: close other programs, or give more --runs.")
+        said.append("The speeds of the runs differ by more than 25 %: close other programs, or give more --runs.")
     if report.runs < FEWEST_RUNS:
         said.append(
             f"The median of {report.runs} run{'s' if report.runs > 1 else ''} is not reliable: "

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SPEED = (
-    "Decode speed: the tokens after the first of each reply, divided by their time; median of the runs. "
-    "TTFT: time to first token, with no prompt in the cache."
+    "Decode speed: tokens per second after the first token of each reply, as the median of the runs. "
+    "TTFT: time to the first token, without cached prompts."
 )
-EFFICIENCY = " Efficiency: bytes read by the rounds, as a share of what the memory bandwidth below allows in that time."
+EFFICIENCY = " Efficiency: bytes of memory read, as a share of what the memory bandwidth below allows in the same time."
 ACCEPTANCE = (
-    "Each target pass verifies all drafted tokens and adds one token. Accepted: share of drafted tokens accepted. "
-    "Length: tokens per pass that had a draft. At 1, 2, …: share accepted at that position of the draft."
+    "Each pass of the model verifies all drafted tokens and adds one token. Accepted: share of the drafted tokens that "
+    "the model accepts. Length: tokens that a pass with a draft adds. At 1, 2, …: share accepted at this position of "
+    "the draft."
 )
 MANY_ARMS = 3
 """Arms of ours from which they are rows, not columns."""
@@ -54,7 +55,7 @@ def _table(report: Report, name: str = "") -> Table:
     from rich.table import Table
 
     chance = report.info.synthetic_acceptance
-    made_up = "" if chance is None else f"synthetic acceptance {chance:g}: drafts are accepted at random"
+    made_up = "" if chance is None else f"drafts are accepted at random with probability {chance:g}"
     title = "; ".join(part for part in (name, made_up) if part)
     return Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
 

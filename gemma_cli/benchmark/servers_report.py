@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ABOUT = (
-    "TTFT: time to first token. TPOT: time per token after the first. Both: median over replies, and 95th percentile. "
-    "tokens/s: tokens of all replies divided by the time of a run, median of the runs. Servers cache prompts: only the "
-    "first run starts without a cache. Accepted: share of drafted tokens accepted, as the server reports it."
+    "TTFT: time to the first token. TPOT: time per token after the first. TTFT and TPOT are given as the median and "
+    "the 95th percentile of all replies. tokens/s: tokens of all replies divided by the time of a run, as the median "
+    "of the runs. Only the first run starts without cached prompts. Accepted: share of the drafted tokens that the "
+    "model accepted, as the server reports."
 )
 
 
@@ -70,19 +71,22 @@ def _findings(reports: Sequence[ServerReport]) -> list[str]:
     lines = []
     for report in reports:
         if report.differs:
-            lines.append(f"{report.info.device}: replies changed under load. {_told(report.differs)}")
+            lines.append(f"{report.info.device}: the reply to a prompt changed with the load. {_told(report.differs)}")
         else:
-            lines.append(f"{report.info.device}: all replies to a prompt were the same, at any load.")
+            lines.append(f"{report.info.device}: every prompt had the same reply at every load.")
     if len(reports) > 1:
         found = between(reports)
-        lines.append(f"The servers differ. {_told(found)}" if found else "The servers gave the same texts.")
+        lines.append(f"The servers differ. {_told(found)}" if found else "Both servers wrote the same texts.")
     return lines
 
 
 def _told(found: Difference) -> str:
     start = max(0, found.at - 20)
     ours, theirs = (repr(text[start : found.at + 20]) for text in found.texts)
-    return f"They differ at character {found.at} of the reply to {found.prompt[:60]!r}: {ours} became {theirs}."
+    return (
+        f"The first difference is at character {found.at} of the "
+        f"reply to {found.prompt[:60]!r}: {ours} became {theirs}."
+    )
 
 
 def _level(level: Level) -> dict[str, Any]:

@@ -22,8 +22,8 @@ HELD_OUT = "held_out.jsonl"
 """Questions and answers from pocket's grammar that are not in its training data."""
 
 ABOUT = (
-    "tokens/s: median of alternating runs. Weights: bytes that a target pass reads, without keys, values and embedding "
-    "tables. Perplexity: on replies that training never saw; lower is better."
+    "tokens/s: median of alternating runs. Weights: bytes of weights that a pass of the model reads, without embedding "
+    "tables. Perplexity: measured on replies that are not in the training data; lower is better."
 )
 
 
@@ -86,9 +86,9 @@ def renderables(shown: Sequence[Column]) -> list[RenderableType]:
     table.add_row("perplexity", *(_form(column.perplexity, "{:.3f}") for column in shown))
     kept = all(column.report.divergence is None for column in shown)
     same = (
-        "Within each column, all runs gave the same texts, with and without drafts."
+        "In each column, all runs wrote the same texts, with and without drafts."
         if kept
-        else "In at least one column, texts differ between runs."
+        else "In at least one column, the texts differ between runs."
     )
     return [table, Text(f"{ABOUT}\n", style="dim"), Text(same)]
 

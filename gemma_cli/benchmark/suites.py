@@ -88,11 +88,11 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
     with open_input(path) as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise InputError(f"{path}: more than {_MOST_BYTES >> 20} MiB of prompts")
+        raise InputError(f"{path}: the file is larger than {_MOST_BYTES >> 20} MiB; split the file")
     lines = enumerate(content.splitlines(), start=1)
     prompts = tuple(_prompt(line, f"{path}:{number}") for number, line in lines if line.strip())
     if not prompts:
-        raise InputError(f'{path}: no prompts; write {{"prompt": "..."}} on each line')
+        raise InputError(f'{path}: the file has no prompts; write {{"prompt": "..."}} on each line')
     return prompts
 
 
@@ -103,5 +103,5 @@ def _prompt(line: bytes, where: str) -> Prompt:
         raise InputError(f'{where}: not JSON; each line must be {{"prompt": "..."}}') from None
     text = entry.get("prompt") if isinstance(entry, dict) else None
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f'{where}: no "prompt"; each line must be {{"prompt": "..."}}')
+        raise InputError(f'{where}: "prompt" is missing; each line must be {{"prompt": "..."}}')
     return Prompt(str(entry.get("category", "prompts")), text)

@@ -66,12 +66,14 @@ class BenchPromptOptions:
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Measure only this prompt.")] = None
     prompts: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help='JSONL file of prompts: {"prompt": "...", "category": "..."} per line.'),
+        typer.Option(
+            metavar="FILE", help='JSONL file of prompts, with {"prompt": "...", "category": "..."} on each line.'
+        ),
     ] = None
     context: Annotated[
         str | None,
         typer.Option(
-            metavar="N,N,...", help="Put each prompt at the end of a chat; together they have this many tokens."
+            metavar="N,N,...", help="Put a chat before each prompt, so that chat and prompt together have N tokens."
         ),
     ] = None
     max_tokens: Annotated[
@@ -108,25 +110,26 @@ def bench(
         int, typer.Option("--runs", min=1, max=1000, help="Number of measured runs, after one warm-up run.")
     ] = 5,
     sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="K,K,...", help="Draft lengths to compare; 0 is plain decoding.")
+        str | None, typer.Option("--sweep", metavar="K,K,...", help="Draft lengths to compare; 0 means no drafts.")
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
             "--against",
             metavar="transformers|URL",
-            help="Also measure transformers' generate on the same model, or with --engine a second server.",
+            help="Also measure the transformers library on the same "
+            "model. With --engine: also measure a second server.",
         ),
     ] = None,
 ) -> None:
-    """Compare speculative with plain decoding: same model, same prompts, in alternating runs."""
+    """Compare speculative decoding with plain decoding, on the same model and prompts, in alternating runs."""
     own_prompts, sampling = asked.given(), asked.sampling()
     quality.check()
     output = OutputOptions(as_json=kept.as_json, quiet=kept.quiet)
     _check_servers(engine, against, sweep, asked, kept)
     if engine.url not in (None, LOCAL):
         if quality.task:
-            raise UsageError("--task needs a model on this machine: leave out --task or --engine")
+            raise UsageError("--task works only with a model on this machine: leave out --task or --engine")
         from gemma_cli.commands.bench_parts.servers import bench_servers
 
         bench_servers(engine, against, own_prompts, sampling, engine.concurrencies, runs, output)
@@ -136,16 +139,20 @@ def bench(
     lengths = _lengths(sweep, engine)
     if len(engine.quantizations) > 1:
         if quality.task:
-            raise UsageError("--task takes one quantization: run it once for each")
+            raise UsageError("--task measures one quantization at a time: run gemma bench once for each format")
         if against or asked.context or kept.samples or kept.plot or kept.report:
             raise UsageError(
-                "several --quantize formats cannot be combined with --against, --context, --samples, --plot or --report"
+                "several --quantize formats cannot be combined with --against, --context, --samples, --plot or "
+                "--report: give one format"
             )
         _side_by_side(engine, own_prompts, sampling, lengths, runs, kept)
         return
     if quality.task:
         if own_prompts or against or asked.context or kept.plot:
-            raise UsageError("--task cannot be combined with --prompt, --prompts, --against, --context or --plot")
+            raise UsageError(
+                "--task cannot be combined with --prompt, --prompts, "
+                "--against, --context or --plot: leave out --task or the others"
+            )
         kept.check()
         _score(engine, quality.job(sampling), lengths, kept, command_line(invocation))
         return
@@ -198,9 +205,12 @@ def _check_servers(
     """Raises UsageError for what a server cannot be measured with, or what only a server can."""
     if engine.url in (None, LOCAL):
         if engine.concurrency is not None:
-            raise UsageError("--concurrency is for a server: name one with --engine")
+            raise UsageError("--concurrency applies only to a server: name a server with --engine")
         if against not in (None, "transformers"):
-            raise UsageError(f"--against {against}: use transformers, or name a first server with --engine")
+            raise UsageError(
+                f"--against {against}: to compare two servers, name the "
+                "first server with --engine; otherwise use transformers"
+            )
         return
     flags: dict[str, object] = {
         "--sweep": sweep,
@@ -211,9 +221,11 @@ def _check_servers(
     }
     flags |= {"--quantize": engine.quantize, "--synthetic-acceptance": engine.synthetic_acceptance}
     if flag := next((flag for flag, value in flags.items() if value is not None), None):
-        raise UsageError(f"{flag} needs a model on this machine: leave out {flag} or --engine")
+        raise UsageError(f"{flag} works only with a model on this machine: leave out {flag} or --engine")
     if against == "transformers":
-        raise UsageError("--against transformers needs a model on this machine: give the URL of a second server")
+        raise UsageError(
+            "--against transformers works only with a model on this machine: give --against the URL of a second server"
+        )
 
 
 def _side_by_side(
@@ -261,7 +273,7 @@ def _arms(model: Engine, lengths: tuple[int, ...], *, peers: bool, quiet: bool) 
     if not model.info.assistant:
         lengths = (0,)
     if lengths == (0,) and not (quiet or peers):
-        notice("no drafter and no peer: only plain decoding is measured")
+        notice("the model has no drafter, so only plain decoding is measured")
     alone = sum(map(bool, lengths)) == 1
     arms = []
     for count in lengths:

@@ -66,7 +66,9 @@ def chat(
     attachments: AttachOptions,
     prompt: Annotated[
         str | None,
-        typer.Argument(metavar="PROMPT", help="Answer this prompt and exit. Omit it to start an interactive chat."),
+        typer.Argument(
+            metavar="PROMPT", help="Answer this prompt and exit. Without a PROMPT, an interactive chat starts."
+        ),
     ] = None,
     system: Annotated[str | None, *option("system")] = None,
     think: Annotated[bool, *option("think")] = False,
@@ -78,13 +80,13 @@ def chat(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Continue the chat of this name, or start it.",
+            help="Continue the chat with this name, or start a new chat with this name.",
             rich_help_panel=CHATS,
         ),
     ] = None,
     save: Annotated[bool | None, *option("save")] = None,
 ) -> None:
-    """Talk with the model. With a PROMPT or with piped text it answers once."""
+    """Chat with the model. With a PROMPT or piped text, the model answers once and gemma exits."""
     piped = "" if attachments.takes_stdin else read_piped(checked_encoding(attachments.encoding))
     once = prompt is not None or piped is not None
     answers.check(output, once)
@@ -136,12 +138,12 @@ def chat(
 def check_partners(context: typer.Context, think: bool, with_tools: bool) -> None:
     """Raises UsageError for an option that would do nothing in a single answer, as another is missing."""
     partners = {
-        "thinking_budget": (think, "--thinking-budget limits thoughts: give --think too"),
-        "show_thinking": (think, "--show-thinking shows thoughts, which --think asks for: give --think too"),
-        "tool_timeout": (with_tools, "--tool-timeout applies to tools: give --tool or --mcp too"),
+        "thinking_budget": (think, "--thinking-budget limits the model's thoughts: give --think too"),
+        "show_thinking": (think, "--show-thinking shows the model's thoughts: give --think too"),
+        "tool_timeout": (with_tools, "--tool-timeout limits the time of tool calls: give --tool or --mcp too"),
         "summarize": (
             context.params["go_on"] or context.params["session"],
-            "--summarize shortens a chat: give --continue or --session too",
+            "--summarize shortens a saved chat: give --continue or --session too",
         ),
     }
     for name in given(context, *partners):

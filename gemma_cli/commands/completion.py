@@ -72,25 +72,27 @@ SCRIPTS: dict[Shell, str] = {"bash": BASH, "zsh": ZSH, "fish": FISH}
     epilog=examples("gemma completion --install", "gemma completion zsh --install", 'eval "$(gemma completion bash)"')
 )
 def completion(
-    shell: Annotated[Shell | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish. Default: yours.")] = None,
+    shell: Annotated[
+        Shell | None, typer.Argument(metavar="SHELL", help="Shell: bash, zsh or fish. Default: the shell you use.")
+    ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="Install the script where the shell loads it at startup.")
+        bool, typer.Option("--install", help="Install the script, so that every new shell loads the script.")
     ] = False,
 ) -> None:
-    """Print or install the script with which a shell completes gemma's commands, options and values."""
+    """Print or install a shell script that completes the commands, options and values of gemma."""
     chosen = shell or _own()
     if not install:
         print(SCRIPTS[chosen], end="")
         return
     for path in _install(chosen):
         notice(f"written: {path}")
-    notice(f"it takes effect in the next {chosen} you start")
+    notice(f"completion works in the next {chosen} shell that you start")
 
 
 def _own() -> Shell:
     name = Path(os.environ.get("SHELL", "")).name
     if name not in get_args(Shell):
-        raise UsageError(f"which shell? name one of {', '.join(get_args(Shell))}")
+        raise UsageError(f"no shell is named and $SHELL is not a known shell: name one of {', '.join(get_args(Shell))}")
     return cast("Shell", name)
 
 
@@ -111,7 +113,7 @@ def _install(shell: Shell) -> list[Path]:
     except FileNotFoundError:
         content = ""
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{started}: cannot be read ({error}); add this line to it: {line}") from None
+        raise UsageError(f"{started}: the file cannot be read ({error}); add this line to the file: {line}") from None
     if line in content.splitlines():
         return [script]
     blank = "" if not content or content.endswith("\n") else "\n"

@@ -37,7 +37,7 @@ app = typer.Typer(
 
 Key = Annotated[
     str,
-    typer.Argument(metavar="KEY", help="Name of a setting, or presets.NAME.SETTING in a preset."),
+    typer.Argument(metavar="KEY", help="Name of a setting, or presets.NAME.SETTING for a setting in a preset."),
 ]
 
 
@@ -60,7 +60,7 @@ def config(
 ) -> None:
     """Show every setting, its value and the source of the value.
 
-    With options, --preset among them, it shows what a command would make of them.
+    With options such as --preset, the command shows the values that other commands would use with the same options.
     """
     if context.invoked_subcommand is not None:
         return
@@ -74,9 +74,11 @@ def config(
 @app.command("set", epilog=examples("gemma config set model e4b", "gemma config set draft-tokens auto"))
 def set_value(
     key: Key,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Value; separate the items of a list with commas.")],
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="New value of the setting; separate the items of a list with commas.")
+    ],
 ) -> None:
-    """Write a setting to config.toml; the rest of the file, with its comments, is unchanged."""
+    """Write a setting to config.toml. Other settings and comments in the file do not change."""
     from gemma_cli.store.config_edit import set_key
 
     set_key(key, value)
@@ -92,7 +94,7 @@ def unset(key: Key) -> None:
 
 @app.command(epilog=examples("gemma config explain temperature", "gemma config explain save"))
 def explain(context: typer.Context, key: Key) -> None:
-    """Explain a setting: what it does, its values, how to set it, and its current value."""
+    """Explain a setting: purpose, possible values, ways to set a value, and current value."""
     setting = setting_named(key)
     row = in_force(cast("typer.Context", context.parent))[setting.name]
     print("\n".join(safe_line(line) for line in _explained(setting, row)))
@@ -138,7 +140,7 @@ def _explained(setting: Setting, row: Row) -> list[str]:
         "now": f"{row.value} ({row.source})",
         "option": f"{', '.join(setting.options)} of {', '.join(setting.commands)}",
         "environment": setting.variable or "",
-        "config.toml": f"{setting.name} = ..., or under [{PRESETS}.NAME], in {config_file()}",
+        "config.toml": f"{setting.name} = ... in {config_file()}, at the top or under [{PRESETS}.NAME]",
         "in a chat": setting.slash + (f" {setting.name}" if setting.slash == "/set" else ""),
     }
     width = max(map(len, rows))

@@ -39,29 +39,30 @@ STORY = "Tell me a story about a horse with Emma, the white horse, bread and the
 STEPS = (
     Step(
         ("chat", "Count from 1 to 10.", "--stats"),
-        "The answer goes to stdout. The figures go to stderr, so a pipe gets the answer alone. The drafter proposes "
-        "tokens, and the model checks several of them in one pass: that is the share of drafts accepted.",
+        "The answer goes to stdout. The figures go to stderr, so a pipe receives only the answer. The drafter proposes "
+        "tokens, and the model checks several tokens in one pass. The figures give the share of accepted drafts.",
     ),
     Step(
         ("chat", STORY, "--seed", "7", "--draft-tokens", "4"),
-        "This reply is sampled, with a seed and with the drafter.",
+        "This reply is sampled with a seed and with the drafter.",
     ),
     Step(
         ("chat", STORY, "--seed", "7", "--draft-tokens", "0"),
-        "The same seed without the drafter: the same text, token for token. The drafter changes only the speed.",
+        "Without the drafter, the same seed gives the same text, token for token. The drafter changes only the speed.",
     ),
     Step(
         ("transcribe", "sample:number-347.wav", "--format", "srt"),
-        "A recording as subtitles. The times come from a voice detector. Recordings may be hours long; an interrupted "
+        "The recording is transcribed as subtitles. A voice detector finds the times. Recordings may be "
+        "hours long; an interrupted "
         "transcription continues where it stopped.",
     ),
     Step(
         ("translate", "sample:notes.de.txt", "--to", "English"),
-        "Text, markdown, subtitles and speech are translated; structure and times are preserved.",
+        "gemma translates text, markdown, subtitles and speech, and preserves structure and times.",
     ),
     Step(
         ("translate", "sample:cat.en.wav", "--from", "English", "--to", "German"),
-        "Speech can be translated, too: the recording is in English, the output in German.",
+        "gemma translates speech too: the recording is in English, and the output is in German.",
     ),
     Step(
         ("describe-image", "sample:shapes.png", "--temperature", "0"),
@@ -69,13 +70,14 @@ STEPS = (
     ),
     Step(
         ("bench", "--runs", "2", "--max-tokens", "64"),
-        "Plain and speculative decoding in alternating runs on this machine, with a check that all texts are equal.",
+        "gemma bench compares plain and speculative decoding on this machine, and checks that all texts are equal.",
     ),
 )
 
 CLOSING = (
-    "All of this was pocket, a very small Gemma 4 that comes with the package and knows little. For Google's models: "
-    "gemma models, then gemma models pull e2b. For a conversation: gemma chat."
+    "The model in this demo was pocket, a very small Gemma 4 that is part of the package and knows "
+    "little. To list Google's "
+    "models: gemma models. To download the smallest one: gemma models pull e2b. To start a conversation: gemma chat."
 )
 
 app = typer.Typer(add_completion=False)
@@ -85,12 +87,15 @@ app = typer.Typer(add_completion=False)
 def demo(
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FOLDER", help="Only copy the samples to this new folder."),
+        typer.Option(
+            "--save", metavar="FOLDER", help="Copy the samples to this new folder instead of running the commands."
+        ),
     ] = None,
 ) -> None:
     """Run the main commands on the samples that come with the package, and explain the output.
 
-    Takes half a minute, no network and no GPU. A sample is a file name everywhere: sample:shapes.png.
+    The demo takes half a minute and needs no network and no GPU. Every command accepts samples as file names, for
+    example sample:shapes.png.
     """
     if save is not None:
         _copy(save)
@@ -107,9 +112,9 @@ def _copy(folder: Path) -> None:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise InputError(f"{folder}: exists already; name a new folder") from None
+        raise InputError(f"{folder}: the folder already exists; name a new folder") from None
     except OSError as error:
-        raise InputError(f"{folder}: cannot be created ({error.strerror}); name another folder") from None
+        raise InputError(f"{folder}: the folder cannot be created ({error.strerror}); name another folder") from None
     for name in names():
         shutil.copy(FOLDER / name, folder / name)
         print(folder / name)

@@ -47,7 +47,9 @@ app = typer.Typer(add_completion=False)
 def describe_image(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Pictures, folders, patterns, http(s) addresses; - is stdin."),
+        typer.Argument(
+            metavar="FILE", help="Pictures, folders, wildcard patterns or http(s) addresses; - reads stdin."
+        ),
     ],
     engine: ManyOptions,
     sampling: GreedySampling,
@@ -55,19 +57,21 @@ def describe_image(
     written: DescriptionOptions,
     question: QuestionOptions,
     prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help=f'What to ask about each picture. Default: "{PROMPT}"')
+        str | None, typer.Option(metavar="TEXT", help=f'Question about each picture. Default: "{PROMPT}"')
     ] = None,
     detail: Annotated[int | None, *option("detail")] = None,
     together: Annotated[bool, typer.Option("--together", help="Ask one question about all pictures together.")] = False,
-    dedupe: Annotated[bool, typer.Option("--dedupe", help="Describe pictures with the same pixels once.")] = False,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Describe pictures with identical pixels only once.")
+    ] = False,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Show a thumbnail before each description, on a terminal.")
+        bool, typer.Option("--preview", help="On a terminal, show a thumbnail before each description.")
     ] = False,
     frames: Annotated[
-        bool, typer.Option("--frames", help="Read an animation as a video, not only its first frame.")
+        bool, typer.Option("--frames", help="Describe all frames of an animation, not only the first frame.")
     ] = False,
 ) -> None:
-    """Describe images, or answer questions about them."""
+    """Describe images, or answer questions about images."""
     default = instructions.IMAGES if together else PROMPT
     asked = instructions.instruction(default if prompt is None else prompt, question.length, question.language)
 
@@ -131,7 +135,7 @@ def _one_by_one(inputs: list[InputFile], writing: DescriptionOutput, frames: boo
 def _together(inputs: list[InputFile], writing: DescriptionOutput, written: DescriptionOptions, frames: bool) -> None:
     """Ask once about all pictures."""
     if written.writes or written.formats:
-        raise UsageError("--together gives one description, on stdout: leave out -o, --format and --write-alt")
+        raise UsageError("--together prints one description on stdout: leave out -o, --format and --write-alt")
     pictures = [one for file in inputs for one in read(file.path, writing.output.quiet, frames)]
     _ask([facts for facts, _ in pictures], [part for _, part in pictures], writing)
 

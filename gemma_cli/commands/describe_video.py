@@ -45,7 +45,8 @@ app = typer.Typer(add_completion=False)
 @grouped
 def describe_video(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Videos, folders, patterns, http(s) addresses; - is stdin.")
+        list[str],
+        typer.Argument(metavar="FILE", help="Videos, folders, wildcard patterns or http(s) addresses; - reads stdin."),
     ],
     engine: EngineOptions,
     sampling: GreedySampling,
@@ -54,10 +55,10 @@ def describe_video(
     watched: WatchOptions,
     question: QuestionOptions,
     prompt: Annotated[
-        str | None, typer.Option(metavar="TEXT", help=f'Question to ask about each video. Default: "{PROMPT}"')
+        str | None, typer.Option(metavar="TEXT", help=f'Question about each video. Default: "{PROMPT}"')
     ] = None,
 ) -> None:
-    """Describe videos from their pictures and sound, in one piece or in chapters."""
+    """Describe videos from pictures and sound, in one text or in chapters."""
     watching = watched.watching()
     asked = instructions.instruction(PROMPT if prompt is None else prompt, question.length, question.language)
 

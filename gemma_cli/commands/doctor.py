@@ -40,9 +40,11 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=examples("gemma doctor", "gemma doctor --json | jq '.checks[] | select(.ok == false)'"))
 def doctor(
     as_json: Json = False,
-    gpu: Annotated[bool, typer.Option("--gpu", help="Check and measure everything on a GPU: 20 minutes.")] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Check and measure gemma on a GPU, which takes about 20 minutes.")
+    ] = False,
 ) -> None:
-    """Check this installation and what the machine can run; exits with 1 when something is wrong."""
+    """Check the installation and this machine. The exit code is 1 if a check fails."""
     if gpu:
         raise typer.Exit(_on_gpu())
     checks = _checks()
@@ -91,11 +93,11 @@ def _checks() -> Iterator[Check]:
 def _folders() -> Iterator[Check]:
     broken = _broken_config()
     found = broken or _where(paths.config_file())
-    yield Check("config", found, not broken, "correct or remove it" if broken else None)
+    yield Check("config", found, not broken, "correct or remove the file" if broken else None)
     for name, folder in (("hub cache", paths.hub_cache()), ("cache", paths.cache_dir()), ("state", paths.state_dir())):
         why = _unwritable(folder)
         found = f"{_where(folder)}: {why}" if why else _where(folder)
-        yield Check(name, found, not why, "make it a writable folder" if why else None)
+        yield Check(name, found, not why, "make the folder writable" if why else None)
 
 
 def _broken_config() -> str:
@@ -131,7 +133,7 @@ def _model() -> Check:
     from gemma_cli.commands import chat
 
     if _broken_config():
-        return Check("model", "unknown until the configuration can be read")
+        return Check("model", "not checked, because the configuration cannot be read")
     source = chosen_by()
     try:
         context = cast("typer.Context", typer.main.get_command(chat.app).make_context("chat", ["?"]))
@@ -139,7 +141,7 @@ def _model() -> Check:
         options = EngineOptions(**{field.name: given[field.name] for field in fields(EngineOptions)})
         return Check("model", foretell(options.spec()) + (f" (set by {source})" if source else ""), True)
     except typer.TyperException as error:
-        return Check("model", " ".join(error.format_message().split()), False, "correct or unset it")
+        return Check("model", " ".join(error.format_message().split()), False, "correct or unset the setting")
     except GemmaError as error:
         return Check("model", str(error), False, f"or change {source}" if source else None)  # the error has its own
 
@@ -153,7 +155,7 @@ def _pocket() -> Iterator[Check]:
         found = f"{len(damaged)} files damaged: {', '.join(damaged)}" if damaged else "all files match their checksums"
         yield Check("pocket files", found, not damaged, again if damaged else None)
         if _broken_config():
-            yield Check("pocket", "not run until the configuration can be read")
+            yield Check("pocket", "not checked, because the configuration cannot be read")
             return
         engine = open_engine(EngineSpec(model=POCKET, assistant=POCKET + DRAFTER))
     except OutOfMemory as error:
@@ -167,9 +169,13 @@ def _pocket() -> Iterator[Check]:
         for draft_tokens in (0, Drafting().draft_tokens)
     )
     same = plain.text == drafted.text
-    found = f"loads in {engine.info.load_s or 0.0:.1f} s, {engine.info.dtype} on {engine.info.device}"
+    found = f"pocket loads in {engine.info.load_s or 0.0:.1f} s, in {engine.info.dtype} on {engine.info.device}"
     yield Check("pocket", found, True)
-    found = "the same text with and without the drafter" if same else f"{plain.text!r} became {drafted.text!r}"
+    found = (
+        "pocket writes the same text with and without the drafter"
+        if same
+        else f"{plain.text!r} became {drafted.text!r}"
+    )
     yield Check("same text", found, same, None if same else "please report this")
 
 

@@ -23,7 +23,7 @@ def show_help(
 ) -> None:
     """Print the help of a command.
 
-    With --json: all commands, their options, types and exit codes, for programs.
+    With --json, print all commands with options, types and exit codes, for use by programs.
     """
     root = context.find_root()
     if as_json:
@@ -34,7 +34,7 @@ def show_help(
     where: Any = root
     for name in command or ():
         if not hasattr(found, "resolve_command") or name not in found.commands:
-            raise UsageError(f"there is no command {' '.join(command or ())}: see gemma --help")
+            raise UsageError(f"there is no command {' '.join(command or ())}: gemma --help lists the commands")
         found = found.resolve_command(where, [name])[1]
         where = typer.Context(found, parent=where, info_name=name)
     print(found.get_help(cast("typer.Context", where)))
@@ -43,6 +43,6 @@ def show_help(
 def _below(described: dict[str, Any], names: list[str]) -> dict[str, Any]:
     for name in names:
         if name not in described["commands"]:
-            raise UsageError(f"there is no command {' '.join(names)}: see gemma --help")
+            raise UsageError(f"there is no command {' '.join(names)}: gemma --help lists the commands")
         described = described["commands"][name]
     return described

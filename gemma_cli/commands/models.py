@@ -29,7 +29,7 @@ app = typer.Typer(
 
 @app.callback()
 def models(context: typer.Context, as_json: Json = False) -> None:
-    """List the Gemma 4 checkpoints on this disk and those that can be downloaded. Downloads nothing."""
+    """List the Gemma 4 models that are on this disk or can be downloaded. This command downloads nothing."""
     if context.invoked_subcommand is None:
         entries, saved, calibrations = catalogue(), saved_weights(), saved_calibrations()
         if as_json:
@@ -44,11 +44,13 @@ def models(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command(epilog=examples("gemma models pull e2b", "gemma models pull google/gemma-4-E4B-it"))
 def pull(
-    name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Model: e2b, e4b, 12b, 26b-a4b, 31b, or any Hugging Face id.")
+    ],
 ) -> None:
-    """Download a checkpoint and its drafter from the Hugging Face Hub into the local cache.
+    """Download a model and its drafter from the Hugging Face Hub into the local cache.
 
-    Continues inside a file where an earlier pull stopped. Every file's digest is compared with the Hub's.
+    An interrupted download continues where it stopped. The checksum of each file is compared with the Hub's checksum.
     """
     from gemma_cli.common.download_progress import fetched
 
@@ -58,11 +60,17 @@ def pull(
 
 @app.command(epilog=examples("gemma models quantize e2b --int4", "gemma models quantize ./my-gemma --int8"))
 def quantize(
-    name: Annotated[str, typer.Argument(metavar="ID", help="An alias, a hub id on this disk, or a folder.")],
-    int4: Annotated[bool, typer.Option("--int4", help="Save weights of 4 bits.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Save weights of 8 bits.")] = False,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Model: e2b, e4b, 12b, 26b-a4b, 31b, the Hugging Face id of a downloaded model, or a folder.",
+        ),
+    ],
+    int4: Annotated[bool, typer.Option("--int4", help="Save the weights as 4-bit integers.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Save the weights as 8-bit integers.")] = False,
 ) -> None:
-    """Save the quantized weights of a checkpoint, which its first start with --quantize would do otherwise."""
+    """Quantize a model now and save the weights, so that the first start with --quantize is fast."""
     chosen: dict[Quantization, bool] = {"int4": int4, "int8": int8}
     formats = [form for form, asked in chosen.items() if asked]
     if not formats:
@@ -75,10 +83,13 @@ def quantize(
 
 @app.command(epilog=examples("gemma models calibrate e4b interview.wav", "gemma models calibrate e2b recordings/"))
 def calibrate(
-    name: Annotated[str, typer.Argument(metavar="ID", help="An alias, a hub id on this disk, or a folder.")],
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings of speech; no transcript is needed.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Model: e2b, e4b, the Hugging Face id of a downloaded model, or a folder."),
+    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Recordings of speech, without transcripts.")],
 ) -> None:
-    """Measure how a checkpoint's attention follows speech, for more exact word times.
+    """Measure how the attention of a model follows speech, so that word times become more exact.
 
     Ten minutes of speech with pauses are enough. The figures are saved in the cache and used from then on.
     """
@@ -89,23 +100,34 @@ def calibrate(
 
 @app.command(epilog=examples("gemma models remove e2b", "gemma models remove e2b --quantized"))
 def remove(
-    name: Annotated[str, typer.Argument(metavar="ID", help="e2b, e4b, 12b, 26b-a4b, 31b, or any hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Model: e2b, e4b, 12b, 26b-a4b, 31b, or any Hugging Face id.")
+    ],
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Remove only the partial files of unfinished downloads.")
     ] = False,
-    quantized: Annotated[bool, typer.Option("--quantized", help="Remove only its saved quantized weights.")] = False,
+    quantized: Annotated[
+        bool, typer.Option("--quantized", help="Remove only the saved quantized weights of the model.")
+    ] = False,
 ) -> None:
-    """Remove a checkpoint and its drafter from the Hugging Face cache, which other programs use too.
+    """Remove a model and its drafter from the Hugging Face cache. Other programs may use the same cache.
 
-    Its saved quantized weights and its calibration go with it.
+    <<<<<<< HEAD
+        The saved quantized weights of the model are removed too.
+    =======
+        Its saved quantized weights and its calibration go with it.
+    >>>>>>> main
     """
     from gemma_cli.store.models import removal
 
     if unfinished and quantized:
-        raise UsageError("--unfinished and --quantized exclude each other; without either, everything is removed")
+        raise UsageError(
+            "--unfinished and --quantized cannot be combined: give "
+            "one of them, or neither to remove all files of the model"
+        )
     freed = remove_saved(name) if quantized else removal.remove(name, unfinished)
     if quantized and not freed:
-        raise UsageError(f"no quantized weights of {name} are saved; gemma models lists what is there")
+        raise UsageError(f"no quantized weights of {name} are saved: gemma models lists all saved weights")
     if not quantized and not unfinished:
         freed += remove_saved(name)
         remove_calibrations(name)
@@ -124,7 +146,7 @@ def _saved_table(saved: list[SavedWeights]) -> str:
     """Quantized weights, one file a line."""
     width = max(len(one.model) for one in saved)
     lines = [f"   {one.model.ljust(width)}  {one.quantize}  {size(one.size)}" for one in saved]
-    return "\n".join(safe_line(line) for line in ("   quantized weights, saved for faster starts", *lines))
+    return "\n".join(safe_line(line) for line in ("   quantized weights that are saved for faster starts", *lines))
 
 
 def _calibrations_table(calibrations: list[SavedCalibration]) -> str:
@@ -158,7 +180,7 @@ def _chosen() -> str | None:
         source = chosen_by()
         return resolve().name
     except GemmaError as error:
-        notice(f"no model is marked: {f'{source}: ' if source else ''}{error}")
+        notice(f"no default model: {f'{source}: ' if source else ''}{error}")
         return None
 
 

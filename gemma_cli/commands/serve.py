@@ -58,10 +58,10 @@ def serve(
     life: LifeOptions,
     quiet: Quiet = False,
 ) -> None:
-    """Serve the model over HTTP to any client of OpenAI's API, and keep it loaded for your other commands.
+    """Serve the model over HTTP with the OpenAI API. Your other gemma commands use the loaded model too.
 
-    Chat, raw completions, transcripts and translations of recordings. A reply does not depend on load: the same
-    request and seed give the same text. One line of JSON per request goes to stderr.
+    The server answers chats and raw completions, and transcribes and translates recordings. The same request and seed
+    give the same text, however many requests run at once. The server writes one line of JSON per request to stderr.
     """
     spec = engine.spec()
     if spec.url:
@@ -72,7 +72,8 @@ def serve(
         _check_installed()
         if not (keys or address.local):
             raise UsageError(
-                f"--host {address.host} can be reached from other machines: set GEMMA_API_KEY or --api-key-file"
+                f"--host {address.host} lets other machines use the server, so an API key is required: set "
+                "GEMMA_API_KEY or --api-key-file"
             )
     ready = None
     if life.background:
@@ -91,9 +92,12 @@ def serve(
         if life.idle_s:
             activity.end_when_idle(life.idle_s, worker, door)
         if ready:
-            ready(f"gemma: {model.info.model} is loaded{f' at {where}' if over_http else ''} (stop it with gemma stop)")
+            ready(
+                f"gemma: {model.info.model} is loaded{f' and served at {where}' if over_http else ''}; "
+                "to stop the server: gemma stop"
+            )
         elif not quiet:
-            notice(f"serving {model.info.model} at {where} (stop with Ctrl-C)")
+            notice(f"serving {model.info.model} at {where} (Ctrl-C stops the server)")
         if not (metrics and sock):
             stay(worker, limits.grace)
             return
@@ -111,12 +115,14 @@ def serve(
 def _check_background(spec: EngineSpec, over_http: bool) -> None:
     """Raise UsageError where no process can stay behind; exit where one holds the model already."""
     if not hasattr(os, "fork"):
-        raise UsageError("--background is not available on this system; run gemma serve in a separate terminal")
+        raise UsageError(
+            "--background does not work on this system: run gemma serve without --background in a separate terminal"
+        )
     if made() is None:
-        raise UsageError("--background needs a private folder; set XDG_RUNTIME_DIR to a folder with mode 0700")
+        raise UsageError("--background needs a private folder: set XDG_RUNTIME_DIR to a folder with mode 0700")
     if not over_http and (found := find(spec, lambda why: open_engine(spec))):
         found.close()
-        notice(f"{found.info.model} is loaded already (stop it with gemma stop)")
+        notice(f"{found.info.model} is already loaded; to stop the server: gemma stop")
         raise typer.Exit
 
 

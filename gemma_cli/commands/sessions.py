@@ -25,12 +25,12 @@ app = typer.Typer(
     ),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a chat, as listed by gemma sessions.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a saved chat; gemma sessions lists the names.")]
 
 
 @app.callback()
 def sessions(context: typer.Context, as_json: Json = False) -> None:
-    """List the saved chats, the latest first. gemma chat --session NAME continues one."""
+    """List the saved chats, the latest first. To continue a chat, use gemma chat --session NAME."""
     if context.invoked_subcommand is not None:
         return
     from gemma_cli.repl.saved_chat import open_store
@@ -57,9 +57,13 @@ def show(name: Name, as_json: Json = False) -> None:
 def search(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORDS...", help="Words that must all occur in a message; quote a phrase."),
+        typer.Argument(
+            metavar="WORDS...", help="Words that must all occur in one message; put a phrase in quotation marks."
+        ),
     ],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, metavar="N", help="Messages shown.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, metavar="N", help="Maximum number of messages to print.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """Search the text of all saved chats; the best match comes first."""
@@ -71,7 +75,7 @@ def search(
     if as_json:
         print(safe_json(json.dumps({"matches": [asdict(match) for match in found]}, ensure_ascii=False)))
     elif not found:
-        raise GemmaError(f"no saved chat has a message with {' and '.join(words)}")
+        raise GemmaError(f"no saved chat has a message that contains {' and '.join(words)}")
     else:
         print("\n".join(safe_line(match_line(match)) for match in found))
 
@@ -79,7 +83,9 @@ def search(
 @app.command(epilog=examples("gemma sessions export holiday chat.md", "gemma sessions export holiday chat.json"))
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown, or JSON if it ends in .json.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to write: JSON if the name ends in .json, otherwise Markdown.")
+    ],
 ) -> None:
     """Write a chat to a new file; existing files are not overwritten."""
     from gemma_cli.repl.saved_chat import open_store
@@ -93,7 +99,7 @@ def export(
 def delete(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Names of chats, as listed by gemma sessions."),
+        typer.Argument(metavar="NAME...", help="Names of saved chats; gemma sessions lists the names."),
     ],
 ) -> None:
     """Delete chats, and attachments that no other chat uses."""
@@ -102,6 +108,8 @@ def delete(
     store = open_store()
     missing = [name for name in names if not store.exists(name)]
     if missing:
-        raise InputError(f"no session is named '{missing[0]}': see gemma sessions; nothing was deleted")
+        raise InputError(
+            f"no saved chat is named '{missing[0]}', so nothing was deleted: gemma sessions lists the names"
+        )
     for name in names:
         store.delete(name)

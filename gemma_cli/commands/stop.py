@@ -25,14 +25,14 @@ app = typer.Typer(add_completion=False)
 def stop(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Stop only servers with this model."),
+        typer.Argument(metavar="MODEL", help="Stop only the servers that have loaded this model."),
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List the servers without stopping them.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List your running servers and stop nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Stop your running gemma serve processes, in the background or not.
+    """Stop all your running gemma serve processes, including those in the background.
 
-    What they are answering is finished first.
+    Each server finishes its running replies first.
     """
     found = []
     for path in place.sockets():
@@ -44,10 +44,10 @@ def stop(
     if as_json:
         print(safe_json(json.dumps(found)))
     elif found:
-        done = "holds" if listed else "is ended; it held"
-        print("\n".join(safe_line(f"process {each['pid']} {done} {each['model']}") for each in found))
+        form = "process {pid} serves {model}" if listed else "process {pid}, which served {model}, has stopped"
+        print("\n".join(safe_line(form.format(**each)) for each in found))
     elif model is not None:
-        raise UsageError(f"none of your servers has loaded {model}; gemma stop --list shows them")
+        raise UsageError(f"none of your servers has loaded {model}: gemma stop --list shows the running servers")
     else:
         print("none of your servers is running")
 
@@ -69,7 +69,9 @@ def _asked(path: Path, order: dict[str, bool], until_gone: bool = False) -> dict
                 if connection.recv(1):
                     return None
             except TimeoutError:
-                raise GemmaError(f"process {answer['pid']} did not stop; run: kill {answer['pid']}") from None
+                raise GemmaError(
+                    f"process {answer['pid']} did not stop: to end the process, run kill {answer['pid']}"
+                ) from None
             except OSError:
                 pass
         return answer

@@ -53,30 +53,36 @@ def transcribe(
     heard: PartOptions,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE", help="Sound files, videos, folders, patterns, http(s) addresses; - is stdin."),
+        typer.Argument(
+            metavar="FILE", help="Sound files, videos, folders, wildcard patterns or http(s) addresses; - reads stdin."
+        ),
     ] = None,
     language: Annotated[str | None, *option("language")] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="TEXT", help="Names and terms that may occur, in their correct spelling."),
+        typer.Option(
+            "--context", metavar="TEXT", help="Names and terms that may occur in the recording, spelled correctly."
+        ),
     ] = None,
     speakers: Annotated[
         str | None,
         typer.Option(
             "--speakers",
             metavar="channels[=NAME,...]",
-            help="Label speakers by channel, for two microphones or a telephone call.",
+            help="Label each segment with a speaker, when each speaker has a separate channel.",
         ),
     ] = None,
-    mic: Annotated[bool, typer.Option("--mic", help="Transcribe the microphone until Ctrl-C.")] = False,
+    mic: Annotated[
+        bool, typer.Option("--mic", help="Transcribe speech from the microphone until you press Ctrl-C.")
+    ] = False,
 ) -> None:
-    """Transcribe audio and video files of any length, or the microphone."""
+    """Transcribe speech from the microphone, or from audio and video files of any length."""
     spoken = language_or_auto(language)
     if mic == bool(files):
         raise UsageError(
-            "--mic takes no files: leave out one of them"
+            "--mic and files cannot be combined: leave out --mic or the files"
             if mic
-            else "no input: name a file, use - for stdin, or pass --mic"
+            else "no input: name a file, give - to read stdin, or give --mic"
         )
 
     @cache
@@ -86,7 +92,9 @@ def transcribe(
     task = Task(model, instructions.transcription(spoken, context), engine.drafting())
     by_channel = Speakers.of(speakers) if speakers is not None else None
     if by_channel and (mic or heard.channel):
-        raise UsageError(f"--speakers reads every channel of files; leave out {'--mic' if mic else '--channel'}")
+        raise UsageError(
+            f"--speakers needs a file and all channels of the file: leave out {'--mic' if mic else '--channel'}"
+        )
     if mic:
         _dictate(task, spoken, engine, output, written, words, heard)
     else:
@@ -106,7 +114,7 @@ def _dictate(
     from gemma_cli.speech.dictation import Dictation, ended_by_signals, named_by_time
 
     if heard.clip:
-        raise UsageError("--clip applies to files, not to --mic: leave one of them out")
+        raise UsageError("--clip applies only to files: leave out --clip or --mic")
     formats = written.checked(1, output.as_json)
     task = replace(task, word_times=words.wanted(formats, output.as_json))
     name = named_by_time()

@@ -63,7 +63,9 @@ def text_prompt(text: str, source: str | None, target: str, context: str | None 
 def translate(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Sound or text files, folders, patterns, http(s) addresses; - is stdin."),
+        typer.Argument(
+            metavar="FILE", help="Sound or text files, folders, wildcard patterns or http(s) addresses; - reads stdin."
+        ),
     ],
     engine: ManyOptions,
     output: OutputOptions,
@@ -75,12 +77,14 @@ def translate(
         typer.Option(
             "--from",
             metavar="LANGUAGE",
-            help="Default: auto, the model recognises it.",
+            help="Language of the input, as a name or a code. Default: auto (the model detects the language).",
         ),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="TEXT", help="Names and terms that may occur, in their correct spelling."),
+        typer.Option(
+            "--context", metavar="TEXT", help="Names and terms that may occur in the input, spelled correctly."
+        ),
     ] = None,
     encoding: Annotated[
         str | None,
@@ -91,30 +95,30 @@ def translate(
         typer.Option(
             "--field",
             metavar="NAME",
-            help="Key of JSON or column of a table (CSV, TSV) to translate; repeatable.",
+            help="Translate the values of this JSON key or table column (CSV, TSV); repeatable.",
         ),
     ] = None,
     show: Annotated[
         Show | None,
         typer.Option(
             "--show",
-            help="What to print for speech. Default: translation.",
+            help="What to print when the input is speech. Default: translation.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> None:
-    """Translate speech or text. Each file's type is detected from its content.
+    """Translate speech or text. The type of a file is detected from the file's content.
 
-    Only the words of Markdown, of subtitles (srt, vtt, ass, ssa, sbv, ttml, sub, lrc) and of HTML, PO and XLIFF are
-    translated. A text is written in the encoding it came in. Prose from stdin is translated line by line.
+    In Markdown, HTML, PO, XLIFF and subtitles (srt, vtt, ass, ssa, sbv, ttml, sub, lrc), only the words are
+    translated. The output has the encoding of the input. Prose from stdin is translated line by line.
     """
     if to is None:
-        raise UsageError("no target language: give --to LANGUAGE, or set a default: gemma config set to LANGUAGE")
+        raise UsageError("no target language: give --to LANGUAGE, or set a default with: gemma config set to LANGUAGE")
     target, source, encoding = language(to), language_or_auto(origin), checked_encoding(encoding)
     if output.as_json and show:
-        raise UsageError("--json always contains transcript and translation: leave out --show")
+        raise UsageError("--json always prints both the transcript and the translation: leave out --show")
     if show == "both" and written.lines:
-        raise UsageError("--max-line-count splits cues and --show both needs whole cues: leave one of them out")
+        raise UsageError("--max-line-count cannot be combined with --show both: leave out one of the two options")
     fields = tuple(field or ())
     named = files_meant(
         files, TABLES if fields else SOUND | TEXT, "tables or JSON" if fields else "sound or text files"
@@ -122,7 +126,10 @@ def translate(
     formats = written.checked(len(named), output.as_json)
     inputs = [_looked_at(file, encoding, bool(fields)) for file in named]
     if all(one.text for one in inputs) and (written.formats or show or heard != PartOptions()):
-        raise UsageError(f"{named[0].path} is a text: --format, --show, --clip and --channel apply only to speech")
+        raise UsageError(
+            f"{named[0].path} is a text, and --format, --show, --clip "
+            "and --channel apply only to speech: leave them out"
+        )
 
     @cache
     def model() -> Engine:

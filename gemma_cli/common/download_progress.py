@@ -25,7 +25,7 @@ def fetched(name: str) -> list[Path]:
     except KeyboardInterrupt:
         status.stop()
         there = f" after {size(progress.there)} of {size(progress.total)}" if progress.total else ""
-        notice(f"stopped{there}; continue with: gemma models pull {short_name(name)}")
+        notice(f"the download stopped{there}; to continue: gemma models pull {short_name(name)}")
         gc.freeze()  # the program ends now: looking for cycles once more would take longer than all the rest
         raise Interrupted from None
     finally:

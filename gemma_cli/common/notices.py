@@ -24,18 +24,21 @@ def figures(turn: Turn) -> str:
     thought = f", {usage.thinking_tokens} of them thinking" if usage.thinking_tokens else ""
     said = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written{thought}"]
     if usage.media_tokens and usage.media_encoded is not None:
-        said.append(f"{usage.media_tokens} of pictures and sound, {usage.media_encoded or 'none'} encoded for it")
+        said.append(
+            f"{usage.media_tokens} of the prompt tokens from pictures and "
+            f"sound, {usage.media_encoded or 'none'} of these newly encoded"
+        )
     if timings.ttft_s is not None:
         said.append(f"first after {timings.ttft_s:.2f} s")
     if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:
         said.append(f"then {speed:.1f} tokens/s")
     if speculation.acceptance_rate is not None:
         said.append(
-            f"{speculation.acceptance_rate:.0%} of drafts accepted, "
+            f"{speculation.acceptance_rate:.0%} of drafted tokens accepted, "
             f"mean acceptance length {speculation.mean_acceptance_length:.2f}"
         )
     if copied := speculation.of("lookup").accepted:
-        said.append(f"{copied} of {speculation.accepted} accepted drafts copied from the context")
+        said.append(f"{copied} of {speculation.accepted} accepted tokens copied from the context")
     if speculation.remark:
         said.append(speculation.remark)
     return ", ".join(said)

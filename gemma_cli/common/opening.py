@@ -35,7 +35,7 @@ def start(options: ModelOptions, output: OutputOptions) -> Engine:
     if engine.info.notice and not output.quiet:
         notice(engine.info.notice)
     if options.drafts is not None and not getattr(engine, "takes_drafts", True) and not output.quiet:
-        notice("--draft-tokens has no effect: the server sets the draft length when it starts")
+        notice("--draft-tokens has no effect: the server has set the draft length at its start")
     return engine
 
 
@@ -60,12 +60,12 @@ def _warm(options: EngineOptions, output: OutputOptions) -> Engine | None:
 
     def load(why: str) -> Engine:
         if not output.quiet:
-            notice(f"the server with the model is gone ({why}); loading the model here")
+            notice(f"the gemma serve process with the model has ended ({why}), so this command loads the model")
         return _load(options, replace(output, quiet=True))
 
     engine = find(options.spec(), load)
     if engine and not output.quiet:
-        notice("using the model of a running gemma serve (--no-server loads it here instead)")
+        notice("using the model of a running gemma serve; to load the model in this process instead, give --no-server")
     return engine
 
 
@@ -101,7 +101,9 @@ def _agreed(missing: NotOnDisk) -> bool:
     from gemma_cli.views.signals import line_input
 
     with line_input():
-        return typer.confirm(f"{missing.name} is not on this machine. Fetch {gigabytes(missing.size)} now?", err=True)
+        return typer.confirm(
+            f"{missing.name} is not on this machine. Download {gigabytes(missing.size)} now?", err=True
+        )
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class ModelOptions:
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="Use the settings under this name in config.toml.",
+            help="Use the preset with this name, a table [presets.NAME] in config.toml.",
             rich_help_panel=MODEL,
         ),
     ] = None

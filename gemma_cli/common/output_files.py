@@ -35,7 +35,7 @@ def format_option(names: Iterable[str], text: str) -> Any:
         "--format",
         "-f",
         metavar="|".join(names),
-        help=f"{text} Repeat the option to write several with -o. Default: txt.",
+        help=f"{text} With -o, you can repeat this option to write several formats. Default: txt.",
         rich_help_panel=OUTPUT,
     )
 
@@ -64,7 +64,7 @@ class FileOptions:
             "--output",
             "-o",
             metavar="DIR",
-            help="Write files into this folder instead of stdout.",
+            help="Write one file per input into this folder instead of printing to stdout.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -73,7 +73,8 @@ class FileOptions:
         typer.Option(
             "--output-template",
             metavar="PATH",
-            help=f"Names of the files, of {', '.join(f'{{{name}}}' for name in FIELDS)}. "
+            help="Template for the names of output files, with the fields "
+            f"{', '.join(f'{{{name}}}' for name in FIELDS)}. "
             f"Default: {OutputNaming.template}",
             rich_help_panel=OUTPUT,
         ),
@@ -83,7 +84,7 @@ class FileOptions:
         typer.Option("--skip-existing", help="Skip inputs whose output files already exist.", rich_help_panel=OUTPUT),
     ] = False
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--overwrite", help="Replace output files that already exist.", rich_help_panel=OUTPUT)
     ] = False
     formats: list[str] | None = None
 
@@ -100,21 +101,27 @@ class FileOptions:
         """Return the formats for so many inputs. Raises UsageError for options that do not fit together."""
         formats = tuple(dict.fromkeys(self.formats or ["txt"]))
         if unknown := [name for name in formats if name not in self.known]:
-            raise UsageError(f"--format {unknown[0]}: no such format; there are {', '.join(self.known)}")
+            raise UsageError(f"--format {unknown[0]}: unknown format; choose one of {', '.join(self.known)}")
         if as_json and (self.writes or self.formats):
-            raise UsageError("--json has its own format and prints to stdout; for files give --format json -o DIR")
+            raise UsageError(
+                "--json prints to stdout and cannot be combined with --format "
+                "or -o; to write JSON files, give --format json -o DIR"
+            )
         if not self.to_files and len(formats) > 1:
             names = " and ".join(formats)
-            raise UsageError(f"--format {names}: stdout takes one format; -o DIR writes each to a file")
+            raise UsageError(
+                f"--format {names}: only one format can be printed to "
+                "stdout; give -o DIR to write several formats to files"
+            )
         if not self.writes:
             if inputs > 1 and self.known[formats[0]].one_input:
                 alternative = "jsonl" if "jsonl" in self.known else "--json"
                 raise UsageError(
-                    f"--format {formats[0]} can hold only one input: "
-                    f"write files with -o DIR, or give {alternative} for all on stdout"
+                    f"--format {formats[0]} is for a single input: "
+                    f"give -o DIR to write one file per input, or {alternative} to print all inputs on stdout"
                 )
             if self.skip_existing or self.overwrite:
-                raise UsageError("--skip-existing and --overwrite apply to files: give -o DIR")
+                raise UsageError("--skip-existing and --overwrite apply only to output files: give -o DIR too")
         return formats
 
     def plan_each(
@@ -133,7 +140,8 @@ class FileOptions:
             for path in paths.values():
                 if path in taken:
                     raise UsageError(
-                        f"{taken[path]} and {file.path} would both be written to {path}; see --output-template"
+                        f"{taken[path]} and {file.path} have the same "
+                        f"output file {path}; give another --output-template"
                     )
                 taken[path] = file.path
             planned[file] = paths if self.overwrite else self.unwritten(paths)
@@ -143,7 +151,10 @@ class FileOptions:
         """Return those of the files that are to be written. Raises UsageError where one exists and nothing was said."""
         there = [path for path in paths.values() if os.path.lexists(path)]  # False, not an error, for a name too long
         if there and not self.skip_existing:
-            raise UsageError(f"{there[0]} exists; keep it with --skip-existing, or replace it with --overwrite")
+            raise UsageError(
+                f"{there[0]}: the output file already exists; to keep the "
+                "file, give --skip-existing; to replace the file, --overwrite"
+            )
         return {form: path for form, path in paths.items() if path not in there}
 
 
@@ -155,7 +166,7 @@ def told_what_is_written(written: Sequence[object], quiet: bool) -> Iterator[Non
     except KeyboardInterrupt:
         if written and not quiet:
             count = f"{len(written)} file{'s are' if len(written) > 1 else ' is'} done"
-            notice(f"{count}; continue with the same command and --skip-existing")
+            notice(f"{count}; to continue, run the same command with --skip-existing")
         raise
 
 
@@ -167,7 +178,7 @@ def _check_template(template: str, fields: Sequence[str]) -> None:
     unknown = [name for name in used if name not in fields]
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in fields)
-        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} is not a field; use {known}")
+        raise UsageError(f"--output-template {template}: {{{unknown[0]}}} is an unknown field; use {known}")
 
 
 def _filled(template: str, file: InputFile, form: str, more: Mapping[str, str]) -> str:

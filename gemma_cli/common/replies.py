@@ -39,7 +39,7 @@ def draw(
         fields = json.turn_object(turn, engine.info, request.drafting.draft_tokens, request)
         json.write({**(about or {}), **fields}, sys.stdout)
     if turn.finish_reason == "length" and not output.quiet:
-        notice(f"reply truncated at --max-tokens ({turn.usage.completion_tokens})")
+        notice(f"the reply was cut off at --max-tokens ({turn.usage.completion_tokens}); raise --max-tokens")
     if output.stats:
         seed = f", seed {request.sampling.seed}" if request.sampling.temperature else ""
         notice(figures(turn) + seed)

@@ -19,12 +19,12 @@ def resumable(key: Mapping[str, Any], name: str, unit: str, quiet: bool) -> Iter
     """
     kept = Journal.open(key)
     if kept.resumed and not quiet:
-        notice(f"{name}: resuming an interrupted run; {kept.resumed} {unit} are done")
+        notice(f"{name}: continuing an interrupted run, of which {kept.resumed} {unit} are done")
     try:
         yield kept
     except KeyboardInterrupt:
         if kept.lasts and not quiet:
-            notice(f"{name}: interrupted; run the same command to resume")
+            notice(f"{name}: interrupted; to continue, run the same command again")
         raise
     else:
         kept.finish()
@@ -37,4 +37,4 @@ def resumable(key: Mapping[str, Any], name: str, unit: str, quiet: bool) -> Iter
 @functools.cache
 def _warn(trouble: str) -> None:
     """Warn once, however many inputs there are."""
-    notice(f"{trouble}; an interrupted run cannot be resumed")
+    notice(f"{trouble}, so this run cannot be continued if it is interrupted")

@@ -13,7 +13,7 @@ from gemma_cli.text.encodings import Encoded, bad_bytes, decode, kind_of_binary,
 MOST_TEXT = 8 << 20
 """Bytes of text read from a file or a pipe: several times the longest context there is."""
 
-CONVERT = "convert it to UTF-8"
+CONVERT = "convert the text to UTF-8"
 """The remedy for a wrong encoding where none can be given."""
 
 GIVE_ENCODING = "give --encoding NAME"
@@ -42,19 +42,24 @@ def text_in(
     """
     content = file.read(MOST_TEXT + 1)
     if len(content) > MOST_TEXT:
-        raise InputError(f"{name}: more than {MOST_TEXT >> 20} MiB of text; no model reads that much")
+        raise InputError(
+            f"{name}: the text is larger than {MOST_TEXT >> 20} MiB, too long for every model; split the text"
+        )
     text = decode(content, encoding, language)
     if text is None:
         raise InputError(f"{name}: {_no_text(content, encoding, remedy)}")
     if text.detected:
-        notice(f"{name}: read as {text.encoding}, as it is not UTF-8; if that is wrong, {remedy}")
+        notice(f"{name}: the text is not UTF-8 and was read as {text.encoding}; if the encoding is wrong, {remedy}")
     return text
 
 
 def checked_encoding(encoding: str | None) -> str | None:
     """Return the name of an encoding. Raises UsageError if Python does not know it."""
     if encoding is not None and not known_encoding(encoding):
-        raise UsageError(f"--encoding {encoding}: unknown; utf-8, utf-16, cp1252, cp1251 or shift_jis, for example")
+        raise UsageError(
+            f"--encoding {encoding}: unknown encoding; known encodings "
+            "are, for example, utf-8, utf-16, cp1252, cp1251 and shift_jis"
+        )
     return encoding
 
 
@@ -62,14 +67,14 @@ def _no_text(content: bytes, encoding: str | None, remedy: str) -> str:
     if kind := kind_of_binary(content):
         return f"not a text but {kind[0]}; {kind[1]}"
     if encoding is not None:
-        return f"not text in {encoding}; leave out --encoding to have it detected, or name another"
+        return f"not a text in {encoding}; give another --encoding, or leave out --encoding to detect the encoding"
     if bad := bad_bytes(content):
         more = f" and {bad.count - 1:,} more" if bad.count > 1 else ""
         return (
-            f"UTF-8 except for byte 0x{bad.byte:02x} at offset {bad.offset:,} (line {bad.line:,}){more}; correct it "
-            f"(iconv -c -f UTF-8 drops such bytes), or if it is in another encoding, {remedy}"
+            f"not valid UTF-8: byte 0x{bad.byte:02x} at offset {bad.offset:,} (line {bad.line:,}){more}; "
+            f"remove invalid bytes with iconv -c -f UTF-8, or if the text has another encoding, {remedy}"
         )
-    return f"not a text: it has control characters or is in no known encoding; save it as UTF-8, or {remedy}"
+    return f"not a text in any known encoding; save the text as UTF-8, or {remedy}"
 
 
 def as_text(content: bytes) -> str | None:

@@ -164,7 +164,7 @@ class ChannelParser:
         body, self._call = self._call, None
         try:
             if not marker:
-                raise Unreadable("the reply ended inside it")
+                raise Unreadable("the reply ended before the end of the call")
             yield ToolCalled(parse_call(body, self._tools, repair=marker == "<tool_call|>"))
         except Unreadable as error:
             yield UnreadableCall(called_name(body), body, str(error))

@@ -263,7 +263,7 @@ class Conversation:
         asked = (i for i in reversed(range(len(self.entries))) if self.entries[i].message.role == "user")
         index = next(asked, None)
         if index is None:
-            raise InputError("the chat is empty")
+            raise InputError("the chat has no messages yet")
         return index
 
     def _last_reply(self) -> int:

@@ -203,9 +203,9 @@ class Speculation:
         """Return a remark about unusual figures, or None."""
         drafter, undrafted = self.of("drafter"), sum(not r.drafted for r in self.rounds)
         if drafter.drafted >= ENOUGH and drafter.accepted < NEARLY_NONE * drafter.drafted:
-            return "hardly any draft was accepted: the drafter may belong to another model"
+            return "almost no drafts were accepted, so the drafter may belong to another model"
         if self.drafted and self.target_passes >= ENOUGH and undrafted > self.target_passes / 2:
-            return "drafting was not faster, so most passes skipped it"
+            return "drafting did not make the reply faster, so most passes drafted nothing"
         return None
 
     @property

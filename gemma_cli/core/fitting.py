@@ -81,6 +81,7 @@ def _too_long(asked: Conversation, needed: int, space: Space) -> str:
     common = [name for name, there in (("the system prompt", asked.system), ("the tools", asked.tools)) if there]
     with_these = f" with {' and '.join(common)}" if common else ""
     return (
-        f"this message takes {about}{needed:,} tokens{with_these}, but only {space.room:,} are left: the context "
-        f"of {space.context:,} minus {space.reserve:,} for the reply; shorten it, attach less, or lower max-tokens"
+        f"the message is too long: {about}{needed:,} tokens{with_these}, but only "
+        f"{space.room:,} fit (the context of {space.context:,} minus {space.reserve:,} "
+        "for the reply); shorten the message, attach less, or lower max-tokens"
     )

@@ -26,7 +26,9 @@ LONGEST_PLACE = 120
 def checked(text: str, name: str) -> str:
     """`text`, a JSON schema out of the file `name`, on one line. Raises InputError naming the file and the place."""
     if find_spec("llguidance") is None:
-        raise UsageError(f"{name}: a JSON schema needs llguidance: pip install 'gemma-cli[schema]'")
+        raise UsageError(
+            f"{name}: JSON schemas need llguidance, which is not installed: pip install 'gemma-cli[schema]'"
+        )
     try:
         schema = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as error:
@@ -37,7 +39,7 @@ def checked(text: str, name: str) -> str:
         raise InputError(f"{name}: not JSON: {reason}") from None
     schema = {} if schema is True else schema  # any value; llguidance takes true only inside a schema
     if not isinstance(schema, dict):
-        raise InputError(f"{name}: not a usable JSON schema: it is {_kind(schema)}; a schema is an object or true")
+        raise InputError(f"{name}: not a usable JSON schema, but {_kind(schema)}; a schema must be an object or true")
     if fault := _fault(schema):
         place = _place(schema, fault)
         shown = place if len(place) <= LONGEST_PLACE else f"…{place[-LONGEST_PLACE:]}"
@@ -70,7 +72,7 @@ def _fault(schema: Any) -> str:
 def _kind(value: Any) -> str:
     """Name what a JSON value is that can be no schema for replies."""
     if value is False:
-        return "false, which no value fits"
+        return "false, which allows no value"
     names = {list: "an array", str: "a string", type(None): "null"}
     return names.get(type(value), "a number")
 
@@ -78,11 +80,11 @@ def _kind(value: Any) -> str:
 def _remedied(fault: str) -> str:
     """Return a fault in llguidance's words with a remedy for those that people meet with valid schemas."""
     if found := re.fullmatch(r"Unimplemented keys: \[(.*)\]", fault):
-        return f"keys that are not supported: {found[1].replace(chr(34), '')}; leave them out"
+        return f"the schema has keys that are not supported: {found[1].replace(chr(34), '')}; leave these keys out"
     if fault.startswith("oneOf constraints are not supported"):
-        return "oneOf with choices that overlap is not supported; use anyOf"
+        return "oneOf is not supported when its choices overlap; use anyOf"
     if found := re.match(r"Resource '(.*)' is not present", fault):
-        return f"{found[1]} is outside the file, and no $ref is fetched; copy it into $defs"
+        return f"$ref to {found[1]}, outside the file, is not supported; copy the target of the $ref into $defs"
     return fault
 
 

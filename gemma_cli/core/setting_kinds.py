@@ -139,7 +139,7 @@ class Words:
 
     @property
     def takes(self) -> str:
-        return f'text in quotes, as in "{self.metavar}"'
+        return f'text in quotation marks, for example "{self.metavar}"'
 
     def parse(self, text: str) -> Value:
         return self.check(text)
@@ -187,7 +187,7 @@ class Texts:
 
     @property
     def takes(self) -> str:
-        return f'a list of texts, as in ["{self.metavar}"]'
+        return f'a list of texts, for example ["{self.metavar}"]'
 
     def parse(self, text: str) -> Value:
         return self.check([part.strip() for part in text.split(",") if part.strip()])

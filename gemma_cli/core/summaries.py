@@ -39,7 +39,7 @@ def fitted(asked: Conversation, model: str, space: Space, drafting: Drafting, wr
 def compact(conversation: Conversation, model: str, space: Space, drafting: Drafting, write: Write) -> Conversation:
     """With a summary in place of all that was said. UsageError where nothing was, or the model writes nothing."""
     if conversation.shown_from >= len(conversation.entries) - 1:
-        raise UsageError("there is nothing to summarize yet")
+        raise UsageError("the chat has no messages to summarize yet")
     summarized = _summarized(conversation, len(conversation.entries), model, space, drafting, write)
     if summarized is None:
         raise UsageError("the model wrote no summary; the chat is unchanged")

@@ -46,4 +46,4 @@ class Given:
         yield event
 
     def _differs(self) -> None:
-        raise GemmaError(f"{self._why}, and the second reply differs from the first: ask again")
+        raise GemmaError(f"{self._why}, and the new reply differs from the part already shown: send the request again")

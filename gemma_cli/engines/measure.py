@@ -23,7 +23,10 @@ def open_stock(engine: Engine) -> Engine:
     """
     local = _local(engine)
     if local is None:
-        raise UsageError(f"{engine.info.model} runs on a server; --against transformers needs a model on this machine")
+        raise UsageError(
+            "--against transformers needs a model on this machine, but "
+            f"{engine.info.model} runs on a server: leave out --engine"
+        )
     from gemma_cli.engines.local.measure.transformers_peer import open_stock as beside
 
     return beside(local)

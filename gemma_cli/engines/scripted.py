@@ -63,7 +63,7 @@ def read_replies(path: Path) -> tuple[Reply, ...]:
         lines = [line for line in read_text(path).splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}); {form}"
+            f"{path}: the file cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}); {form}"
         ) from None
     if not lines:
         raise InputError(f"{path}: no replies; {form}")

@@ -51,10 +51,10 @@ def audio_in(file: BinaryIO, name: str) -> Audio:
     """Read an open file; see `read_audio`."""
     import numpy as np
 
-    too_long = f"longer than {MAX_AUDIO_S:g} s, the most a prompt can hold; use gemma transcribe"
+    too_long = f"the audio is longer than {MAX_AUDIO_S:g} s, the limit for a prompt; use gemma transcribe"
     sound = examine(file, name, Wanted(most=round(MAX_AUDIO_S * SAMPLE_RATE), too_long=too_long))
     if sound.findings.damage:
-        raise InputError(f"{name}: {sound.findings.summary()}; copy it again")
+        raise InputError(f"{name}: {sound.findings.summary()}; copy the file again")
     _check_length(sound.length, name)
     samples = level.raised(np.concatenate(list(sound.samples())))
     return Audio(hashlib.sha256(samples.tobytes()).hexdigest(), name, samples)
@@ -65,7 +65,10 @@ def survey(file: BinaryIO, name: str, part: Part = WHOLE) -> Sound:
     sound = examine(file, name, Wanted(part.channel, part.track))
     _check_length(sound.length, name)
     if duration(sound, part) <= 0:
-        raise InputError(f"{name}: ends after {sound.length / SAMPLE_RATE:.1f} s, before the start of --clip")
+        raise InputError(
+            f"{name}: the sound ends after {sound.length / SAMPLE_RATE:.1f} "
+            "s, before the start of --clip; give an earlier --clip"
+        )
     return sound
 
 
@@ -93,6 +96,6 @@ def _within(blocks: Iterator[np.ndarray], first: int, end: float) -> Iterator[np
 
 def _check_length(length: int, name: str) -> None:
     if not length:
-        raise InputError(f"{name}: holds no sound (0 samples); it may be cut off")
+        raise InputError(f"{name}: the file has no sound (0 samples); copy the file again")
     if length < _SHORTEST:
-        raise InputError(f"{name}: {length} samples at 16 kHz are too short (20 ms at least)")
+        raise InputError(f"{name}: the sound is too short ({length} samples at 16 kHz); give a file of at least 20 ms")

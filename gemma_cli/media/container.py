@@ -54,15 +54,15 @@ def open_container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         opened = av.open(_sought_safely(file), "r", metadata_errors="ignore", options={"format_whitelist": _CONTAINERS})
     except av.error.FFmpegError:
         raise InputError(
-            f"{name}: not sound or video in a supported format, or cut off; "
-            "convert it: ffmpeg -i FILE out.wav (out.mp4)"
+            f"{name}: not sound or video in a supported format, or incomplete; "
+            "convert the file: ffmpeg -i FILE out.wav (for video: out.mp4)"
         ) from None
     try:
         with opened as container:
             yield container
     except av.error.FFmpegError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise InputError(f"{name}: damaged or cut off ({reason}); copy it again") from None
+        raise InputError(f"{name}: the file is damaged or incomplete ({reason}); copy the file again") from None
 
 
 def shows_pictures(file: BinaryIO, name: str) -> bool:
@@ -73,5 +73,5 @@ def shows_pictures(file: BinaryIO, name: str) -> bool:
     with open_container(file, name) as container:
         moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not moving and not container.streams.audio:
-            raise InputError(f"{name}: holds neither pictures nor sound")
+            raise InputError(f"{name}: the file has no pictures and no sound")
         return bool(moving)

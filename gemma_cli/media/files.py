@@ -34,27 +34,31 @@ def open_input(path: str | Path) -> Iterator[BinaryIO]:
     """
     with spooled_stdin() if str(path) == STDIN else _regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise InputError(f"{display_name(path)}: empty (0 bytes); check where it came from")
+            raise InputError(f"{display_name(path)}: the file is empty (0 bytes); copy or create the file again")
         yield file
 
 
 def _regular(path: str | Path) -> BinaryIO:
     name = str(path)
     if name.lower().startswith(("http://", "https://")):
-        raise InputError(f"{name}: web addresses are not fetched here; download it and give the file")
+        raise InputError(
+            f"{name}: this option does not accept web addresses; download the file yourself and give its path"
+        )
     try:
         file = open(located(name), "rb", opener=_without_blocking)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         raise InputError(f"{name}: no such file; check the path") from None
     except IsADirectoryError:
-        raise InputError(f"{name}: a directory; name the files in it") from None
+        raise InputError(f"{name}: a folder, not a file; give the names of files in the folder") from None
     except PermissionError:
         raise InputError(f"{name}: permission denied") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        raise InputError(f"{name}: the file cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise InputError(f"{name}: a pipe or device, not a regular file; pipe it in and give - instead")
+        raise InputError(
+            f"{name}: not a regular file; pipe the data into the command and give - instead of a file name"
+        )
     return file
 
 
@@ -69,16 +73,19 @@ def spooled_stdin(begun: bytes = b"") -> BinaryIO:
     begun: what was read of it already.
     """
     if sys.stdin is None or sys.stdin.closed:
-        raise InputError("standard input: closed; pipe a file into it or name one")
+        raise InputError("standard input is closed: pipe a file into the command, or name a file")
     if sys.stdin.isatty():
-        raise InputError("standard input: a terminal; pipe a file into it or name one")
+        raise InputError("standard input is a terminal: pipe a file into the command, or name a file")
     spool = new_spool()
     try:
         with spooling():
             spool.write(begun)
         while chunk := sys.stdin.buffer.read(_CHUNK):
             if spool.tell() + len(chunk) > _STDIN_LIMIT:
-                raise InputError(f"standard input: more than {_STDIN_LIMIT >> 30} GiB; save it and name the file")
+                raise InputError(
+                    f"standard input: more than {_STDIN_LIMIT >> 30} GiB "
+                    "of data; save the data to a file and name the file"
+                )
             with spooling():
                 spool.write(chunk)
         with spooling():

@@ -78,7 +78,7 @@ def _meant(name: str, suffixes: Set[str], called: str) -> list[InputFile]:
     if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for a name with a NUL on some versions
         found = sorted(_below(Path(name), suffixes), key=lambda file: file.path)
         if not found:
-            raise InputError(f"{name}: no {called} in this directory")
+            raise InputError(f"{name}: the folder has no {called}")
         return found
     if glob.has_magic(name) and not os.path.lexists(name):
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns

@@ -21,20 +21,20 @@ def pdf_text(file: BinaryIO, name: str) -> str:
     try:
         import pypdf
     except ImportError:
-        raise UsageError(f"{name}: PDF documents are read with pypdf, which is not installed: {EXTRA}") from None
+        raise UsageError(f"{name}: PDF documents need pypdf, which is not installed: {EXTRA}") from None
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it mends in silence is no concern of the user
     try:
         reader = pypdf.PdfReader(file)
         if reader.is_encrypted and not reader.decrypt(""):
-            raise InputError(f"{name}: a PDF locked with a password; save it without one")
+            raise InputError(f"{name}: the PDF is locked with a password; save a copy without a password")
         text = _joined(reader, name)
     except InputError:
         raise
     except Exception as error:  # parsers of damaged files raise what they please, RecursionError included
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise InputError(f"{name}: a damaged or cut off PDF ({reason}); copy or print it again") from None
+        raise InputError(f"{name}: the PDF is damaged or incomplete ({reason}); copy the file again") from None
     if not text:
-        raise InputError(f"{name}: a PDF without text in it, perhaps scanned; attach its pages as pictures")
+        raise InputError(f"{name}: the PDF has no text and is perhaps scanned; attach pictures of the pages")
     return text
 
 
@@ -45,5 +45,8 @@ def _joined(reader: object, name: str) -> str:
         pages.append(page.extract_text().strip())
         there += len(pages[-1])
         if there > MOST_TEXT:
-            raise InputError(f"{name}: more than {MOST_TEXT >> 20} million characters; no model reads that much")
+            raise InputError(
+                f"{name}: the PDF has more than {MOST_TEXT >> 20} million "
+                "characters, too many for every model; split the PDF"
+            )
     return "\n\n".join(page for page in pages if page)

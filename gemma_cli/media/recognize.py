@@ -25,12 +25,12 @@ _VIDEO = re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|(?:RIFF....AVI )|FLV\x01", re.D
 """First bytes of video, and of sound in the same containers: MP4, Matroska and WebM, AVI, FLV."""
 
 _REFUSED = {
-    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in an unsupported format; convert it to PNG",
+    re.compile(rb"8BPS|\x00\x00\x01\x00"): "a picture in an unsupported format; convert the picture to PNG",
     re.compile(rb"PK\x03\x04"): (
-        "a ZIP archive or an office document; unpack it, or export the document as PDF or text"
+        "a ZIP archive or an office document; unpack the archive, or export the document as PDF or text"
     ),
-    re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!"): "a compressed file; unpack it first",
-    re.compile(rb"\xd0\xcf\x11\xe0"): "an old office document; export it as PDF or text",
+    re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd|Rar!"): "a compressed file; unpack the file first",
+    re.compile(rb"\xd0\xcf\x11\xe0"): "an old office document; export the document as PDF or text",
 }
 """Unsupported types that are recognised, each with a remedy."""
 
@@ -54,7 +54,7 @@ def recognize(file: BinaryIO, name: str) -> Kind:
     kind = _picture(file) or _medium(file, head, name)
     file.seek(0)
     if kind is None and b"\0" in head:
-        raise InputError(f"{name}: not a picture, sound, video, PDF or text in a supported format; convert it")
+        raise InputError(f"{name}: not a picture, sound, video, PDF or text in a supported format; convert the file")
     return kind or "text"
 
 

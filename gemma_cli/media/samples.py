@@ -32,5 +32,5 @@ def located(name: str) -> str:
         return name
     wanted = name.removeprefix(SCHEME)
     if wanted not in names():
-        raise InputError(f"{name}: no such sample; there are {', '.join(names())}")
+        raise InputError(f"{name}: unknown sample; choose one of {', '.join(names())}")
     return str(FOLDER / wanted)

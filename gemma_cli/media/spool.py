@@ -32,7 +32,7 @@ def spooling() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:  # no folder that can be written to: TMPDIR, /tmp, ...
-        raise GemmaError("no temporary file can be made: set TMPDIR to a folder that has space") from None
+        raise GemmaError("no temporary file can be created: set TMPDIR to a writable folder with free space") from None
     except OSError as error:
         folder = tempfile.gettempdir()
-        raise GemmaError(f"{folder}: {error.strerror}; set TMPDIR to a folder that has space") from None
+        raise GemmaError(f"{folder}: {error.strerror}; set TMPDIR to a writable folder with free space") from None

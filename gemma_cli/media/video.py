@@ -103,14 +103,14 @@ def video_parts(file: BinaryIO, name: str, choice: FrameChoice, scenes: bool) ->
 
 def _opened(file: BinaryIO, name: str) -> AbstractContextManager[InputContainer]:
     if not available():
-        raise UsageError(f"{name}: videos are read with PyAV, which is not installed: {EXTRA}")
+        raise UsageError(f"{name}: videos need PyAV, which is not installed: {EXTRA}")
     return open_container(file, name)
 
 
 def _nothing(choice: FrameChoice) -> str:
     if choice.start:
-        return f"ends before {choice.start:g} s, where --clip begins"
-    return "contains no pictures; it may be truncated, or only sound"
+        return f"the video ends before {choice.start:g} s, the start of --clip; give an earlier --clip"
+    return "the video has no pictures; copy the file again, or use gemma transcribe for the sound"
 
 
 def _video(taken: list[tuple[float, np.ndarray]], name: str) -> Video:
@@ -148,7 +148,9 @@ def _sampled(
         return
     stream = container.streams.video[0]
     if stream.width * stream.height > _MOST_PIXELS:
-        raise InputError(f"{name}: frames of {stream.width} x {stream.height} pixels are too large; scale it down")
+        raise InputError(
+            f"{name}: frames of {stream.width} x {stream.height} pixels are too large; make the video smaller"
+        )
     tick = float(stream.time_base or Fraction(1, av.time_base))
     origin = (stream.start_time or 0) * tick
     frames = container.decode(stream)

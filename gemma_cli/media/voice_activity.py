@@ -79,7 +79,7 @@ def _weights() -> dict[str, torch.Tensor]:
 
     package = importlib.util.find_spec("silero_vad")  # found, not imported: importing it sets torch to one thread
     if package is None or not package.submodule_search_locations:
-        raise GemmaError("silero-vad, which finds speech in recordings, is not installed; pip install silero-vad")
+        raise GemmaError("silero-vad, which finds speech in recordings, is not installed: pip install silero-vad")
     weights: dict[str, torch.Tensor] = load_file(
         Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k.safetensors"
     )

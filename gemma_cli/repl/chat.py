@@ -135,8 +135,8 @@ class Chat:
     def _check_taken(self, path: str, kind: str) -> None:
         info = self.engine.info
         if kind != "text" and kind not in info.modalities:
-            takes = ", ".join(sorted(info.modalities)) or "text only"
-            raise UsageError(f"{path}: {info.model} takes no {kind} ({takes}); choose another with /model")
+            takes = ", ".join(["text", *sorted(info.modalities)])
+            raise UsageError(f"{path}: {info.model} accepts no {kind}, only {takes}; choose another model with /model")
 
     def staged(self) -> list[str]:
         """The names of what goes with the next message."""
@@ -185,7 +185,8 @@ class Chat:
             raise
         if reached is before:
             self.tell(
-                "cancelled before the first word" + (": your message is back on the input line" * bool(self.draft))
+                "the reply was cancelled before the first "
+                "word" + ("; your message is back on the input line" * bool(self.draft))
             )
             self.keep(before)
 
@@ -200,7 +201,9 @@ class Chat:
         self.outside.heard(turn)
         if turn.finish_reason == "length":
             limit = self.settings.sampling.max_tokens
-            self.tell(f"reply truncated at max-tokens ({limit}); for longer replies, /set max-tokens {2 * limit}")
+            self.tell(
+                f"the reply was cut off at max-tokens ({limit}); for longer replies, type /set max-tokens {2 * limit}"
+            )
 
     def _draw(self, conversation: Conversation) -> Turn:
         """Draw the reply as it streams. What was said before the program is ended, or its terminal goes, is kept."""
@@ -233,7 +236,8 @@ class Chat:
         if not entries:
             return
         self.tell(
-            f"continuing '{self.session.name if self.session else 'this chat'}', {len(entries)} messages; the last one:"
+            f"continuing '{self.session.name if self.session else 'this chat'}' "
+            f"with {len(entries)} messages; the last message:"
         )
         asked = next((entry.message for entry in reversed(entries) if entry.message.role == "user"), None)
         if asked:
@@ -253,11 +257,11 @@ class Chat:
         except GemmaError as error:
             if not self.unsaved:
                 self.complain(error)
-                self.tell("the chat continues, but is not saved; save a copy with /export FILE")
+                self.tell("the chat can continue, but is not saved; to save a copy, type /export FILE")
             self.unsaved = True
             return
         if self.unsaved:
-            self.tell("the chat is saved again")
+            self.tell("this chat is saved again from now on")
         self.unsaved = False
         if line:
             self.tell(line)

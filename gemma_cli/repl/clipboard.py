@@ -28,7 +28,9 @@ def chosen_block(reply: str, which: str) -> str:
     wanted = len(blocks) if which == "code" else int(which) if which.isdecimal() else 0
     if not 1 <= wanted <= len(blocks):
         there = {0: "no code block", 1: "one code block"}.get(len(blocks), f"{len(blocks)} code blocks")
-        remedy = "/copy copies all of it" if not blocks else "code is the last, 1 the first"
+        remedy = (
+            "/copy copies the entire reply" if not blocks else "/copy code copies the last block, /copy 1 the first"
+        )
         raise UsageError(f"/copy {which}: the last reply has {there}; {remedy}")
     return blocks[wanted - 1]
 
@@ -43,12 +45,12 @@ def copy(text: str, terminal: IO[str], environ: Mapping[str, str] = os.environ) 
         except (OSError, subprocess.SubprocessError):
             pass
     if not terminal.isatty():
-        return "not copied: there is neither a clipboard program nor a terminal; write it with /export"
+        return "nothing was copied, because this system has no clipboard program: save the chat with /export FILE"
     if len(data) > OSC_52_LIMIT:
-        return f"not copied: {len(data)} bytes are more than a terminal takes; write them with /export"
+        return f"nothing was copied, because terminals cannot copy {len(data)} bytes: save the chat with /export FILE"
     terminal.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
     terminal.flush()
-    return f"asked the terminal to copy {len(text)} characters (OSC 52; not every terminal supports it)"
+    return f"sent {len(text)} characters to the terminal to copy (works only in terminals that support OSC 52)"
 
 
 def _program(environ: Mapping[str, str]) -> list[str] | None:
@@ -73,10 +75,12 @@ def picture(environ: Mapping[str, str] = os.environ) -> Image:
     from gemma_cli.media.spool import spooled
 
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
-        raise UsageError("the clipboard belongs to the machine you sit at, not to this one: copy the file here")
+        raise UsageError(
+            "over SSH, gemma cannot read the clipboard of your own machine: copy the picture to this machine as a file"
+        )
     content = _grabbed() if sys.platform in ("darwin", "win32") else _pasted(environ)
     if not content:
-        raise InputError("there is no picture in the clipboard: copy one first")
+        raise InputError("the clipboard has no picture: copy a picture first")
     with spooled(content) as file:
         return image_in(file, _NAME)
 

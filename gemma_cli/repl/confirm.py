@@ -12,7 +12,7 @@ from prompt_toolkit.output import Output
 from gemma_cli.tools.calls import Permission, leave
 from gemma_cli.views.typeahead import held_back
 
-QUESTION = "carry it out? [y]es [n]o [a]lways "
+QUESTION = "run this tool? [y]es [n]o [a]lways "
 
 
 def ask(input: Input, output: Output) -> Permission:

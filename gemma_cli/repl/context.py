@@ -32,7 +32,8 @@ def fitted(asked: Conversation, engine: Engine, settings: Settings, tell: Callab
     if foreign:
         kinds = " and ".join(sorted(foreign))
         raise UsageError(
-            f"this chat contains {kinds}, which {info.model} does not take: start a /new chat, or choose another /model"
+            f"this chat contains {kinds}, which {info.model} does not "
+            "accept: start a new chat with /new, or type /model NAME"
         )
     space = space_for(engine, settings)
     if settings.summarize:
@@ -58,7 +59,7 @@ def writer(engine: Engine, tell: Callable[[str], None]) -> Write:
 
 def summary_notice(conversation: Conversation) -> str:
     """Return the notice with the summary that replaces earlier messages."""
-    return f"this summary by the model replaces all earlier messages:\n{conversation.summary}"
+    return f"the model wrote this summary, which replaces all earlier messages:\n{conversation.summary}"
 
 
 def left_out_notice(entries: tuple[Entry, ...]) -> str:
@@ -68,4 +69,4 @@ def left_out_notice(entries: tuple[Entry, ...]) -> str:
     if len(asked) > 1:
         span += f" to “{opening_words(asked[-1])}”"
     left_out = "the oldest exchange is" if len(asked) == 1 else f"the {len(asked)} oldest exchanges are"
-    return f"the context is full: {left_out} no longer sent to the model ({span}); start a new chat with /new"
+    return f"the context is full, so {left_out} no longer sent to the model ({span}); to start a new chat, type /new"

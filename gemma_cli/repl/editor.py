@@ -211,7 +211,10 @@ class Editor:
             try:
                 event.current_buffer.open_in_editor()
             except OSError as error:  # the text goes through a temporary file
-                self._notice = f"no editor: {error.strerror or error}; set TMPDIR to a folder that has space"
+                self._notice = (
+                    f"the editor cannot be started ({error.strerror or error}); "
+                    "set TMPDIR to a writable folder with free space"
+                )
 
         @keys.add("c-v")
         def _paste_picture(event: KeyPressEvent) -> None:
@@ -222,7 +225,7 @@ class Editor:
 
         @keys.add("c-o")
         def _thoughts(event: KeyPressEvent) -> None:
-            self._notice = "" if self.fold.toggle() else "no reply has thoughts yet (/think on)"
+            self._notice = "" if self.fold.toggle() else "no reply has thoughts yet; to see thoughts, type /think on"
 
         @keys.add("escape", "m")
         def _raw(event: KeyPressEvent) -> None:

@@ -29,7 +29,7 @@ def run(chat: Chat, editor: Editor) -> None:
     if chat.session and chat.session.lost:
         chat.keep(chat.conversation)
     if chat.session and chat.session.name and not chat.unsaved:
-        chat.tell(f"saved as '{chat.session.name}'; continue it with gemma chat --continue")
+        chat.tell(f"the chat is saved as '{chat.session.name}'; to continue the chat: gemma chat --continue")
 
 
 def act(chat: Chat, line: str, pasted: Sequence[str] = ()) -> None:
@@ -84,14 +84,14 @@ def attach_mentioned(chat: Chat, text: str, pasted: Sequence[str] = ()) -> str:
             except UsageError as error:
                 if mention.asked:
                     raise
-                chat.tell(f"not attached, sent as text: {error}")
+                chat.tell(f"a file is not attached and its name is sent as plain text: {error}")
     except GemmaError:
         chat.conversation = conversation
         raise
     if new := chat.staged()[before:]:
         chat.tell(f"attached: {', '.join(new)}")
     for path in sent_as_text(text, pasted):
-        chat.tell(f"{path} is sent as text; to attach the file, write @{path}")
+        chat.tell(f"{path} is sent as plain text; to attach the file, write @{path}")
     return named(text, attached)
 
 
@@ -100,5 +100,5 @@ def refuse(chat: Chat, error: GemmaError) -> None:
     rows = sum(len(line) // chat.err.width + 1 for line in chat.draft.split("\n"))
     if rows > chat.err.height // 2:
         chat.draft = ""
-        chat.tell(f"the message of {rows:,} rows was not sent; Up brings it back, and Ctrl+G then edits it")
+        chat.tell(f"the message of {rows:,} rows was not sent; to edit the message, press Up and then Ctrl+G")
     chat.complain(error)

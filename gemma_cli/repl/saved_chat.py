@@ -44,10 +44,16 @@ def open_store() -> SessionStore:
 def kept(go_on: bool, name: str | None, save: bool, begin: bool) -> SavedChat:
     """The latest session (go_on), the one of that name, or, to begin with, a new one. Raises GemmaError."""
     if go_on and name is not None:
-        raise UsageError("--continue takes the latest chat and --session a chat by name: give one of them")
+        raise UsageError(
+            "--continue and --session cannot be combined: give --continue "
+            "for the latest chat, or --session NAME for another chat"
+        )
     if not save:
         if go_on or name is not None:
-            raise UsageError("nothing is saved (--no-save, or save = false): give --save to continue a chat")
+            raise UsageError(
+                "--continue and --session need saved chats, but saving "
+                "is off (--no-save or save = false): give --save too"
+            )
         return SavedChat()
     if go_on:
         store = open_store()
@@ -74,7 +80,7 @@ def _named(name: str) -> SavedChat:
     except GemmaError as error:
         if _holds_chats(state_dir() / SESSIONS):
             raise  # one of that name may be among them
-        notice(f"{error}; this chat is not saved")
+        notice(f"{error}; this chat will not be saved")
         return SavedChat()
     return _loaded(store, name) if store.exists(name) else SavedChat(store, store.new(name))
 
@@ -89,7 +95,7 @@ def _holds_chats(path: Path) -> bool:
 
 def _loaded(store: SessionStore, name: str | None) -> SavedChat:
     if name is None:
-        raise InputError("there is no chat to continue yet: run gemma chat")
+        raise InputError("no chat is saved yet: start a chat with gemma chat")
     session, conversation = store.load(name)
     return SavedChat(store, session, conversation)
 
@@ -99,7 +105,7 @@ def _begun() -> SavedChat:
     try:
         store = open_store()
     except GemmaError as error:
-        notice(f"{error}; this chat is not saved")
+        notice(f"{error}; this chat will not be saved")
         return SavedChat()
     return SavedChat(store, store.new())
 
@@ -118,7 +124,7 @@ class ChatSaver:
         try:
             line = self.kept.session.save(conversation)
         except GemmaError as error:
-            line = None if self.failed else f"{error}; this chat is not saved"
+            line = None if self.failed else f"{error}; this chat will not be saved"
             self.failed = True
         if line:
             notice(line)

@@ -53,13 +53,13 @@ class Service:
         """Raise ApiError for the name of another model."""
         if name is not None and name not in self.names:
             known = ", ".join(self.names)
-            message = f"model {name[:100]!r} is not served here; use {known} (--alias adds names)"
+            message = f"model {name[:100]!r} is not on this server; use {known}, or start the server with --alias"
             raise ApiError(404, message, param="model", code="model_not_found")
 
     def checked(self, request: Request) -> Request:
         """Return the request. Raises ApiError for one that the engine cannot answer as it should."""
         if request.logprobs is not None and not self.engine.info.logprobs:
-            message = f"logprobs: {self.engine.info.model} gives no log-probabilities: leave it out"
+            message = f"logprobs: {self.engine.info.model} provides no log-probabilities: leave out logprobs"
             raise ApiError(400, message, param="logprobs")
         return request
 

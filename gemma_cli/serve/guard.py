@@ -96,7 +96,7 @@ class Guard:
         except Exception as error:
             log["error"] = f"{type(error).__name__}: {error}"
             if not status:
-                failed = ApiError(500, "internal error: the server's log has more", "server_error")
+                failed = ApiError(500, "internal error: see the log of the server", "server_error")
                 await error_response(failed)(scope, receive, noted)
         finally:
             if self._rules.access_log:
@@ -110,15 +110,27 @@ class Guard:
     def _check(self, headers: Headers, origin: str | None) -> None:
         """Raise ApiError for a request to another host, or that a web page without permission may have made."""
         if _host(headers.get("host", "")) not in self._rules.hosts:
-            raise ApiError(403, "the Host header names another server (--allowed-host adds a name)", "forbidden")
+            raise ApiError(
+                403,
+                "the Host header names an unknown host: to accept this host, start the server with --allowed-host",
+                "forbidden",
+            )
         elsewhere = "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if elsewhere and not origin:
-            raise ApiError(403, "web pages may not use this server (--allowed-origin allows one)", "forbidden")
+            raise ApiError(
+                403,
+                "web pages may not use this server: to allow a web page, start the server with --allowed-origin",
+                "forbidden",
+            )
 
     def _check_key(self, path: str, headers: Headers) -> None:
         """Raise ApiError for a request without a valid key."""
         if self._rules.api_keys and path not in OPEN and not self._has_key(headers):
-            raise ApiError(401, "no valid API key: send it as Authorization: Bearer KEY", "authentication_error")
+            raise ApiError(
+                401,
+                "the request has no valid API key: send the header Authorization: Bearer KEY",
+                "authentication_error",
+            )
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
@@ -144,7 +156,7 @@ def _limited(headers: Headers, receive: Receive, limit: int) -> Receive:
     """Same as `receive`; raises ApiError for a body that is too large or does not come."""
     length = headers.get("content-length", "")
     taken, complete = 0, False
-    too_large = ApiError(413, f"the body is larger than {limit >> 20} MiB, the most this server takes")
+    too_large = ApiError(413, f"the body of the request is larger than {limit >> 20} MiB, the limit of this server")
 
     async def limited() -> Message:
         nonlocal taken, complete
@@ -156,7 +168,7 @@ def _limited(headers: Headers, receive: Receive, limit: int) -> Receive:
             async with asyncio.timeout(STALL_S):
                 message = await receive()
         except TimeoutError:
-            raise ApiError(408, f"nothing of the body arrived for {STALL_S:.0f} s") from None
+            raise ApiError(408, f"no data of the request body arrived for {STALL_S:.0f} s") from None
         taken += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if taken > limit:

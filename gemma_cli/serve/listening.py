@@ -53,7 +53,9 @@ def listener(address: Address) -> Iterator[tuple[socket.socket, str]]:
             sock.listen(128)
         except OSError as error:
             where = f"{address.host}:{address.port}"
-            raise UsageError(f"cannot listen at {where}: {error.strerror or error}; choose another --port") from None
+            raise UsageError(
+                f"the server cannot listen at {where} ({error.strerror or error}); choose another --port"
+            ) from None
         host = f"[{address.host}]" if ":" in address.host else address.host
         yield sock, f"http://{host}:{sock.getsockname()[1]}"
 
@@ -62,7 +64,7 @@ def listener(address: Address) -> Iterator[tuple[socket.socket, str]]:
 def _unix_socket(path: Path) -> Iterator[socket.socket]:
     """Open a socket file that only this user can connect to, and remove it afterwards. A stale one is replaced."""
     if not hasattr(socket, "AF_UNIX"):
-        raise UsageError("--socket: this system has no Unix sockets; use --port")
+        raise UsageError("--socket: this system does not support Unix sockets; use --port")
     with contextlib.suppress(OSError):
         if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
             path.unlink()
@@ -72,7 +74,9 @@ def _unix_socket(path: Path) -> Iterator[socket.socket]:
             sock.bind(str(path))
             sock.listen(128)
         except OSError as error:
-            raise UsageError(f"--socket {path}: {error.strerror or error}; choose another path") from None
+            raise UsageError(
+                f"--socket {path}: the socket cannot be created ({error.strerror or error}); choose another path"
+            ) from None
         finally:
             os.umask(before)
         try:

@@ -35,21 +35,27 @@ class Metrics:
         self._accepted = self._counter("spec_decode_num_accepted_tokens", "Drafted tokens accepted.")
         self._positions = Counter(
             "vllm:spec_decode_num_accepted_tokens_per_pos",
-            "Drafted tokens accepted, by their position in the draft.",
+            "Accepted draft tokens, by position in the draft.",
             ["model_name", "position"],
             registry=self.registry,
         )
         self._by_position: list[Counter] = []
         self._finished = Counter(
             "vllm:request_success",
-            "Finished requests, by why they ended.",
+            "Finished requests, by finish reason.",
             ["model_name", "finished_reason"],
             registry=self.registry,
         )
         self._failed = self._counter("request_failure", "Requests that ended with an error.")
-        self._first = self._histogram("time_to_first_token_seconds", "From request to first token.", SECONDS)
-        self._per_token = self._histogram("request_time_per_output_token_seconds", "After the first token.", PER_TOKEN)
-        self._whole = self._histogram("e2e_request_latency_seconds", "From request to last token.", SECONDS)
+        self._first = self._histogram(
+            "time_to_first_token_seconds", "Time from the request to the first token.", SECONDS
+        )
+        self._per_token = self._histogram(
+            "request_time_per_output_token_seconds", "Time per token after the first token.", PER_TOKEN
+        )
+        self._whole = self._histogram(
+            "e2e_request_latency_seconds", "Time from the request to the last token.", SECONDS
+        )
 
     def watch(self, worker: Worker) -> None:
         """Take the lengths of the line from `worker` whenever the figures are read."""

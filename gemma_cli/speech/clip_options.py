@@ -17,18 +17,28 @@ class PartOptions:
     """A time range, a sound track and a channel."""
 
     clip: Annotated[
-        str | None, typer.Option("--clip", metavar="A-B", help="Use only this part, in seconds or hh:mm:ss: 90-2:30.")
+        str | None,
+        typer.Option(
+            "--clip",
+            metavar="A-B",
+            help="Use only the part from time A to time B, in seconds or hh:mm:ss, for example 90-2:30.",
+        ),
     ] = None
     channel: Annotated[
         int | None,
-        typer.Option("--channel", min=1, metavar="N", help="Use only this channel. Default: a mix of all channels."),
+        typer.Option(
+            "--channel",
+            min=1,
+            metavar="N",
+            help="Use only the channel with this number, counted from 1. Default: a mix of all channels.",
+        ),
     ] = None
     track: Annotated[
         str | None,
         typer.Option(
             "--track",
             metavar="N|LANG",
-            help="Sound track of a video, by number or language. Default: the file's default track.",
+            help="Sound track of a video, as a number or a language. Default: the file's default track.",
         ),
     ] = None
 

@@ -36,7 +36,7 @@ class Dictation:
         """Transcribe until stopped: to stdout immediately, and to the files at the end."""
         transcript, quiet = Transcript(), self.out.output.quiet
         if not quiet:
-            notice(f"listening to the {incoming.name}; stop with Ctrl-C")
+            notice(f"listening to the {incoming.name}; Ctrl-C stops the recording")
         printed = None if self.out.output.as_json else format_named("txt" if self.paths else self.out.formats[0])()
         answers = _metered(spoken_answers(self.out.task, incoming), incoming, visible=not quiet)
         try:

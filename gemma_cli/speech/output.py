@@ -46,7 +46,7 @@ class TranscriptOptions(FileOptions):
     def checked(self, inputs: int, as_json: bool) -> tuple[str, ...]:
         """Return the formats. Raises UsageError for options that do not fit together."""
         if self.lines and not self.width:
-            raise UsageError("--max-line-count needs --max-line-width: give both")
+            raise UsageError("--max-line-count works only with --max-line-width: give --max-line-width too")
         return super().checked(inputs, as_json)
 
     @property

@@ -116,7 +116,9 @@ class Utterances:
         place, turn = answer.place, answer.turn
         texts = tuple(without_loops(text).strip() for text in self._task.read(turn.text))
         if turn.finish_reason == "length":
-            notice(f"{self._name}: the transcript at {place.start:.0f} s repeats itself without end; check it")
+            notice(
+                f"{self._name}: the transcript repeats the same words from {place.start:.0f} s on; check the transcript"
+            )
         words = turn.words if texts[0] == turn.text.strip() else None
         return Utterance(place.start, place.end, texts, turn, place.overlaps, answer.resumed, words)
 
@@ -125,7 +127,10 @@ class Utterances:
         self._times = self._times + 1 if utterance.texts == self._last and any(utterance.texts) else 1
         self._last = utterance.texts
         if self._times == SAME_AGAIN:
-            notice(f"{self._name}: {self._times} segments up to {utterance.end:.0f} s have the same text; check it")
+            notice(
+                f"{self._name}: {self._times} segments before "
+                f"{utterance.end:.0f} s have the same text; check the transcript"
+            )
 
 
 def spoken_answers(task: Task, source: SpeechSource) -> Iterator[Answer]:

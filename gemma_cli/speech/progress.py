@@ -71,7 +71,7 @@ class Progress:
         line = f"{self._recording.name}: {clock(reached)} of {clock(total)}"
         speed = self._speed(self._heard + reached)
         if self._files > 1:
-            overall = f", {speed:.1f}x real time in all" if speed else ""
+            overall = f", {speed:.1f}x real time for all files" if speed else ""
             return f"{line} (file {self._number} of {self._files}{overall})"
         return f"{line}, {speed:.1f}x real time, {clock((total - reached) / speed)} left" if speed else line
 
@@ -79,7 +79,7 @@ class Progress:
         """Such as "talk.wav: 1:02:00 heard in 0:14:45, 4.2x real time", in a batch with "7 recordings"."""
         elapsed, speed = self._elapsed(), self._speed(self._heard)
         name = self._recording.name if self._recording and self._files == 1 else f"{self._done} recordings"
-        line = f"{name}: {clock(self._heard)} heard in {clock(math.ceil(elapsed))}"
+        line = f"{name}: {clock(self._heard)} transcribed in {clock(math.ceil(elapsed))}"
         return line + (f", {speed:.1f}x real time" if speed else "")
 
     def finish(self) -> None:

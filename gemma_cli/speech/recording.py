@@ -61,7 +61,8 @@ class Recording:
         findings = self.sound.findings
         if findings.damage:
             raise DamagedError(
-                f"{self.name}: {findings.summary()}; the rest is transcribed, {findings.damage[0].remedy}"
+                f"{self.name}: {findings.summary()}; only the undamaged parts are transcribed; "
+                f"{findings.damage[0].remedy}"
             )
 
 

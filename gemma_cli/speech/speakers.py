@@ -33,7 +33,7 @@ class Speakers:
         kind, given, names = text.partition("=")
         parts = tuple(name.strip() for name in names.split(",")) if given else ()
         if kind != "channels" or (given and not all(parts)):
-            raise UsageError(f"--speakers {text}: write channels, or channels=NAME,NAME in the order of the channels")
+            raise UsageError(f"--speakers {text}: give channels, or channels=NAME,NAME with one name per channel")
         return cls(parts)
 
     def of_channel(self, channel: int) -> str:
@@ -44,10 +44,14 @@ class Speakers:
         """Raise InputError where the `count` channels of a recording do not tell speakers apart."""
         if count == 1:
             raise InputError(
-                f"{recording.name}: has only one channel, so speakers cannot be told apart; leave out --speakers"
+                f"{recording.name}: the recording has only one channel, but "
+                "--speakers needs one channel per speaker; leave out --speakers"
             )
         if self.names and len(self.names) != count:
-            raise InputError(f"{recording.name}: has {count} channels, but --speakers has {len(self.names)} names")
+            raise InputError(
+                f"{recording.name}: --speakers has {len(self.names)} names, but the recording has {count} channels; "
+                "give one name per channel"
+            )
 
 
 def openings_by_channel(opening: Callable[[Part], Opening], part: Part) -> Iterator[Opening]:
@@ -105,7 +109,7 @@ def write_by_channel(
         out.save(transcript.segments, paths)
     elif not out.output.as_json:
         _print(out, transcript.segments, name)
-    out.finish(transcript, name, duration_s, f"{name}: no speech found ({duration_s:.1f} s)")
+    out.finish(transcript, name, duration_s, f"{name}: the recording has no speech ({duration_s:.1f} s)")
     recording.check_whole()
 
 

@@ -78,7 +78,7 @@ class TranscriptOutput:
             self.take(transcript, recording.name, answers, printed, progress.advance)
         if paths:
             self.save(transcript.segments, paths)
-        silence = f"{recording.name}: no speech found ({recording.duration_s:.1f} s)"
+        silence = f"{recording.name}: the recording has no speech ({recording.duration_s:.1f} s)"
         self.finish(transcript, recording.name, recording.duration_s, silence)
 
     def take(
@@ -161,7 +161,10 @@ class TranscriptOutput:
         """Yield a line for each word below the limit of --review, and one where the times of words are missing."""
         untimed = sum(segment.words is None for segment in transcript.segments)
         if untimed and (self.words.word_times or self.words.review is not None or self.words.confidence):
-            yield f"the words of {untimed} of {len(transcript.segments)} segments have no times: the model gave none"
+            yield (
+                f"{untimed} of {len(transcript.segments)} segments have "
+                "no times for words, because the model provided none"
+            )
         for segment in transcript.segments if self.words.review is not None else ():
             for word in segment.words or ():
                 if word.probability < (self.words.review or 0.0):

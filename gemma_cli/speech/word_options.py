@@ -30,7 +30,9 @@ class WordOptions:
     word_times: Annotated[
         bool,
         typer.Option(
-            "--word-times", help="Write the time of every word, in vtt, ass, lrc and json.", rich_help_panel=OUTPUT
+            "--word-times",
+            help="Write the time of every word; possible in vtt, ass, lrc and json.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False
     words_per_cue: Annotated[
@@ -44,7 +46,7 @@ class WordOptions:
         typer.Option(
             "--subtitle-style",
             metavar="|".join(STYLES),
-            help="Preset of limits for cues. Default: plain.",
+            help="Choose a set of limits for the length and speed of subtitles. Default: plain.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -54,22 +56,28 @@ class WordOptions:
             "--max-chars-per-second",
             min=1.0,
             metavar="N",
-            help="Highest reading speed of a cue.",
+            help="Maximum reading speed of a cue, in characters per second.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
     shortest: Annotated[
         float | None,
-        typer.Option("--min-cue", min=0.0, metavar="SECONDS", help="Shortest cue.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--min-cue", min=0.0, metavar="SECONDS", help="Shortest time that a cue is shown.", rich_help_panel=OUTPUT
+        ),
     ] = None
     longest: Annotated[
         float | None,
-        typer.Option("--max-cue", min=0.5, metavar="SECONDS", help="Longest cue.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--max-cue", min=0.5, metavar="SECONDS", help="Longest time that a cue is shown.", rich_help_panel=OUTPUT
+        ),
     ] = None
     confidence: Annotated[
         bool,
         typer.Option(
-            "--show-confidence", help="Colour words of low probability on a terminal.", rich_help_panel=OUTPUT
+            "--show-confidence",
+            help="On a terminal, colour the words that the model is unsure of.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False
     review: Annotated[
@@ -79,7 +87,7 @@ class WordOptions:
             min=0.0,
             max=1.0,
             metavar="P",
-            help="At the end, list words with a lower probability than this, with their times.",
+            help="After the transcript, list the times of words whose probability is below this number.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -87,12 +95,15 @@ class WordOptions:
     def wanted(self, formats: tuple[str, ...], as_json: bool) -> bool:
         """Return whether the times of words are needed. Raises UsageError for options that do not fit together."""
         if self.style is not None and self.style not in STYLES:
-            raise UsageError(f"--subtitle-style {self.style}: there are {', '.join(STYLES)}")
+            raise UsageError(f"--subtitle-style {self.style}: unknown style; choose one of {', '.join(STYLES)}")
         subtitles = any(format_named(form).subtitles for form in formats)
         if self.words_per_cue and not subtitles:
-            raise UsageError("--words-per-cue applies to subtitles: give --format srt, vtt, ass or lrc")
+            raise UsageError("--words-per-cue applies only to subtitles: give --format srt, vtt, ass or lrc")
         if self.word_times and not as_json and not set(formats) & set(WITH_WORDS):
-            raise UsageError(f"--word-times needs --format {', '.join(WITH_WORDS[:-1])} or json, or --json")
+            raise UsageError(
+                "--word-times works only with some formats: give "
+                f"--json, or --format {', '.join(WITH_WORDS[:-1])} or json"
+            )
         return self.word_times or subtitles or self.confidence or self.review is not None
 
     def layout(self, lines: Layout) -> Layout:

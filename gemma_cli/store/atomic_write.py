@@ -103,7 +103,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise GemmaError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise GemmaError(f"{path}: the file cannot be written ({error.strerror or error})") from None
 
 
 def _umask() -> int:

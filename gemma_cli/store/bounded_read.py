@@ -40,7 +40,7 @@ def check_regular(descriptor: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
-        raise NotRegular(errno.EINVAL, "a pipe or device, not a regular file")
+        raise NotRegular(errno.EINVAL, "not a regular file, but a pipe or a device")
 
 
 def _without_blocking(path: str, flags: int) -> int:

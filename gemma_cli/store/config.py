@@ -43,9 +43,11 @@ class Config:
             return self.presets[name]
         where = f"{self.path or config_file()} has"
         if not self.presets:
-            raise UsageError(f"no preset is named '{name}': {where} none; write one under [{PRESETS}.{name}]")
+            raise UsageError(
+                f"no preset is named '{name}': {where} no presets; to add the preset, write a table [{PRESETS}.{name}]"
+            )
         near = difflib.get_close_matches(name, self.presets, 1)
-        remedy = f"did you mean {near[0]}?" if near else f"{where} {', '.join(self.presets)}"
+        remedy = f"did you mean {near[0]}?" if near else f"{where} the presets {', '.join(self.presets)}"
         raise UsageError(f"no preset is named '{name}': {remedy}")
 
 
@@ -60,7 +62,9 @@ def load_config(path: Path | None = None) -> Config:
     except FileNotFoundError:
         return Config(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+        raise UsageError(
+            f"{path}: the file cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})"
+        ) from None
     return parsed(content, path)
 
 
@@ -74,7 +78,7 @@ def parsed(content: str, path: Path) -> Config:
         raise UsageError(f"{path}: not TOML: {error}") from None
     presets = tables.pop(PRESETS, {})
     if not isinstance(presets, dict) or not all(isinstance(values, dict) for values in presets.values()):
-        raise UsageError(f"{path}: {PRESETS} must hold tables, as in [{PRESETS}.brief]")
+        raise UsageError(f"{path}: {PRESETS} must contain tables, for example [{PRESETS}.brief]")
     descriptions = {name: _description(path, name, values) for name, values in presets.items()}
     return Config(
         path,
@@ -87,7 +91,7 @@ def parsed(content: str, path: Path) -> Config:
 def _description(path: Path, name: str, values: dict[str, Any]) -> str:
     text = values.pop(DESCRIPTION, "")
     if not isinstance(text, str):
-        raise UsageError(f"{path}: {PRESETS}.{name}.{DESCRIPTION} takes text in quotes")
+        raise UsageError(f"{path}: {PRESETS}.{name}.{DESCRIPTION} must be text in quotation marks")
     return text
 
 

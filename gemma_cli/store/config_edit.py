@@ -20,7 +20,7 @@ def set_key(key: str, text: str) -> None:
     """Write the value of a setting, or of presets.NAME.SETTING. Raises GemmaError."""
     preset, name = _parts(key)
     if name is None:
-        raise UsageError(f"{key} is a preset: name a setting in it, as in {key}.temperature")
+        raise UsageError(f"{key} is a preset: name a setting of the preset, for example {key}.temperature")
     document = _document()
     table = document
     if preset:
@@ -47,7 +47,7 @@ def unset_key(key: str) -> None:
     elif name != DESCRIPTION:
         name = setting_named(name).name
     if name not in table:
-        raise InputError(f"{key} is not set in {config_file()}: gemma config shows the settings")
+        raise InputError(f"{key} is not set in {config_file()}: gemma config lists the settings")
     del table[name]
     _write(document)
 
@@ -60,7 +60,7 @@ def _parts(key: str) -> tuple[str, str | None]:
     if not dot:
         preset, name = name, ""
     if not preset:
-        raise UsageError(f"{key} names no preset: write {PRESETS}.NAME.SETTING")
+        raise UsageError(f"{key} lacks the name of a preset: write {PRESETS}.NAME.SETTING")
     return preset, name or None
 
 

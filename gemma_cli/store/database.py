@@ -142,18 +142,20 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except NewerSchema as error:
-        raise GemmaError(f"{path} was written by a newer gemma (schema {error}): update gemma") from error
+        raise GemmaError(f"{path}: a newer version of gemma wrote this file (schema {error}); update gemma") from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.OperationalError as error:
         remedy = (
-            "another gemma process is using it; try again"
+            "another gemma process is using the file; try again"
             if "locked" in str(error)
-            else "check the disk and its permissions"
+            else "check the disk and the permissions of the file"
         )
-        raise GemmaError(f"sessions cannot be saved in {path}: {error}; {remedy}") from error
+        raise GemmaError(f"{path}: chats cannot be saved ({error}); {remedy}") from error
     except (sqlite3.DatabaseError, zlib.error) as error:
-        raise GemmaError(f"{path} is damaged ({error}): move it away to start a new one") from error
+        raise GemmaError(
+            f"{path}: the file is damaged ({error}); move the file away, and gemma will start a new file"
+        ) from error
     except OSError as error:
         remedy = "check the permissions of the folder"
-        raise GemmaError(f"sessions cannot be saved in {path}: {error.strerror}; {remedy}") from error
+        raise GemmaError(f"{path}: chats cannot be saved ({error.strerror}); {remedy}") from error

@@ -40,7 +40,9 @@ def write(path: Path, name: str, conversation: Conversation) -> None:
         if created:  # half of it, which would be in the way of another try
             with suppress(OSError):
                 path.unlink()
-        raise GemmaError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        raise GemmaError(
+            f"{path}: the file cannot be written ({getattr(error, 'strerror', None) or error}); name another file"
+        ) from error
 
 
 def _blocks(entry: Entry) -> list[str]:

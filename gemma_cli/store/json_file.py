@@ -44,7 +44,7 @@ def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any] | None:
     except ValueError as error:
         raise _refused(path, f"is not valid JSON ({error})") from None
     if not isinstance(values, dict):
-        raise _refused(path, "holds no JSON object")
+        raise _refused(path, "has no JSON object")
     if _is_deeper(values, DEEPEST):
         raise _refused(path, f"is nested more than {DEEPEST} levels deep")
     return values
@@ -99,4 +99,4 @@ def _is_deeper(values: Any, most: int) -> bool:
 
 
 def _refused(path: Path, fact: str) -> ModelError:
-    return ModelError(f"{path} {fact}; fetch the checkpoint again")
+    return ModelError(f"{path}: the file {fact}; download the checkpoint again")

@@ -49,7 +49,7 @@ def search(store: SessionStore, phrases: Sequence[str], limit: int = 20) -> list
     """
     wanted = [" ".join(well_formed(phrase).split()) for phrase in phrases]
     if not any(any(map(str.isalnum, phrase)) for phrase in wanted):
-        raise UsageError("no search words: give at least one")
+        raise UsageError("no search words: give at least one word")
     index = _index(store.texts())
     try:
         rows = _by_words(index, [phrase for phrase in wanted if any(map(str.isalnum, phrase))], limit)
@@ -69,7 +69,9 @@ def _index(texts: Iterable[tuple[str, int, str, str, str]]) -> sqlite3.Connectio
         )
     except sqlite3.OperationalError as error:
         index.close()
-        raise GemmaError(f"chats cannot be searched: this Python's SQLite has no FTS5 ({error})") from None
+        raise GemmaError(
+            f"chats cannot be searched, because SQLite in this Python has no FTS5 ({error}): use another Python"
+        ) from None
     index.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", texts)
     return index
 

@@ -111,8 +111,8 @@ class SessionStore:
     def _unknown(self, name: str) -> str:
         names = [row[0] for row in self._db.execute("SELECT name FROM session ORDER BY touched DESC")]
         close = difflib.get_close_matches(name, names, 1)
-        remedy = f"did you mean '{close[0]}'?" if close else "see /sessions or gemma sessions"
-        return f"no session is named '{name[:NAME_LIMIT]}': {remedy}"
+        remedy = f"did you mean '{close[0]}'?" if close else "/sessions and gemma sessions list the names"
+        return f"no saved chat is named '{name[:NAME_LIMIT]}': {remedy}"
 
     def _opening(self, row: int | None) -> str:
         parts = self._db.execute("SELECT text, name FROM part WHERE message_id = ? ORDER BY seq", (row,)).fetchall()
@@ -126,7 +126,7 @@ class SessionStore:
         if name is not None:
             name = valid_name(name)
             if self.exists(name):
-                raise InputError(f"a session named '{name}' exists: continue it with /load or --session")
+                raise InputError(f"a chat named '{name}' already exists: to continue that chat, use /load or --session")
         return Session(self, name)
 
     def delete(self, name: str) -> None:
@@ -165,8 +165,8 @@ class Session:
             self.store.holds.release()
         elif not self.store.holds.hold(self.name):
             return (
-                f"'{self.name}' is open in another chat too: the first to save keeps the name, "
-                "and the other continues under a new one"
+                f"another process has the chat '{self.name}' open too: the process that saves first keeps the name, "
+                "and the other process continues under a new name"
             )
         return None
 
@@ -211,11 +211,11 @@ class Session:
     def _leaving(self, name: str, moved: bool) -> str | None:
         """Why this chat is saved under `name`, where that is news. moved: the database is another one."""
         if moved and self._id is not None:
-            return f"{self.store.path} was deleted or replaced: this chat is saved again as '{name}'"
+            return f"{self.store.path} was deleted or replaced, so this chat is saved again as '{name}'"
         if self._id is not None:
-            return f"'{self.name}' was changed by another chat: this one continues as '{name}'"
+            return f"another process changed the chat '{self.name}', so this chat continues under the name '{name}'"
         if self.name not in (None, name):
-            return f"another chat was started as '{self.name}': this one continues as '{name}'"
+            return f"another process started a chat '{self.name}', so this chat continues under the name '{name}'"
         return None
 
     @property
@@ -236,7 +236,7 @@ class Session:
                 if self._generation == self.store.database.generation:
                     db.execute("UPDATE session SET name = ? WHERE id = ?", (name, self._id))
         except sqlite3.IntegrityError:
-            raise InputError(f"a session named '{name}' exists: choose another name") from None
+            raise InputError(f"a chat named '{name}' already exists: choose another name") from None
         self.name = name
 
     def _forget(self) -> None:
@@ -264,7 +264,7 @@ def valid_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > NAME_LIMIT or not name.isprintable() or name.startswith("-"):
         raise InputError(
-            f"'{name[:NAME_LIMIT]}' is not a valid name of a session: use up to {NAME_LIMIT} printable characters"
+            f"'{name[:NAME_LIMIT]}' is not a valid name for a chat: use up to {NAME_LIMIT} printable characters"
         )
     return name
 

@@ -45,20 +45,20 @@ _SUFFIXES = {
     "Org": ".org",
     "a notebook": ".ipynb",
 }
-_TO_PO = "convert it to PO and back with translate-toolkit: {}"
+_TO_PO = "convert the file to PO and back with translate-toolkit: {}"
 _REMEDIES = {
     "Java properties": _TO_PO.format("prop2po, po2prop"),
     "Apple strings": _TO_PO.format("prop2po --personality=strings, po2prop"),
-    "Qt Linguist": "convert it to PO and back with Qt's lconvert",
+    "Qt Linguist": "convert the file to PO and back with Qt's lconvert",
     "Android or .NET resources": _TO_PO.format("resx2po, po2resx"),
     "YAML": _TO_PO.format("yaml2po, po2yaml"),
     "an INI file": _TO_PO.format("ini2po, po2ini"),
-    "a notebook": "convert it to Markdown with: jupyter nbconvert --to markdown",
+    "a notebook": "convert the file to Markdown with: jupyter nbconvert --to markdown",
     **dict.fromkeys(
-        ("RTF", "LaTeX", "reStructuredText", "AsciiDoc", "Org"), "convert it to Markdown with: pandoc -t gfm"
+        ("RTF", "LaTeX", "reStructuredText", "AsciiDoc", "Org"), "convert the file to Markdown with: pandoc -t gfm"
     ),
 }
-_EXTRACT = "save its text as .txt or .md"
+_EXTRACT = "save the text as a .txt or .md file"
 _PROLOG = r"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
 _BEGINNINGS = (
     ("XLIFF", re.compile(rf"{_PROLOG}(?:<!DOCTYPE\s[^>]*>\s*)?<(?:\w+:)?xliff[\s>]", re.DOTALL)),

@@ -66,14 +66,16 @@ def split(name: str, document: str, suffix: str = "", fields: tuple[str, ...] = 
     data = data_format(suffix, document, fields)
     timed = None if fields else timed_format(suffix, document)
     if fields and (data is None or data.name not in FIELDS.split()):
-        raise InputError(f"{name}: --field is for JSON, CSV and TSV; leave it out for this file")
+        raise InputError(f"{name}: --field applies only to JSON, CSV and TSV; leave out --field for this file")
     if timed is not None:
         cues = timed.cues(document)
         if not cues and not document.removeprefix("\ufeff").startswith("WEBVTT"):
-            raise InputError(f"{name}: no {timed.name} cues in it; rename it to .txt if it is plain text")
+            raise InputError(
+                f"{name}: the file has no {timed.name} cues; if the file is plain text, rename the file to .txt"
+            )
         found = Document(list(timed.passages(document)), cues)
     elif suffix in SUFFIXES:
-        raise InputError(f"{name}: neither MicroDVD nor SubViewer; convert it to srt")
+        raise InputError(f"{name}: neither MicroDVD nor SubViewer subtitles; convert the subtitles to srt")
     elif data is not None:
         found = _split_data(name, document, data)
     elif suffix in (".md", ".markdown"):
@@ -82,14 +84,15 @@ def split(name: str, document: str, suffix: str = "", fields: tuple[str, ...] = 
         found = Document(list(plain(document)))
     if "".join(passage.source for passage in found.passages) != document:
         raise GemmaError(
-            f"{name}: its structure cannot be preserved, so nothing was translated; please report this file"
+            f"{name}: gemma cannot preserve the structure of this "
+            "file, so nothing was translated; please report the file"
         )
     return found
 
 
 def _split_data(name: str, document: str, data: DataFormat) -> Document:
     if data.split is None:
-        raise InputError(f"{name}: {data.name}, which would be damaged if it were translated as prose; {data.remedy}")
+        raise InputError(f"{name}: gemma cannot translate {data.name}; {data.remedy}")
     try:
         passages, remarks = data.split(document)
     except MalformedError as error:

@@ -42,22 +42,22 @@ _CLOSE = 0.1
 _TEXT_CONTROLS = b"\t\n\v\f\r\x1a\x1b"
 
 _CONTENT = (
-    (b"\x89PNG", "a PNG picture", "gemma describe-image"),
-    (b"\xff\xd8\xff", "a JPEG picture", "gemma describe-image"),
-    (b"GIF8", "a GIF picture", "gemma describe-image"),
-    (b"BM", "a BMP picture", "gemma describe-image"),
-    (b"II*\0", "a TIFF picture", "gemma describe-image"),
-    (b"MM\0*", "a TIFF picture", "gemma describe-image"),
-    (b"%PDF", "a PDF", "save its text as .txt"),
-    (b"PK\x03\x04", "a ZIP archive or an office document", "save its text as .txt"),
-    (b"\x1f\x8b", "compressed with gzip", "unpack it first"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it first"),
-    (b"ID3", "sound", "gemma transcribe"),
-    (b"OggS", "sound", "gemma transcribe"),
-    (b"fLaC", "sound", "gemma transcribe"),
-    (b"\x1aE\xdf\xa3", "a video", "gemma transcribe"),
-    (b"\0\0\x01\xba", "subtitles as pictures (VobSub)", "turn them into srt with an OCR program"),
-    (b"PG", "subtitles as pictures (PGS)", "turn them into srt with an OCR program"),
+    (b"\x89PNG", "a PNG picture", "use gemma describe-image"),
+    (b"\xff\xd8\xff", "a JPEG picture", "use gemma describe-image"),
+    (b"GIF8", "a GIF picture", "use gemma describe-image"),
+    (b"BM", "a BMP picture", "use gemma describe-image"),
+    (b"II*\0", "a TIFF picture", "use gemma describe-image"),
+    (b"MM\0*", "a TIFF picture", "use gemma describe-image"),
+    (b"%PDF", "a PDF", "save the text as a .txt file"),
+    (b"PK\x03\x04", "a ZIP archive or an office document", "save the text as a .txt file"),
+    (b"\x1f\x8b", "a gzip archive", "unpack the archive first"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack the archive first"),
+    (b"ID3", "sound", "use gemma transcribe"),
+    (b"OggS", "sound", "use gemma transcribe"),
+    (b"fLaC", "sound", "use gemma transcribe"),
+    (b"\x1aE\xdf\xa3", "a video", "use gemma transcribe"),
+    (b"\0\0\x01\xba", "subtitles as pictures (VobSub)", "convert the subtitles to srt with an OCR program"),
+    (b"PG", "subtitles as pictures (PGS)", "convert the subtitles to srt with an OCR program"),
 )
 
 
@@ -155,7 +155,11 @@ def kind_of_binary(content: bytes) -> tuple[str, str] | None:
         return None
     if content[:4] == b"RIFF":
         sort = content[8:12]
-        return ("a WebP picture", "gemma describe-image") if sort == b"WEBP" else ("sound or video", "gemma transcribe")
+        return (
+            ("a WebP picture", "use gemma describe-image")
+            if sort == b"WEBP"
+            else ("sound or video", "use gemma transcribe")
+        )
     if content[4:8] == b"ftyp":
         return "video or sound", "gemma transcribe"
     return next(((name, remedy) for magic, name, remedy in _CONTENT if content.startswith(magic)), None)

@@ -131,7 +131,11 @@ def language(name_or_code: str) -> Language:
     if found:
         return found
     near = [_BY_NAME[match].name for match in difflib.get_close_matches(key, _BY_NAME, n=3, cutoff=0.7)]
-    hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else "give a name or code such as German or de"
+    hint = (
+        f"did you mean {' or '.join(dict.fromkeys(near))}?"
+        if near
+        else "give a name or a code, for example German or de"
+    )
     raise UsageError(f"unknown language {name_or_code!r}: {hint}")
 
 

@@ -219,7 +219,7 @@ def format_named(name: str) -> type[TranscriptWriter]:
     try:
         return FORMATS[name]
     except KeyError:
-        raise UsageError(f"unknown transcript format {name!r}: {', '.join(FORMATS)} are known") from None
+        raise UsageError(f"unknown transcript format {name!r}: choose one of {', '.join(FORMATS)}") from None
 
 
 def document(segments: Iterable[Segment], kind: type[TranscriptWriter]) -> str:

@@ -45,7 +45,7 @@ class ToolFailed(Exception):
 
 def too_late(limit_s: float) -> str:
     """Say that a call took too long."""
-    return f"no answer within {limit_s:g} s, so the call was stopped (--tool-timeout)"
+    return f"the call was stopped after {limit_s:g} s without an answer (to allow more time, give --tool-timeout)"
 
 
 @dataclass
@@ -76,7 +76,7 @@ def toolbox(tools: Iterable[Tool], allowed: Iterable[str]) -> Toolbox:
     box = Toolbox({tool.name: tool for tool in distinct(list(tools))}, asked_for - {ALL}, everything)
     for name in sorted(box.allowed - set(box.tools)):
         names = ", ".join(box.tools) or "none"
-        raise UsageError(f"--allow-tool {name}: no such tool; there are: {names}")
+        raise UsageError(f"--allow-tool {name}: unknown tool; the tools are {names}")
     return box
 
 
@@ -87,6 +87,6 @@ def distinct(tools: list[Tool]) -> Iterator[Tool]:
     for tool in tools:
         chosen = tool.named(f"{tool.source}_{tool.name}") if names.count(tool.name) > 1 else tool
         if chosen.name in taken:
-            raise UsageError(f"two tools are named {chosen.name} ({tool.source}): rename one")
+            raise UsageError(f"two tools have the name {chosen.name} ({tool.source}): rename one of the tools")
         taken.add(chosen.name)
         yield chosen

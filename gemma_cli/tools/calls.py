@@ -70,14 +70,14 @@ class ToolRunner:
         for call in calls:
             response: Any
             if cancelled:
-                response = _failure("not carried out: the user cancelled the call before it")
+                response = _failure("the tool was not run, because the user cancelled an earlier call")
             elif not self._allowed(call):
-                response = _failure("the user does not allow this call")
+                response = _failure("the user did not allow this call")
             else:
                 try:
                     response = self._carried_out(call)
                 except KeyboardInterrupt:
-                    cancelled, response = True, _failure("cancelled by the user")
+                    cancelled, response = True, _failure("the user cancelled the call")
             yield self._told(call, response)
 
     def _allowed(self, call: ToolCall) -> bool:
@@ -92,7 +92,7 @@ class ToolRunner:
     def _carried_out(self, call: ToolCall) -> Any:
         tool = self.box.tools.get(call.name)
         if tool is None:
-            return _failure(f"there is no tool {call.name}; there are: {', '.join(self.box.tools)}")
+            return _failure(f"unknown tool {call.name}; the tools are {', '.join(self.box.tools)}")
         try:
             return self._shortened(tool.run(call.arguments))
         except ToolFailed as error:
@@ -102,13 +102,15 @@ class ToolRunner:
         text = response if isinstance(response, str) else json.dumps(response, ensure_ascii=False)
         if len(text) <= self.longest:
             return response
-        return f"{text[: self.longest]} [cut off: the first {self.longest} of {len(text)} characters]"
+        return f"{text[: self.longest]} [cut off after {self.longest} of {len(text)} characters]"
 
     def refuse(self, call: UnreadableCall) -> ToolResponse:
         """Tell the model and the user that a call could not be read. Nothing is carried out."""
         written = " ".join(call.text.split())
         shown = written if len(written) <= LONGEST_SHOWN else f"{written[:LONGEST_SHOWN]}…"
-        why = f"the call could not be read ({call.reason}), nothing was carried out; write it again: {shown or 'empty'}"
+        why = (
+            f"the tool call could not be read ({call.reason}) and was not run; write the call again: {shown or 'empty'}"
+        )
         return self._told(ToolCall(call.name or UNKNOWN, {}), _failure(why))
 
     def _told(self, call: ToolCall, response: Any) -> ToolResponse:
@@ -135,7 +137,7 @@ class ToolRounds:
             return ()
         if not runner.box.tools:
             for call in turn.tool_calls:
-                runner.tell(call, ToolResponse(call.name, _failure("there are no tools here")))
+                runner.tell(call, ToolResponse(call.name, _failure("this chat has no tools")))
             for unreadable in turn.unreadable_calls:
                 runner.refuse(unreadable)
             return ()
@@ -148,9 +150,11 @@ class ToolRounds:
         """
         self._count += 1
         if not turn.tool_calls and (self._refused or turn.finish_reason == "length"):
-            raise Unfinished("stopped: the model's tool call could not be read; ask again, or in other words")
+            raise Unfinished("the tool call of the model could not be read: ask again, or use other words")
         if self._count == ROUNDS:
-            raise Unfinished(f"stopped: the model called tools {ROUNDS} times in a row and still gave no answer")
+            raise Unfinished(
+                f"the model called tools {ROUNDS} times in a row without an answer: ask again, or use other words"
+            )
         self._refused = self._refused or bool(turn.unreadable_calls)
 
 

@@ -34,12 +34,12 @@ def load(worker: Worker, specification: str, limit_s: float = TIME_LIMIT_S) -> T
     """The tool that `module.py:function` names, run by `worker`. Raises UsageError."""
     path, _, name = specification.rpartition(":")
     if not path or not name:
-        raise UsageError(f"--tool {specification}: write it as module.py:function")
+        raise UsageError(f"--tool {specification}: the name of the function is missing; write module.py:function")
     if is_sample(path):
         path = located(path)
         specification = f"{path}:{name}"
     if not Path(path).is_file():
-        raise UsageError(f"--tool {specification}: there is no file {path}")
+        raise UsageError(f"--tool {specification}: the file {path} does not exist")
     try:
         function = _loaded(worker, {"declare": specification})
     except ToolFailed as error:
@@ -65,7 +65,7 @@ def _loaded(worker: Worker, request: Mapping[str, Any]) -> Any:
     try:
         return _asked(worker, request, LOAD_S)
     except TimeoutError:
-        raise ToolFailed(f"not imported within {LOAD_S:g} s") from None
+        raise ToolFailed(f"the import takes longer than {LOAD_S:g} s") from None
 
 
 def _asked(worker: Worker, request: Mapping[str, Any], limit_s: float) -> Any:

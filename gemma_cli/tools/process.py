@@ -146,8 +146,8 @@ class Worker:
             self._process.wait(GRACE_S)
         code = self._process.returncode
         if code is not None and code < 0:
-            return f"it ended its process ({signal.Signals(-code).name})"
-        return f"it ended its process (exit code {code})"
+            return f"the process of the tool ended ({signal.Signals(-code).name})"
+        return f"the process of the tool ended (exit code {code})"
 
 
 def _answers(stream: IO[bytes], inbox: queue.SimpleQueue[Any]) -> None:

@@ -66,7 +66,9 @@ def read(path: Path) -> list[Server]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise InputError(f"--mcp {path}: {place}: {first['msg']}; it holds {{'mcpServers': {{NAME: ...}}}}") from error
+        raise InputError(
+            f"--mcp {path}: {place}: {first['msg']}; the file must contain {{'mcpServers': {{NAME: ...}}}}"
+        ) from error
     except ValueError as error:
         raise InputError(f"--mcp {path}: not JSON: {error}") from error
     return [_server(path, name, entry) for name, entry in document.mcpServers.items() if not entry.disabled]
@@ -76,9 +78,10 @@ def _server(path: Path, name: str, entry: _Entry) -> Server:
     if entry.url and not entry.command:
         if entry.type == "sse":
             raise UsageError(
-                f"--mcp {path}: {name}: the old SSE transport is not supported; give its streamable HTTP url"
+                f"--mcp {path}: {name}: the SSE transport is not "
+                "supported; give the url of the server's streamable HTTP"
             )
         return Remote(name, entry.url, entry.headers)
     if entry.command and not entry.url:
         return Local(name, entry.command, tuple(entry.args), entry.env, entry.cwd)
-    raise UsageError(f"--mcp {path}: {name}: give it either a command or a url")
+    raise UsageError(f"--mcp {path}: give the server {name} either a command or a url")

@@ -87,7 +87,7 @@ class _Running:
                     self._up.set_result(up)
                     await up.stop.wait()
             if scope.cancelled_caught:
-                raise TimeoutError(f"no answer within {self._patience:.0f} s")
+                raise TimeoutError(f"the server gave no answer within {self._patience:.0f} s")
         except BaseException as error:
             if not self._up.done():
                 self._up.set_exception(error)
@@ -101,7 +101,7 @@ class _Running:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            raise GemmaError(f"the MCP server '{self._server.name}' does not start: {self._why(error)}") from error
+            raise GemmaError(f"the MCP server '{self._server.name}' cannot be started: {self._why(error)}") from error
         return [self._tool(up.client, tool) for tool in up.tools]
 
     def stop(self) -> None:

@@ -100,7 +100,7 @@ def _function(specification: str) -> Callable[..., Any]:
         raise Failed(f"cannot be imported: {_told(error)}") from error
     function = getattr(module, name, None)
     if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
-        raise Failed(f"{path} has no function {name} that can be called, or only an async one")
+        raise Failed(f"{path} has no function {name}, or {name} is async; name a function that is not async")
     return function
 
 
@@ -110,7 +110,7 @@ def _module(path: Path) -> ModuleType:
     name = f"gemma_tools_{path.stem}"
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
-        raise ImportError("not a Python file: its name must end in .py")
+        raise ImportError("not a Python file; name a file that ends in .py")
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # dataclasses and type hints look their module up
     sys.path.insert(0, str(path.parent))  # it may import its neighbours
@@ -125,7 +125,7 @@ def _declaration(function: Callable[..., Any]) -> dict[str, Any]:
     description, described = _documented(inspect.getdoc(function) or "")
     names = list(inspect.signature(function).parameters)
     if not description:
-        raise Failed(f"it has no description; {NEEDS}")
+        raise Failed(f"the docstring has no description; {NEEDS}")
     for name in names:
         if name not in function.__annotations__:
             raise Failed(f"the argument {name} has no type hint; {NEEDS}")
@@ -137,13 +137,13 @@ def _declaration(function: Callable[..., Any]) -> dict[str, Any]:
     except Exception as error:  # whatever evaluating type hints raises, and what pydantic cannot write
         raise Failed(f"{_told(error)}; {NEEDS}") from error
     if schema.get("type") != "object" or set(schema.get("properties", {})) != set(names):
-        raise Failed("one of its arguments cannot be given by name, as a model gives arguments")
+        raise Failed("the function has positional-only arguments; a model gives all arguments by name")
     for name in names:
         schema["properties"][name]["description"] = described[name]
     return {"name": function.__name__, "description": description, "parameters": schema}
 
 
-NEEDS = "it needs type hints and a docstring that describes it, with an Args: section of one line for each argument"
+NEEDS = "a tool needs type hints and a docstring with a description and an Args: section of one line per argument"
 
 _SECTION = re.compile(r"(Args|Arguments|Parameters|Returns?|Raises|Yields?|Examples?|Notes?):\s*")
 _ARGUMENT = re.compile(r"(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
@@ -180,7 +180,7 @@ def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         return json.loads(to_json(_checked(function)(**arguments), fallback=str, inf_nan_mode="strings"))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise Failed(f"the arguments do not fit: {wrong}") from error
+        raise Failed(f"the arguments have the wrong type: {wrong}") from error
 
 
 @functools.cache

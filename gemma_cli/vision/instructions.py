@@ -30,8 +30,8 @@ def instruction(question: str, length: str, language: str | None) -> str:
     language: a name or code; None leaves it to the model.
     """
     if not question.strip():
-        raise UsageError("--prompt is blank: write a question, or leave the option out")
+        raise UsageError("--prompt is empty: write a question, or leave out --prompt")
     if length not in LENGTHS:
-        raise UsageError(f"--length {length}: takes one of {', '.join(LENGTHS)}")
+        raise UsageError(f"--length {length}: unknown length; choose one of {', '.join(LENGTHS)}")
     answer = f" Answer in {language_named(language).name}." if language else ""
     return f"{question}{_LENGTH[length]}{answer}"

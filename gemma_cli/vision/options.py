@@ -46,17 +46,17 @@ class GreedySampling(SamplingOptions):
 class QuestionOptions:
     """Options for the length, language and form of the answers."""
 
-    length: Annotated[str, typer.Option("--length", metavar="|".join(LENGTHS), help="How long descriptions are.")] = (
+    length: Annotated[str, typer.Option("--length", metavar="|".join(LENGTHS), help="Length of the descriptions.")] = (
         "normal"
     )
     language: Annotated[
         str | None,
-        typer.Option("--language", "-l", metavar="LANGUAGE", help="Language of the descriptions, by name or code."),
+        typer.Option("--language", "-l", metavar="LANGUAGE", help="Language of the descriptions, as a name or a code."),
     ] = None
     schema: Annotated[
         str | None,
         typer.Option(
-            "--schema", metavar="FILE", help="Make each description match a JSON schema.", rich_help_panel=OUTPUT
+            "--schema", metavar="FILE", help="Make each description match this JSON schema.", rich_help_panel=OUTPUT
         ),
     ] = None
 
@@ -82,7 +82,7 @@ class DescriptionOptions(FileOptions):
         bool,
         typer.Option(
             "--write-alt",
-            help="Write NAME.alt.txt next to each picture: the description in one line.",
+            help="Write each description as one line into the file NAME.alt.txt, next to the picture.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -91,7 +91,8 @@ class DescriptionOptions(FileOptions):
         bool,
         typer.Option(
             "--write-metadata",
-            help="With -o: also write copies of JPEG, PNG and WebP files with the description in their metadata (XMP).",
+            help="With -o: also copy each JPEG, PNG or WebP picture, "
+            "with the description in the metadata (XMP) of the copy.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -103,7 +104,7 @@ class DescriptionOptions(FileOptions):
     def checked(self, inputs: int, as_json: bool) -> tuple[str, ...]:
         """Return the formats. Raises UsageError for options that do not fit together."""
         if self.write_metadata and self.folder is None:
-            raise UsageError("--write-metadata writes copies: give -o DIR")
+            raise UsageError("--write-metadata writes copies of pictures: give a folder for the copies with -o DIR")
         return super().checked(inputs, as_json)
 
     def plan(self, files: Sequence[InputFile], formats: Sequence[str]) -> dict[InputFile, dict[str, Path]]:
@@ -120,14 +121,16 @@ class DescriptionOptions(FileOptions):
 
     def _copy(self, file: InputFile) -> Path:
         if file.path == STDIN or is_address(file.path):
-            raise UsageError(f"{file.path}: --write-metadata works with local files only; download the picture first")
+            raise UsageError(
+                f"{file.path}: --write-metadata works only for pictures on this disk; download the picture first"
+            )
         path = Path(self.folder or "") / file.relative
         if path.resolve() == Path(file.path).resolve():
-            raise UsageError(f"{file.path}: its copy would replace it; give another folder to -o")
+            raise UsageError(f"{file.path}: the copy would replace the original picture; give another folder with -o")
         return path
 
 
 def _beside(file: InputFile) -> Path:
     if file.path == STDIN or is_address(file.path):
-        raise UsageError(f"{file.path}: --write-alt works for pictures on this disk only; write files with -o DIR")
+        raise UsageError(f"{file.path}: --write-alt works only for pictures on this disk; give -o DIR instead")
     return Path(f"{file.path}.alt.txt")

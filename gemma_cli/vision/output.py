@@ -95,7 +95,10 @@ class DescriptionOutput:
     def _remark(self, picture: Description) -> None:
         turn = picture.answer
         if turn.finish_reason == "length" and not self.output.quiet:
-            notice(f"{picture.facts.label}: reply truncated at --max-tokens ({turn.usage.completion_tokens})")
+            notice(
+                f"{picture.facts.label}: the description was cut off at --max-tokens "
+                f"({turn.usage.completion_tokens}); raise --max-tokens"
+            )
         if self.output.stats and not (picture.resumed or picture.first):
             notice(f"{picture.facts.label}: {figures(turn)}")
 

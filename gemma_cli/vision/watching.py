@@ -120,7 +120,10 @@ class Watcher:
         last = part.video.seconds[-1] if part.end is None else part.end
         if last - part.start > MAX_AUDIO_S and not self._quiet:
             of = " of each part" if self._watching.parts else ""
-            notice(f"{name}: the model hears only the first {MAX_AUDIO_S} s{of}; --no-sound leaves sound out")
+            notice(
+                f"{name}: the model receives only the first {MAX_AUDIO_S} "
+                f"s of sound{of}; to leave out the sound, give --no-sound"
+            )
 
     def _chapter(self, found: VideoDescription, part: VideoPart, heard: Audio | None) -> Chapter:
         asked = self._task.request(part.video, after=heard)

@@ -76,7 +76,7 @@ def test_each_arm_is_held_against_the_peers_with_as_many_drafts() -> None:
     assert found["ratio_to_peer"] == {"plain": 2.0, "speculative": 4.0, "speculative_to_plain": 5.0}
     assert found["speedup"] == 2.5
     table = drawn(*renderables(report))
-    for expected in ("4.00x", "2.50x", "That is 4.00 times the speed of transformers 9.9"):
+    for expected in ("4.00x", "2.50x", "Speculative decoding is 4.00 times as fast as that of transformers 9.9"):
         assert expected in " ".join(table.split()), table
 
 
@@ -103,7 +103,7 @@ def test_made_up_acceptance_stands_over_every_table_and_says_nothing_of_texts() 
     ):
         tables = [shown for shown in renderables(report) if hasattr(shown, "columns")]
         assert tables
-        assert all("synthetic acceptance 0.8" in drawn(table) for table in tables)
+        assert all("with probability 0.8" in drawn(table) for table in tables)
         assert as_object(report, nothing)["texts_equal"] is None
         assert as_object(report, nothing)["synthetic_acceptance"] == 0.8
         assert not any("equal" in remark or "differ:" in remark for remark in remarks(report))

@@ -57,7 +57,7 @@ def test_translations_have_the_scores_of_sacrebleu_with_its_signature() -> None:
 
 def test_a_missing_library_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "find_spec", lambda name: None if name == "jiwer" else object())
-    with pytest.raises(UsageError, match=r"jiwer: pip install 'gemma-cli\[quality\]'"):
+    with pytest.raises(UsageError, match=r"jiwer, not installed here: pip install 'gemma-cli\[quality\]'"):
         check_installed()
 
 
@@ -104,7 +104,7 @@ def test_fleurs_has_no_header_and_sound_below_its_split(tmp_path: Path) -> None:
     beside.write_bytes(b"RIFF")
     found = read_items(path, "transcribe")
     assert (len(found.items), found.items[0].audio, found.source) == (2, str(beside), "de")
-    with pytest.raises(InputError, match="join them by id"):
+    with pytest.raises(InputError, match="by id into a JSONL file"):
         read_items(path, "translate")
 
 
@@ -128,7 +128,7 @@ def test_jsonl_looks_for_sound_next_to_itself(tmp_path: Path) -> None:
         ("x.jsonl", '{"prompt": 3, "answer": "3"}', "chat", "x.jsonl:1: each line"),
         ("x.tsv", "a\tb\n1\t2\n", "transcribe", "not a table of Common Voice"),
         ("x.tsv", "path\tsentence\n", "transcribe", "no items"),
-        ("x.tsv", "path\tsentence\n", "chat", "TSV is for speech"),
+        ("x.tsv", "path\tsentence\n", "chat", "--task chat cannot read TSV files"),
     ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str, content: str, task: str, reason: str) -> None:

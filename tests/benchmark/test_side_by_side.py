@@ -37,7 +37,7 @@ def test_there_is_a_column_for_each() -> None:
     assert text.index("as stored") < text.index("int4")
     assert "plain, tokens/s" in text
     assert "1.00x" in text
-    assert "all runs gave the same texts" in text
+    assert "all runs wrote the same texts" in text
 
 
 def test_json_has_what_is_not_known_as_null() -> None:

@@ -37,7 +37,7 @@ def test_a_document_is_read_from_a_file_and_from_a_pipe(gemma: Gemma, tmp_path: 
 def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -> None:
     answered = gemma("chat", "Describe this. star.png", *GREEDY)
     assert answered.code == 0
-    assert answered.err == "gemma: star.png is sent as text; to attach the file, use -a star.png\n"
+    assert answered.err == "gemma: star.png is sent as plain text; to attach the file, give -a star.png\n"
     assert "green" not in answered.out
     assert gemma("chat", *GREEDY, stdin=b"Describe this. star.png").err == ""
     assert gemma("chat", "-q", "Describe this. star.png", *GREEDY).err == ""
@@ -49,7 +49,7 @@ def test_a_file_that_a_prompt_names_is_reported_and_not_attached(gemma: Gemma) -
         (("   ",), b"", "no prompt"),
         (("",), b"  \n", "no prompt"),
         (("a", "-a", "-", "--image", "-"), STAR, "standard input can be attached only once"),
-        (("a", "-a", "-"), b"", "standard input: empty"),
+        (("a", "-a", "-"), b"", "standard input: the file is empty"),
         (("a", "-a", "gone.png"), b"", "gone.png: no such file"),
         (("a",), b"\0\1\2" * 50, "not a picture, sound, video, PDF or text"),
     ],
@@ -59,4 +59,4 @@ def test_what_is_wrong_is_one_line(gemma_here: Gemma, arguments: tuple[str, ...]
 
 
 def test_a_blank_question_about_a_picture_is_refused(gemma_here: Gemma) -> None:
-    gemma_here("describe-image", "star.png", "--prompt", "  ").refuses("--prompt is blank")
+    gemma_here("describe-image", "star.png", "--prompt", "  ").refuses("--prompt is empty")

@@ -31,7 +31,9 @@ def test_a_chat_is_gone_on_with_shown_exported_and_deleted(gemma: Gemma, kept: d
     assert [line.split("  ")[:2] for line in found] == [["counting", "3"]]
     matches = json.loads(gemma("sessions", "search", "count", "--json", "-n", "1", env=kept).out)["matches"]
     assert [match["session"] for match in matches] == ["counting"]
-    gemma("sessions", "search", "tomatoes", env=kept).refuses("no saved chat has a message with tomatoes", code=1)
+    gemma("sessions", "search", "tomatoes", env=kept).refuses(
+        "no saved chat has a message that contains tomatoes", code=1
+    )
 
     exported = tmp_path / "chat.md"
     assert gemma("sessions", "export", "counting", exported, env=kept).code == 0
@@ -46,12 +48,12 @@ def test_a_chat_is_gone_on_with_shown_exported_and_deleted(gemma: Gemma, kept: d
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("chat", "hello", "--continue"), ("no chat to continue",)),
+        (("chat", "hello", "--continue"), ("no chat is saved yet",)),
         (("chat", "hello", "--continue", "--session", "x"), ("--continue", "--session")),
         (("chat", "hello", "--no-save", "--session", "x"), ("--no-save",)),
-        (("chat", "hello", "--session", "a\x1b[2J"), ("is not a valid name of a session",)),
-        (("sessions", "show", "nobody"), ("no session is named 'nobody'",)),
-        (("sessions", "delete", "nobody"), ("no session is named 'nobody'",)),
+        (("chat", "hello", "--session", "a\x1b[2J"), ("is not a valid name for a chat",)),
+        (("sessions", "show", "nobody"), ("no saved chat is named 'nobody'",)),
+        (("sessions", "delete", "nobody"), ("no saved chat is named 'nobody'",)),
     ],
 )
 def test_what_is_not_there_is_told(

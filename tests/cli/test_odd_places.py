@@ -29,7 +29,7 @@ def test_a_configuration_that_is_a_pipe_is_refused(program: str, environment: di
     env = environment | {"XDG_CONFIG_HOME": str(tmp_path)}
     ran = subprocess.run([program, "chat", "hello"], capture_output=True, env=env, timeout=AT_ONCE_S, check=False)
     refused = Outcome(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
-    refused.refuses(f"gemma: {file}: cannot be read (a pipe or device, not a regular file)")
+    refused.refuses(f"gemma: {file}: the file cannot be read (not a regular file, but a pipe or a device)")
 
 
 in_a_fork = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="commands are forks on Linux alone")
@@ -45,7 +45,7 @@ def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma
     assert json.loads(ran.out)["text"] == "A red circle and a blue square."
     assert ran.err.count("\n") == 1, ran
     assert str(tmp_path / "STATE") in ran.err
-    assert "this chat is not saved" in ran.err
+    assert "this chat will not be saved" in ran.err
 
 
 @in_a_fork
@@ -74,7 +74,7 @@ def test_the_second_of_two_chats_that_begin_under_one_name_is_told_at_once(
             time.sleep(0.1)
         assert logs[0].read_text() == ""
         said = logs[1].read_text()
-        assert said.startswith("gemma: 'holiday' is open in another chat too: ")
+        assert said.startswith("gemma: another process has the chat 'holiday' open too: ")
         assert said.count("\n") == 1
         assert [process.poll() for process in running] == [None, None]
     finally:

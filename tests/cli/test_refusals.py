@@ -129,7 +129,7 @@ def test_says_what_is_wrong_with_what_is_piped(
     [
         ("gemma-5", ["gemma-5"]),
         ("e3b", ["e3b", "did you mean"]),
-        ("./nowhere", ["./nowhere", "no such folder"]),
+        ("./nowhere", ["./nowhere", "the folder does not exist"]),
         ("e2b", ["google/gemma-4-E2B-it", "gemma models pull e2b", "10.2 GB"]),
         ("someone/some-model", ["someone/some-model", "gemma models pull"]),
         (str(SAMPLES), ["config.json"]),
@@ -153,5 +153,9 @@ def test_what_is_wrong_cannot_drive_the_terminal(gemma: Gemma) -> None:
 
 def test_every_bad_file_of_a_batch_is_told_at_the_end(gemma: Gemma, folder: Path) -> None:
     gemma("describe-image", "empty.png", "notes.png", "missing.png", cwd=folder).refuses(
-        "3 of 3 files failed", "empty.png: empty", "notes.png: not a picture", "missing.png: no such file", code=1
+        "3 of 3 files failed",
+        "empty.png: the file is empty",
+        "notes.png: not a picture",
+        "missing.png: no such file",
+        code=1,
     )

@@ -150,7 +150,7 @@ def test_it_is_installed_by_one_command_once(gemma: Gemma, shell: str, tmp_path:
     path = tmp_path / ".local/share/gemma-cli" / f"completion.{shell}"
     assert str(path) in line
     assert path.read_text() == SCRIPTS[shell]  # type: ignore[index]
-    gemma("completion", env=env | {"SHELL": "/bin/tcsh"}).refuses("which shell?", "bash, zsh, fish")
+    gemma("completion", env=env | {"SHELL": "/bin/tcsh"}).refuses("no shell is named", "bash, zsh, fish")
 
 
 def test_fish_finds_it_where_it_is_installed(gemma: Gemma, tmp_path: Path) -> None:

@@ -110,4 +110,6 @@ def test_a_disk_that_is_full_elsewhere_is_not_blamed_on_stdout(
     (tmp_path / "sitecustomize.py").write_text(ELSEWHERE.format(name=name))
     outcome = installed_gemma("models", env={"PYTHONPATH": str(tmp_path)})
     assert (outcome.code, outcome.out) == (1, "half an answer\n")
-    assert outcome.err == f"gemma: {blamed}: cannot be written: No space left on device; make space there\n"
+    assert (
+        outcome.err == f"gemma: {blamed}: the file cannot be written (No space left on device); free some disk space\n"
+    )

@@ -42,11 +42,11 @@ def warm(gemma: Gemma, environment: dict[str, str]) -> Iterator[dict[str, str]]:
     env = {"XDG_RUNTIME_DIR": str(folder)}
     begun = gemma("serve", "--background", "--idle-timeout", "600", env=env)
     assert (begun.code, begun.out) == (0, ""), begun
-    assert begun.err == "gemma: pocket is loaded (stop it with gemma stop)\n"
+    assert begun.err == "gemma: pocket is loaded; to stop the server: gemma stop\n"
     yield env
     (found,) = json.loads(gemma("stop", "--list", "--json", env=env).out)
     ended = gemma("stop", env=env)
-    assert ended == Outcome(0, f"process {found['pid']} is ended; it held pocket\n", "")
+    assert ended == Outcome(0, f"process {found['pid']}, which served pocket, has stopped\n", "")
     assert gone(found["pid"])
     assert list((folder / "gemma").iterdir()) == []
     assert gemma("stop", env=env) == Outcome(0, "none of your servers is running\n", "")
@@ -67,7 +67,7 @@ def test_a_command_says_the_same_whoever_holds_the_model(
 def test_other_settings_are_not_what_the_server_holds(gemma: Gemma, warm: dict[str, str]) -> None:
     assert NOTICE not in gemma("chat", "Hello", "--seed", "1", "--assistant", "off", env=warm).err
     refused = gemma("serve", "--background", env=warm)
-    assert refused == Outcome(0, "", "gemma: pocket is loaded already (stop it with gemma stop)\n")
+    assert refused == Outcome(0, "", "gemma: pocket is already loaded; to stop the server: gemma stop\n")
 
 
 def test_what_a_command_imports(environment: dict[str, str], warm: dict[str, str]) -> None:

@@ -71,7 +71,7 @@ def test_contexts_become_categories(gemma: Gemma) -> None:
 def test_a_made_up_acceptance_reaches_the_engine_and_every_heading(gemma: Gemma, specs: list[EngineSpec]) -> None:
     outcome = gemma("--synthetic-acceptance", "0.8", "--prompt", "go")
     assert [spec.synthetic_acceptance for spec in specs] == [0.8]
-    assert outcome.out.count("synthetic acceptance 0.8") == 2  # two tables
+    assert outcome.out.count("with probability 0.8") == 2  # two tables
 
 
 def test_curves_are_drawn_in_the_terminal(gemma: Gemma) -> None:
@@ -128,7 +128,7 @@ def test_refusals_are_one_line_and_come_before_measuring(
 def test_quantizations_beside_each_other_tell_how_long_they_will_take(gemma: Gemma, specs: list[EngineSpec]) -> None:
     outcome = gemma("--quantize", "int8,int4", "--prompt", "go")
     assert [spec.quantize for spec in specs] == [None, "int8", "int4"]
-    assert "2 replies of each to measure, about " in outcome.err
+    assert "measuring 2 replies of each takes about " in outcome.err
     assert "plain, tokens/s" in outcome.out
     assert "replies of each" not in gemma("--quantize", "int8,int4", "--prompt", "go", "--quiet").err
 
@@ -156,7 +156,7 @@ def test_a_task_scores_plain_and_drafted_side_by_side(gemma: Gemma, tmp_path: Pa
     ("options", "words"),
     [
         ("--task chat", ["--data FILE"]),
-        ("--data items.jsonl", ["belong to --task"]),
+        ("--data items.jsonl", ["apply only to a --task"]),
         ("--task chat --data items.jsonl --prompt go", ["--task cannot be combined"]),
         ("--task translate --data texts.jsonl", ["--to LANGUAGE"]),
         ("--task chat --data gone.jsonl", ["gone.jsonl", "no such file"]),
@@ -176,4 +176,4 @@ def test_the_report_names_the_command_that_made_it(gemma: Gemma, tmp_path: Path)
     assert gemma("--prompt", "go on", "--report", "page.html").code == 0
     text = (tmp_path / "page.html").read_text()
     assert "gemma bench --prompt &#39;go on&#39; --max-tokens 20 --report page.html --runs 1</pre>" in text
-    gemma("--prompt", "go on", "--report", "page.html").refuses("page.html", "exists already")
+    gemma("--prompt", "go on", "--report", "page.html").refuses("page.html", "already exists")

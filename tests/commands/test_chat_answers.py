@@ -95,15 +95,15 @@ def test_bad_bytes_in_a_text_are_refused_in_one_way_however_it_comes(chat: Chat,
     name = "standard input" if way == "piped" else "a.txt"
     assert (refused.code, engine.requests) == (2, [])
     assert refused.err == (
-        f"gemma: {name}: UTF-8 except for byte 0xfc at offset 9 (line 2); correct it "
-        "(iconv -c -f UTF-8 drops such bytes), or if it is in another encoding, give --encoding NAME\n"
+        f"gemma: {name}: not valid UTF-8: byte 0xfc at offset 9 (line 2); remove invalid "
+        "bytes with iconv -c -f UTF-8, or if the text has another encoding, give --encoding NAME\n"
     )
     chat(engine, "Count.", *given, "--encoding", "cp1252", "--no-save", stdin=stdin)
     assert "Tür" in engine.requests[0].messages[-1].text
 
 
 def test_an_encoding_of_nothing_is_refused(chat: Chat) -> None:
-    assert "--encoding applies to attached or piped texts" in chat(Failing(), "Hi", "--encoding", "cp1252").err
+    assert "--encoding applies only to attached or piped texts" in chat(Failing(), "Hi", "--encoding", "cp1252").err
     assert "--encoding klingon: unknown" in chat(Failing(), "Hi", "--encoding", "klingon", stdin="Hi").err
 
 
@@ -126,7 +126,7 @@ def test_json_that_is_cut_off_is_a_failure(chat: Chat, pocket: Engine) -> None:
     outcome = chat(pocket, *arguments)
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
-    assert "the JSON is incomplete: reply truncated at --max-tokens (3)" in outcome.err
+    assert "the JSON is incomplete, because the reply reached --max-tokens (3): raise --max-tokens" in outcome.err
     assert "raise --max-tokens" in outcome.err
     told = chat(pocket, *arguments, "--stream-json")
     assert (told.code, told.err) == (1, outcome.err)

@@ -104,7 +104,9 @@ def test_an_unknown_preset_is_refused_with_the_nearest(file: Path) -> None:
     with pytest.raises(UsageError, match="no preset is named 'brif': did you mean brief"):
         run("--preset", "brif")
     file.unlink()
-    with pytest.raises(UsageError, match=r"config.toml has none; write one under \[presets.brief\]"):
+    with pytest.raises(
+        UsageError, match=r"config.toml has no presets; to add the preset, write a table \[presets.brief\]"
+    ):
         run("--preset", "brief")
 
 
@@ -154,9 +156,9 @@ def test_what_is_unset_has_gone_and_nothing_else(file: Path) -> None:
     [
         (["set", "temperature", "200"], "'200': temperature takes a number from 0 to 100"),
         (["set", "temprature", "1"], "did you mean temperature"),
-        (["set", "presets.brief", "1"], "name a setting in it"),
-        (["set", "presets", "1"], "names no preset"),
-        (["set", "presets..top-k", "1"], "names no preset"),
+        (["set", "presets.brief", "1"], "name a setting of the preset"),
+        (["set", "presets", "1"], "lacks the name of a preset"),
+        (["set", "presets..top-k", "1"], "lacks the name of a preset"),
         (["unset", "top-p"], "top-p is not set in .*config.toml"),
         (["unset", "presets.nobody"], "is not set"),
         (["unset", "presets.nobody.top-k"], "is not set"),

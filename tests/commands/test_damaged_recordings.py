@@ -22,7 +22,8 @@ def test_what_can_be_read_is_written_and_the_damage_is_named_with_exit_code_1(ge
     outcome = gemma("transcribe", "a.wav")
     assert (outcome.code, outcome.out) == (1, "w1 w2\n")
     assert outcome.err == (
-        "gemma: a.wav: cut off (it promises 0:00:03.7) at 0:00:03.2; the rest is transcribed, copy the file again\n"
+        "gemma: a.wav: cut off (the header gives a length of 0:00:03.7) at 0:00:03.2; "
+        "only the undamaged parts are transcribed; copy the file again\n"
     )
     files = gemma("transcribe", "a.wav", "-o", ".")
     assert (files.code, (tmp_path / "a.txt").read_text()) == (1, "w1 w2\n")
@@ -52,8 +53,8 @@ def test_without_pyav_a_joined_recording_is_read_or_the_rest_is_reported(gemma, 
         assert (outcome.code, json.loads(outcome.out)["duration_s"]) == (0, pytest.approx(2 * seconds, abs=0.01))
         return
     assert outcome.code == 1
-    assert "of sound left out (several recordings in one file) at 0:00:0" in outcome.err
-    assert "pip install 'gemma-cli[video]' reads all of it" in outcome.err
+    assert "of sound not read (the file has several recordings) at 0:00:0" in outcome.err
+    assert "to read the entire file: pip install 'gemma-cli[video]'" in outcome.err
     assert json.loads(outcome.out)["damage"][0]["at"] == pytest.approx(seconds, abs=0.1)
 
 
@@ -88,7 +89,7 @@ def test_the_speed_of_a_batch_is_told_once(gemma, tmp_path):
     outcome = gemma("transcribe", "a.wav", "b.wav", "c.wav", "-o", "out")
     told = [line for line in outcome.err.splitlines() if "real time" in line]
     assert len(told) == 1
-    assert told[0].startswith("gemma: 3 recordings: 0:00:49 heard in 0:00:0")
+    assert told[0].startswith("gemma: 3 recordings: 0:00:49 transcribed in 0:00:0")
 
 
 def test_channels_that_cancel_are_transcribed_and_the_user_is_told(gemma, tmp_path):
@@ -96,7 +97,7 @@ def test_channels_that_cancel_are_transcribed_and_the_user_is_told(gemma, tmp_pa
     soundfile.write(tmp_path / "a.wav", np.stack([samples, -samples], axis=1), SAMPLE_RATE, subtype="FLOAT")
     outcome = gemma("transcribe", "a.wav")
     assert (outcome.code, outcome.out) == (0, "w1 w2\n")
-    assert "its channels cancel each other out" in outcome.err
+    assert "the channels cancel each other out" in outcome.err
     assert gemma("transcribe", "a.wav", "--quiet").err == ""
 
 
@@ -110,8 +111,11 @@ def test_a_track_is_taken_by_its_language(gemma, tmp_path):
     ]
     make(tmp_path / "a.mkv", tracks, "matroska", 2.0)
     told = gemma("transcribe", "a.mkv")
-    assert "has 2 sound tracks: 1 (German) is used, not 2 (English) (choose another with --track)" in told.err
+    assert (
+        "of 2 sound tracks, gemma reads track 1 (German), not 2 (English) (to read another track, give --track)"
+        in told.err
+    )
     other = gemma("transcribe", "a.mkv", "--track", "en")
     assert (other.code, other.err) == (0, "")
     assert other.out != told.out
-    gemma("transcribe", "a.mkv", "--track", "3").refuses("no --track 3", "1 (German), 2 (English)")
+    gemma("transcribe", "a.mkv", "--track", "3").refuses("--track 3 does not exist", "1 (German), 2 (English)")

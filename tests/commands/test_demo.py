@@ -52,5 +52,5 @@ def test_samples_are_copied_into_a_new_folder_only(tmp_path: Path, capsys: pytes
     }
     (folder / "star.png").write_bytes(b"mine")
     assert run(["demo", "--save", str(folder)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (folder / "star.png").read_bytes() == b"mine"

@@ -58,7 +58,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         ("GEMMA_MODEL", "me/absent", "me/absent is not on this machine; gemma models pull me/absent"),
         ("GEMMA_MODEL", "e2b", "gemma models pull e2b fetches it (10.2 GB)"),
         ("GEMMA_MODEL", "e3b", "did you mean"),
-        ("GEMMA_MODEL", "/nowhere", "no such folder"),
+        ("GEMMA_MODEL", "/nowhere", "the folder does not exist"),
         ("GEMMA_MODEL", "synthetic:7b", "7b"),
         ("GEMMA_ASSISTANT", "me/absent", "me/absent is not on this machine"),
         ("GEMMA_DEVICE", "cuda:99", "cuda:99"),
@@ -113,7 +113,7 @@ def test_a_broken_configuration_is_found_once(home: Path, text: str) -> None:
     wrong = [check for check in checks if check.ok is False]
     assert [check.name for check in wrong] == ["config"]
     assert str(file) in wrong[0].found
-    assert wrong[0].remedy == "correct or remove it"
+    assert wrong[0].remedy == "correct or remove the file"
 
 
 # --- packages and folders -------------------------------------------------------------------------------------------
@@ -239,14 +239,14 @@ def test_models_are_listed_whatever_model_is_named(
     for value, words in (
         ("me/absent", "is not on this machine"),
         ("e3b", "unknown model 'e3b'"),
-        ("/nowhere", "no such"),
+        ("/nowhere", "does not exist"),
     ):
         monkeypatch.setenv("GEMMA_MODEL", value)
         code, listed, said = run(capsys, "models")
         assert code == 0
         assert [line[2:] for line in listed.splitlines()] == plain
         assert "*" not in listed
-        assert said.startswith("gemma: no model is marked: GEMMA_MODEL: ")
+        assert said.startswith("gemma: no default model: GEMMA_MODEL: ")
         assert words in said
         assert said.count("\n") == 1
     monkeypatch.delenv("GEMMA_MODEL")
@@ -255,7 +255,7 @@ def test_models_are_listed_whatever_model_is_named(
         code, listed, said = run(capsys, "models")
         assert code == 0
         assert [line[2:] for line in listed.splitlines()] == plain
-        assert said.startswith(f"gemma: no model is marked: {file}: ")
+        assert said.startswith(f"gemma: no default model: {file}: ")
         assert said.count(str(file)) == 1
     code, listed, said = run(capsys, "models", "--json")
     assert (code, said) == (0, "")

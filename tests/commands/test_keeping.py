@@ -45,8 +45,8 @@ def test_a_chat_that_cannot_be_saved_costs_one_line_and_no_answer(
         saving(said("b"))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"gemma: sessions cannot be saved in {state}/sessions.db: ")
-    assert lines[0].endswith("; this chat is not saved")
+    assert lines[0].startswith(f"gemma: {state}/sessions.db: chats cannot be saved")
+    assert lines[0].endswith("; this chat will not be saved")
 
 
 @pytest.mark.parametrize(("name", "begin"), [("work", False), (None, True)])
@@ -71,13 +71,13 @@ def test_a_chat_is_not_begun_anew_where_the_old_one_cannot_be_read(state: Path) 
         with pytest.raises(GemmaError, match="damaged"):
             kept(**going_on, save=True, begin=False)  # type: ignore[arg-type]
     os.truncate(state / "sessions.db", 0)
-    with pytest.raises(InputError, match="no chat to continue"):
+    with pytest.raises(InputError, match="no chat is saved yet"):
         kept(go_on=True, name=None, save=True, begin=False)
 
 
 def test_a_name_that_is_none_is_refused_wherever_it_could_not_be_saved(state: Path) -> None:
     block(state)
-    with pytest.raises(InputError, match="is not a valid name of a session"):
+    with pytest.raises(InputError, match="is not a valid name for a chat"):
         kept(go_on=False, name="a\x1b[2J", save=True, begin=False)
 
 

@@ -53,7 +53,7 @@ def test_an_answer_is_given_again(chat: Chat, tmp_path: Path) -> None:
     (tmp_path / "answer.json").write_text(json.dumps(answer))
     again = chat(PROMPT, "--receipt", "answer.json")
     assert (again.code, again.out.rstrip("\n")) == (0, answer["text"].rstrip("\n"))
-    assert again.err.endswith("gemma: the same text as in answer.json\n")
+    assert again.err.endswith("gemma: the text is the same as in answer.json\n")
     assert json.loads(chat(PROMPT, "--receipt", "answer.json", "--json").out)["receipt"] | {"speculation": None} == (
         answer["receipt"] | {"speculation": None}
     )
@@ -79,9 +79,9 @@ def test_what_differs_is_named(chat: Chat, tmp_path: Path) -> None:
     chat(PROMPT, "--seed", "1", "--receipt", changed()).refuses("--receipt", "--seed")
     chat(PROMPT, "--receipt", changed(stop=["x"])).refuses("r.json", "stop sequence")
     for fields in ({"seed": "1"}, {"sampling": {"heat": 1}}, {"sampling": None}, {"text_sha256": 1}):
-        chat(PROMPT, "--receipt", changed(**fields)).refuses("r.json", "no receipt in it")
+        chat(PROMPT, "--receipt", changed(**fields)).refuses("r.json", "the file has no receipt")
     (tmp_path / "r.json").write_text("[1")
-    chat(PROMPT, "--receipt", "r.json").refuses("r.json", "no receipt in it")
+    chat(PROMPT, "--receipt", "r.json").refuses("r.json", "the file has no receipt")
 
 
 def test_a_servers_prompt_is_the_command_lines(chat: Chat) -> None:

@@ -82,7 +82,7 @@ def test_an_answer_its_figures_and_what_is_not_promised(gemma: Run) -> None:
     assert told["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "thinking_tokens": None}
     assert told["speculation"] is None
     assert told["timings"]["load_s"] is None
-    assert done.err == "gemma: vLLM does not promise the same text for a seed\n"
+    assert done.err == "gemma: with vLLM, the same seed may give different texts\n"
     assert gemma("chat", "Hello", "-q").err == ""
 
 
@@ -166,7 +166,7 @@ def test_drafts_that_the_server_does_not_take_are_reported(gemma: Run) -> None:
     ("arguments", "named"),
     [
         (["chat", "hi", "--engine", "http://127.0.0.1:1"], "nothing answers"),
-        (["chat", "hi", "--engine", "ftp://x"], "not an address"),
+        (["chat", "hi", "--engine", "ftp://x"], "not a valid address"),
         (["chat", "hi", "--model", "e4b"], "no model 'e4b'"),
         (["chat", "hi", "--think", "--thinking-budget", "5"], "--thinking-budget"),
         (["bench", "--sweep", "0,1"], "--sweep"),

@@ -60,8 +60,8 @@ def test_one_file_that_cannot_be_told_apart_does_not_stop_the_others(gemma, call
         assert outcome.code == 1
         assert outcome.out.count("Anna: w1 w2 w3\nBen: w5 w6\nAnna: w4\n") == 2
         assert "w7" not in outcome.out
-        assert "mono.wav: has only one channel" in outcome.err
-        assert "three.wav: has 3 channels, but --speakers has 2 names" in outcome.err
+        assert "mono.wav: the recording has only one channel" in outcome.err
+        assert "three.wav: --speakers has 2 names, but the recording has 3 channels" in outcome.err
         assert "4 of 6 files failed" in outcome.err
 
 
@@ -69,7 +69,7 @@ def test_one_file_that_cannot_be_told_apart_does_not_stop_the_others(gemma, call
 def test_what_it_means_is_told(gemma, call, value):
     outcome = gemma("transcribe", "call.wav", f"--speakers={value}")
     assert outcome.code == 2
-    assert "write channels, or channels=NAME,NAME" in outcome.err
+    assert "give channels, or channels=NAME,NAME" in outcome.err
 
 
 @pytest.mark.parametrize("option", [("--channel", 1), ("--mic",)])

@@ -54,7 +54,7 @@ def test_silence_is_told_on_stderr_and_no_model_is_asked(gemma, engine, tmp_path
     record(tmp_path / "a.wav", pause(4.0))
     assert gemma("transcribe", "a.wav") == (outcome := gemma("transcribe", "a.wav", "--format", "txt"))
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err == "gemma: a.wav: no speech found (4.0 s)\n"
+    assert outcome.err == "gemma: a.wav: the recording has no speech (4.0 s)\n"
     assert gemma("transcribe", "a.wav", "--format", "vtt").out == "WEBVTT\n\n"
     told = json.loads(gemma("transcribe", "a.wav", "--json").out)
     assert (told["text"], told["segments"], told["duration_s"]) == ("", [], 4.0)
@@ -83,12 +83,12 @@ def test_a_loop_that_stays_is_said_once(gemma, engine, tmp_path):
     engine.reply = lambda request, samples: " ".join(map(str, range(1000)))
     endless = gemma("transcribe", "a.wav")
     assert endless.code == 0
-    assert "a.wav: the transcript at 0 s repeats itself without end; check it" in endless.err
+    assert "a.wav: the transcript repeats the same words from 0 s on; check the transcript" in endless.err
 
 
 def test_one_text_again_and_again_is_told(gemma, engine, tmp_path):
     record(tmp_path / "a.wav", *[say([1]), pause(1.0)] * 9)
-    assert "8 segments up to 10 s have the same text" in gemma("transcribe", "a.wav").err
+    assert "8 segments before 10 s have the same text" in gemma("transcribe", "a.wav").err
 
 
 def test_a_clip_keeps_the_times_of_the_recording(gemma, tmp_path):
@@ -143,7 +143,9 @@ def test_files_are_overwritten_only_when_asked(gemma, engine, tmp_path):
     for name in ("a", "b"):
         record(tmp_path / f"{name}.wav", say([1]), pause(1.0))
     (tmp_path / "a.txt").write_text("mine\n")
-    gemma("transcribe", "*.wav", "-o", ".").refuses("a.txt exists", "--skip-existing", "--overwrite")
+    gemma("transcribe", "*.wav", "-o", ".").refuses(
+        "a.txt: the output file already exists", "--skip-existing", "--overwrite"
+    )
     assert engine.requests == []
     assert gemma("transcribe", "*.wav", "-o", ".", "--skip-existing").code == 0
     assert (len(engine.requests), (tmp_path / "a.txt").read_text()) == (1, "mine\n")
@@ -164,7 +166,7 @@ def test_an_interrupted_batch_tells_how_to_go_on(gemma, engine, tmp_path):
     engine.reply = interrupted
     outcome = gemma("transcribe", "1.wav", "2.wav", "-o", "out")
     assert outcome.code == 130
-    assert outcome.err.endswith("gemma: 1 file is done; continue with the same command and --skip-existing\n")
+    assert outcome.err.endswith("gemma: 1 file is done; to continue, run the same command with --skip-existing\n")
     engine.reply = lambda request, samples: hear(samples)
     assert gemma("transcribe", "1.wav", "2.wav", "-o", "out", "--skip-existing").code == 0
     assert (tmp_path / "out" / "2.txt").read_text() == "w2\n"
@@ -217,7 +219,7 @@ def test_lines_of_subtitles_have_a_width(gemma, tmp_path):
 
 def test_a_long_recording_tells_its_speed_at_the_end(gemma, tmp_path):
     record(tmp_path / "a.wav", *[say(range(10)), pause(5.0)] * 5)
-    assert re.search(r"a\.wav: 0:00:42 heard in 0:00:\d\d, [\d.]+x real time\n", gemma("transcribe", "a.wav").err)
+    assert re.search(r"a\.wav: 0:00:42 transcribed in 0:00:\d\d, [\d.]+x real time\n", gemma("transcribe", "a.wav").err)
     assert gemma("transcribe", "a.wav", "-q").err == ""
 
 

@@ -112,7 +112,7 @@ def test_markdown_keeps_its_marks_and_tells_what_got_lost(gemma, shouting, tmp_p
     (tmp_path / "a.md").write_text("# Titel\n\n- Nimm `pip`!\n\n```\nnichts\n```\n")
     outcome = gemma("translate", "a.md", "--to", "en")
     assert outcome.out == "# TITEL\n\n- NIMM `PIP`!\n\n```\nnichts\n```\n"
-    assert outcome.err == "gemma: the translation lost `pip`; check it\n"
+    assert outcome.err == "gemma: the translation lost `pip`: check the translation\n"
 
 
 def test_a_text_is_translated_by_paragraph(gemma, shouting, tmp_path):
@@ -130,7 +130,7 @@ def test_stdin_is_translated_line_by_line(gemma, shouting, piped):
     piped("\n\ufeffeins\n\n  zwei\r\n12\ndrei".encode())
     assert gemma("translate", "-", "--to", "en").out == "\nEINS\n\n  ZWEI\r\n12\nDREI"
     piped(b" \n\n")
-    gemma("translate", "-", "--to", "en").refuses("standard input", "nothing in it to translate")
+    gemma("translate", "-", "--to", "en").refuses("standard input", "the file has no words to translate")
     piped(b"eins\n" * 4000 + b"\xff\n")
     assert gemma("translate", "-", "--to", "en").code == 2
 
@@ -171,7 +171,7 @@ def test_a_loop_is_translated_again_and_then_cut(gemma, engine, tmp_path):
         ("a.txt --to en --show both", ["a.txt", "--show"]),
         ("a.txt --to en --format doc", ["doc", "srt"]),
         ("a.wav --to en --format srt --json", ["--json", "--format"]),
-        ("blank.txt --to en", ["blank.txt", "nothing"]),
+        ("blank.txt --to en", ["blank.txt", "no words"]),
         ("a.txt --to en --clip 0-5", ["a.txt", "--clip"]),
         ("a.wav --to en --clip 5-0", ["--clip 5-0"]),
         ("a.wav --to en -f srt -f txt", ["-o DIR"]),
@@ -260,7 +260,10 @@ def test_context_is_in_both_prompts(gemma, shouting, tmp_path):
     [
         (SRT.encode("utf-16"), ""),
         (b"\xef\xbb\xbf" + SRT.encode(), ""),
-        (SRT.replace("Ja", "Schläft").encode("cp1252"), "gemma: standard input: read as cp1252"),
+        (
+            SRT.replace("Ja", "Schläft").encode("cp1252"),
+            "gemma: standard input: the text is not UTF-8 and was read as cp1252",
+        ),
         (SRT.encode().rstrip(), ""),
     ],
 )
@@ -294,7 +297,7 @@ def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, e
     engine.reply = lambda request, samples: "Спит."
     outcome = gemma("translate", "a.txt", "--to", "ru", "--from", "de")
     assert (outcome.code, outcome.out) == (0, "Спит.")
-    assert "cp1252 cannot encode 'С'; the translation is in UTF-8" in outcome.err
+    assert "cp1252 cannot encode 'С', so the translation is written in UTF-8" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,7 @@ def test_a_translation_that_the_encoding_lacks_is_in_utf_8_and_reported(gemma, e
     [
         ("a.srt", b"\x89PNG\r\n\x1a\n\0\0", ["a.srt", "PNG", "describe-image"]),
         ("a.sub", b"\0\0\x01\xba\x44\0", ["a.sub", "VobSub", "OCR"]),
-        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "cues in it"]),
+        ("a.srt", b"<html><body>Nicht da.</body></html>", ["a.srt", "cues; if the file is plain text"]),
         ("a.txt", b"", ["a.txt", "empty"]),
         ("a.txt", b"a\0b", ["a.txt", "not a text"]),
     ],
@@ -319,7 +322,7 @@ def test_a_refused_text_prints_nothing_and_is_told_what_it_is(gemma, shouting, t
 def test_what_stays_untranslated_is_reported_with_its_line(gemma, shouting, tmp_path):
     (tmp_path / "a.srt").write_text("Kopf\n" + SRT.replace("\r\n", "\n"))
     outcome = gemma("translate", "a.srt", "--to", "en")
-    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is neither a cue nor known structure; it is copied unchanged\n"
+    assert outcome.err == "gemma: a.srt: line 1: 'Kopf' is not part of a subtitle, so the line is copied unchanged\n"
     assert outcome.out.startswith("Kopf\n1\n")
 
 
@@ -373,7 +376,7 @@ def test_fields_of_json_and_tables_are_translated(gemma, shouting, piped, tmp_pa
     outcome = gemma("translate", "in", "--to", "en", "--field", "text", "-o", "out")
     assert outcome.code == 1
     assert (tmp_path / "out" / "a.en.json").read_text() == '{"text": "HUND", "id": "a"}'
-    assert "1 of 2 files failed: in/b.csv: no column for --field text; its columns: id" in outcome.err
+    assert "1 of 2 files failed: in/b.csv: no column is named text; give --field with one of id" in outcome.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.en.json"]
 
 
@@ -405,16 +408,16 @@ def test_what_stays_untranslated_is_reported(gemma, shouting, tmp_path):
     outcome = gemma("translate", "a.po", "--to", "en")
     assert (outcome.code, outcome.out) == (0, (tmp_path / "a.po").read_text())
     assert outcome.err == (
-        "gemma: a.po: messages marked as fuzzy are unchanged (1)\n"
-        "gemma: the translation of '%s dogs' changed %s; it stays untranslated\n"
+        "gemma: a.po: messages that are marked as fuzzy are not translated (1 found)\n"
+        "gemma: '%s dogs' stays untranslated: the model's translation changed %s\n"
     )
     (tmp_path / "b.po").write_text('msgid "a"\nmsgstr "b"\n')
     outcome = gemma("translate", "b.po", "--to", "en")
     assert (outcome.code, outcome.out) == (0, 'msgid "a"\nmsgstr "b"\n')
-    assert outcome.err == "gemma: b.po: nothing left to translate; it is copied unchanged\n"
+    assert outcome.err == "gemma: b.po: no text left to translate, so the file is copied unchanged\n"
     (tmp_path / "c.json").write_text('{"a": "{n, plural, one {dog} other {dogs}}"}')
     outcome = gemma("translate", "c.json", "--to", "en", "--field", "a")
-    assert "is not translated; it is copied unchanged" in outcome.err
+    assert "cannot be translated, so the line is copied unchanged" in outcome.err
 
 
 def test_a_character_that_a_page_s_encoding_lacks_is_written_as_its_number(gemma, engine, tmp_path):

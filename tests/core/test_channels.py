@@ -125,7 +125,7 @@ def test_an_unreadable_call_is_told_and_never_shown(body: str) -> None:
 def test_a_call_cut_off_by_the_end_is_not_a_call() -> None:
     turn = read("<|tool_call>call:f{a:1}")
     assert (turn.text, turn.tool_calls) == ("", ())
-    assert turn.unreadable_calls == (UnreadableCall("f", "call:f{a:1}", "the reply ended inside it"),)
+    assert turn.unreadable_calls == (UnreadableCall("f", "call:f{a:1}", "the reply ended before the end of the call"),)
 
 
 @pytest.mark.parametrize("end", ["<turn|>", "<eos>", "<|tool_response>", "<|tool_call>call:g{}<tool_call|>"])

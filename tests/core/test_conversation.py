@@ -79,7 +79,7 @@ def test_retry_undo_and_edit():
     again, text = conversation.rewriting()
     assert (again.entries, again.staged, text) == ((), (PICTURE,), "what?")
     for method in (Conversation().without_reply, Conversation().without_exchange, Conversation().rewriting):
-        with pytest.raises(InputError, match="the chat is empty"):
+        with pytest.raises(InputError, match="the chat has no messages yet"):
             method()
 
 

@@ -24,7 +24,7 @@ def test_a_drafter_that_is_never_right_is_told() -> None:
 
 def test_drafts_that_do_not_pay_are_told() -> None:
     often = [Round(0, 0)] * 15 + [Round(2, 1)] * 5
-    assert "was not faster" in (Speculation(often).remark or "")
+    assert "did not make the reply faster" in (Speculation(often).remark or "")
     assert Speculation(often[5:]).remark is None
     assert Speculation([Round(0, 0)] * 40).remark is None, "nothing was drafted, and nothing was to be"
     assert Speculation([Round(4, 2)] * 40).remark is None

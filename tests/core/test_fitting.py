@@ -75,9 +75,9 @@ def test_a_refusal_says_what_the_room_is_made_of(pocket: Engine) -> None:
         fitted(asked, there)
     needed = tokens(pocket, asked)
     assert str(raised.value) == (
-        f"this message takes {needed:,} tokens with the system prompt, but only {there.room:,} are left: the "
-        f"context of {there.context:,} minus {there.reserve:,} for the reply; shorten it, attach less, or lower "
-        "max-tokens"
+        f"the message is too long: {needed:,} tokens with the system prompt, but only {there.room:,} fit (the "
+        f"context of {there.context:,} minus {there.reserve:,} for the reply); shorten the message, "
+        "attach less, or lower max-tokens"
     )
 
 

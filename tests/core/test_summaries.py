@@ -90,9 +90,9 @@ def test_compact_stands_for_all_and_undo_takes_it_back():
     assert compact.entries[:-1] == conversation.entries
     assert compact.size() < conversation.size()
     assert compact.without_exchange()[0].entries == conversation.entries[:2]
-    with pytest.raises(UsageError, match="nothing to summarize"):
+    with pytest.raises(UsageError, match="no messages to summarize"):
         summaries.compact(compact, SMALL.model, SPACE, Drafting(), Writer())
-    with pytest.raises(UsageError, match="nothing to summarize"):
+    with pytest.raises(UsageError, match="no messages to summarize"):
         summaries.compact(Conversation(), SMALL.model, SPACE, Drafting(), Writer())
     with pytest.raises(UsageError, match="the model wrote no summary"):
         summaries.compact(conversation, SMALL.model, SPACE, Drafting(), Writer("Hm", "interrupted"))

@@ -63,7 +63,11 @@ def test_only_what_is_here_is_advised_or_what_fetching_it_takes(
             assert advice("31b", plan) == "--model pocket"
             continue
         release = RELEASES[ALIASES.index(best)]
-        fetch = f" (gemma models pull {best} fetches {release.download / GB:.3g} GB first)" if best not in here else ""
+        fetch = (
+            f" (first download {release.download / GB:.3g} GB with gemma models pull {best})"
+            if best not in here
+            else ""
+        )
         quantize = "" if None in fits[best] else " --quantize int4"
         assert advice("31b", plan) == f"--model {best}{quantize}{fetch}"
 
@@ -91,5 +95,5 @@ def test_the_parts_of_what_is_needed_add_up(monkeypatch: pytest.MonkeyPatch, tor
 
 
 def test_a_synthetic_model_of_no_known_shape_is_refused() -> None:
-    with pytest.raises(UsageError, match="there is no synthetic model '7b'; choose one of e2b"):
+    with pytest.raises(UsageError, match="unknown synthetic model '7b'; choose one of e2b"):
         plan_release("7b", CPU, torch.bfloat16)

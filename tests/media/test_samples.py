@@ -41,7 +41,7 @@ def test_files_made_of_a_sample_have_its_name() -> None:
     "name", ["", "none.png", "../__init__.py", "SHAPES.PNG", ".", "shapes.png/", "__pycache__", "\0"]
 )
 def test_an_unknown_sample_is_refused_with_those_there_are(name: str) -> None:
-    with pytest.raises(InputError, match=r"no such sample; there are cat\.en\.wav, .*tools\.py"):
+    with pytest.raises(InputError, match=r"unknown sample; choose one of cat\.en\.wav, .*tools\.py"):
         open_input(f"sample:{name}").__enter__()
     assert not samples.is_file(f"sample:{name}")
 

@@ -54,7 +54,7 @@ def test_sound_that_begins_late_or_has_a_hole_is_where_a_player_plays_it(tmp_pat
     parted = make(tmp_path / "hole", [Track([(0, THREE[:RATE]), (2.5, THREE[RATE:])], codec)], form, 6.0, first)
     findings = check(parted, [(begins + 0.2, 400), (begins + 2.7, 800), (begins + 3.7, 1200)])
     (remark,) = findings.remarks
-    assert "s are missing in its time stamps" in remark
+    assert "s of sound are missing" in remark
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_default_track_is_taken_and_the_others_are_reported(tmp_path, flagge
     (remark,) = check(path, [(0.2, (400, 800)[flagged])]).remarks
     names = ['1 (German, "Kommentar")', "2 (English)"]
     taken, other = names[flagged], names[1 - flagged]
-    assert remark == f"has 2 sound tracks: {taken} is used, not {other} (choose another with --track)"
+    assert remark == f"of 2 sound tracks, gemma reads track {taken}, not {other} (to read another track, give --track)"
 
 
 @pytest.mark.parametrize(("wanted", "pitch"), [("1", 400), ("2", 800), ("de", 400), ("deu", 400), ("English", 800)])
@@ -132,13 +132,15 @@ def test_a_track_is_chosen_by_number_or_language(tmp_path, wanted, pitch):
 @pytest.mark.parametrize("wanted", ["0", "3", "fr", "klingon", "-1"])
 def test_a_track_that_is_not_there_is_refused_with_those_that_are(tmp_path, wanted):
     path = make(tmp_path / "a.mkv", [GERMAN, ENGLISH], "matroska", 2.0)
-    with pytest.raises(InputError, match=rf'no --track {wanted}; .* 1 \(German, "Kommentar"\), 2 \(English\)'):
+    with pytest.raises(
+        InputError, match=rf'--track {wanted} does not exist; .* 1 \(German, "Kommentar"\), 2 \(English\)'
+    ):
         read(path, Part(track=wanted))
 
 
 def test_a_video_without_a_sound_track_is_named_as_one(tmp_path):
     path = make(tmp_path / "a.mp4", [], "mp4", 1.0)
-    with pytest.raises(InputError, match=r"a\.mp4: a video without a sound track"):
+    with pytest.raises(InputError, match=r"a\.mp4: the video has no sound track"):
         read(path)
 
 

@@ -84,7 +84,7 @@ def test_frames_are_chosen_by_time(tmp_path, choice, seconds):
 
 
 def test_a_part_that_begins_after_the_end_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"a\.mp4: ends before 20 s, where --clip begins"):
+    with pytest.raises(InputError, match=r"a\.mp4: the video ends before 20 s, the start of --clip"):
         read_video(video_file(tmp_path / "a.mp4", 3), FrameChoice(start=20))
 
 
@@ -199,8 +199,8 @@ def script(path):
         (lambda path: None, "no such file"),
         (lambda path: path.touch(), "empty"),
         (text, "not sound or video"),
-        (cut, "truncated"),
-        (sound_only, "contains no pictures"),
+        (cut, "no pictures"),
+        (sound_only, "the video has no pictures"),
         (playlist, "not sound or video"),
         (script, "not sound or video"),
     ],

@@ -40,12 +40,12 @@ def test_a_picture_comes_from_the_clipboard(
 
 def test_a_clipboard_without_a_picture_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", program(tmp_path, "xclip", "TARGETS UTF8_STRING", None))
-    with pytest.raises(InputError, match="no picture in the clipboard"):
+    with pytest.raises(InputError, match="the clipboard has no picture"):
         clipboard.picture({"DISPLAY": ":0"})
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"), [({}, "wl-clipboard"), ({"DISPLAY": ":0", "SSH_TTY": "/dev/pts/1"}, "not to this one")]
+    ("environment", "words"), [({}, "wl-clipboard"), ({"DISPLAY": ":0", "SSH_TTY": "/dev/pts/1"}, "over SSH")]
 )
 def test_where_there_is_none_the_remedy_is_named(
     environment: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -72,8 +72,8 @@ def test_a_reply_or_one_block_of_it_is_copied(line: str, copied: str, monkeypatc
     [
         (REPLY, "/copy 3", "the last reply has 2 code blocks"),
         (REPLY, "/copy 0", "the last reply has 2 code blocks"),
-        (REPLY, "/copy that", "code is the last, 1 the first"),
-        ("none", "/copy code", "no code block; /copy copies all of it"),
+        (REPLY, "/copy that", "/copy code copies the last block, /copy 1 the first"),
+        ("none", "/copy code", "no code block; /copy copies the entire reply"),
     ],
 )
 def test_a_block_that_is_not_there_is_refused(reply: str, line: str, words: str) -> None:

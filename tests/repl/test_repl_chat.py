@@ -117,7 +117,7 @@ def test_several_attachments_go_with_the_next_text(world: World):
     assert kinds == ["Image", "Text", "Text", "Audio"]
     assert talk.staged() == []
     act(talk, "/drop 3")
-    assert "no such attachment; there is nothing" in world.said()
+    assert "does not exist; attached: nothing" in world.said()
 
 
 def test_an_attachment_alone_is_a_message(world: World):
@@ -130,7 +130,7 @@ def test_an_attachment_alone_is_a_message(world: World):
 def test_what_the_model_does_not_take_is_refused(world: World):
     talk = chat(world, modalities={"image"})
     act(talk, "/audio a.wav")
-    assert "a.wav: scripted takes no audio (image)" in world.said()
+    assert "a.wav: scripted accepts no audio, only text, image" in world.said()
     act(talk, "/image gone.png")
     assert "gone.png: no such file" in world.said()
     assert talk.staged() == []
@@ -160,7 +160,7 @@ def test_undo_and_edit(world: World, store: SessionStore):
     act(talk, "/undo")
     assert texts(talk.conversation) == []
     act(talk, "/undo")
-    assert "the chat is empty" in world.said()
+    assert "the chat has no messages yet" in world.said()
 
 
 def test_thoughts_are_folded_in_full_or_hidden(world: World):
@@ -189,7 +189,7 @@ def test_the_oldest_turns_are_left_out_with_a_word(world: World):
     assert "message 0" in notice
     assert len(talk.engine.requests[-1].messages) < len(talk.conversation.entries)
     act(talk, "x" * 1100)
-    assert "this message takes about" in world.said()
+    assert "the message is too long: about" in world.said()
     assert talk.draft == "x" * 1100
 
 
@@ -255,13 +255,13 @@ def test_a_history_the_model_cannot_take_is_refused(world: World):
     act(talk, "listen")
     act(talk, "/model e2b")
     act(talk, "again")
-    assert "this chat contains audio, which e2b does not take" in world.said()
+    assert "this chat contains audio, which e2b does not accept" in world.said()
 
 
 def test_sessions_are_named_listed_loaded_and_begun_anew(world: World, store: SessionStore):
     talk = chat(world, store)
     act(talk, "/save")
-    assert "nothing to save" in world.said()
+    assert "no messages to save" in world.said()
     act(talk, "hello")
     act(talk, "/save greetings")
     act(talk, "/new")
@@ -281,7 +281,7 @@ def test_two_chats_on_one_session_are_told(world: World, store: SessionStore):
     act(yours, "/load hello")
     act(mine, "mine")
     act(yours, "yours")
-    assert "'hello' was changed by another chat: this one continues as 'hello-2'" in world.said()
+    assert "another process changed the chat 'hello', so this chat continues under the name 'hello-2'" in world.said()
 
 
 def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, store: SessionStore):
@@ -290,7 +290,7 @@ def test_a_chat_that_cannot_be_saved_goes_on_and_says_so_once(world: World, stor
     act(talk, "hello " + "x" * 20_000)
     act(talk, "again")
     assert world.out.getvalue() == "first\n\nsecond\n\n"
-    assert world.said().count("the chat continues, but is not saved") == 1
+    assert world.said().count("the chat can continue, but is not saved") == 1
     store._db.execute("PRAGMA max_page_count = 100000")
     act(talk, "and again")
     assert "saved again" in world.said()
@@ -319,7 +319,7 @@ def test_copy_writes_osc_52_and_only_when_asked(world: World, monkeypatch: pytes
     act(talk, "hello")
     assert "\x1b]" not in world.out.getvalue() + world.err.getvalue()
     act(talk, "/copy")
-    assert "not copied" in world.said()
+    assert "nothing was copied" in world.said()
     monkeypatch.setattr(world.err, "isatty", lambda: True)
     act(talk, "/copy")
     assert "\x1b]52;c;Zmlyc3Q=\x07" in world.said()
@@ -352,7 +352,7 @@ def test_a_reply_that_reached_its_limit_says_how_to_get_more(world: World):
     talk = chat(world, replies=[Reply("one two three")])
     act(talk, "/set max-tokens 2")
     act(talk, "hello")
-    assert "for longer replies, /set max-tokens 4" in world.said()
+    assert "for longer replies, type /set max-tokens 4" in world.said()
 
 
 def test_thinking_makes_room_for_thoughts(world: World):
@@ -360,7 +360,7 @@ def test_thinking_makes_room_for_thoughts(world: World):
     act(talk, "/think on")
     assert (talk.settings.thinking, talk.settings.sampling.max_tokens) == (True, 4096)
     act(talk, "/think maybe")
-    assert "/think takes on, off or auto" in world.said()
+    assert ": give on, off or auto" in world.said()
 
 
 def test_think_auto_goes_back_to_how_the_chat_began(world: World):
@@ -414,7 +414,7 @@ def test_a_full_context_is_summarized_where_asked(world: World, store: SessionSt
     for text in ("first " * 25, "second " * 25, "third " * 25):
         act(talk, text)
     said = world.said()
-    assert "this summary by the model replaces all earlier messages:\nThey said^[[2J little." in said
+    assert "the model wrote this summary, which replaces all earlier messages:\nThey said^[[2J little." in said
     assert "\x1b[2J" not in said
     assert talk.engine.requests[-1].messages[0].text.endswith("in short:\nThey said\x1b[2J little.")
     assert "first" not in "".join(message.text for message in talk.engine.requests[-1].messages)
@@ -426,7 +426,7 @@ def test_a_full_context_is_summarized_where_asked(world: World, store: SessionSt
 def test_compact_goes_on_from_a_summary(world: World, store: SessionStore, tmp_path: Path):
     talk = chat(world, store, replies=[Reply("one"), Reply("A greeting."), Reply("two")])
     act(talk, "/compact")
-    assert "nothing to summarize yet" in world.said()
+    assert "no messages to summarize yet" in world.said()
     act(talk, "hello")
     act(talk, "/compact")
     assert "replaces all earlier messages:\nA greeting.\n" in world.said()
@@ -455,7 +455,7 @@ def test_a_chat_whose_database_is_deleted_is_saved_anew_and_the_user_is_told(wor
     store.path.unlink()
     world.said()
     act(talk, "and?")
-    assert world.said() == f"{store.path} was deleted or replaced: this chat is saved again as 'hello'\n"
+    assert world.said() == f"{store.path} was deleted or replaced, so this chat is saved again as 'hello'\n"
     assert texts(SessionStore.open(store.path).load("hello")[1]) == ["hello", "first", "and?", "second"]
 
 
@@ -490,7 +490,7 @@ def test_a_chat_that_another_has_open_is_told_when_it_is_loaded_or_begun(
     )  # tests/store/test_database.py has two processes
     act(talk, command)
     name = command.split()[1]
-    assert world.said().startswith(f"'{name}' is open in another chat too: ")
+    assert world.said().startswith(f"another process has the chat '{name}' open too: ")
 
 
 def test_the_history_lists_this_chat_and_searches_all(world: World, store: SessionStore):

@@ -47,7 +47,7 @@ def test_a_file_that_is_mentioned_is_attached_once_and_reported(world: World, tm
     assert parts[-1] == Text("What is a.png next to notes.txt?")
     assert "attached: notes.txt" in world.said()
     act(talk, "and gone.png?")  # what is damaged is no reason to refuse a message that did not ask for it
-    assert "not attached, sent as text: gone.png" in world.said()
+    assert "a file is not attached and its name is sent as plain text: gone.png" in world.said()
     assert talk.engine.requests[1].messages[-1].text == "and gone.png?"
     act(talk, "and @a.png, @gone.png?")
     assert "gone.png: no such file" in world.said()
@@ -59,7 +59,7 @@ def test_a_model_that_does_not_exist_leaves_the_chat_with_its_own(world: World):
     talk.outside = replace(talk.outside, open_model=lambda name: open_engine(EngineSpec(model=name)))
     before = talk.engine
     act(talk, "/model synthetic:nope")
-    assert "no synthetic model 'nope'; choose one of e2b, e4b, 12b, 26b-a4b, 31b" in world.said()
+    assert "unknown synthetic model 'nope'; choose one of e2b, e4b, 12b, 26b-a4b, 31b" in world.said()
     assert talk.engine is before
     act(talk, "hello")
     assert world.out.getvalue() == "first\n\n"

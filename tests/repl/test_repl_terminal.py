@@ -235,11 +235,11 @@ def test_a_path_in_a_pasted_text_is_not_attached(terminal: Driven, tmp_path: Pat
 
 def test_a_refusal_is_the_last_thing_on_the_screen(terminal: Driven):
     terminal.send(BRACKETED.format("\n".join(f"row {row}" for row in range(5_000))) + "\r")
-    terminal.until("this message takes about")
+    terminal.until("the message is too long: about")
     terminal.until(lambda text: text.rstrip().splitlines()[-2].strip() == ">")
     shown = [line for line in terminal.screen.display if line.strip()]
-    assert any("this message takes about" in line for line in shown)
-    assert "Up brings it back" in terminal.text
+    assert any("the message is too long: about" in line for line in shown)
+    assert "press Up and then Ctrl+G" in terminal.text
     terminal.send("\x1b[A")
     terminal.until("row 4999")
 
@@ -284,7 +284,7 @@ def test_leaving(terminal: Driven, tmp_path: Path, keys: str):
     terminal.until(lambda text: "The first answer." in text and prompts(2)(text))
     terminal.send(keys)
     assert terminal.ends() == 0
-    assert "saved as 'hello'; continue it with gemma chat --continue" in terminal.text
+    assert "the chat is saved as 'hello'; to continue the chat: gemma chat --continue" in terminal.text
     assert not terminal.screen.cursor.hidden
 
 
@@ -329,18 +329,18 @@ def test_a_call_is_asked_for_carried_out_and_cancelled():
     try:
         terminal.until(prompts(1))
         terminal.send("what is it?\r")
-        terminal.until("add(a=2, b=3)\ncarry it out? [y]es [n]o [a]lways")
+        terminal.until("add(a=2, b=3)\nrun this tool? [y]es [n]o [a]lways")
         terminal.send("?x\ry")
-        terminal.until("carry it out? [y]es [n]o [a]lways yes\n  add: ^[[31m5\nFive it is.")
+        terminal.until("run this tool? [y]es [n]o [a]lways yes\n  add: ^[[31m5\nFive it is.")
         terminal.until(prompts(2))
         terminal.send("and now?\r")
-        terminal.until("add(a=3, b=4)\ncarry it out?")
+        terminal.until("add(a=3, b=4)\nrun this tool?")
         terminal.send("a")
-        terminal.until("wait()\ncarry it out?")
+        terminal.until("wait()\nrun this tool?")
         terminal.send("a")
         terminal.until("the tool waits")
         terminal.send(CTRL_C)
-        terminal.until("wait failed: cancelled by the user\nI will not wait.")
+        terminal.until("wait failed: the user cancelled the call\nI will not wait.")
         terminal.until(prompts(3))
         terminal.send(CTRL_D)
         assert terminal.ends() == 0

@@ -240,7 +240,7 @@ def test_transcripts_stream_and_translations_come(client: openai.OpenAI, server:
 
 def test_the_model_and_its_figures_are_shown(client: openai.OpenAI, server: Server) -> None:
     assert {model.id for model in client.models.list()} == {"pocket", "whisper-1"}
-    with pytest.raises(openai.NotFoundError, match="not served here"):
+    with pytest.raises(openai.NotFoundError, match="is not on this server"):
         client.chat.completions.create(model="gpt-4", messages=asked("Hello"))
     with server.client() as plain:
         figures = plain.get("/metrics").text

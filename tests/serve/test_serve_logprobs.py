@@ -90,6 +90,6 @@ def test_an_engine_that_has_none_refuses_in_one_line() -> None:
         service.checked(Request(ask("?"), logprobs=2))
     assert (refused.value.status, refused.value.message) == (
         400,
-        "logprobs: scripted gives no log-probabilities: leave it out",
+        "logprobs: scripted provides no log-probabilities: leave out logprobs",
     )
     assert service.checked(Request(ask("?")))

@@ -115,7 +115,7 @@ def test_web_pages_are_refused(server: Server, headers: dict[str, str], status: 
 @pytest.mark.parametrize("origin", ["*", "null", "pages.example", "https://*.example", "https://a.example/path"])
 def test_an_origin_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], origin: str) -> None:
     assert run(["serve", "--allowed-origin", origin]) == 2
-    assert capsys.readouterr().err.startswith(f"gemma: --allowed-origin {origin}: not an origin")
+    assert capsys.readouterr().err.startswith(f"gemma: --allowed-origin {origin}: not the origin of a web page")
 
 
 def test_hostile_bodies_get_an_error_and_nothing_else(server: Server) -> None:
@@ -205,7 +205,7 @@ def test_a_unix_socket_is_for_this_user_alone(tmp_path: Path, forks: Path | None
 
 
 def test_it_is_not_open_to_others_without_a_key(forks: Path | None) -> None:
-    refused = pytest.raises(AssertionError, match="can be reached from other machines")
+    refused = pytest.raises(AssertionError, match="lets other machines use the server")
     with refused, served("--host", "0.0.0.0", forks=forks):
         pass
 

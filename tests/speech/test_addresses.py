@@ -25,7 +25,8 @@ def test_transcripts_are_named_after_addresses_and_not_fetched_again(gemma, engi
     outcome = gemma(*command)
     assert outcome.code == 1
     assert outcome.err.endswith(
-        "1 of 2 files failed: " + server.address("/gone.wav: not found (404); check the address\n")
+        "1 of 2 files failed: "
+        + server.address("/gone.wav: the server does not have the file (404); check the address\n")
     )
     assert (tmp_path / "out" / "a.txt").read_text() == "w1 w2\n"
     server.asked.clear()
@@ -48,7 +49,7 @@ def test_an_interrupted_one_goes_on(gemma, engine, server, tmp_path):
     engine.requests.clear()
     outcome = gemma("transcribe", server.address("/long.wav"))
     assert outcome.out.split() == [f"w{word}" for word in range(9)]
-    assert "resuming an interrupted run" in outcome.err
+    assert "continuing an interrupted run" in outcome.err
     assert len(engine.requests) == 4
 
 

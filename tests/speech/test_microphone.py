@@ -58,7 +58,7 @@ def test_what_is_said_is_written_down_until_ctrl_c(gemma, speaks, tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     outcome = gemma("transcribe", "--mic")
     assert (outcome.code, outcome.out) == (0, "w1 w2 w3\nw4 w5\n")
-    assert outcome.err == "gemma: listening to the microphone (a file); stop with Ctrl-C\n"
+    assert outcome.err == "gemma: listening to the microphone (a file); Ctrl-C stops the recording\n"
     assert signal.getsignal(signal.SIGINT) is handler
 
 
@@ -130,7 +130,7 @@ def test_the_meter_tells_level_time_and_what_waits():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--mic a.wav", ["--mic takes no files: leave out one of them"]),
+        ("--mic a.wav", ["--mic and files cannot be combined: leave out --mic or the files"]),
         ("--mic --clip 0-5", ["--clip", "--mic"]),
         ("--mic -f txt -f srt", ["-o DIR"]),
         ("", ["name a file", "--mic"]),

@@ -113,7 +113,7 @@ def test_what_is_done_is_kept_though_what_comes_before_it_is_not(gemma, engine, 
         patch.setattr(Journal, "add", adding)
         outcome = gemma("transcribe", long)
     assert outcome.code == 130
-    assert "interrupted; run the same command to resume" in outcome.err
+    assert "interrupted; to continue, run the same command again" in outcome.err
     assert kept == [f"w{word} w{word} w{word} w{word}" for word in (3, 2, 1)]
     engine.requests.clear()
     whole = gemma("transcribe", long)

@@ -95,7 +95,7 @@ def test_killed_and_run_again_the_bytes_are_the_same_and_nothing_is_done_twice(t
     last = begin(environment, "transcribe", long, "-o", tmp_path / "parts", *formats)
     _, said = last.communicate()
     assert last.returncode == 0
-    assert "resuming an interrupted run" in said
+    assert "continuing an interrupted run" in said
     for form in ("srt", "json", "txt"):
         assert (tmp_path / "parts" / f"long.{form}").read_bytes() == (tmp_path / "whole" / f"long.{form}").read_bytes()
     decoded = log.read_text().splitlines()
@@ -110,7 +110,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(tmp_path, world, long, begin):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert said == f"gemma: {long}: interrupted; run the same command to resume\n"
+    assert said == f"gemma: {long}: interrupted; to continue, run the same command again\n"
 
 
 @pytest.mark.slow
@@ -130,5 +130,5 @@ def test_another_input_or_question_starts_anew(tmp_path, world, long, begin):
     log.write_text("")
     done = begin(environment, "transcribe", long)
     _, said = done.communicate()
-    assert "resuming an interrupted run" in said
+    assert "continuing an interrupted run" in said
     assert len(log.read_text().splitlines()) <= PIECES + 2 - (begun - 1)

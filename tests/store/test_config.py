@@ -35,16 +35,16 @@ def test_settings_are_read():
         ("draft_tokens = 2", "unknown key 'draft_tokens'; did you mean draft-tokens"),
         ("[presets.a]\ndraft_tokens = 2", "unknown key 'presets.a.draft_tokens'; did you mean draft-tokens"),
         ("[presets.a]\ntop-p = 2", "presets.a.top-p = 2: top-p takes a number from 0 to 1"),
-        ("[presets.a]\ndescription = 2", "presets.a.description takes text"),
-        ("presets = 2", "presets must hold tables"),
-        ("[presets]\na = 2", "presets must hold tables"),
-        ("model = 3", "model = 3: model takes text in quotes"),
-        ('model = ""', "model = '': model takes text in quotes"),
+        ("[presets.a]\ndescription = 2", "presets.a.description must be text"),
+        ("presets = 2", "presets must contain tables"),
+        ("[presets]\na = 2", "presets must contain tables"),
+        ("model = 3", "model = 3: model takes text in quotation marks"),
+        ('model = ""', "model = '': model takes text in quotation marks"),
         ('dtype = "float8"', "dtype = 'float8': dtype takes one of auto, float32, bfloat16, float16"),
         ('quantize = "int2"', "quantize = 'int2': quantize takes one of int8, int4"),
         ("model = 1 2", "not TOML.*line 1"),
         ("seed = 1979-05-27", "seed = datetime.date.*: seed takes a whole number from 0 to 4294967295, or random"),
-        ("\udcff", r"cannot be read \(not UTF-8\)"),
+        ("\udcff", r"the file cannot be read \(not UTF-8\)"),
         ("a = " + "[" * 5000, "not TOML"),
     ],
 )
@@ -74,7 +74,7 @@ def test_what_is_no_file_in_its_place(kind, tmp_path):
             config_file().parent.touch()
     faulthandler.dump_traceback_later(60, exit=True)  # a pipe would be waited for for ever
     try:
-        with pytest.raises(UsageError, match=r"config\.toml: cannot be read \(") as caught:
+        with pytest.raises(UsageError, match=r"config\.toml: the file cannot be read \(") as caught:
             load_config()
     finally:
         faulthandler.cancel_dump_traceback_later()

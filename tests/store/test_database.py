@@ -78,7 +78,7 @@ for change in changes:
     try:
         print(change(), "was possible")
     except GemmaError as error:
-        print(str(error).startswith(f"sessions cannot be saved in {sys.argv[1]}: "), "\\n" in str(error))
+        print(str(error).startswith(f"{sys.argv[1]}: chats cannot be saved ("), "\\n" in str(error))
 """
 
 
@@ -125,7 +125,7 @@ def test_a_lock_is_no_reason_to_read_only(path: Path, monkeypatch: pytest.Monkey
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr(database, "connect", fails)
-    with pytest.raises(GemmaError, match="another gemma process is using it"):
+    with pytest.raises(GemmaError, match="another gemma process is using the file"):
         SessionStore.open(path)
 
 
@@ -144,7 +144,7 @@ def test_what_is_not_a_file_is_refused_at_once(path: Path, kind: str) -> None:
         case _:
             path.parent.rmdir()
             path.parent.write_text("a file")
-    with within(20), pytest.raises(GemmaError, match=f"sessions cannot be saved in {path}: ") as failure:
+    with within(20), pytest.raises(GemmaError, match=f"{path}: chats cannot be saved") as failure:
         SessionStore.open(path)
     assert "\n" not in str(failure.value)
 
@@ -193,7 +193,9 @@ def test_a_chat_whose_database_goes_is_saved_anew_and_says_so(path: Path, pull: 
     assert not session.lost
     pull(path)
     assert session.lost
-    assert session.save(chat("a", "b", "c")) == (f"{path} was deleted or replaced: this chat is saved again as 'work'")
+    assert session.save(chat("a", "b", "c")) == (
+        f"{path} was deleted or replaced, so this chat is saved again as 'work'"
+    )
     assert not session.lost
     assert session.save(chat("a", "b", "c", "d")) is None
     assert stored(path, "work") == ["a", "b", "c", "d"]
@@ -256,7 +258,10 @@ def test_a_failure_to_save_anew_is_told_and_made_up_for(path: Path) -> None:
 def test_a_name_that_another_took_first_is_told(path: Path) -> None:
     mine, yours = SessionStore.open(path).new("work"), SessionStore.open(path).new("work")
     assert mine.save(chat("mine")) is None
-    assert yours.save(chat("yours")) == "another chat was started as 'work': this one continues as 'work-2'"
+    assert (
+        yours.save(chat("yours"))
+        == "another process started a chat 'work', so this chat continues under the name 'work-2'"
+    )
     unnamed = SessionStore.open(path).new()
     assert unnamed.save(chat("work")) is None  # a name that nobody asked for may be another
 
@@ -294,7 +299,7 @@ def test_a_chat_that_another_has_open_is_told_before_anything_is_said(path: Path
         session.save(chat("a"))
     assert session.hold() is None
     other = Another(path, "work", "play")
-    assert other.lines[0].startswith("'work' is open in another chat too: ")
+    assert other.lines[0].startswith("another process has the chat 'work' open too: ")
     assert other.lines[1] == ""
     assert store.new("play").hold()
     other.end()
@@ -309,7 +314,7 @@ def test_a_chat_holds_the_name_that_its_first_message_gives_it(path: Path) -> No
     assert session.hold() is None
     session.save(chat("how do I sort"))
     other = Another(path, "how-do-i-sort")
-    assert "is open in another chat" in other.lines[0]
+    assert "another process has the chat" in other.lines[0]
     other.end()
 
 

@@ -142,7 +142,7 @@ def test_a_file_is_written_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(Exception, match=r"a\.txt: cannot be written \(Input/output error\)"):
+    with pytest.raises(Exception, match=r"a\.txt: the file cannot be written \(Input/output error\)"):
         write_whole(path, "two")
     assert path.read_bytes() == b"one\r\n"
     assert [found.name for found in path.parent.iterdir()] == ["a.txt"]

@@ -39,8 +39,8 @@ def test_a_file_that_is_not_there_is_none(tmp_path: Path) -> None:
     [
         (b"", "is not valid JSON"),
         (b"{", "is not valid JSON"),
-        (b"[]", "holds no JSON object"),
-        (b"5", "holds no JSON object"),
+        (b"[]", "has no JSON object"),
+        (b"5", "has no JSON object"),
         (b"\xff\xfe{\x00}\x00", "is not UTF-8 text"),
         (b'{"a": 1, "b": 2, "a": 1}', "the key 'a' occurs twice in an object"),
         (b'{"x": {"%s": 1, "%s": 2}}' % (b"k" * 10**6, b"k" * 10**6), f"the key '{'k' * 60}' occurs twice"),
@@ -57,7 +57,7 @@ def test_anything_else_is_refused_in_one_short_line(path: Path, content: bytes, 
     message = str(caught.value)
     assert fact in message
     assert message.startswith(str(path))
-    assert message.endswith("; fetch the checkpoint again")
+    assert message.endswith("; download the checkpoint again")
     assert "\n" not in message
     assert len(message) < len(str(path)) + 200
 
@@ -83,12 +83,12 @@ def test_a_key_that_stands_twice_is_found_at_once_among_many(path: Path) -> None
 
 def test_a_pipe_does_not_block(path: Path) -> None:
     os.mkfifo(path)
-    with pytest.raises(ModelError, match="is a pipe or device, not a regular file"):
+    with pytest.raises(ModelError, match="is not a regular file, but a pipe or a device"):
         read_object(path)
 
 
 def test_a_device_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is a pipe or device"):
+    with pytest.raises(ModelError, match="is not a regular file"):
         read_bytes(Path("/dev/zero"), 10)
     with pytest.raises(ModelError, match="cannot be read"):
         read_bytes(tmp_path, 10)

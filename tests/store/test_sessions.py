@@ -157,13 +157,13 @@ def test_an_unknown_session_is_named_with_the_nearest_there_is(path: Path):
     store.new("holiday plans").save(chat("a"))
     with pytest.raises(InputError, match="did you mean 'holiday plans'"):
         store.load("holiday plan")
-    with pytest.raises(InputError, match="no session is named 'x'"):
+    with pytest.raises(InputError, match="no saved chat is named 'x'"):
         store.delete("x")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 61, "a\x1b[2J", "-rf"])
 def test_names_that_cannot_be_typed_or_shown_are_refused(path: Path, name: str):
-    with pytest.raises(InputError, match="is not a valid name of a session"):
+    with pytest.raises(InputError, match="is not a valid name for a chat"):
         SessionStore.open(path).new(name)
 
 
@@ -188,7 +188,10 @@ def test_two_chats_on_one_session_branch_and_never_interleave(path: Path):
     SessionStore.open(path).new("work").save(chat("a"))
     (mine, history), (yours, same) = SessionStore.open(path).load("work"), SessionStore.open(path).load("work")
     assert mine.save(exchange(history, "mine")) is None
-    assert yours.save(exchange(same, "yours")) == "'work' was changed by another chat: this one continues as 'work-2'"
+    assert (
+        yours.save(exchange(same, "yours"))
+        == "another process changed the chat 'work', so this chat continues under the name 'work-2'"
+    )
     assert yours.name == "work-2"
     assert mine.save(exchange(exchange(history, "mine"), "mine too")) is None
     assert yours.save(exchange(exchange(same, "yours"), "yours too")) is None
@@ -201,7 +204,10 @@ def test_a_session_deleted_under_a_chat_is_made_again_by_its_next_turn(path: Pat
     session = store.new("work")
     session.save(chat("a"))
     SessionStore.open(path).delete("work")
-    assert session.save(chat("a", "b")) == "'work' was changed by another chat: this one continues as 'work'"
+    assert (
+        session.save(chat("a", "b"))
+        == "another process changed the chat 'work', so this chat continues under the name 'work'"
+    )
     assert stored(path, session.name) == ["a", "re a", "b", "re b"]
 
 
@@ -211,7 +217,7 @@ def test_a_failed_save_changes_nothing_and_the_next_one_catches_up(path: Path):
     session.save(chat("a"))
     page_limit = store._db.execute("PRAGMA page_count").fetchone()[0] + 1
     store._db.execute(f"PRAGMA max_page_count = {page_limit}")  # the disk is full
-    with pytest.raises(GemmaError, match=r"sessions\.db: database or disk is full") as failure:
+    with pytest.raises(GemmaError, match=r"sessions\.db: chats cannot be saved .database or disk is full") as failure:
         session.save(exchange(chat("a"), "b" * 20_000))
     assert failure.value.exit_code == 1
     assert stored(path, "work") == ["a", "re a"]
@@ -318,7 +324,7 @@ def test_a_database_of_a_later_version_is_left_alone(path: Path):
     store = SessionStore.open(path)
     store._db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     store.close()
-    with pytest.raises(GemmaError, match="newer gemma"):
+    with pytest.raises(GemmaError, match="a newer version of gemma"):
         SessionStore.open(path)
 
 
@@ -335,9 +341,9 @@ def test_any_name_can_be_asked_for(path: Path):
     store = SessionStore.open(path)
     for name in ("\udcff", "\0", "", "x" * 10_000, "'; DROP TABLE session; --"):
         assert not store.exists(name)
-        with pytest.raises(InputError, match="no session is named"):
+        with pytest.raises(InputError, match="no saved chat is named"):
             store.load(name)
-        with pytest.raises(InputError, match="no session is named"):
+        with pytest.raises(InputError, match="no saved chat is named"):
             store.delete(name)
 
 
@@ -385,7 +391,7 @@ def test_an_export_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path, size: 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        with pytest.raises(GemmaError, match="cannot be written: File too large"):
+        with pytest.raises(GemmaError, match="the file cannot be written"):
             write(tmp_path / "chat.md", "work", chat("a" * 1000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -108,7 +108,7 @@ def test_segments_are_written_as_they_come():
 
 
 def test_an_unknown_format_is_named():
-    with pytest.raises(UsageError, match="'docx': txt, srt, vtt, ass, lrc, tsv, json"):
+    with pytest.raises(UsageError, match="'docx': choose one of txt, srt, vtt, ass, lrc, tsv, json"):
         format_named("docx")
 
 

@@ -109,7 +109,7 @@ def test_json_and_the_kept_chat_have_the_call_and_its_answer(
 
 
 def test_with_nobody_to_ask_a_call_that_is_not_allowed_ends_it(chat: Chat):
-    chat(RawEngine([CALL]), "add", "--tool", ADD).refuses("add(a=2, b=3)", "allow it with --allow-tool add", code=1)
+    chat(RawEngine([CALL]), "add", "--tool", ADD).refuses("add(a=2, b=3)", "give --allow-tool add", code=1)
     chat(RawEngine([CALL]), "add", "--tool", ADD, "--tool", NOW, "--allow-tool", "now", "--json").refuses("add", code=1)
 
 
@@ -156,7 +156,7 @@ def test_who_sits_at_a_terminal_is_asked_and_what_was_typed_before_is_no_answer(
     told = [message.tool_responses[0].response for message in engine.requests[-1].messages if message.role == "tool"]
     assert [answer for answer in told if isinstance(answer, int)] == carried_out
     refused = [answer for answer in told if not isinstance(answer, int)]
-    assert refused == [{"error": "the user does not allow this call"}] * (2 - len(carried_out))
+    assert refused == [{"error": "the user did not allow this call"}] * (2 - len(carried_out))
 
 
 def test_the_end_of_the_terminal_ends_it(chat: Chat, monkeypatch: pytest.MonkeyPatch):
@@ -182,7 +182,7 @@ def test_a_call_that_takes_too_long_is_stopped_and_the_model_is_told(chat: Chat,
     outcome = chat(engine, "go", *options, "0.5")
     assert (outcome.code, outcome.out) == (0, "I see.\n")
     assert engine.requests[-1].messages[-1].tool_responses[0].response == {
-        "error": "no answer within 0.5 s, so the call was stopped (--tool-timeout)"
+        "error": "the call was stopped after 0.5 s without an answer (to allow more time, give --tool-timeout)"
     }
     for limit in ("0", "-1", "nan", "inf", "soon"):
         chat(engine, "go", *options, limit).refuses("--tool-timeout")
@@ -226,8 +226,8 @@ def test_ctrl_c_cancels_a_call_and_those_after_it():
     calls = [ToolCall("say", {"text": text}) for text in ("go", "stop", "go on")]
     assert [response.response for response in desk.answers(calls)] == [
         "done",
-        {"error": "cancelled by the user"},
-        {"error": "not carried out: the user cancelled the call before it"},
+        {"error": "the user cancelled the call"},
+        {"error": "the tool was not run, because the user cancelled an earlier call"},
     ]
     assert ran == ["go", "stop"]
 
@@ -251,8 +251,8 @@ def test_a_model_that_only_ever_calls_is_stopped(chat: Chat):
 @pytest.mark.parametrize(
     ("call", "answer"),
     [
-        ("call:add{a:1}", "the arguments do not fit: b: Missing required argument"),
-        ("call:sub{a:1,b:2}", "there is no tool sub; there are: add"),
+        ("call:add{a:1}", "the arguments have the wrong type: b: Missing required argument"),
+        ("call:sub{a:1,b:2}", "unknown tool sub; the tools are add"),
     ],
 )
 def test_a_call_that_cannot_be_carried_out_is_answered(chat: Chat, call: str, answer: str):
@@ -274,7 +274,7 @@ def test_an_unreadable_call_is_never_shown_and_the_model_may_write_it_again(chat
     assert outcome.err.splitlines()[1:] == ["gemma: calls add(a=2, b=3)", "gemma: add: 5"]
     refused = outcome.err.splitlines()[0]
     name = "add" if call.startswith("call:add") else "unknown"
-    assert refused.startswith(f"gemma: {name} failed: the call could not be read (")
+    assert refused.startswith(f"gemma: {name} failed: the tool call could not be read (")
     (response,) = engine.requests[1].messages[-1].tool_responses
     assert response.name == name
     assert set(response.response) == {"error"}
@@ -287,7 +287,9 @@ def test_the_model_reads_in_its_own_format_that_its_call_was_unreadable(chat: Ch
     prompt = pocket.writer.write(engine.requests[1], pocket.towers.count)  # type: ignore[attr-defined]
     text = pocket.tokenizer.decode(list(prompt.ids))  # type: ignore[attr-defined]
     told = text.partition("<|tool_call>")[2]
-    assert told.startswith('call:add{}<tool_call|><|tool_response>response:add{error:<|"|>the call could not be read')
+    assert told.startswith(
+        'call:add{}<tool_call|><|tool_response>response:add{error:<|"|>the tool call could not be read'
+    )
 
 
 def test_a_second_unreadable_call_ends_it_and_the_json_has_both(chat: Chat):
@@ -296,7 +298,7 @@ def test_a_second_unreadable_call_ends_it_and_the_json_has_both(chat: Chat):
     found = json.loads(outcome.out)
     assert outcome.code == 1
     assert outcome.err.splitlines()[2:] == [
-        "gemma: stopped: the model's tool call could not be read; ask again, or in other words"
+        "gemma: the tool call of the model could not be read: ask again, or use other words"
     ]
     assert (found["text"], found["tool_calls"]) == ("Well: ", None)
     assert [call["name"] for call in found["unreadable_tool_calls"]] == ["add", "add"]
@@ -311,7 +313,7 @@ def test_readable_calls_beside_an_unreadable_one_are_carried_out(chat: Chat):
     found = json.loads(outcome.out)
     assert outcome.code == 0
     assert [call["response"] for call in found["tool_calls"]] == [5, 5, 5]
-    assert [call["reason"] for call in found["unreadable_tool_calls"]] == ["a value is missing"] * 2
+    assert [call["reason"] for call in found["unreadable_tool_calls"]] == ["the call lacks a value"] * 2
     told = [[answer.response for answer in m.tool_responses] for m in engine.requests[-1].messages if m.role == "tool"]
     assert [(answers[0], len(answers)) for answers in told] == [(5, 2), (5, 2), (5, 1)]
 
@@ -347,7 +349,7 @@ def test_what_the_tool_declares_helps_to_read_a_call(chat: Chat, tmp_path: Path)
 
 def test_a_call_without_any_tools_is_told_and_not_answered(chat: Chat):
     engine = RawEngine([CALL])
-    assert "add failed: there are no tools here" in chat(engine, "add").err
+    assert "add failed: this chat has no tools" in chat(engine, "add").err
     assert len(engine.requests) == 1
 
 
@@ -371,7 +373,7 @@ def test_an_answer_longer_than_the_model_has_room_for_is_cut_and_says_so(chat: C
     engine = RawEngine(["<|tool_call>call:much{}<tool_call|><|tool_response>", "done"])
     assert chat(engine, "go", "--tool", f"{tmp_path / 'long.py'}:much", "--allow-tool", "much").code == 0
     answer = engine.requests[-1].messages[-1].tool_responses[0].response
-    assert answer.endswith("[cut off: the first 6144 of 104000 characters]")
+    assert answer.endswith("[cut off after 6144 of 104000 characters]")
 
 
 def test_thoughts_stay_between_calls_and_go_afterwards(chat: Chat):

@@ -163,8 +163,8 @@ def test_arguments_become_what_the_hints_ask_for(worker: Worker, module: Path):
         ("divide", {"a": 1, "c": 1}, "c: Unexpected keyword argument"),
         ("pick", {"colour": "green", "names": []}, "colour: Input should be 'red' or 'blue'"),
         ("leave", {}, "SystemExit: 3"),
-        ("end", {}, r"it ended its process \(SIGTERM\)"),
-        ("crash", {}, r"it ended its process \(exit code 9\)"),
+        ("end", {}, r"the process of the tool ended \(SIGTERM\)"),
+        ("crash", {}, r"the process of the tool ended \(exit code 9\)"),
     ],
 )
 def test_what_goes_wrong_in_a_tool_is_told(
@@ -200,7 +200,10 @@ def test_a_function_that_takes_too_long_is_interrupted_and_its_module_lives_on(
 ):
     sleep, count = load(worker, f"{module}:sleep", 0.3), load(worker, f"{module}:count")
     before = count.run({})
-    with pytest.raises(ToolFailed, match=r"no answer within 0.3 s, so the call was stopped \(--tool-timeout\)"):
+    with pytest.raises(
+        ToolFailed,
+        match=r"the call was stopped after 0.3 s without an answer \(to allow more time, give --tool-timeout\)",
+    ):
         sleep.run({"path": str(tmp_path / "asleep")})
     assert count.run({}) == before + 1
 
@@ -275,7 +278,7 @@ def test_two_tools_of_one_name_are_told_apart(worker: Worker, module: Path, tmp_
     )
     assert list(box.tools) == ["mine_leave", "yours_leave", "count"]
     assert [tool["function"]["name"] for tool in box.declarations] == list(box.tools)
-    with pytest.raises(UsageError, match="two tools are named mine_count"):
+    with pytest.raises(UsageError, match="two tools have the name mine_count"):
         toolbox([load(worker, f"{module}:count"), load(worker, f"{module}:count")], [])
-    with pytest.raises(UsageError, match="no such tool; there are: count"):
+    with pytest.raises(UsageError, match="unknown tool; the tools are count"):
         toolbox([load(worker, f"{module}:count")], ["cuont"])

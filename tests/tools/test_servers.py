@@ -106,7 +106,7 @@ def add(a: int, b: int) -> str:
 )
 def test_a_server_that_does_not_start_is_named(server: Local | Remote, why: str):
     with (
-        pytest.raises(GemmaError, match=f"the MCP server '{server.name}' does not start: .*{why}"),
+        pytest.raises(GemmaError, match=f"the MCP server '{server.name}' cannot be started: .*{why}"),
         started([server], PATIENCE),
     ):
         pass
@@ -114,7 +114,10 @@ def test_a_server_that_does_not_start_is_named(server: Local | Remote, why: str)
 
 def test_a_server_that_says_nothing_is_given_up():
     mute = Local("mute", sys.executable, ("-Sc", "import sys; sys.stdin.read()"))
-    with pytest.raises(GemmaError, match="'mute' does not start: no answer within 0 s"), started([mute], 0.0):
+    with (
+        pytest.raises(GemmaError, match="'mute' cannot be started: the server gave no answer within 0 s"),
+        started([mute], 0.0),
+    ):
         pass
 
 
@@ -139,7 +142,7 @@ def test_a_configuration_in_the_form_other_programs_read(tmp_path: Path):
         ("[]", "mcpServers"),
         ("{}", "mcpServers: Field required"),
         ('{"mcpServers": {"a": {"command": 3}}}', re.escape("mcpServers.a.command")),
-        ('{"mcpServers": {"a": {}}}', "a: give it either a command or a url"),
+        ('{"mcpServers": {"a": {}}}', "give the server a either a command or a url"),
         ('{"mcpServers": {"a": {"type": "sse", "url": "http://x"}}}', "SSE"),
     ],
 )

@@ -19,7 +19,7 @@ def test_a_folder_is_described_in_order_with_one_load_and_the_bad_ones_named(gem
     assert done.code == 1
     assert done.err == (
         "gemma: 1 of 7 files failed: photos/2b.png: not a picture in a supported format "
-        "(PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF); convert it to PNG\n"
+        "(PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF); convert the picture to PNG\n"
     )
     assert {told["file"]: told["text"] for told in lines(done)} == photos
     assert [told["file"] for told in lines(done)] == sorted(photos)
@@ -37,7 +37,7 @@ def test_a_file_that_takes_an_extra_stops_no_other(gemma, photos, tmp_path, monk
     (tmp_path / "photos" / "2b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
     done = gemma("describe-image", "photos", "--format", "jsonl")
     assert (done.code, len(lines(done))) == (1, 6)
-    assert "1 of 7 files failed: photos/2b.heic: a picture in HEIC" in done.err
+    assert "1 of 7 files failed: photos/2b.heic: HEIC pictures need" in done.err
     assert "gemma-cli[pictures]" in done.err
 
 
@@ -66,7 +66,9 @@ def test_alternative_texts_lie_beside_their_pictures(gemma, photos, tmp_path):
     done = gemma("describe-image", "photos/*.png", "--write-alt")
     assert (done.code, done.out) == (0, "")
     assert (tmp_path / "photos" / "1.png.alt.txt").read_text() == photos["photos/1.png"] + "\n"
-    gemma("describe-image", "photos/1.png", "--write-alt").refuses("1.png.alt.txt exists", "--overwrite")
+    gemma("describe-image", "photos/1.png", "--write-alt").refuses(
+        "1.png.alt.txt: the output file already exists", "--overwrite"
+    )
 
 
 def test_a_copy_has_the_description_in_its_metadata(gemma, photos, tmp_path):
@@ -77,9 +79,9 @@ def test_a_copy_has_the_description_in_its_metadata(gemma, photos, tmp_path):
     assert photos["photos/1.png"] in copy.info["xmp"].decode()
     assert list(copy.getdata()) == list(Image.open(tmp_path / "photos" / "1.png").getdata())
     gemma("describe-image", "photos/1.png", "-o", "photos", "--write-metadata").refuses(
-        "1.png: its copy would replace it"
+        "1.png: the copy would replace the original"
     )
-    gemma("describe-image", "photos/1.png", "--write-metadata").refuses("give -o DIR")
+    gemma("describe-image", "photos/1.png", "--write-metadata").refuses("with -o DIR")
 
 
 def test_what_was_finished_before_a_stop_is_not_described_again(gemma, engine, photos):
@@ -88,12 +90,12 @@ def test_what_was_finished_before_a_stop_is_not_described_again(gemma, engine, p
     engine.most = 3
     stopped = gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low")
     assert (stopped.code, len(engine.asked)) == (130, 6)
-    assert "6 files: interrupted; run the same command to resume" in stopped.err
+    assert "6 files: interrupted; to continue, run the same command again" in stopped.err
     engine.asked.clear()
     engine.most = 10_000
     done = gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low")
     assert done.out == whole
-    assert done.err == "gemma: 6 files: resuming an interrupted run; 3 descriptions are done\n"
+    assert done.err == "gemma: 6 files: continuing an interrupted run, of which 3 descriptions are done\n"
     assert len(engine.asked) == 3
     engine.asked.clear()
     assert gemma("describe-image", "photos", "--format", "jsonl", "--detail", "low").out == whole
@@ -114,7 +116,7 @@ def test_several_pictures_in_one_question(gemma, engine, photos):
     (asked,) = engine.asked
     assert [part.name for part in asked.messages[0].parts[:2]] == ["photos/0.png", "photos/1.png"]
     assert asked.messages[0].text == "Describe these images."
-    gemma("describe-image", "photos/0.png", "--together", "-o", "x").refuses("--together gives one description")
+    gemma("describe-image", "photos/0.png", "--together", "-o", "x").refuses("--together prints one description")
 
 
 def test_the_wishes_are_in_the_question_and_answers_are_greedy(gemma, engine, photos):
@@ -133,7 +135,7 @@ def test_tables_and_pages_escape_what_is_special_in_them(gemma, photos, tmp_path
     assert [(row["file"], row["text"], row["page"]) for row in rows] == [(odd.name, photos["photos/0.png"], "")]
     page = gemma("describe-image", odd.name, "--format", "md").out
     assert f'![{photos["photos/0.png"]}](<a,b "c" [d] %3Ce%3E.png>)' in page
-    gemma("describe-image", "photos", "--format", "json").refuses("--format json can hold only one input", "jsonl")
+    gemma("describe-image", "photos", "--format", "json").refuses("--format json is for a single input", "jsonl")
     gemma("describe-image", "photos", "--format", "xml").refuses("--format xml", "csv")
 
 

@@ -52,7 +52,10 @@ def test_the_sound_goes_along_after_the_question_and_its_cut_is_said(gemma, engi
         monkeypatch.setattr(module, "MAX_AUDIO_S", 2)
     draw_video(tmp_path / "loud.mkv", shots[:3], sound=True)
     asked = ("describe-video", "loud.mkv", "--max-frames", "1", "--max-tokens", "4")
-    assert "loud.mkv: the model hears only the first 2 s; --no-sound leaves sound out" in gemma(*asked).err
+    assert (
+        "loud.mkv: the model receives only the first 2 s of sound; to leave out the sound, give --no-sound"
+        in gemma(*asked).err
+    )
     _, _, heard = engine.asked.pop().messages[0].parts
     assert len(heard.samples) == 2 * 16_000
     gemma(*asked, "--clip", "2-9")
@@ -93,7 +96,7 @@ def test_a_stopped_video_goes_on_after_the_parts_that_are_done(gemma, engine, vi
     engine.stream = stream
     done = gemma(*asked)
     assert done.out == whole
-    assert "resuming an interrupted run; 4 answers are done" in done.err
+    assert "continuing an interrupted run, of which 4 answers are done" in done.err
     assert len(engine.asked) == everything - 4
 
 
@@ -109,10 +112,10 @@ def test_videos_of_a_folder_into_files_and_the_bad_ones_named(gemma, video, tmp_
     ("options", "words"),
     [
         (["--format", "vtt"], ["--format vtt", "--chapters"]),
-        (["--summary"], ["--summary summarizes parts"]),
-        (["--clip", "9-12"], ["video.mp4: ends before 9 s"]),
+        (["--summary"], ["--summary works only with parts"]),
+        (["--clip", "9-12"], ["video.mp4: the video ends before 9 s"]),
         (["--clip", "soon"], ["--clip soon"]),
-        (["--format", "txt", "--format", "json"], ["stdout takes one"]),
+        (["--format", "txt", "--format", "json"], ["only one format can be printed to stdout"]),
         (["--format", "csv"], ["--format csv", "vtt"]),
         (["--fps", "0"], ["--fps"]),
     ],

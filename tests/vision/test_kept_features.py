@@ -94,9 +94,9 @@ def test_a_video_in_a_chat_is_encoded_once_over_turns_and_restarts(gemma, engine
     video = draw_video(tmp_path / "a.mp4", [scenes.restore([], 320, 256, ground) for ground in scenes.GROUNDS[2:5]])
     restarted()
     _, first = told("What is this?", "--video", video, "--session", "video")
-    assert "of pictures and sound, 3 encoded for it" in first
+    assert "of the prompt tokens from pictures and sound, 3 of these newly encoded" in first
     _, second = told("And now?", "--session", "video")
-    assert "of pictures and sound, none encoded for it" in second
+    assert "of the prompt tokens from pictures and sound, none of these newly encoded" in second
     restarted()
     _, third = told("What else?", "--session", "video")
     assert "none encoded for it" in third

@@ -54,7 +54,7 @@ def read_items(path: Path, task: TaskName, limit: int | None = None) -> DataSet:
     with open_input(path) as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise InputError(f"{path}: more than {MOST_BYTES >> 20} MiB; split it")
+        raise InputError(f"{path}: the file is larger than {MOST_BYTES >> 20} MiB; split the file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -73,7 +73,7 @@ def _checked(
     path: Path, task: TaskName, items: list[Item], source: str | None = None, target: str | None = None
 ) -> DataSet:
     if not items:
-        raise InputError(f"{path}: no items; for {task} write one {FORMS[task]} per line")
+        raise InputError(f"{path}: the file has no items; for --task {task}, write one {FORMS[task]} per line")
     return DataSet(tuple(items), source, target)
 
 
@@ -95,7 +95,9 @@ def _from_json(line: str, where: str, folder: Path, task: TaskName) -> Item:
 
 def _from_tsv(path: Path, text: str, task: TaskName, limit: int | None) -> DataSet:
     if task == "chat":
-        raise InputError(f"{path}: TSV is for speech; for chat write JSONL with {FORMS[task]} on each line")
+        raise InputError(
+            f"{path}: --task chat cannot read TSV files; write a JSONL file with {FORMS[task]} on each line"
+        )
     rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
     head = next(rows, [])
     if "path" in head and "sentence" in head:
@@ -103,7 +105,8 @@ def _from_tsv(path: Path, text: str, task: TaskName, limit: int | None) -> DataS
     if len(head) >= _FLEURS_COLUMNS - 1 and head[1].lower().endswith(".wav"):
         return _from_fleurs(path, [head, *rows], task, limit)
     raise InputError(
-        f"{path}: not a table of Common Voice, CoVoST 2 or FLEURS: its first line has none of their columns"
+        f"{path}: not a table of Common Voice, CoVoST 2 or FLEURS (unknown columns in the first line); "
+        "give such a table, or JSONL"
     )
 
 
@@ -111,7 +114,7 @@ def _from_clips(path: Path, head: list[str], rows: Iterator[list[str]], task: Ta
     """Common Voice (path, sentence, locale, ...) and CoVoST 2 (path, sentence, translation, client_id)."""
     wanted = "sentence" if task == "transcribe" else "translation"
     if wanted not in head:
-        raise InputError(f"{path}: has no column '{wanted}'; Common Voice has no translations, CoVoST 2 has")
+        raise InputError(f"{path}: the table has no column '{wanted}'; for translations, use a table of CoVoST 2")
     entries = [dict(zip(head, row, strict=False)) for row in _first(rows, limit)]
     items = [
         Item(entry[wanted], audio=_sound(path.parent, entry["path"], "clips"))
@@ -125,7 +128,9 @@ def _from_clips(path: Path, head: list[str], rows: Iterator[list[str]], task: Ta
 
 def _from_fleurs(path: Path, rows: list[list[str]], task: TaskName, limit: int | None) -> DataSet:
     if task == "translate":
-        raise InputError(f"{path}: FLEURS has each language in a file of its own; join them by id into JSONL")
+        raise InputError(
+            f"{path}: a FLEURS table has only one language; join the tables of two languages by id into a JSONL file"
+        )
     named = _first((row for row in rows if len(row) >= _FLEURS_COLUMNS - 1 and row[2].strip()), limit)
     found = [Item(row[2], audio=_sound(path.parent, row[1], f"audio/{path.stem}", path.stem, "audio")) for row in named]
     return _checked(path, task, found, path.parent.name.partition("_")[0] or None)

@@ -36,7 +36,7 @@ def check_installed() -> None:
     """Raises UsageError that names the extra, before anything is measured."""
     missing = [name for name in ("jiwer", "sacrebleu") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"--task needs {' and '.join(missing)}: pip install 'gemma-cli[quality]'")
+        raise UsageError(f"--task needs {' and '.join(missing)}, not installed here: pip install 'gemma-cli[quality]'")
 
 
 def bare(text: str) -> str:

@@ -21,7 +21,7 @@ def numbers(flag: str, text: str, least: int, most: int) -> tuple[int, ...]:
     """Numbers between commas, in rising order, each once. Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and least <= int(part[:9]) <= most for part in parts):
-        raise UsageError(f"{flag} {text}: not whole numbers from {least} to {most} separated by commas")
+        raise UsageError(f"{flag} {text}: give whole numbers from {least} to {most}, separated by commas")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -44,7 +44,7 @@ class BenchEngineOptions(ModelOptions):
         typer.Option(
             envvar=SETTINGS["quantize"].variable,
             metavar="int8|int4|int8,int4",
-            help="Quantize the weights; several formats are measured next to the stored one.",
+            help="Quantize the weights; int8,int4 measures both formats and the stored weights.",
             rich_help_panel=MODEL,
         ),
         SETTINGS["quantize"],
@@ -55,7 +55,8 @@ class BenchEngineOptions(ModelOptions):
             min=0.0,
             max=1.0,
             metavar="P",
-            help="Accept each draft with this probability; only for synthetic: models, where none would be accepted.",
+            help="Accept each draft with this probability. This option "
+            "is only for synthetic: models, whose drafts are random.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -64,7 +65,8 @@ class BenchEngineOptions(ModelOptions):
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="With --engine: number of simultaneous requests; several numbers are measured in turn. Default: 1.",
+            help="With --engine: number of requests at the same time; "
+            "several numbers give one measurement each. Default: 1.",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -85,7 +87,7 @@ class BenchEngineOptions(ModelOptions):
         named = tuple(dict.fromkeys(part.strip() for part in (self.quantize or "").split(",") if part.strip()))
         if not set(named) <= set(get_args(Quantization)) or (self.quantize is not None and not named):
             raise UsageError(
-                f"--quantize {self.quantize}: use {' or '.join(get_args(Quantization))}, or both: int8,int4"
+                f"--quantize {self.quantize}: give {' or '.join(get_args(Quantization))}, or both as int8,int4"
             )
         return cast("tuple[Quantization, ...]", named)
 

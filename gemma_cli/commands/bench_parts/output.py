@@ -30,19 +30,21 @@ class BenchOutputOptions:
 
     samples: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Write every reply to this file, one line of JSON each.", rich_help_panel=OUTPUT
-        ),
+        typer.Option(metavar="FILE", help="Write each reply to this file as one line of JSON.", rich_help_panel=OUTPUT),
     ] = None
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Plot the results of --sweep and --context.", rich_help_panel=OUTPUT),
+        typer.Option(
+            metavar="FILE.png",
+            help="Plot the results of --sweep or --context into this PNG file.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None
     report: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="Write an HTML page with plots, figures, machine and command; it loads nothing from the network.",
+            help="Write the results, plots, machine and command as one HTML page without external files.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -57,9 +59,9 @@ class BenchOutputOptions:
             check_drawable(self.report, "--report", ".html")
         for path in (self.samples, self.plot, self.report):
             if path and path.exists():
-                raise InputError(f"{path}: exists already; name another file")
+                raise InputError(f"{path}: the file already exists; name another file")
             if path and not path.parent.is_dir():
-                raise InputError(f"{path}: no such folder; create it first")
+                raise InputError(f"{path}: the folder does not exist; create the folder first")
 
 
 def written_to(measured: Iterable[Measurement], path: Path, stack: ExitStack) -> Iterator[Measurement]:
@@ -102,7 +104,10 @@ def show(
         if shown := _charts(report):
             draw(shown, kept.plot)
         elif not kept.quiet:
-            notice(f"{kept.plot}: not drawn; a plot needs three draft lengths in --sweep, or two lengths in --context")
+            notice(
+                f"{kept.plot}: no plot is drawn; a plot needs three "
+                "draft lengths in --sweep, or two lengths in --context"
+            )
 
 
 def _charts(report: Report) -> list[Chart]:
@@ -122,5 +127,5 @@ def watched(measured: Iterable[T], total: int, warm_up: int, unit: str = "replie
             advance(1)
             if number == warm_up and not sys.stderr.isatty():
                 left = (monotonic() - began) / warm_up * (total - warm_up)
-                notice(f"warmed up; {total - warm_up} {unit} to measure, about {left:.0f} s")
+                notice(f"the warm-up is done; measuring {total - warm_up} {unit} takes about {left:.0f} s")
             yield measurement

@@ -40,36 +40,41 @@ class QualityOptions:
     task: Annotated[
         TaskName | None,
         typer.Option(
-            help="Measure the quality of replies to --data, with and without drafts.", rich_help_panel=QUALITY
+            help="Measure the quality of the replies to the items of --data, with and without drafts.",
+            rich_help_panel=QUALITY,
         ),
     ] = None
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="JSONL, or a TSV of Common Voice, CoVoST 2 or FLEURS next to its sound files.",
+            help="File with the items: JSONL, or the TSV file of Common "
+            "Voice, CoVoST 2 or FLEURS next to the sound files.",
             rich_help_panel=QUALITY,
         ),
     ] = None
     origin: Annotated[
         str | None,
-        typer.Option("--from", metavar="LANGUAGE", help="Language of the data.", rich_help_panel=QUALITY),
+        typer.Option("--from", metavar="LANGUAGE", help="Language of the items in --data.", rich_help_panel=QUALITY),
     ] = None
     target: Annotated[
         str | None,
         typer.Option("--to", metavar="LANGUAGE", help="Language to translate into.", rich_help_panel=QUALITY),
     ] = None
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first items.", rich_help_panel=QUALITY)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Use only the first N items of --data.", rich_help_panel=QUALITY),
     ] = None
 
     def check(self) -> None:
         """Raises UsageError for options that do not go together."""
         if self.task is None and any(vars(self).values()):
-            raise UsageError("--data, --from, --to and --limit belong to --task transcribe, translate or chat")
+            raise UsageError(
+                "--data, --from, --to and --limit apply only to a --task: give --task transcribe, translate or chat too"
+            )
         if self.task is not None:
             if self.data is None:
-                raise UsageError(f"--task {self.task}: name the items with --data FILE")
+                raise UsageError(f"--task {self.task}: no items to measure; give --data FILE")
             check_installed()
 
     def job(self, sampling: Sampling) -> Job:
@@ -80,7 +85,7 @@ class QualityOptions:
         source = language(name) if (name := self.origin or data.source) else None
         target = language(name) if (name := self.target or data.target) else None
         if self.task == "translate" and target is None:
-            raise UsageError("--task translate: no target language; give --to LANGUAGE")
+            raise UsageError("--task translate: the data names no target language; give --to LANGUAGE")
         return Job(self.task, self.data, data, source, target, sampling)
 
 
@@ -214,5 +219,5 @@ def _long(task: Task, recording: Any) -> Turn:
         texts += [utterance.texts[0] for utterance in utterances.feed(answer)]
     texts += [utterance.texts[0] for utterance in utterances.end()]
     if not turns:
-        raise InputError(f"{recording.name}: no speech found; leave it out of the data")
+        raise InputError(f"{recording.name}: the recording has no speech; remove the item from --data")
     return replace(together(turns), text=" ".join(filter(None, texts)))

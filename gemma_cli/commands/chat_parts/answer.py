@@ -43,14 +43,16 @@ class AnswerOptions(SummaryOptions):
         typer.Option(
             "--schema",
             metavar="FILE",
-            help="Restrict the answer to a JSON schema: one line of JSON, and nothing else.",
+            help="Make the answer one line of JSON that matches this JSON schema.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
     stream_json: Annotated[
         bool,
         typer.Option(
-            "--stream-json", help="Print events as they happen, one line of JSON each.", rich_help_panel=OUTPUT
+            "--stream-json",
+            help="While the answer is generated, print each event as one line of JSON.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False
     receipt: Annotated[
@@ -58,7 +60,8 @@ class AnswerOptions(SummaryOptions):
         typer.Option(
             "--receipt",
             metavar="FILE",
-            help="Repeat the answer of a receipt (in a reply of gemma serve or in --json), or report differences.",
+            help="Generate an earlier answer again and report any "
+            "difference. The receipt comes from gemma serve or --json.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -74,7 +77,7 @@ class AnswerOptions(SummaryOptions):
             "--receipt": self.receipt,
         }
         if not once and (flag := next((flag for flag, given in flags.items() if given), None)):
-            raise UsageError(f"{flag} applies only to single answers: give a PROMPT or pipe text in")
+            raise UsageError(f"{flag} applies only to single answers: give a PROMPT, or pipe text into gemma chat")
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ class ReplyLimits:
         """Raises GemmaError where JSON was cut off."""
         if self.schema is not None and turn.finish_reason == "length":
             raise GemmaError(
-                f"the JSON is incomplete: reply truncated at --max-tokens ({turn.usage.completion_tokens}); "
-                "raise --max-tokens"
+                "the JSON is incomplete, because the reply reached --max-tokens "
+                f"({turn.usage.completion_tokens}): raise --max-tokens"
             )
 
 

@@ -33,19 +33,20 @@ class AttachOptions:
             "--attach",
             "-a",
             metavar="FILE|URL|-",
-            help="Attach a picture, sound, video, text or PDF (detected from its content); repeatable.",
+            help="Attach a picture, sound, video, text or PDF of any supported format; repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
     image: Annotated[
-        Files, typer.Option("--image", metavar="FILE", help="A picture; repeatable.", rich_help_panel=ATTACHMENTS)
+        Files,
+        typer.Option("--image", metavar="FILE", help="Attach a picture; repeatable.", rich_help_panel=ATTACHMENTS),
     ] = None
     video: Annotated[
         Files,
         typer.Option(
             "--video",
             metavar="FILE",
-            help="Attach a video as one frame per second, 60 at most; repeatable.",
+            help="Attach a video; the model sees one frame per second, at most 60 frames; repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
@@ -54,14 +55,14 @@ class AttachOptions:
         typer.Option(
             "--audio",
             metavar="FILE",
-            help=f"Sound of at most {MAX_AUDIO_S} s; repeatable.",
+            help=f"Attach a sound file of at most {MAX_AUDIO_S} s; repeatable.",
             rich_help_panel=ATTACHMENTS,
         ),
     ] = None
     file: Annotated[
         Files,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="Attach a text or PDF; repeatable.", rich_help_panel=ATTACHMENTS
+            "--file", "-f", metavar="FILE", help="Attach a text file or a PDF; repeatable.", rich_help_panel=ATTACHMENTS
         ),
     ] = None
     encoding: Annotated[
@@ -83,7 +84,7 @@ class AttachOptions:
         """Return the attachments. Raises InputError, and UsageError where standard input is named twice."""
         named = self._named()
         if sum(name == STDIN for name, _ in named) > 1:
-            raise UsageError("standard input can be attached only once: use - with one option")
+            raise UsageError("standard input can be attached only once: give - to only one option")
         return [self.reader(name, kind, quiet) for name, kind in named]
 
     @property
@@ -94,7 +95,7 @@ class AttachOptions:
     def check(self, piped: str | Part | None, once: bool) -> None:
         """Raises UsageError for an encoding that nothing is read in."""
         if checked_encoding(self.encoding) and once and not (piped or self.attach or self.file):
-            raise UsageError("--encoding applies to attached or piped texts: give -a or -f too, or pipe text in")
+            raise UsageError("--encoding applies only to attached or piped texts: pipe text in, or give -a or -f too")
 
     def _named(self) -> list[tuple[str, Attachable | None]]:
         options: list[tuple[Files, Attachable | None]] = [
@@ -132,7 +133,7 @@ def questioned(texts: Sequence[str | None], attached: Sequence[Part]) -> str:
     """Join what was piped in and typed to one question. Raises UsageError where there is nothing to answer."""
     question = "\n\n".join(text for text in texts if text and text.strip())
     if not question and not attached:
-        raise UsageError("no prompt: give a PROMPT, pipe text in, or run gemma chat in a terminal")
+        raise UsageError("no prompt: give a PROMPT, pipe text into gemma chat, or run gemma chat in a terminal")
     return question
 
 
@@ -144,4 +145,4 @@ def report_mentioned(prompt: str) -> None:
 
     for mention in mentions(prompt):
         if mention.paths:
-            notice(f"{mention.word} is sent as text; to attach the file, use -a {mention.word}")
+            notice(f"{mention.word} is sent as plain text; to attach the file, give -a {mention.word}")

@@ -70,8 +70,8 @@ class WantedAnswer:
         """Raise UsageError for another prompt than the receipt's."""
         if prompt_hash(request) != self.fields["prompt_sha256"]:
             raise UsageError(
-                f"{self.name}: the receipt of another prompt; give the same PROMPT, attachments, --system, --tool and "
-                "--schema"
+                f"{self.name}: the receipt belongs to another prompt; give the same PROMPT, attachments, --system, "
+                "--tool and --schema as for the earlier reply"
             )
 
     def differences(self, info: EngineInfo, spec: EngineSpec) -> list[str]:
@@ -88,16 +88,21 @@ class WantedAnswer:
         """Say that the text is the receipt's. Raises GemmaError where it is not."""
         if text_hash(text) == self.fields["text_sha256"]:
             if not quiet:
-                notice(f"the same text as in {self.name}")
+                notice(f"the text is the same as in {self.name}")
             return
-        why = "; ".join(differences) or "everything in the receipt is the same here: please report this bug"
+        why = (
+            "; ".join(differences)
+            or "the model, settings and machine are the same as in the receipt; this is a bug, please report it"
+        )
         raise GemmaError(f"the text differs from {self.name}: {why}")
 
 
 def wanted_answer(file: str, context: typer.Context) -> WantedAnswer:
     """Read a receipt: a reply of `gemma serve`, what `--json` printed, or the receipt in one. Raises UsageError."""
     if both := given(context, *DECIDED):
-        raise UsageError(f"--receipt already sets --{both[0].replace('_', '-')}: leave one of them out")
+        raise UsageError(
+            f"--receipt sets the value of --{both[0].replace('_', '-')} already: leave out one of the two options"
+        )
     name = display_name(file)
     try:
         value = json.loads(read_text(file))
@@ -109,7 +114,7 @@ def wanted_answer(file: str, context: typer.Context) -> WantedAnswer:
         raise _no_receipt(name)
     if fields.get("stop"):
         raise InputError(
-            f"{name}: the reply ended at a stop sequence; gemma chat has none, so it cannot repeat the reply"
+            f"{name}: gemma chat cannot repeat this reply, because the request had stop sequences; use gemma serve"
         )
     return WantedAnswer(name, fields)
 
@@ -120,4 +125,6 @@ def _shown(value: Any) -> str:
 
 
 def _no_receipt(name: str) -> InputError:
-    return InputError(f"{name}: no receipt in it; give a reply of gemma serve, or the output of gemma chat --json")
+    return InputError(
+        f"{name}: the file has no receipt; give a reply of gemma serve, or the output of gemma chat --json"
+    )

@@ -21,7 +21,7 @@ from gemma_cli.views.sanitize import safe_line
 from gemma_cli.views.signals import line_input, orderly_exit
 from gemma_cli.views.tool_calls import answer_line, call_line
 
-QUESTION = "carry it out? yes, no or always:"
+QUESTION = "run this tool? yes, no or always:"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ToolOptions:
 def opened(options: ToolOptions, output: OutputOptions) -> Iterator[Toolbox]:
     """The tools the options name; MCP servers run until the end of it. Raises UsageError, GemmaError."""
     if options.allow_tool and not (options.tool or options.mcp):
-        raise UsageError("--allow-tool allows a tool of --tool or --mcp: give one of these options too")
+        raise UsageError("--allow-tool applies to tools of --tool or --mcp: give --tool or --mcp too")
     limit_s = options.tool_timeout
     with ExitStack() as stack:
         if options.tool or options.mcp:  # what they have started ends with the program, also when a signal ends it
@@ -84,10 +84,10 @@ def desk(box: Toolbox, context: int, output: OutputOptions) -> ToolRunner:
 def _asked(call: ToolCall) -> Permission:
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise GemmaError(
-            f"the model calls {call_line(call)}, but there is no terminal on which to ask you: "
-            f"allow it with --allow-tool {call.name}"
+            f"the model wants to call {call_line(call)}, but there is no terminal for your permission: "
+            f"give --allow-tool {call.name}"
         )
-    notice(f"the model calls {call_line(call)}")
+    notice(f"the model wants to call {call_line(call)}")
     with line_input():
         while (given := leave(_line(QUESTION))) is None:
             continue

@@ -17,7 +17,7 @@ def device_checks() -> Iterator[Check]:
 
     device = choose_device("auto")
     there = places(device)
-    spread = ": a model too large for one is split across them" if len(there) > 1 else ""
+    spread = "; a model that is too large for one GPU is split across all GPUs" if len(there) > 1 else ""
     yield Check("device", f"{device}{spread}", True)
     for each, free in there.items() if device.type != "cpu" else ():
         yield Check(str(each), f"{describe(each)}, {gigabytes(free)} free")
@@ -43,9 +43,12 @@ def torch_build(device_type: str) -> Iterator[Check]:
     from gemma_cli.engines.local.device import cuda_build
 
     if (version := cuda_build()) and device_type != "cuda":
-        found = f"for CUDA {version}, but no NVIDIA GPU can be used here"
+        found = f"torch is built for CUDA {version}, but this machine has no usable NVIDIA GPU"
         yield Check(
-            "torch build", found, None, "save more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch"
+            "torch build",
+            found,
+            None,
+            "a torch for CPUs saves more than 4 GB: uv pip install --torch-backend=cpu --reinstall torch",
         )
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 DISTRIBUTION = "gemma-cli"
 
 EXTRAS = {
-    "video": "videos, and sound in M4A and WebM",
-    "mcp": "tools of MCP servers in gemma chat",
-    "pdf": "PDF documents in gemma chat",
-    "schema": "answers that match a JSON schema",
+    "video": "reading videos, and sound in M4A and WebM",
+    "mcp": "calling tools of MCP servers in gemma chat",
+    "pdf": "reading PDF documents in gemma chat",
+    "schema": "writing answers that match a JSON schema",
     "plot": "gemma bench --plot and --report",
     "quality": "gemma bench --task",
     "mic": "gemma transcribe --mic",
@@ -57,7 +57,7 @@ def extras() -> Iterator[Check]:
             marker = wanted.marker
             if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
                 continue
-            missing = f"not installed, for {EXTRAS[extra]}: pip install '{DISTRIBUTION}[{extra}]'"
+            missing = f"not installed, but needed for {EXTRAS[extra]}: pip install '{DISTRIBUTION}[{extra}]'"
             yield _package(wanted.name, wanted.specifier) or Check(wanted.name, missing)
             if extra == "mic" and _version(wanted.name):
                 yield _microphone()

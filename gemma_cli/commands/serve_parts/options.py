@@ -27,7 +27,9 @@ class AddressOptions:
     """Where the server listens, and the names of the model."""
 
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 chooses a free port.")] = (
+        8000
+    )
     path: Annotated[
         Path | None,
         typer.Option(
@@ -36,7 +38,7 @@ class AddressOptions:
     ] = None
     alias: Annotated[
         list[str] | None,
-        typer.Option("--alias", metavar="NAME", help="Additional name of the model in requests; repeatable."),
+        typer.Option("--alias", metavar="NAME", help="Accept this additional model name in requests; repeatable."),
     ] = None
 
     @property
@@ -66,20 +68,26 @@ class AccessOptions:
             envvar="GEMMA_API_KEY",
             metavar="KEY",
             show_envvar=True,
-            help="Key that requests must send. Other users can see it here; a key file or the environment is safer.",
+            help="API key that requests must send. Other users of this machine "
+            "can see a key on the command line; --api-key-file is safer.",
             rich_help_panel=ACCESS,
         ),
     ] = None
     api_key_file: Annotated[
         Path | None,
-        typer.Option("--api-key-file", metavar="FILE", help="File of keys, one per line.", rich_help_panel=ACCESS),
+        typer.Option(
+            "--api-key-file",
+            metavar="FILE",
+            help="File with the API keys that requests may send, one key per line.",
+            rich_help_panel=ACCESS,
+        ),
     ] = None
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             "--allowed-host",
             metavar="NAME",
-            help="Additional name to accept in the Host header; repeatable.",
+            help="Accept this additional host name in the Host header of requests; repeatable.",
             rich_help_panel=ACCESS,
         ),
     ] = None
@@ -88,13 +96,17 @@ class AccessOptions:
         typer.Option(
             "--allowed-origin",
             metavar="ORIGIN",
-            help="Let web pages of this origin use the server: https://chat.example.org; repeatable.",
+            help="Let web pages of this origin, for example https://chat.example.org, use the server; repeatable.",
             rich_help_panel=ACCESS,
         ),
     ] = None
     fetch: Annotated[
         bool,
-        typer.Option("--fetch/--no-fetch", help="Fetch images that requests give as URLs.", rich_help_panel=ACCESS),
+        typer.Option(
+            "--fetch/--no-fetch",
+            help="Let the server download images when a request contains image URLs.",
+            rich_help_panel=ACCESS,
+        ),
     ] = False
 
     def keys(self) -> tuple[str, ...]:
@@ -103,9 +115,12 @@ class AccessOptions:
         if self.api_key_file is not None:
             keys += [line.strip() for line in read_text(self.api_key_file).splitlines() if line.strip()]
             if not keys:
-                raise UsageError(f"{self.api_key_file}: no key in it; write one per line")
+                raise UsageError(f"{self.api_key_file}: the file has no API key; write one key per line")
         if not all(key.strip() and key.isascii() and key.isprintable() for key in keys):
-            raise UsageError("an API key must be printable ASCII and not empty")
+            raise UsageError(
+                "--api-key or --api-key-file: a key is empty or has "
+                "characters other than printable ASCII; use another key"
+            )
         return tuple(keys)
 
     def hosts(self, host: str) -> set[str]:
@@ -133,7 +148,7 @@ class LimitOptions:
             "--prefix-cache",
             min=0,
             metavar="MIB",
-            help="Memory for the prefix cache, shared by prompts with the same beginning; 0: no cache.",
+            help="Memory for the prefix cache, which speeds up prompts that begin alike; 0: no cache.",
             rich_help_panel=LIMITS,
         ),
     ] = 256
@@ -142,15 +157,25 @@ class LimitOptions:
         typer.Option(
             "--max-queue",
             min=0,
-            help="Maximum number of waiting requests; further ones get status 429.",
+            help="Maximum number of waiting requests; further requests get status 429.",
             rich_help_panel=LIMITS,
         ),
     ] = 64
     max_body: Annotated[
-        int, typer.Option("--max-body", min=1, metavar="MIB", help="Largest JSON body.", rich_help_panel=LIMITS)
+        int,
+        typer.Option(
+            "--max-body",
+            min=1,
+            metavar="MIB",
+            help="Maximum size of the JSON body of a request.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 64
     max_upload: Annotated[
-        int, typer.Option("--max-upload", min=1, metavar="MIB", help="Largest recording.", rich_help_panel=LIMITS)
+        int,
+        typer.Option(
+            "--max-upload", min=1, metavar="MIB", help="Maximum size of an uploaded recording.", rich_help_panel=LIMITS
+        ),
     ] = 2048
     grace: Annotated[
         int,
@@ -158,7 +183,7 @@ class LimitOptions:
             "--grace",
             min=0,
             metavar="SECONDS",
-            help="Time for running requests to finish after SIGTERM or Ctrl-C.",
+            help="After SIGTERM or Ctrl-C, wait this long for running requests to finish.",
             rich_help_panel=LIMITS,
         ),
     ] = 30
@@ -172,7 +197,8 @@ class LifeOptions:
         bool,
         typer.Option(
             "--background",
-            help="Return when the model is loaded, and keep it loaded for your commands; no port unless one is given.",
+            help="Run the server in the background for your gemma commands. "
+            "The server opens a port only with --port or --host.",
             rich_help_panel=LIFE,
         ),
     ] = False
@@ -182,7 +208,8 @@ class LifeOptions:
             "--idle-timeout",
             min=0,
             metavar="SECONDS",
-            help="Stop after so many seconds without a request; 0: never. Default: never; with --background 1800.",
+            help="Stop the server after this many seconds without a "
+            "request; 0: never. Default: 0, or 1800 with --background.",
             rich_help_panel=LIFE,
         ),
     ] = None
@@ -199,5 +226,7 @@ def _origin(text: str) -> str:
     """The origin of web pages as browsers write it. Raises UsageError."""
     parts = urlsplit(text.strip().rstrip("/"))
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or "*" in text:
-        raise UsageError(f"--allowed-origin {text}: not an origin; write it as https://chat.example.org")
+        raise UsageError(
+            f"--allowed-origin {text}: not the origin of a web page; write an origin such as https://chat.example.org"
+        )
     return f"{parts.scheme}://{parts.netloc}".lower()

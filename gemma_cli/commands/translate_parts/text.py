@@ -84,16 +84,19 @@ class Translator:
     def _warn(self, turn: Turn, text: str) -> None:
         begins = f"{text[:40]}..." if len(text) > 40 else text
         if turn.finish_reason == "length":
-            notice(f"the translation of {begins!r} repeats itself without end; check it")
+            notice(f"the translation of {begins!r} repeats the same words until its end: check the translation")
         if not turn.text.strip():
-            notice(f"the model gave no translation of {begins!r}")
+            notice(f"the model wrote no translation of {begins!r}")
 
 
 def _warn_of_marks(passage: Passage, translation: str) -> None:
     if lost := passage.lost(translation):
-        notice(f"the translation of {(passage.text or '')[:40]!r} changed {', '.join(lost)}; it stays untranslated")
+        notice(f"{(passage.text or '')[:40]!r} stays untranslated: the model's translation changed {', '.join(lost)}")
     for raw in passage.misplaced(translation):
-        notice(f"{raw} was inside a word of {(passage.text or '')[:40]!r}; it now encloses the word")
+        notice(
+            f"{raw} was inside a word of {(passage.text or '')[:40]!r}; "
+            f"in the translation, {raw} encloses the entire word"
+        )
 
 
 def _loops(turn: Turn, text: str) -> bool:
@@ -125,7 +128,7 @@ def _lines() -> Iterator[str]:
         text = as_text(line)
         if text is None:
             raise InputError(
-                f"standard input: line {number:,} is not UTF-8; if it is in another encoding, {GIVE_ENCODING}"
+                f"standard input: line {number:,} is not UTF-8; if the text has another encoding, {GIVE_ENCODING}"
             )
         yield text
 

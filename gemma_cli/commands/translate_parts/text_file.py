@@ -47,7 +47,9 @@ class TextFile:
             if self.document.data and self.document.data.references:
                 return self.text.mark + text.encode(self.text.encoding, "xmlcharrefreplace")
             lacking = text[error.start : error.start + 1]
-            notice(f"{self.name}: {self.text.encoding} cannot encode {lacking!r}; the translation is in UTF-8")
+            notice(
+                f"{self.name}: {self.text.encoding} cannot encode {lacking!r}, so the translation is written in UTF-8"
+            )
             return text.encode()
 
     def print(self, parts: Iterator[str], alone: bool) -> None:
@@ -77,28 +79,28 @@ def read_document(name: str, path: PurePath, text: Encoded, fields: tuple[str, .
     document = split(name, text.text, suffix_of(path), fields)
     if not document.has_words:
         if document.data:
-            notice(f"{name}: nothing left to translate; it is copied unchanged")
+            notice(f"{name}: no text left to translate, so the file is copied unchanged")
         elif document.cues:
-            notice(f"{name}: no words in its cues; it is copied unchanged")
+            notice(f"{name}: the cues have no words, so the file is copied unchanged")
         else:
             raise nothing_to_translate(name)
     for remark in document.remarks:
         notice(f"{name}: {remark}")
-    what = "is not translated" if document.data else "is neither a cue nor known structure"
+    what = "cannot be translated" if document.data else "is not part of a subtitle"
     line = 1
     for number, passage in enumerate(document.all_passages):
         if number == len(document.passages):
             line = 1
         if passage.unknown:
             shown = " ".join(passage.source.split())[:_SHOWN]
-            notice(f"{name}: line {line}: {shown!r} {what}; it is copied unchanged")
+            notice(f"{name}: line {line}: {shown!r} {what}, so the line is copied unchanged")
         line += passage.source.count("\n") or passage.source.count("\r")
     return TextFile(name, text, document)
 
 
 def nothing_to_translate(file: str) -> InputError:
     """Return the error for a text without words."""
-    return InputError(f"{display_name(file)}: nothing in it to translate")
+    return InputError(f"{display_name(file)}: the file has no words to translate")
 
 
 def write_text(text: str) -> None:
@@ -121,4 +123,4 @@ def _check_kept(passage: Passage, translation: str) -> None:
 
     lost = [part for part in kept(passage.text) if part not in translation]
     if lost:
-        notice(f"the translation lost {', '.join(lost)}; check it")
+        notice(f"the translation lost {', '.join(lost)}: check the translation")

@@ -12,11 +12,11 @@ def clip_of(text: str) -> tuple[float, float]:
     time = r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)"
     found = re.fullmatch(rf"\s*{time}\s*-\s*{time}\s*", text)
     if not found:
-        raise UsageError(f"--clip {text}: not a time range; write it as 90-150 or 1:30-2:30")
+        raise UsageError(f"--clip {text}: not a time range; write a range as 90-150 or 1:30-2:30")
     hours, minutes, seconds, *end = found.groups()
     start, stop = _seconds(hours, minutes, seconds), _seconds(*end)
     if start >= stop:
-        raise UsageError(f"--clip {text}: ends before it begins")
+        raise UsageError(f"--clip {text}: the end is not after the start; give a later end")
     return start, stop
 
 

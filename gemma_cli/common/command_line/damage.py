@@ -20,5 +20,6 @@ def end_of_file_is_an_error() -> Iterator[None]:
         if "marshal" not in str(error):
             raise RuntimeError(f"EOFError: {error}") from error
         raise GemmaError(
-            "a compiled Python module is truncated; install gemma again, or delete its __pycache__ folders"
+            "a compiled Python module of gemma is incomplete: install "
+            "gemma again, or delete the __pycache__ folders of gemma"
         ) from error

@@ -28,7 +28,7 @@ VALUES = {
 
 EXIT_CODES = {
     "0": "done",
-    "1": "the command failed; of several inputs, at least one failed",
+    "1": "the command failed, or at least one of several inputs failed",
     "2": "the command line or an input is wrong",
     "130": "interrupted",
 }

@@ -46,7 +46,7 @@ def literal(word: str) -> tuple[int | float | bool | None] | None:
     try:
         number = int(word) if word.lstrip("-").isdigit() else float(word)
     except ValueError:  # more digits than Python reads
-        raise Unreadable("a number is too long") from None
+        raise Unreadable("a number in the call is too long") from None
     return (number,) if math.isfinite(number) else None
 
 
@@ -92,14 +92,14 @@ def unescaped(raw: str, quote: str) -> str:
     escapes = [found.group(1) for found in _ESCAPE.finditer(raw)]
     known = [len(escape) > 1 or (escape in _SINGLE and (escape, quote) != ("/", "'")) for escape in escapes]
     if any(escape in _ELSEWHERE for escape in escapes) or (any(known) and not all(known)):
-        raise Unreadable("a string has escapes that JSON does not allow")
+        raise Unreadable("a string in the call has escapes that JSON does not allow")
     if not any(known):
         return raw
     text = _ESCAPE.sub(lambda found: _character(found.group(1)), raw)
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise Unreadable("a string contains half a character") from None
+        raise Unreadable("a string in the call has an incomplete character") from None
 
 
 def _character(escape: str) -> str:
@@ -107,5 +107,5 @@ def _character(escape: str) -> str:
         return _SINGLE[escape]
     number = int(escape[1:], 16)
     if number > 0x10FFFF:
-        raise Unreadable("a string has escapes that JSON does not allow")
+        raise Unreadable("a string in the call has escapes that JSON does not allow")
     return chr(number)

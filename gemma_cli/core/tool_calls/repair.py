@@ -42,10 +42,10 @@ def parse_call(body: str, tools: Iterable[Mapping[str, Any]] = (), repair: bool 
     """
     head = _HEAD.match(body)
     if not head:
-        raise Unreadable("it has no name")
+        raise Unreadable("the call has no name")
     at, close = head.end(), _CLOSE[head["open"]]
     if not close and (not repair or not (head["space"] or at == len(body))):
-        raise Unreadable("it has no braces")
+        raise Unreadable("the call has no braces")
     schema = parameters(head["name"], tools)
     return ToolCall(head["name"], _arguments(body, at, close, schema, repair))
 
@@ -53,7 +53,7 @@ def parse_call(body: str, tools: Iterable[Mapping[str, Any]] = (), repair: bool 
 def _arguments(body: str, at: int, close: str, schema: Schema, repair: bool) -> dict[str, Any]:
     declared = names(schema)
     plain = Reader(body, at, declared)
-    failure = Unreadable("it can be read in more than one way")
+    failure = Unreadable("the call has more than one possible meaning")
     found: list[tuple[dict[str, Any], bool]] = []
     try:
         arguments = plain.arguments(close, schema)

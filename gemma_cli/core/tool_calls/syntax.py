@@ -93,7 +93,7 @@ class Reader:
         found = self._mapping(close, schema)
         self._skip()
         if self.at < len(self.text):
-            raise Unreadable("there is text after its end")
+            raise Unreadable("text follows after the end of the call")
         return found
 
     # Brackets -------------------------------------------------------------------------------------------------------
@@ -103,9 +103,9 @@ class Reader:
         while not self._ends(close, found):
             key = self._key()
             if not (self._take(":") or self._take("=")):
-                raise Unreadable(f"a colon is missing after {key}")
+                raise Unreadable(f"the call has no colon after {key}")
             if key in found:
-                raise Unreadable(f"{key} is given twice")
+                raise Unreadable(f"the call has {key} twice")
             found[key] = self._value(of_property(schema, key), bool(schema and schema.get("properties")), in_list=False)
         return found
 
@@ -130,14 +130,14 @@ class Reader:
         self._skip()
         if not close or self.at >= len(self.text):
             if close:
-                raise Unreadable(f"{close} is missing at its end")
+                raise Unreadable(f"the call does not end with {close}")
             return self.at >= len(self.text)
         return self._take(close)
 
     def _nested(self, read: Callable[[str, Schema], Any], close: str, schema: Schema) -> Any:
         self._depth += 1
         if self._depth > DEEPEST:
-            raise Unreadable("it is nested too deep")
+            raise Unreadable("the call is nested too deeply")
         found = read(close, schema)
         self._depth -= 1
         return found
@@ -168,10 +168,10 @@ class Reader:
     def _string(self, quote: str) -> str:
         end = next_quote(self.text, self.at, quote)
         if end < 0:
-            raise Unreadable("a string is not closed")
+            raise Unreadable("a string in the call has no closing quote")
         raw, self.at = self.text[self.at : end], end + len(quote)
         if quote != QUOTE and QUOTE in raw:
-            raise Unreadable("its quotes are mixed")
+            raise Unreadable("a string in the call begins and ends with different quotes")
         return unescaped(raw, quote)
 
     def _bare(self, schema: Schema, in_list: bool) -> Any:
@@ -180,24 +180,24 @@ class Reader:
         word = found.group().strip() if found else ""
         self._work += len(word)
         if self._work > MOST_WORK:
-            raise Unclear("it is too long to repair")
+            raise Unclear("the call is too long to repair")
         if not found or not word or word[0] in ":=":
-            raise Unreadable("a value is missing")
+            raise Unreadable("the call lacks a value")
         if (value := literal(word)) is not None:
             self.at = found.end()
             return value[0]
         first = first_of_list(word) if in_list else first_of_mapping(word)
         if first and conforms(first[0], schema):
             if self._is_text(word, schema) or (in_list and schema is None):
-                raise Unclear("a comma or a quote is missing")
+                raise Unclear("the call lacks a comma or a quote")
             self.faults.add("comma")
             self.at += first[1]
             return first[0]
         if first is None and schema is None:
             if _SIGN.search(word):
-                raise Unreadable("a comma or a quote is missing")
+                raise Unreadable("the call lacks a comma or a quote")
         elif not self._is_text(word, schema):
-            raise Unreadable("a string has no quotes")
+            raise Unreadable("a string in the call has no quotes")
         self.faults.add("unquoted")
         self.at = found.end()
         return word
@@ -215,10 +215,10 @@ class Reader:
         else:
             found = KEY.match(self.text, self.at)
             if not found:
-                raise Unreadable("the name of an argument is missing")
+                raise Unreadable("the call lacks the name of an argument")
             key, self.at = found.group(), found.end()
         if _MARKER.search(key):
-            raise Unreadable("a name contains a control token")
+            raise Unreadable("a name in the call contains a control token")
         return key
 
     def _take(self, mark: str) -> bool:

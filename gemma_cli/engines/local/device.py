@@ -71,15 +71,15 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps") from error
+        raise UsageError(f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps") from error
     if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"device {name!r} is not supported; use auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"device {name!r} is not supported; choose auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"device {name!r} is not available: torch sees {torch.cuda.device_count()} CUDA devices; use auto"
+            f"device {name!r} is not available: torch finds {torch.cuda.device_count()} CUDA devices; choose auto"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps' is not available; use auto or cpu")
+        raise UsageError("device 'mps' is not available on this machine; choose auto or cpu")
     return device
 
 
@@ -104,12 +104,12 @@ def choose_dtype(name: str, device: torch.device, size: int) -> torch.dtype:
     in bfloat16. UsageError: bfloat16 or float16 was asked for where it does not run, or a name that is none.
     """
     if name not in get_args(Dtype):
-        raise UsageError(f"unknown number format {name!r}; use auto, float32, bfloat16 or float16")
+        raise UsageError(f"unknown data type {name!r}; choose auto, float32, bfloat16 or float16")
     if name == "float32" or (name == "auto" and device.type == "cpu" and size < LARGE):
         return torch.float32
     if name == "float16":
         if device.type == "cpu":
-            raise UsageError("float16 is for GPUs; use --dtype bfloat16 or float32")
+            raise UsageError("--dtype float16 works only on a GPU; use --dtype bfloat16 or float32")
         return torch.float16
     if not bfloat16_on_gpu(device):
         return _instead_of_bfloat16(name, device)
@@ -134,8 +134,8 @@ def _instead_of_bfloat16(name: str, device: torch.device) -> torch.dtype:
     if name == "bfloat16":
         major, minor = torch.cuda.get_device_capability(device)
         raise UsageError(
-            f"{torch.cuda.get_device_name(device)} does not compute in bfloat16 (compute capability {major}.{minor}, "
-            "it takes 8.0); use --dtype float16 or float32"
+            f"{torch.cuda.get_device_name(device)} cannot compute in bfloat16 (compute capability {major}.{minor}, "
+            "needed: 8.0); use --dtype float16 or float32"
         )
     return torch.float16
 

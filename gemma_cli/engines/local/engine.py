@@ -151,7 +151,7 @@ class LocalEngine:
         _release_tensors(error)
         self._give_back()
         return OutOfMemory(
-            f"{self.info.device} ran out of memory: shorten the conversation, or choose a smaller --model"
+            f"{self.info.device} has run out of memory: shorten the conversation, or choose a smaller --model"
         )
 
     def scheduler(self, most: int, prefix_bytes: int) -> BatchScheduler | None:
@@ -189,7 +189,7 @@ class LocalEngine:
         """Return the most tokens of the reply. Raises InputError if that is none."""
         limit = min(request.sampling.max_tokens, self.target.context - len(prompt.ids))
         if limit < 1:
-            raise InputError(f"max tokens is {request.sampling.max_tokens}: it must be at least 1")
+            raise InputError(f"max tokens {request.sampling.max_tokens}: give a number of at least 1")
         return limit
 
     def tokens(

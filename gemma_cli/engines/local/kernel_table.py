@@ -47,8 +47,16 @@ def describe(device: torch.device) -> tuple[str, bool]:
         from gemma_cli.engines.local.native.build import library
 
         ours, news = native.on(device) is not None, native.notice(device)
-        why = library().why or "the compiled library cannot be loaded"
-        found = "gemma's own, compiled for this processor" if ours else f"torch's, which decode slower: {why}"
+        why = library().why or "the compiled kernels cannot be loaded"
+        found = (
+            "gemma's own kernels, compiled for this processor"
+            if ours
+            else f"torch's kernels, which decode more slowly: {why}"
+        )
         return (f"{found}; {news}" if ours and news else found), ours
     why = availability.why_not(device)
-    return (f"torch's, which decode slower: {why}", False) if why else (f"gemma's own ({availability.version()})", True)
+    return (
+        (f"torch's kernels, which decode more slowly: {why}", False)
+        if why
+        else (f"gemma's own kernels ({availability.version()})", True)
+    )

@@ -53,7 +53,10 @@ def _open(spec: EngineSpec) -> LocalEngine:
     began = perf_counter()
     resolved = resolve(spec.model, spec.assistant)
     if spec.synthetic_acceptance is not None and resolved.folder:
-        raise UsageError(f"--synthetic-acceptance is for synthetic: models; {resolved.name} has a trained drafter")
+        raise UsageError(
+            "--synthetic-acceptance applies only to synthetic: models, "
+            f"not to {resolved.name}: leave out --synthetic-acceptance"
+        )
     set_threads()
     device = load.choose_device(spec.device)
     # A synthetic model uses pocket's vocabulary: its texts mean nothing, only its speed does.
@@ -91,7 +94,7 @@ def _open(spec: EngineSpec) -> LocalEngine:
     with _fitting(resolved.name, device):
         failure = engine.warm_up()
     if failure:
-        notice = f"{device} cannot record CUDA graphs ({failure}): replies are the same, but slower"
+        notice = f"{device} cannot record CUDA graphs ({failure}), so replies are slower but have the same text"
         engine.info = replace(info, notice=info.notice or notice)
     return engine
 

@@ -42,8 +42,8 @@ def choose(cores: int, by_user: bool, quota: float | None) -> Threads:
         return Threads(cores, "set by OMP_NUM_THREADS")
     allowed = math.ceil(quota) if quota is not None else cores
     if allowed < cores:
-        return Threads(max(allowed, 1), f"the container may use only {quota:g} of {cores} cores")
-    return Threads(cores, "one for each core it may use")
+        return Threads(max(allowed, 1), f"this container may use only {quota:g} of {cores} cores")
+    return Threads(cores, "one thread for each core that gemma may use")
 
 
 def cpu_quota(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> float | None:

@@ -12,7 +12,7 @@ from gemma_cli.store.bounded_read import read_text
 
 KEY = "GEMMA_ENGINE_KEY"
 KEY_FILE = "GEMMA_ENGINE_KEY_FILE"
-EXAMPLE = "write it as http://127.0.0.1:8000"
+EXAMPLE = "give an address such as http://127.0.0.1:8000"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -48,24 +48,28 @@ def parse_address(url: str) -> Address:
     """Read http://HOST[:PORT][/v1], https://… or unix:SOCKET. Raises UsageError."""
     url = url.strip()
     if not url.isprintable():
-        raise UsageError(f"--engine: an address must not contain control characters; {EXAMPLE}")
+        raise UsageError(f"--engine: the address contains control characters; {EXAMPLE}")
     scheme, _, rest = url.partition(":")
     if scheme == "unix":
         path = "/" + rest.lstrip("/") if rest.startswith("/") else rest
         if not path:
-            raise UsageError(f"--engine {url}: no socket is named; write it as unix:/run/user/1000/gemma.sock")
+            raise UsageError(
+                f"--engine {url}: the path of the socket is missing; give a path such as unix:/run/user/1000/gemma.sock"
+            )
         return Address(f"unix:{path}", "http://localhost/v1", Path(path).expanduser())
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise UsageError(f"--engine {url.rpartition('@')[2]}: not an address; {EXAMPLE}") from None
+        raise UsageError(f"--engine {url.rpartition('@')[2]}: not a valid address; {EXAMPLE}") from None
     if parts.username is not None or parts.password is not None:
-        raise UsageError(f"--engine: a name or password in the address is visible to others; put a key in {KEY}")
+        raise UsageError(
+            f"--engine: other users can see a name or password in the address; set the key in {KEY} instead"
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or " " in url:
-        raise UsageError(f"--engine {url}: not an address; {EXAMPLE}")
+        raise UsageError(f"--engine {url}: not a valid address; {EXAMPLE}")
     if parts.query or parts.fragment:
-        raise UsageError(f"--engine {url}: the address must not have a query or fragment; {EXAMPLE}")
+        raise UsageError(f"--engine {url}: the address has a query or a fragment; {EXAMPLE}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     origin = f"{parts.scheme}://{parts.netloc}"
     return Address(origin + path.removesuffix("/v1"), origin + (path or "/v1"))
@@ -79,10 +83,12 @@ def read_key() -> str | None:
         try:
             key = read_text(Path(file).expanduser())
         except (OSError, RuntimeError, ValueError) as error:
-            raise UsageError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
+            raise UsageError(
+                f"{source}: the file cannot be read ({getattr(error, 'strerror', None) or 'not text'})"
+            ) from None
         if not key.strip():
-            raise UsageError(f"{source}: the file is empty; write the key into it")
+            raise UsageError(f"{source}: the file is empty; write the key into the file")
     key = key.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UsageError(f"{source}: not a key: it must be one word of ASCII characters")
+        raise UsageError(f"{source}: not a valid key; a key is one word of ASCII characters")
     return key or None

@@ -68,16 +68,16 @@ def check_request(server: Server, name: str, media: frozenset[str], request: Req
         for part in message.parts:
             kind = type(part).__name__.lower()
             if kind != "text" and kind not in media and not (kind == "video" and "image" in media):
-                able = ", ".join(sorted(media)) or "nothing but text"
-                raise InputError(f"{name} on {server.name} takes no {kind} ({able}): choose another --engine")
+                able = ", ".join(["text", *sorted(media)])
+                raise InputError(f"{name} on {server.name} accepts no {kind}, only {able}: choose another --engine")
     if request.raw is not None:
-        raise InputError(f"{server.name} takes messages only: a raw prompt needs a model on this machine")
+        raise InputError(f"{server.name} accepts only messages, not raw prompts: use a model on this machine")
     if request.thinking_budget is not None and not server.budget_and_drafts:
-        raise InputError(f"{server.name} takes no thinking budget: leave --thinking-budget out")
+        raise InputError(f"{server.name} supports no thinking budget: leave out --thinking-budget")
     if request.image_budget is not None and not server.image_budget:
-        raise InputError(f"{server.name} sets the image budget when it starts: leave --detail out")
+        raise InputError(f"{server.name} sets the image budget when the server starts: leave out --detail")
     for field in fields(Sampling):
         value = getattr(request.sampling, field.name)
         if field.name not in server.sampling and value != field.default:
             option = f"--{field.name.replace('_', '-')}"
-            raise InputError(f"{server.name} takes no {option}: leave it out")
+            raise InputError(f"{server.name} does not support {option}: leave out {option}")

@@ -93,7 +93,7 @@ class Client:
                 trust_env=not address.is_local,
             )
         except (httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two: proxies it does not know
-            raise UsageError(f"--engine {address.shown}: no usable address or proxy ({error})") from None
+            raise UsageError(f"--engine {address.shown}: the address or the proxy cannot be used ({error})") from None
 
     def get(self, path: str, root: bool = False) -> httpx2.Response:
         """Get a path of the API, or of the server's root. Raises Lost, GemmaError; a 404 is for the caller."""
@@ -109,7 +109,10 @@ class Client:
             self._check(response)
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind != "text/event-stream":
-                raise GemmaError(f"{self.address.shown} gave {kind or 'no type'} for a reply: is it an OpenAI API?")
+                raise GemmaError(
+                    f"{self.address.shown} sent {kind or 'data without a type'} "
+                    "instead of an event stream: give the address of an OpenAI API"
+                )
             response.encoding = "utf-8"  # despite the header: event streams are always UTF-8
             yield httpx2.EventSource(response)
 
@@ -129,15 +132,15 @@ class Client:
             finally:
                 response.close()
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise Lost(f"nothing answers at {shown} ({_reason(error)})") from None
+            raise Lost(f"no server answers at {shown} ({_reason(error)})") from None
         except httpx2.TimeoutException:
             raise Lost(f"{shown} sends nothing", asked=True) from None
         except httpx2.LocalProtocolError:  # its message may hold the key
-            raise UsageError(f"{shown}: the request cannot be sent; check {KEY}") from None
+            raise UsageError(f"{shown}: the key in {KEY} cannot be sent in a request; correct the key") from None
         except httpx2.TransportError as error:
             raise Lost(f"{shown} closed the connection ({_reason(error)})", asked=True) from None
         except (httpx2.InvalidURL, httpx2.DecodingError, UnicodeError) as error:
-            raise GemmaError(f"{shown}: not readable as HTTP ({_reason(error)})") from None
+            raise GemmaError(f"{shown}: the server does not speak HTTP ({_reason(error)})") from None
 
     def _check(self, response: httpx2.Response) -> None:
         """Raise for every status but success."""
@@ -147,9 +150,9 @@ class Client:
         reason = _message(response)
         if 300 <= status < 400:
             target = response.headers.get("Location", "another address")[:_LONGEST_REASON]
-            raise UsageError(f"{shown} redirects to {target}, which is not followed: give that address with --engine")
+            raise UsageError(f"{shown} redirects to {target}: if you trust the new address, give --engine {target}")
         if status in (401, 403):
-            raise UsageError(f"{shown} refuses the key ({status}): put the right one in {KEY}")
+            raise UsageError(f"{shown} rejects the key ({status}): set the right key in {KEY}")
         if status in (408, 425, 429) or status >= 500:
             busy = "is busy" if status in (429, 503) else "failed"
             pause = retry_after(response.headers.get("Retry-After", ""))
@@ -157,8 +160,8 @@ class Client:
             asked = status not in (429, 502, 503, 504)
             raise Lost(f"{shown} {busy} ({status}{reason})", pause, asked, unready=status == 503)
         if status in (404, 405):
-            raise UsageError(f"{shown} has no such model or API ({status}{reason})")
-        raise InputError(f"{shown} refuses the request ({status}{reason})")
+            raise UsageError(f"{shown} has no such model or API ({status}{reason}): check --engine and --model")
+        raise InputError(f"{shown} rejects the request ({status}{reason})")
 
 
 def read_object(response: httpx2.Response) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def discover(client: Client, wanted: str | None) -> ServedModel:
     models = [model for model in listed if isinstance(model, dict)] if isinstance(listed, list) else []
     models = [model for model in models if isinstance(model.get("id"), str) and model["id"]]
     if not models:
-        raise UsageError(f"{shown} lists no models at {client.address.api}/models: is it an OpenAI-compatible server?")
+        raise UsageError(
+            f"{shown} lists no models at {client.address.api}/models: give the address of an OpenAI-compatible server"
+        )
     model = _chosen(shown, models, wanted)
     server = server_of(model)
     facts = _facts(client, server)
@@ -58,12 +60,12 @@ def _chosen(shown: str, models: list[dict[str, Any]], wanted: str | None) -> dic
     listed = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
     if wanted is None:
         if len(models) > 1:
-            raise UsageError(f"{shown} has several models: choose one with --model ({listed})")
+            raise UsageError(f"{shown} has several models: choose a model with --model ({listed})")
         return models[0]
     for model in models:
         if model["id"] == wanted:
             return model
-    raise UsageError(f"{shown} has no model {wanted!r}: choose with --model ({listed})")
+    raise UsageError(f"{shown} has no model {wanted!r}: choose another --model ({listed})")
 
 
 def _facts(client: Client, server: Server) -> Mapping[str, Any]:

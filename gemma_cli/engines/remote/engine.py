@@ -57,10 +57,10 @@ class RemoteEngine:
         client = Client(address, key, concurrency, timeout_s)
         served = _discovered(client, spec.model, began + timeout_s)
         version = f" {served.version}" if served.version else ""
-        notices = [] if served.exact else [f"{served.server.name} does not promise the same text for a seed"]
-        notices += [f"{name} is ignored: the server set it when it started" for name in _unused(spec)]
+        notices = [] if served.exact else [f"with {served.server.name}, the same seed may give different texts"]
+        notices += [f"{name} has no effect: only the server can change this setting" for name in _unused(spec)]
         if key and not address.is_secret:
-            notices.append(f"{KEY} travels unencrypted to {address.shown}")
+            notices.append(f"the key in {KEY} is sent to {address.shown} without encryption")
         info = EngineInfo(
             model=served.name,
             assistant=None,
@@ -160,7 +160,9 @@ class RemoteEngine:
                 if self._alive >= since:  # the first failure of this outage
                     since = monotonic()
                 if monotonic() + pause > since + self.timeout_s:
-                    raise GemmaError(f"{lost}; given up after {self.timeout_s:g} s ({TIMEOUT})") from None
+                    raise GemmaError(
+                        f"{lost}; gemma gave up after {self.timeout_s:g} s (to wait longer, set {TIMEOUT})"
+                    ) from None
                 given.again(str(lost))
                 cancel.wait(pause)
 
@@ -178,7 +180,7 @@ class RemoteEngine:
                     raise _broken(shown, error)
                 yield from reader.read(chunk)
             if not reader.finished:
-                raise Lost(f"{shown} ended a reply before it was complete", asked=True)
+                raise Lost(f"{shown} sent an incomplete reply", asked=True)
         for event in reader.end():
             if isinstance(event, Done) and event.finish_reason == "stop" and request.schema is not None:
                 self._check_schema(reader.answer, request.schema)
@@ -188,7 +190,9 @@ class RemoteEngine:
         from gemma_cli.engines.remote.schema import follows
 
         if not follows(answer, schema):
-            raise GemmaError(f"{self.served.server.name} did not apply the schema to the reply: use another --engine")
+            raise GemmaError(
+                f"{self.served.server.name} sent a reply that does not match the JSON schema: use another --engine"
+            )
 
 
 class _FailsOnIt(GemmaError):
@@ -220,7 +224,7 @@ def _broken(shown: str, error: object) -> Exception:
     """Return what an error in the middle of a stream means: a 4xx is final, anything else may pass."""
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int) and 400 <= code < 500 and code not in (408, 425, 429):
-        return InputError(f"{shown} refuses the request ({code}: {error_text(error)})")
+        return InputError(f"{shown} rejects the request ({code}: {error_text(error)})")
     return Lost(f"{shown} failed ({error_text(error)})", asked=True)
 
 
@@ -237,5 +241,5 @@ def _timeout() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise UsageError(f"{TIMEOUT}={text}: not a number of seconds above 0")
+        raise UsageError(f"{TIMEOUT}={text}: give a number of seconds above 0")
     return seconds

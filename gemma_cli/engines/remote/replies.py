@@ -156,9 +156,11 @@ def _called(call: Mapping[str, str]) -> Event:
     try:
         arguments = json.loads(text)
     except (ValueError, RecursionError):
-        return Unreadable(name or None, text, "the server gave arguments that are not JSON")
+        return Unreadable(name or None, text, "the server sent arguments that are not JSON")
     if not name or not isinstance(arguments, dict):
-        return Unreadable(name or None, text, "the server gave a call without a name or without an object of arguments")
+        return Unreadable(
+            name or None, text, "the server sent a call without a name, or without a JSON object of arguments"
+        )
     return ToolCalled(ToolCall(name, arguments))
 
 

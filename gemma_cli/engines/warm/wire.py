@@ -59,12 +59,12 @@ def read(stream: Stream) -> Any:
     """Receive the value of the next frame. Raises Broken."""
     text_size, size = _HEAD.unpack(_taken(stream, _HEAD.size))
     if text_size + size > MOST_BYTES:
-        raise Broken("a frame is too large")
+        raise Broken("a frame from the gemma serve process is too large")
     try:
         plain = json.loads(_taken(stream, text_size))
         return _value(plain, memoryview(_taken(stream, size)))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        raise Broken("a frame is not readable") from None
+        raise Broken("a frame from the gemma serve process is damaged") from None
 
 
 def _taken(stream: Stream, size: int) -> bytes:
@@ -75,7 +75,7 @@ def _taken(stream: Stream, size: int) -> bytes:
         except OSError as error:
             raise Broken(error.strerror or str(error)) from None
         if not part:
-            raise Broken("the connection has ended")
+            raise Broken("the connection to the gemma serve process has ended")
         parts.append(part)
         size -= len(part)
     return b"".join(parts)

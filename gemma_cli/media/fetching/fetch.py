@@ -70,7 +70,7 @@ def fetch(address: str, told: ProgressCallback = lambda there, total: None) -> B
         raise InputError(f"{address}: {_late(deadline)}") from None
     except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError) as error:
         raise InputError(f"{address}: {_reason(error)}") from None
-    raise InputError(f"{address}: redirects in a loop, or more than {REDIRECTS} times")
+    raise InputError(f"{address}: the server redirects more than {REDIRECTS} times; check the address")
 
 
 _REDIRECT = (301, 302, 303, 307, 308)
@@ -84,13 +84,16 @@ def _checked(address: str) -> SplitResult:
     except ValueError:
         host = None
     if not host or any(character.isspace() or ord(character) < 32 for character in address):
-        raise InputError(f"{address}: not an address; write it as https://host/path, with %20 for a space")
+        raise InputError(f"{address}: not a web address; write the address as https://host/path, with %20 for a space")
     if "@" in parts.netloc:
-        raise InputError(f"https://{host}: user and password in an address are not sent; download it and give the file")
+        raise InputError(
+            f"https://{host}: gemma sends no user name or password from "
+            "an address; download the file yourself and give its path"
+        )
     try:
         netloc = parts.netloc.lower() if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
     except UnicodeError as error:
-        raise InputError(f"{address}: cannot be fetched ({error})") from None
+        raise InputError(f"{address}: the file cannot be downloaded ({error})") from None
     return parts._replace(netloc=netloc, path=_quoted(parts.path) or "/", query=_quoted(parts.query), fragment="")
 
 
@@ -99,13 +102,16 @@ def _led(url: SplitResult, target: str, address: str) -> SplitResult:
     try:
         led = urljoin(url.geturl(), target.strip().replace(" ", "%20"))
     except ValueError:
-        raise InputError(f"{address}: redirects to an invalid address") from None
+        raise InputError(f"{address}: the server redirects to an invalid address") from None
     if not is_address(led) or (url.scheme == "https" and not led.lower().startswith("https:")):
-        raise InputError(f"{address}: redirects to {led}, which is less secure; give that address if you mean it")
+        raise InputError(
+            f"{address}: the server redirects to {led}, which is less "
+            "secure; if you trust the new address, give it instead"
+        )
     try:
         return _checked(led)
     except InputError as error:
-        raise InputError(f"{address}: redirects to an address that cannot be fetched: {error}") from None
+        raise InputError(f"{address}: the server redirects to an address that cannot be used: {error}") from None
 
 
 @contextmanager
@@ -148,7 +154,7 @@ def _pool(url: SplitResult, peers: Peers, deadline: float) -> httpcore2.Connecti
         return httpcore2.ConnectionPool(network_backend=Network(peers, deadline))
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url.scheme}_proxy: not an http proxy; write it as http://host:port")
+        raise InputError(f"{url.scheme}_proxy: not an HTTP proxy; write the proxy as http://host:port")
     peers.proxied()
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
@@ -188,7 +194,7 @@ def _stored(response: httpcore2.Response, headers: dict[str, str], address: str,
     except (httpcore2.ProtocolError, httpcore2.ReadError):
         spool.close()
         of = f" of {total:,}" if total else ""
-        raise InputError(f"{address}: broke off after {there:,}{of} bytes; try again") from None
+        raise InputError(f"{address}: the download stopped after {there:,}{of} bytes; try again") from None
     except BaseException:
         with suppress(OSError):  # what could not be written is tried once more
             spool.close()
@@ -200,10 +206,12 @@ def _promised(headers: dict[str, str], address: str) -> int | None:
     """Return the expected number of bytes, if the server gives it. Raises InputError for a response of no use."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise InputError(
-            f"{address}: was sent compressed although that was not requested; download it and give the file"
+            f"{address}: the server sends an unexpected compressed file; download the file yourself and give its path"
         )
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
-        raise InputError(f"{address}: a web page, not a file; give the address of the recording or text itself")
+        raise InputError(
+            f"{address}: the address leads to a web page; give the address of the recording, picture or text itself"
+        )
     length = headers.get("content-length", "")
     total = int(length) if length.isdecimal() and "transfer-encoding" not in headers else None
     if total is not None and total > LIMIT_BYTES:
@@ -212,26 +220,33 @@ def _promised(headers: dict[str, str], address: str) -> int | None:
 
 
 def _too_much(address: str) -> InputError:
-    return InputError(f"{address}: more than {LIMIT_BYTES >> 30} GiB; download it and give the file")
+    return InputError(
+        f"{address}: the file is larger than {LIMIT_BYTES >> 30} GiB; download the file yourself and give its path"
+    )
 
 
 def _late(deadline: float) -> str:
     if monotonic() >= deadline:
-        return f"not complete after {LIMIT_S / 60:.0f} minutes; download it and give the file"
-    return f"the server sends nothing for {STALL_S:.0f} s; try later"
+        return (
+            f"the download takes longer than {LIMIT_S / 60:.0f} minutes; download the file yourself and give its path"
+        )
+    return f"the server has sent nothing for {STALL_S:.0f} s; try again later"
 
 
 def _answer(status: int) -> str:
     """Explain an unsuccessful status to the user."""
     meanings = {
-        401: "wants a login (401); download it and give the file",
-        403: "access denied (403); download it and give the file",
-        404: "not found (404); check the address",
-        410: "gone for good (410)",
-        429: "too many requests (429); try later",
+        401: "the server requires a login (401); download the file yourself and give its path",
+        403: "the server denies access (403); download the file yourself and give its path",
+        404: "the server does not have the file (404); check the address",
+        410: "the server no longer has the file (410); check the address",
+        429: "the server has received too many requests (429); try again later",
     }
     known = meanings.get(status)
-    return known or f"the server answers {status}{'; try later' if status >= 500 else '; check the address'}"
+    return (
+        known
+        or f"the server answers with status {status}; {'try again later' if status >= 500 else 'check the address'}"
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -244,13 +259,13 @@ def _reason(error: Exception) -> str:
     cause = error if isinstance(error, OSError) else next(iter(error.args), error)
     match cause:
         case RedirectedInside():
-            return "redirects from the internet into the local network; give that address if you mean it"
+            return "the server redirects into the local network; if you trust the new address, give it instead"
         case socket.gaierror():
-            return "no such host; check the address, and whether this machine is online"
+            return "the host is unknown; check the address and the internet connection"
         case ConnectionRefusedError():
-            return "the server refuses the connection; check the address"
+            return "the server rejects the connection; check the address"
         case ssl.SSLCertVerificationError():
-            return f"the server's certificate is not valid ({cause.verify_message})"
+            return f"the certificate of the server is not valid ({cause.verify_message})"
         case OSError() if not isinstance(cause, ConnectionError):
-            return f"cannot be fetched ({cause.strerror or cause})"
+            return f"the file cannot be downloaded ({cause.strerror or cause})"
     return "the connection was lost; try again"

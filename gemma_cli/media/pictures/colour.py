@@ -84,7 +84,7 @@ class _Conversion:
 
 def _conversion(picture: PIL.Image.Image, name: str) -> _Conversion:
     if picture.mode in ("I", "F"):
-        raise InputError(f"{name}: 32 bits per pixel, measurements rather than a picture; convert it to 8 bits")
+        raise InputError(f"{name}: the picture has 32 bits per channel; convert the picture to 8 bits per channel")
     deep = picture.mode.startswith("I;16")
     transparent = picture.has_transparency_data and not deep
     return _Conversion(

@@ -108,9 +108,13 @@ def damage(name: str) -> Iterator[None]:
         raise
     except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
         millions = (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise InputError(f"{name}: more than {millions} million pixels; scale it down") from None
+        raise InputError(
+            f"{name}: the picture has more than {millions} million pixels; make the picture smaller"
+        ) from None
     except Exception as error:  # decoders of damaged files raise what they please, SyntaxError included
-        raise InputError(f"{name}: a damaged or cut off picture ({_reason(error)}); copy it again") from None
+        raise InputError(
+            f"{name}: the picture is damaged or incomplete ({_reason(error)}); copy the file again"
+        ) from None
 
 
 def open_picture(file: BinaryIO, name: str) -> PIL.Image.Image:
@@ -123,7 +127,7 @@ def open_picture(file: BinaryIO, name: str) -> PIL.Image.Image:
         return pillow.open(file, formats=formats)
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        raise InputError(f"{name}: not a picture in a supported format ({known}); convert it to PNG") from None
+        raise InputError(f"{name}: not a picture in a supported format ({known}); convert the picture to PNG") from None
 
 
 def _registered(file: BinaryIO, name: str) -> tuple[str, ...]:
@@ -141,7 +145,9 @@ def _registered(file: BinaryIO, name: str) -> tuple[str, ...]:
             import pillow_jxl  # noqa: F401 - registers itself
     except ImportError:
         called = {"HEIF": "HEIC", "JXL": "JPEG XL"}[needed]
-        raise UsageError(f"{name}: a picture in {called}, which needs an extra: {EXTRA}; or convert it") from None
+        raise UsageError(
+            f"{name}: {called} pictures need an extra package: {EXTRA}; or convert the picture to PNG"
+        ) from None
     return (needed,)
 
 
@@ -187,10 +193,15 @@ def check_memory(picture: PIL.Image.Image, file: BinaryIO, name: str) -> None:
 
     pixels = picture.width * picture.height
     if pillow.MAX_IMAGE_PIXELS and pixels > pillow.MAX_IMAGE_PIXELS:
-        raise InputError(f"{name}: more than {pillow.MAX_IMAGE_PIXELS // 1_000_000} million pixels; scale it down")
+        raise InputError(
+            f"{name}: the picture has more than {pillow.MAX_IMAGE_PIXELS // 1_000_000} "
+            "million pixels; make the picture smaller"
+        )
     if decoding_memory(picture, file) > LIMIT:
         size = f"{pixels / 1e6:.0f} million pixels"
-        raise InputError(f"{name}: {picture.format} of {size} takes too much memory to decode; scale it down")
+        raise InputError(
+            f"{name}: a {picture.format} picture of {size} needs too much memory; make the picture smaller"
+        )
 
 
 def _silence_libtiff() -> None:

@@ -33,8 +33,10 @@ def described(content: bytes, description: str, name: str) -> bytes:
         if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
             return _webp(content, description)
     except (ElementTree.ParseError, struct.error, IndexError, UnicodeDecodeError):
-        raise InputError(f"{name}: its metadata is damaged; a description cannot be written into it") from None
-    raise InputError(f"{name}: descriptions are written into JPEG, PNG and WebP; convert it")
+        raise InputError(
+            f"{name}: the metadata of the picture is damaged, so the description cannot be written; convert the picture"
+        ) from None
+    raise InputError(f"{name}: descriptions can be written only into JPEG, PNG and WebP; convert the picture")
 
 
 def _packet(old: bytes | None, description: str) -> bytes:
@@ -78,7 +80,7 @@ def _jpeg(content: bytes, description: str, name: str) -> bytes:
         at += 2 + length
     body = _IN_JPEG + _packet(old, description)
     if len(body) > _SEGMENT:
-        raise InputError(f"{name}: its metadata has no space left for the description")
+        raise InputError(f"{name}: the metadata of the picture has no space left for the description")
     kept[place:place] = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
     return bytes(kept + content[at:])
 

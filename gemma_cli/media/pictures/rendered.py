@@ -45,16 +45,18 @@ def _pdf(file: BinaryIO, name: str) -> tuple[int, Iterator[np.ndarray]]:
     try:
         import pypdfium2
     except ImportError:
-        raise UsageError(
-            f"{name}: a PDF, whose pages are drawn with pypdfium2, which is not installed: {EXTRA}"
-        ) from None
+        raise UsageError(f"{name}: PDF pages need pypdfium2, which is not installed: {EXTRA}") from None
     try:
         document = pypdfium2.PdfDocument(file)
         return min(_MOST_PAGES, len(document)), _pdf_pages(document, name)
     except pypdfium2.PdfiumError as error:
         locked = "password" in str(error).lower()
-        reason = "locked with a password; save it without one" if locked else "damaged or cut off; copy it again"
-        raise InputError(f"{name}: a PDF that is {reason}") from None
+        reason = (
+            "locked with a password; save a copy without a password"
+            if locked
+            else "damaged or incomplete; copy the file again"
+        )
+        raise InputError(f"{name}: the PDF is {reason}") from None
 
 
 def _pdf_pages(document: object, name: str) -> Iterator[np.ndarray]:
@@ -72,20 +74,22 @@ def _pdf_pages(document: object, name: str) -> Iterator[np.ndarray]:
             page.close()
     except pypdfium2.PdfiumError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{name}: a PDF with a damaged page ({reason}); copy it again") from None
+        raise InputError(f"{name}: a page of the PDF is damaged ({reason}); copy the file again") from None
 
 
 def _svg(file: BinaryIO, name: str) -> np.ndarray:
     try:
         import resvg_py
     except ImportError:
-        raise UsageError(f"{name}: an SVG drawing, which needs an extra: {EXTRA}; or convert it to PNG") from None
+        raise UsageError(
+            f"{name}: SVG drawings need an extra package: {EXTRA}; or convert the drawing to PNG"
+        ) from None
     import numpy as np
     import PIL.Image as pillow
 
     content = file.read(_MOST_SVG + 1)
     if len(content) > _MOST_SVG:
-        raise InputError(f"{name}: an SVG drawing of more than {_MOST_SVG >> 20} MiB; convert it to PNG")
+        raise InputError(f"{name}: the SVG drawing is larger than {_MOST_SVG >> 20} MiB; convert the drawing to PNG")
     try:
         root = ElementTree.fromstring(content)
         width, height = _size(root)
@@ -94,7 +98,7 @@ def _svg(file: BinaryIO, name: str) -> np.ndarray:
             return np.asarray(picture.convert("RGB"))
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise InputError(f"{name}: a damaged SVG drawing ({reason}); copy it again") from None
+        raise InputError(f"{name}: the SVG drawing is damaged ({reason}); copy the file again") from None
 
 
 def _alone(root: ElementTree.Element) -> str:

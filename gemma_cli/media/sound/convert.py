@@ -44,7 +44,7 @@ class _Form:
 
     def __init__(self, rate: int, channels: int, name: str, findings: Findings, channel: int | None) -> None:
         if rate not in _RATES:
-            raise InputError(f"{name}: a sample rate of {rate} Hz; 1 kHz to 1 MHz can be read")
+            raise InputError(f"{name}: the sample rate is {rate} Hz; convert the sound to a rate from 1 kHz to 1 MHz")
         self.key = rate, channels
         self._mixer = Mixer(rate, channels, name, findings, channel)
         self._resampler: soxr.ResampleStream | None = None
@@ -77,5 +77,5 @@ def _finite(block: np.ndarray, seconds: float, rate: int, findings: Findings) ->
         return block
     bad = np.flatnonzero(~finite.all(axis=1))
     for at in bad[np.diff(bad, prepend=-rate) >= rate]:
-        findings.damaged(seconds + int(at) / rate, "samples that are not numbers")
+        findings.damaged(seconds + int(at) / rate, "invalid samples (NaN or infinity)")
     return np.where(finite, block, np.float32(0.0))

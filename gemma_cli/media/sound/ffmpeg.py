@@ -151,8 +151,8 @@ class _Track:
         self._check_length()
         if self._first_hole is not None:
             self._findings.remark(
-                f"{self._holes_s:.1f} s are missing in its time stamps, from {clock(self._first_hole, 1)} on; "
-                "they are read as silence"
+                f"{self._holes_s:.1f} s of sound are missing, from {clock(self._first_hole, 1)} on; "
+                "gemma reads silence instead"
             )
 
     def _packets(self) -> Iterator[Packet[Stream]]:
@@ -181,7 +181,7 @@ class _Track:
                 self._findings.damaged(self._position, f"damaged ({_reason(error)})")
             return []
         if packet.is_corrupt and self._position and self._container.format.name in _LOSSY:
-            self._findings.damaged(self._position, "damaged (a packet is incomplete)")
+            self._findings.damaged(self._position, "damaged (an incomplete packet)")
         return frames
 
     def _place(self, packet: Packet[Stream]) -> None:
@@ -256,7 +256,7 @@ class _Track:
         else:
             return
         if there < promised - wrong:
-            self._findings.damaged(there, f"cut off (it promises {clock(promised, 1)})")
+            self._findings.damaged(there, f"cut off (the header gives a length of {clock(promised, 1)})")
 
 
 def _reason(error: FFmpegError) -> str:

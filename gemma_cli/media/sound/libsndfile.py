@@ -67,7 +67,9 @@ def _blocks(sound: soundfile.SoundFile, file: BinaryIO, findings: Findings) -> B
         findings.damaged(read / sound.samplerate, "cut off")
     promised = _promised(sound, file)
     if read < promised:
-        findings.damaged(read / sound.samplerate, f"cut off (it promises {clock(promised / sound.samplerate, 1)})")
+        findings.damaged(
+            read / sound.samplerate, f"cut off (the header gives a length of {clock(promised / sound.samplerate, 1)})"
+        )
 
 
 def _promised(sound: soundfile.SoundFile, file: BinaryIO) -> float:

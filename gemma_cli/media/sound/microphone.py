@@ -27,7 +27,9 @@ def microphone(channel: int | None = None) -> Iterator[Incoming]:
     device = _default(library)
     name = f"microphone ({device['name']})"
     if channel and channel > device["max_input_channels"]:
-        raise UsageError(f"{name}: has {device['max_input_channels']} channels; there is no --channel {channel}")
+        raise UsageError(
+            f"{name}: --channel {channel} does not exist; the microphone has {device['max_input_channels']} channels"
+        )
     rate = round(device["default_samplerate"])
     incoming = Incoming(rate, name, channel)
     try:
@@ -41,7 +43,9 @@ def microphone(channel: int | None = None) -> Iterator[Incoming]:
         with stream:
             yield incoming
     except library.PortAudioError as error:
-        raise UsageError(f"{name}: cannot be opened ({_plain(error)}); check that nothing else has it") from None
+        raise UsageError(
+            f"{name}: the microphone cannot be opened ({_plain(error)}); close other programs that use the microphone"
+        ) from None
 
 
 def _library() -> Any:
@@ -50,7 +54,7 @@ def _library() -> Any:
     except ImportError:
         raise UsageError(f"--mic needs sounddevice: {EXTRA}") from None
     except OSError:  # the package has PortAudio in it for macOS and Windows only
-        raise UsageError("--mic needs PortAudio, which is not on this system: apt install libportaudio2") from None
+        raise UsageError("--mic needs PortAudio, which is not installed: apt install libportaudio2") from None
     return sounddevice
 
 
@@ -58,7 +62,7 @@ def _default(library: Any) -> dict[str, Any]:
     try:
         device: dict[str, Any] = library.query_devices(kind="input")
     except (library.PortAudioError, ValueError):
-        raise UsageError("--mic: no input device here; plug one in, or transcribe a file") from None
+        raise UsageError("--mic: this machine has no microphone; connect a microphone, or transcribe a file") from None
     return device
 
 

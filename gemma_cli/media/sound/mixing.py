@@ -31,7 +31,7 @@ class Mixer:
         findings.channels.append(channels)
         if channel and channel > channels:
             has = f"{channels} channel{'s' if channels > 1 else ''}"
-            raise InputError(f"{name}: has {has}; there is no --channel {channel}")
+            raise InputError(f"{name}: --channel {channel} does not exist; the sound has {has}")
         self._rate, self._channels, self._findings = rate, channels, findings
         self._only = channel or (1 if channels == 1 else None)
         self._window = round(rate * _WINDOW_S)
@@ -91,10 +91,10 @@ class Mixer:
             several = len(silent) > 1
             self._findings.remark(
                 f"channel{'s' if several else ''} {', '.join(silent)} of {self._channels} "
-                f"{'are' if several else 'is'} silent and left out"
+                f"{'are' if several else 'is'} silent and not used"
             )
         if self._cancelled and self._louder is not None:
             self._findings.remark(
-                f"its channels cancel each other out for {self._cancelled / self._rate:.0f} s; there only channel "
-                f"{self._louder + 1} is used (--channel selects one throughout)"
+                f"the channels cancel each other out for {self._cancelled / self._rate:.0f} s, so gemma reads only "
+                f"channel {self._louder + 1} there (to read a single channel everywhere, give --channel)"
             )

@@ -88,7 +88,7 @@ def examine(file: BinaryIO, name: str, wanted: Wanted) -> Sound:
         seams = tuple(accumulate(one.length for one in found[:-1]))
         sound = replace(_read_through(_chain([one.reader for one in found]), name, wanted), seams=seams)
     if unread:
-        sound.findings.damaged(sound.length / SAMPLE_RATE, "damaged (in one of the joined files)")
+        sound.findings.damaged(sound.length / SAMPLE_RATE, "damaged (in one of several joined files)")
     return sound
 
 
@@ -157,15 +157,15 @@ def _check_all_read(file: BinaryIO, kind: str, sound: Sound) -> None:
         return
     missed = frame_seconds(file) - read
     if missed > _ENCODERS_ADD_S:
-        reason = f"{clock(missed, 1)} of sound left out (several recordings in one file)"
-        sound.findings.damaged(read, reason, f"{container.EXTRA} reads all of it")
+        reason = f"{clock(missed, 1)} of sound not read (the file has several recordings)"
+        sound.findings.damaged(read, reason, f"to read the entire file: {container.EXTRA}")
 
 
 def _by_ffmpeg(file: BinaryIO, name: str, wanted: Wanted) -> Reader:
     if not container.available():
-        what = f"--track {wanted.track} applies to videos" if wanted.track else "not sound in a supported format"
+        what = f"--track {wanted.track} applies only to videos" if wanted.track else "not sound in a supported format"
         raise InputError(
             f"{name}: {what} (WAV, FLAC, OGG, MP3, AIFF, ...); "
-            f"{container.EXTRA} reads more, or convert it: ffmpeg -i FILE out.wav"
+            f"for more formats, {container.EXTRA}, or convert the file: ffmpeg -i FILE out.wav"
         )
     return lambda findings: ffmpeg.blocks(file, name, wanted.track, findings)

@@ -22,22 +22,24 @@ def chosen(container: InputContainer, name: str, wanted: str | None, findings: F
     tracks = list(container.streams.audio)
     if not tracks:
         if any(not is_picture(stream) for stream in container.streams.video):
-            raise InputError(f"{name}: a video without a sound track; there is nothing to transcribe")
-        raise InputError(f"{name}: holds no sound; check that it is the right file")
+            raise InputError(f"{name}: the video has no sound track to transcribe; give a file with sound")
+        raise InputError(f"{name}: the file has no sound; give a file with sound")
     if wanted:
         track = _wanted(tracks, wanted, name)
         if not track.codec_context:
-            raise InputError(f"{name}: no decoder here for track {track_label(tracks, track)}; choose another --track")
+            raise InputError(
+                f"{name}: track {track_label(tracks, track)} has an unsupported codec; choose another --track"
+            )
         return track
     decodable = [track for track in tracks if track.codec_context]
     if not decodable:
-        raise InputError(f"{name}: its sound is in an unsupported codec; convert it: ffmpeg -i FILE out.wav")
+        raise InputError(f"{name}: the sound has an unsupported codec; convert the file: ffmpeg -i FILE out.wav")
     track = next((track for track in decodable if _is_default(track)), decodable[0])
     if len(tracks) > 1:
         others = ", ".join(track_label(tracks, other) for other in tracks if other is not track)
         findings.remark(
-            f"has {len(tracks)} sound tracks: {track_label(tracks, track)} is used, not {others} "
-            "(choose another with --track)"
+            f"of {len(tracks)} sound tracks, gemma reads track {track_label(tracks, track)}, not {others} "
+            "(to read another track, give --track)"
         )
     return track
 
@@ -72,7 +74,7 @@ def _wanted(tracks: list[AudioStream], wanted: str, name: str) -> AudioStream:
         found = [track for track in tracks if track.language and _code(track.language) == asked]
     if not found:
         there = ", ".join(track_label(tracks, track) for track in tracks)
-        raise InputError(f"{name}: there is no --track {wanted}; its sound tracks: {there}")
+        raise InputError(f"{name}: --track {wanted} does not exist; the file has the sound tracks {there}")
     return next((track for track in found if _is_default(track)), found[0])
 
 

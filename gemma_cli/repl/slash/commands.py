@@ -23,7 +23,7 @@ def run(chat: Chat, command: Command) -> None:
     slash = TABLE.get(name)
     if slash is None:
         close = nearest(name, list(offered(chat)))
-        remedy = f"did you mean /{close}?" if close else "/help lists them"
+        remedy = f"did you mean /{close}?" if close else "/help lists all commands"
         raise UsageError(f"/{name} is not a command: {remedy}")
     slash.action(chat, command.rest)
 
@@ -36,13 +36,13 @@ Ctrl+Z suspends; Ctrl+V attaches a picture from the clipboard; !COMMAND runs in 
 @FILE in a message, or a file dropped on the terminal, is attached; // or !! begins a message with / or !"""
 
 
-@TABLE.add("help", "[COMMAND]", "this list, or more about one command")
+@TABLE.add("help", "[COMMAND]", "list all commands, or explain one command")
 def _help(chat: Chat, rest: str) -> None:
     commands = offered(chat)
     wanted = rest.removeprefix("/")
     if wanted:
         if wanted not in TABLE:
-            raise UsageError(f"/{wanted} is not a command: /help lists them")
+            raise UsageError(f"/{wanted} is not a command: /help lists all commands")
         commands = {wanted: TABLE[wanted]}
     width = max(len(f"{name} {slash.takes}") for name, slash in commands.items())
     chat.tell("\n".join(f"/{f'{name} {slash.takes}':<{width}}  {slash.says}" for name, slash in commands.items()))

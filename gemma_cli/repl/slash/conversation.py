@@ -16,14 +16,14 @@ def _exit(chat: Chat, rest: str) -> None:
     chat.leaving = True
 
 
-@table.add("new", "[NAME]", "start another chat; this one stays in /sessions")
+@table.add("new", "[NAME]", "start a new chat; the current chat stays in /sessions")
 def _new(chat: Chat, rest: str) -> None:
     session = chat.store.new(rest or None) if chat.store else None
     chat.begin(session, chat.conversation.cleared())
     chat.tell("a new chat")
 
 
-@table.add("clear", "", "start another chat on an empty screen")
+@table.add("clear", "", "clear the screen and start a new chat")
 def _clear(chat: Chat, rest: str) -> None:
     _new(chat, "")
     chat.err.clear()
@@ -36,10 +36,10 @@ def _system(chat: Chat, rest: str) -> None:
     chat.tell(f"system prompt: {chat.conversation.system}" if chat.conversation.system else "no system prompt")
 
 
-@table.add("think", "on|off|auto", "turn thinking on or off; auto: as at the start of the chat")
+@table.add("think", "on|off|auto", "turn thinking on or off; auto restores the setting from the start of the chat")
 def _think(chat: Chat, rest: str) -> None:
     if rest not in ("on", "off", "auto", ""):
-        raise UsageError(f"/think takes on, off or auto, not '{rest}'")
+        raise UsageError(f"/think {rest}: give on, off or auto")
     if rest:
         chat.settings = thinking(chat.settings, chat.thinks if rest == "auto" else rest == "on")
     chat.tell(f"thinking is {'on' if chat.settings.thinking else 'off'}")
@@ -54,12 +54,12 @@ def _set(chat: Chat, rest: str) -> None:
     chat.tell("\n".join(f"{name} {knob_named(name).get(chat.settings)} ({knob_named(name).says})" for name in names))
 
 
-@table.add("model", "[NAME]", "show the model, or switch to another")
+@table.add("model", "[NAME]", "show the model, or switch to another model")
 def _model(chat: Chat, rest: str) -> None:
     if rest:
         chat.tell(f"loading {rest}")
         chat.switch(rest)
     info = chat.engine.info
     takes = ", ".join(["text", *sorted(info.modalities)])
-    form = f" in {info.dtype}, drafter {info.assistant or 'none'}" if info.dtype else ""  # a server's are not known
-    chat.tell(f"{info.model} on {info.device}{form}, context {info.context:,} tokens; takes {takes}")
+    form = f" in {info.dtype} with drafter {info.assistant or 'none'}" if info.dtype else ""  # a server's are not known
+    chat.tell(f"{info.model} on {info.device}{form}, context of {info.context:,} tokens; accepts {takes}")

@@ -25,28 +25,30 @@ def _retry(chat: Chat, rest: str) -> None:
         chat.settings = reseeded(chat.settings)
         chat.tell(f"seed {chat.settings.sampling.seed}")
     else:
-        chat.tell("the temperature is 0: the reply will be the same; /set temperature 1 makes it vary")
+        chat.tell("the temperature is 0, so the reply will be the same; for another reply, type /set temperature 1")
     chat.again()
 
 
-@table.add("undo", "", "take back the last message and its reply")
+@table.add("undo", "", "remove the last message and the reply")
 def _undo(chat: Chat, rest: str) -> None:
     chat.conversation, message = chat.conversation.without_exchange()
     chat.keep(chat.conversation)
-    chat.tell(f"taken back: {opening_words(message)}")
+    chat.tell(f"removed: {opening_words(message)}")
 
 
-@table.add("edit", "", "edit the last message and send it again")
+@table.add("edit", "", "edit the last message and send the new version")
 def _edit(chat: Chat, rest: str) -> None:
     chat.conversation, text = chat.conversation.rewriting()
     chat.draft = as_typed(text)
 
 
-@table.add("copy", "[code|NUMBER]", "copy the last reply to the clipboard; code: its last code block, 1: its first")
+@table.add(
+    "copy", "[code|NUMBER]", "copy the last reply to the clipboard; code copies only the last code block, 1 the first"
+)
 def _copy(chat: Chat, rest: str) -> None:
     replies = [entry.message for entry in chat.conversation.entries if entry.message.role == "assistant"]
     if not replies:
-        raise UsageError("/copy: there is no reply yet")
+        raise UsageError("/copy: this chat has no reply yet")
     text = replies[-1].text
     chat.tell(clipboard.copy(clipboard.chosen_block(text, rest) if rest else text, chat.err.file))
 
@@ -55,7 +57,7 @@ def _copy(chat: Chat, rest: str) -> None:
 def _stats(chat: Chat, rest: str) -> None:
     turn = chat.last
     if turn is None:
-        raise UsageError("/stats: there is no reply yet")
+        raise UsageError("/stats: this chat has no reply yet")
     chat.tell(reply_figures(turn))
 
 
@@ -64,10 +66,12 @@ def _tokens(chat: Chat, rest: str) -> None:
     chat.tell(context_figures(chat.conversation, chat.space))
 
 
-@table.add("compact", "[auto|off]", "replace earlier messages by a summary; auto: whenever the context is full")
+@table.add(
+    "compact", "[auto|off]", "replace earlier messages with a summary; auto does so whenever the context is full"
+)
 def _compact(chat: Chat, rest: str) -> None:
     if rest not in ("", "auto", "off"):
-        raise UsageError(f"/compact takes auto, off or nothing, not '{rest}'")
+        raise UsageError(f"/compact {rest}: give auto, off or nothing")
     if rest:
         chat.settings = replace(chat.settings, summarize=rest == "auto")
         chat.tell(
@@ -80,4 +84,4 @@ def _compact(chat: Chat, rest: str) -> None:
     )
     chat.keep(chat.conversation)
     chat.tell(summary_notice(chat.conversation))
-    chat.tell(f"the context had {before:,} tokens, and now has about {chat.conversation.size():,}")
+    chat.tell(f"the context had {before:,} tokens and now has about {chat.conversation.size():,} tokens")

@@ -13,7 +13,7 @@ def reply_figures(turn: Turn) -> str:
     usage, timings, speculation = turn.usage, turn.timings, turn.speculation
     lines = [f"{usage.prompt_tokens} tokens read, {usage.completion_tokens} written, {usage.thinking_tokens} thought"]
     if not usage.prompt_tokens:
-        lines = ["cut off before its tokens were counted"]
+        lines = ["the reply was cut off before the tokens were counted"]
     if timings.ttft_s is not None:
         lines.append(f"time to first token {timings.ttft_s:.2f} s")
     if (speed := timings.tokens_per_second(usage.completion_tokens)) is not None:
@@ -21,11 +21,12 @@ def reply_figures(turn: Turn) -> str:
     if speculation.acceptance_rate is not None:
         shares = " ".join(f"{share:.0%}" for share in speculation.acceptance_by_position or ())
         lines.append(
-            f"{speculation.acceptance_rate:.0%} of {speculation.drafted} drafts accepted (by position {shares}), "
-            f"mean acceptance length {speculation.mean_acceptance_length:.2f}, {speculation.target_passes} passes"
+            f"{speculation.acceptance_rate:.0%} of {speculation.drafted} drafted "
+            f"tokens accepted (by position {shares}), mean acceptance length "
+            f"{speculation.mean_acceptance_length:.2f}, {speculation.target_passes} passes"
         )
     if copied := speculation.of("lookup").accepted:
-        lines.append(f"{copied} of {speculation.accepted} accepted drafts were copied from the context")
+        lines.append(f"{copied} of {speculation.accepted} accepted tokens were copied from the context")
     if speculation.remark:
         lines.append(speculation.remark)
     return "\n".join(lines)
@@ -39,7 +40,8 @@ def context_figures(conversation: Conversation, space: Space) -> str:
         used, exact = space.count(conversation), True
     lines = [
         f"{used:,} of {space.context:,} tokens ({used / space.context:.0%}), {'counted' if exact else 'estimated'}",
-        f"{max(0, space.room - used):,} left for the next message: {space.reserve:,} are reserved for the reply",
+        f"{max(0, space.room - used):,} tokens are left for the next "
+        f"message; {space.reserve:,} more are reserved for the reply",
     ]
     if first := conversation.shown_from:
         lines.append(f"the oldest {first} messages are no longer sent to the model")

@@ -18,11 +18,11 @@ table = SlashTable()
 
 def _store(chat: Chat) -> SessionStore:
     if chat.store is None:
-        raise UsageError("this chat is not saved (--no-save); save a copy with /export FILE")
+        raise UsageError("this chat is not saved (--no-save); to save a copy, type /export FILE")
     return chat.store
 
 
-@table.add("save", "[NAME]", "name this chat (every chat is saved after each turn)")
+@table.add("save", "[NAME]", "give this chat a name (every chat is saved automatically)")
 def _save(chat: Chat, rest: str) -> None:
     store = _store(chat)
     if chat.session is None:
@@ -30,14 +30,14 @@ def _save(chat: Chat, rest: str) -> None:
     if rest:
         chat.session.rename(rest)
     chat.keep(chat.conversation)
-    chat.tell(f"saved as '{chat.session.name}'" if chat.session.name else "there is nothing to save yet")
+    chat.tell(f"saved as '{chat.session.name}'" if chat.session.name else "this chat has no messages to save yet")
 
 
 @table.add("load", "NAME", "continue a saved chat")
 def _load(chat: Chat, rest: str) -> None:
     store = _store(chat)
     if not rest:
-        raise UsageError("/load takes the name of a session: see /sessions")
+        raise UsageError("/load needs the name of a saved chat: /sessions lists the names")
     chat.begin(*store.load(rest))
     chat.recap()
 
@@ -60,10 +60,10 @@ def _history(chat: Chat, rest: str) -> None:
     chat.tell("\n".join(lines) or "nothing yet")
 
 
-@table.add("export", "FILE", "write this chat to a file: markdown, or JSON if it ends in .json")
+@table.add("export", "FILE", "write this chat to a file as markdown, or as JSON if the name ends in .json")
 def _export(chat: Chat, rest: str) -> None:
     if not rest:
-        raise UsageError("/export takes a file: chat.md or chat.json")
+        raise UsageError("/export needs a file name, for example chat.md or chat.json")
     path = Path(paths(rest)[0])
     export.write(path, (chat.session.name if chat.session else None) or "chat", chat.conversation)
     chat.tell(f"written to {path}")

@@ -15,10 +15,10 @@ def show(chat: Chat, rest: str) -> None:
     """Print thumbnails; rest: which of them, by number. Raises UsageError."""
     parts = seen(chat)
     if not parts:
-        raise UsageError("/show: no picture is attached, and none was sent; attach one with /image FILE")
+        raise UsageError("/show: this chat has no picture; to attach a picture, type /image FILE")
     if rest and not (rest.isdecimal() and 1 <= int(rest) <= len(parts)):
         names = ", ".join(f"{number} {part_name(part)}" for number, part in enumerate(parts, 1))
-        raise UsageError(f"/show {rest}: no such attachment; there is {names}")
+        raise UsageError(f"/show {rest}: picture {rest} does not exist; the pictures are {names}")
     for part in parts[int(rest) - 1 : int(rest)] if rest else parts:
         for image in frames(part):
             height, width, _ = image.pixels.shape

@@ -73,13 +73,17 @@ def forced_call(body: ChatBody) -> ForcedCall | None:
     if isinstance(choice, NamedTool):
         declared = [function for function in declared if function.name == choice.function.name]
     if not declared:
-        raise ApiError(400, "tool_choice: tools has no such function", param="tool_choice")
+        raise ApiError(400, "tool_choice: the named function is missing in tools", param="tool_choice")
     return ForcedCall(declared)
 
 
 def _forced_schema(forced: ForcedCall, body: ChatBody) -> str:
     if body.response_format and body.response_format.type != "text":
-        raise ApiError(400, "response_format: a reply that has to be a call has no other form", param="response_format")
+        raise ApiError(
+            400,
+            "response_format: cannot be combined with a required tool call; leave out response_format or tool_choice",
+            param="response_format",
+        )
     try:
         return forced.schema
     except GemmaError as error:
@@ -99,7 +103,11 @@ def _thinking(body: ChatBody) -> tuple[bool, int | None]:
     effort = body.reasoning_effort
     thinking = asked if asked is not None else effort not in (None, "none")
     if asked is not None and effort is not None and asked == (effort == "none"):
-        raise ApiError(400, "reasoning_effort and enable_thinking contradict each other", param="reasoning_effort")
+        raise ApiError(
+            400,
+            "reasoning_effort and enable_thinking contradict each other: leave out one of the two",
+            param="reasoning_effort",
+        )
     budget = body.thinking_token_budget or EFFORTS.get(effort or "")
     return thinking, budget if thinking else None
 
@@ -120,7 +128,7 @@ def _logprobs(body: ChatBody) -> int | None:
     if body.logprobs:
         return body.top_logprobs or 0
     if body.top_logprobs:
-        raise ApiError(400, "top_logprobs: it needs logprobs to be true", param="top_logprobs")
+        raise ApiError(400, "top_logprobs: set logprobs to true too", param="top_logprobs")
     return None
 
 
@@ -200,11 +208,13 @@ def _response(message: ChatMessage, called: Mapping[str, str], place: str) -> To
     """Return a tool's result; the model gets a JSON object as an object."""
     name = called.get(message.tool_call_id or "")
     if name is None:
-        raise ApiError(400, f"{place}.tool_call_id: no call before it has this id", param=f"{place}.tool_call_id")
+        raise ApiError(
+            400, f"{place}.tool_call_id: no earlier message has a tool call with this id", param=f"{place}.tool_call_id"
+        )
     content = message.content
     if isinstance(content, list):
         if not all(isinstance(part, TextPart) for part in content):
-            raise ApiError(400, f"{place}.content: a tool message holds only text", param=place)
+            raise ApiError(400, f"{place}.content: a tool message can contain only text", param=place)
         content = "".join(part.text for part in content if isinstance(part, TextPart))
     return ToolResponse(name, _object_or_text(content or ""))
 

@@ -219,7 +219,7 @@ class ReplyFields(Fields):
             return values
         for name, allowed in NEUTRAL.items():
             if values.get(name) is not None and values[name] not in allowed:
-                raise ApiError(400, f"{name}: not supported by this server: leave it out", param=name)
+                raise ApiError(400, f"{name}: this server does not support the field; leave out {name}", param=name)
         dropped = {*NEUTRAL, *LABELS}
         return {name: value for name, value in values.items() if name not in dropped}
 
@@ -281,7 +281,7 @@ def validated(kind: type[Body], value: Any) -> Body:
         place = ".".join(step for step in map(str, fault["loc"]) if "[" not in step and step != "str")[:200]
         message = fault["msg"]
         if fault["type"] == "extra_forbidden":
-            message = "not supported by this server: leave it out"
+            message = "this server does not support the field; leave out the field"
         raise ApiError(400, f"{place}: {message}" if place else message, param=place or None) from None
     except RecursionError:
         raise ApiError(400, "the body is nested too deeply") from None

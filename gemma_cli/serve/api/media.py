@@ -44,13 +44,13 @@ def audio(data: str, name: str) -> Audio:
 def _opened(url: str, name: str, may_fetch: bool, kind: str) -> Iterator[BinaryIO]:
     if is_address(url):
         if not may_fetch:
-            raise InputError(f"{name}: this server fetches no URLs: send the data itself, as data:{kind};base64,...")
+            raise InputError(f"{name}: this server downloads no URLs; send the data itself as data:{kind};base64,...")
         with fetch(url) as file:
             yield file
         return
     head, comma, data = url.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
-        raise InputError(f"{name}: not a data: URL; write the bytes as data:{kind};base64,...")
+        raise InputError(f"{name}: not a data: URL; give the data as data:{kind};base64,...")
     with spooled(_decoded(data, name)) as file:
         yield file
 

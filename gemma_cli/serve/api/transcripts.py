@@ -125,7 +125,9 @@ async def respond(
 ) -> Response:
     """Answer a request for a transcript, or with a target for a translation. Raises ApiError."""
     if not http.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise ApiError(415, "send the recording as a form (multipart/form-data) with a field called file")
+        raise ApiError(
+            415, "the request is not a form: send the recording as multipart/form-data, in a field with the name file"
+        )
     worker.admit()
     form = await http.form(max_files=1, max_fields=32)
     try:
@@ -152,7 +154,7 @@ def _taken(form: FormData) -> tuple[UploadFile, AudioFields]:
         else:
             values[name] = value
     if [name for name, _ in files] != ["file"]:
-        raise ApiError(400, "file: send one recording in a field called file", param="file")
+        raise ApiError(400, "file: send exactly one recording in the field file", param="file")
     return files[0][1], validated(AudioFields, values)
 
 
@@ -171,7 +173,7 @@ def _job(
     if upload.size == 0:
         raise ApiError(400, "file: empty (0 bytes)", param="file")
     if fields.stream and fields.response_format not in ("json", "text"):
-        raise ApiError(400, "stream: only the formats json and text can be streamed", param="response_format")
+        raise ApiError(400, "stream: only the response formats json and text can be streamed", param="response_format")
     engine = BlockingEngine(worker, receipt.info)
     if target is None:
         task = Task(lambda: engine, instructions.transcription(source, fields.prompt), defaults.drafting)
@@ -198,7 +200,12 @@ async def _told(http: HttpRequest, job: Job, receipt: Receipt, form: FormData) -
     told: asyncio.Queue[Segment | Exception | None] = asyncio.Queue()
     if not _recordings.acquire(blocking=False):
         wait = {"retry-after": "5"}
-        raise ApiError(429, "too many recordings at once: try again in 5 s", "rate_limit_error", headers=wait)
+        raise ApiError(
+            429,
+            "the server is already transcribing as many recordings as possible: try again in 5 s",
+            "rate_limit_error",
+            headers=wait,
+        )
 
     def work() -> None:
         try:

@@ -49,7 +49,9 @@ def calibrated(name: str, files: Sequence[InputFile]) -> str:
     engine = open_engine(EngineSpec(model=name))
     assert isinstance(engine, LocalEngine)
     if "audio" not in engine.info.modalities:
-        raise UsageError(f"{engine.info.model} takes no sound, so it has no word times; name a model that does")
+        raise UsageError(
+            f"{engine.info.model} accepts no sound, so it has no word times; name a model that accepts sound"
+        )
     found = calibration(engine.info.model, transcribed(engine, files))
     calibrations.save(engine.info.model, engine.info.fingerprint, found)
     return f"{engine.info.model}: {calibrations.described(found)}"
@@ -95,8 +97,8 @@ def calibration(name: str, heard: Iterable[tuple[Turn, SoundPlace]]) -> Calibrat
     mass = float(np.average([path_mass(path) for path, _ in paths], weights=[len(path) for path, _ in paths]))
     if mass < ATTENTIVE:
         raise GemmaError(
-            f"the attention of {name} does not follow these recordings ({mass:.2f} of it is on a rising path, and "
-            f"{ATTENTIVE} are needed); name recordings that it transcribes well"
+            f"the attention of {name} does not follow these recordings (score {mass:.2f}, needed: {ATTENTIVE}); "
+            "name recordings that the model transcribes well"
         )
     return Calibration(tuple(heads), round(delay(paths), 3), round(mass, 3))
 

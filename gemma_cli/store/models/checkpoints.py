@@ -95,7 +95,7 @@ def locate(name: str) -> tuple[str, Path]:
     if folder and download_size(name) is None:
         if not hub.is_checkpoint(folder):
             weight_files(folder)  # raises the error in its index
-            raise UsageError(f"{name}: not a checkpoint; a checkpoint's folder holds config.json and *.safetensors")
+            raise UsageError(f"{name}: not a checkpoint; give a folder with config.json and *.safetensors")
         return name, folder
     if not HUB_ID.fullmatch(name):
         raise _unknown(name)
@@ -122,10 +122,11 @@ def _choose() -> tuple[str, str]:
         if hub.is_here(release) and release.memory <= machine.memory():
             return (
                 release.name,
-                f"using {release.name}, the largest model here that fits in memory (choose another with --model)",
+                f"using {release.name}, the largest downloaded model "
+                "that fits in memory (to use another model, give --model)",
             )
     pull = f"gemma models pull {RELEASES[0].alias} ({gigabytes(RELEASES[0].download)})"
-    return POCKET, f"using pocket, a tiny demonstration model; download the smallest real Gemma 4 with {pull}"
+    return POCKET, f"using pocket, a tiny model for demonstrations; to download the smallest real Gemma 4: {pull}"
 
 
 def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None, None], str | None]:
@@ -136,29 +137,33 @@ def _drafter_of(name: str, folder: Path) -> tuple[tuple[str, Path] | tuple[None,
         try:
             return locate(drafter), None
         except NotOnDisk as error:
-            how = f" on this machine, so decoding is plain; {_how_to_get(drafter)}" if error.size else how
+            how = f" on this machine, so gemma decodes without drafts; {_how_to_get(drafter)}" if error.size else how
         except GemmaError:
             continue
-    how = how or f" (it would be {drafter_names(own)[0]}), so decoding is plain"
-    return (None, None), f"no drafter for {name}{how}"
+    how = how or f" ({drafter_names(own)[0]} does not exist), so gemma decodes without drafts"
+    return (None, None), f"{name} has no drafter{how}"
 
 
 def _bundled(name: str) -> Path:
     folder = BUNDLED / name
     if not hub.is_checkpoint(folder):
-        raise GemmaError(f"{name} is missing from this installation; install gemma-cli again or choose another --model")
+        raise GemmaError(f"{name} is missing in this installation: install gemma-cli again, or choose another --model")
     return folder
 
 
 def _unknown(name: str) -> UsageError:
     if os.path.isfile(name):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        return UsageError(f"{name}: a file; give the folder of a checkpoint, with config.json and *.safetensors")
+        return UsageError(f"{name}: a file, not a checkpoint; give a folder with config.json and *.safetensors")
     if name.startswith((".", "~", os.sep)):
-        return UsageError(f"{name}: no such folder; give one that holds config.json and *.safetensors")
+        return UsageError(f"{name}: the folder does not exist; give a folder with config.json and *.safetensors")
     names = [POCKET, *(release.alias for release in RELEASES)]
     key = name.casefold()
     near = [alias for alias in names if alias in key] or difflib.get_close_matches(key, names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"give a folder, a hub id or one of {', '.join(names)}"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"give a folder, a Hugging Face id, or one of {', '.join(names)}"
+    )
     return UsageError(f"unknown model {name!r}: {hint}")
 
 

@@ -77,9 +77,11 @@ def names_of(name: str) -> list[str]:
     """Return the hub ids for `name`: a release comes with its drafter. Raises UsageError."""
     name = full_name(name.strip())
     if name in (POCKET, POCKET + DRAFTER):
-        raise UsageError(f"{name} is part of this installation: there is nothing to fetch or to remove")
+        raise UsageError(f"{name} is part of this installation and cannot be downloaded or removed")
     if not HUB_ID.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be fetched; give a hub id or one of {', '.join(r.alias for r in RELEASES)}")
+        raise UsageError(
+            f"{name!r}: not a model; give a Hugging Face id, or one of {', '.join(r.alias for r in RELEASES)}"
+        )
     return [name, name + DRAFTER] if name in {release.name for release in RELEASES} else [name]
 
 
@@ -95,7 +97,7 @@ def pull(name: str, progress: Progress | None = None) -> list[Path]:
         found = [hub.find(each) for each in names]
         folders = [entry.folder for entry in found if entry and entry.complete]
         if len(folders) < len(names):
-            raise UsageError(f"{variable} is set, so nothing is fetched; unset it to pull {name}")
+            raise UsageError(f"{variable} forbids downloads: to download {name}, unset {variable}")
         return folders
     progress = progress or Progress()
     return _attended(partial(_pull, names, progress), progress)
@@ -165,21 +167,27 @@ def _about(name: str) -> Iterator[None]:
         refused.name = name
         raise
     except HubError as error:
-        raise GemmaError(f"{name} was not fetched: {error}; pull again to continue") from None
+        raise GemmaError(
+            f"{name} was not downloaded completely: {error}; to continue, run the same command again"
+        ) from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = f"the disk with {hub_cache()} is full" if full else f"{hub_cache()}: {error.strerror or error}"
-        raise GemmaError(f"{name} was not fetched: {reason}; pull again to continue") from None
+        reason = f"the disk of {hub_cache()} is full" if full else f"{hub_cache()}: {error.strerror or error}"
+        raise GemmaError(
+            f"{name} was not downloaded completely: {reason}; to continue, run the same command again"
+        ) from None
 
 
 def _refusal(refused: Refused) -> GemmaError:
     """The error for a repository that the Hub does not give to this user."""
     name, page = refused.name, f"{HUB}/{refused.name}"
     if refused.gated:
-        return GemmaError(f"{name} is gated: accept its licence at {page}, then run hf auth login")
+        return GemmaError(f"{name} requires a licence agreement: accept the licence at {page}, then run hf auth login")
     if refused.status == 403:
-        return GemmaError(f"{name}: the Hub denies access (403); see {page}, and the permissions of your token")
-    return UsageError(f"{name} is not on the Hugging Face Hub, or private: then run hf auth login")
+        return GemmaError(f"{name}: the Hub denies access (403); read {page}, and check the permissions of your token")
+    return UsageError(
+        f"{name} is not on the Hugging Face Hub, or private: check the name, or log in with hf auth login"
+    )
 
 
 def _listing(client: HubClient, name: str) -> Listing:
@@ -192,7 +200,7 @@ def _listing(client: HubClient, name: str) -> Listing:
                 client.progress.check()
                 body += chunk
                 if len(body) > _LISTING_LIMIT:
-                    raise HubError("the Hub's list of files has no end")
+                    raise HubError("the list of files from the Hub is too long")
             return body
 
     body = client.persist(ask)
@@ -201,12 +209,12 @@ def _listing(client: HubClient, name: str) -> Listing:
         files = tuple(_file(entry) for entry in found["siblings"] if _wanted(entry["rfilename"]))
         listing = Listing(name, str(found["sha"]), files)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        raise HubError("the Hub's list of files cannot be read") from None
+        raise HubError("the list of files from the Hub cannot be read") from None
     if not _COMMIT.fullmatch(listing.commit):
-        raise HubError("the Hub's list of files cannot be read")
+        raise HubError("the list of files from the Hub cannot be read")
     names = {file.name for file in files}
     if "config.json" not in names or not names & {"model.safetensors", "model.safetensors.index.json"}:
-        raise GemmaError(f"{name}: the repository holds no complete checkpoint in safetensors")
+        raise GemmaError(f"{name}: the repository has no complete checkpoint in safetensors; name another repository")
     return listing
 
 
@@ -237,7 +245,7 @@ def _check_space(listings: list[Listing]) -> None:
     if missing > free:
         names = " with its drafter" if len(listings) > 1 else ""
         raise GemmaError(
-            f"{listings[0].name}{names} needs {gigabytes(missing)} and {existing} has {gigabytes(free)} left; "
+            f"{listings[0].name}{names} needs {gigabytes(missing)}, but {existing} has only {gigabytes(free)} left; "
             "set HF_HOME to a folder on another disk"
         )
 
@@ -252,11 +260,13 @@ def _fetch(client: HubClient, listing: Listing) -> None:
             transfer(client, url, file, listing.blob(file))
         except Refused as refused:
             if refused.status == 404:
-                raise HubError(f"the Hub lists {file.name}, but does not have it") from None
+                raise HubError(f"the Hub lists {file.name}, but the file is missing") from None
             raise
         _link(listing.blob(file), listing.pointer(file))
     if not hub.is_checkpoint(listing.snapshot):
-        raise GemmaError(f"{listing.name}: the repository holds no complete checkpoint in safetensors")
+        raise GemmaError(
+            f"{listing.name}: the repository has no complete checkpoint in safetensors; name another repository"
+        )
     write_whole(listing.repository / "refs" / "main", listing.commit)
 
 

@@ -95,9 +95,9 @@ class HubClient:
             self._origin = _origin(httpx2.URL(self.endpoint))
             self._client = httpx2.Client(timeout=timeout, headers=headers)
         except (httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two: kinds of proxy it does not know
-            raise GemmaError(f"HF_ENDPOINT or a proxy variable holds no usable address ({error})") from None
+            raise GemmaError(f"HF_ENDPOINT or a proxy variable is not a usable address ({error})") from None
         if self._origin[0] not in ("http", "https") or not self._origin[1]:
-            raise GemmaError(f"HF_ENDPOINT: {self.endpoint} is not an address; write it as {HUB}")
+            raise GemmaError(f"HF_ENDPOINT: {self.endpoint} is not an address; write an address such as {HUB}")
 
     def close(self) -> None:
         """Close all connections."""
@@ -125,7 +125,9 @@ class HubClient:
         except httpx2.TimeoutException:
             raise Transient("the server sent nothing", connected=self._answered) from None
         except (httpx2.LocalProtocolError, UnicodeEncodeError):  # whose messages hold the token
-            raise GemmaError("the request to the Hub cannot be sent; check HF_TOKEN, or run hf auth login") from None
+            raise GemmaError(
+                "the token for the Hub cannot be sent in a request: correct HF_TOKEN, or run hf auth login"
+            ) from None
         except httpx2.TransportError as error:
             raise Transient(_reason(error) or "the connection broke", connected=self._answered) from None
         except httpx2.InvalidURL as error:
@@ -152,8 +154,8 @@ class HubClient:
     def _pause(self, error: Transient, seconds: float) -> None:
         seconds = seconds if error.pause is None else error.pause
         if seconds > LONGEST_PAUSE_S:
-            raise HubError(f"{error} and asks to wait {seconds / 60:.0f} minutes") from None
-        doing, self.progress.doing = self.progress.doing, f"{error}; next try in {seconds:.0f} s"
+            raise HubError(f"{error}, and the server asks for a pause of {seconds / 60:.0f} minutes") from None
+        doing, self.progress.doing = self.progress.doing, f"{error}; gemma tries again in {seconds:.0f} s"
         self.progress.stopped.wait(seconds)
         self.progress.doing = doing
 
@@ -170,7 +172,7 @@ class HubClient:
             if target.scheme not in ("https", "http") or (url.scheme, target.scheme) == ("https", "http"):
                 raise HubError(f"the Hub redirects to {target.scheme}://{target.host}, which is less secure")
             url = target
-        raise HubError(f"the Hub redirects in a loop, or more than {REDIRECTS} times")
+        raise HubError(f"the Hub redirects more than {REDIRECTS} times")
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
@@ -188,7 +190,7 @@ def _check(response: httpx2.Response) -> None:
     if not response.is_success:
         raise HubError(f"the Hub answered {status}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise HubError("a web page was sent instead of the file: a proxy or a login page is in the way")
+        raise HubError("the server sent a web page instead of the file: check for a proxy or a login page")
 
 
 def retry_after(value: str) -> float | None:

@@ -20,7 +20,7 @@ def remove(name: str, unfinished: bool = False) -> int:
     """
     found = [folder for each in names_of(name) if (folder := hub.repository(each)).is_dir()]
     if not found:
-        raise UsageError(f"{name} is not on this machine; gemma models lists the models here")
+        raise UsageError(f"{name} is not on this machine: gemma models lists the downloaded models")
     freed = 0
     for repository in found:
         with ExitStack() as locks:
@@ -34,7 +34,7 @@ def remove(name: str, unfinished: bool = False) -> int:
                 for path in partial if unfinished else ():
                     path.unlink()
             except OSError as error:
-                raise GemmaError(f"{error.filename}: cannot be removed ({error.strerror})") from None
+                raise GemmaError(f"{error.filename}: the file cannot be removed ({error.strerror})") from None
     return freed
 
 
@@ -46,4 +46,4 @@ def _lock(repository: Path, name: str, locks: ExitStack) -> None:
         try:
             locks.enter_context(WeakFileLock(lock, timeout=0.2))
         except TimeoutError:
-            raise GemmaError(f"{name} is being downloaded; stop that first") from None
+            raise GemmaError(f"{name} is being downloaded: stop the download first") from None

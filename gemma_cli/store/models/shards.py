@@ -30,22 +30,27 @@ def weight_files(folder: Path) -> list[Path]:
     names = [SINGLE] if values is None else _named(index, values.get("weight_map"))
     for name in names:
         if _leaves(folder, folder / name):
-            raise ModelError(f"{folder}: {_short(name)} is a link out of the folder; put the file itself there")
+            raise ModelError(
+                f"{folder}: {_short(name)} is a link to a file outside the folder; replace the link with the file"
+            )
     return [folder / name for name in names]
 
 
 def _named(index: Path, table: Any) -> list[str]:
     if not isinstance(table, dict) or not table:
-        raise ModelError(f"{index}: weight_map is not an object that names files; fetch the checkpoint again")
+        raise ModelError(f"{index}: weight_map must be an object with names of files; download the checkpoint again")
     for tensor, name in table.items():
         if not isinstance(name, str) or not _is_inside(name):
             raise ModelError(
-                f"{index}: weight_map.{_short(tensor)} is {_short(repr(name))}, not the name of a file in this folder; "
-                "fetch the checkpoint again"
+                f"{index}: weight_map.{_short(tensor)} is {_short(repr(name))}, but must name a file in this folder; "
+                "download the checkpoint again"
             )
     names = sorted(set(table.values()))
     if len(names) > MOST:
-        raise ModelError(f"{index}: weight_map names {len(names)} files, more than {MOST}; fetch the checkpoint again")
+        raise ModelError(
+            f"{index}: weight_map names {len(names)} files, more "
+            f"than the limit of {MOST}; download the checkpoint again"
+        )
     return names
 
 

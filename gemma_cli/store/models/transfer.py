@@ -48,7 +48,7 @@ def transfer(client: HubClient, url: str, file: File, blob: Path) -> None:
         for _ in range(2):
             if _arrived(client, url, file, blob):
                 return
-    raise HubError(f"{file.name} arrived damaged twice: its digest is not the one that the Hub lists")
+    raise HubError(f"{file.name} was damaged in two downloads: the checksum differs from the checksum on the Hub")
 
 
 def _arrived(client: HubClient, url: str, file: File, blob: Path) -> bool:
@@ -143,7 +143,7 @@ def _first_byte(response: httpx2.Response, partial: Partial) -> int:
     """
     size, headers = partial.file.size, response.headers
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Transient("the server sends the file compressed, though that was declined")
+        raise Transient("the server sends a compressed file although gemma asked for an uncompressed file")
     if response.status_code == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
         if found and int(found[1]) == partial.there and found[2] in ("*", str(size)):
@@ -151,7 +151,7 @@ def _first_byte(response: httpx2.Response, partial: Partial) -> int:
     elif response.status_code == 200 and headers.get("Content-Length", str(size)) == str(size):
         return 0
     partial.ranged = False
-    raise Transient(f"the server sends different content for {partial.file.name} than the Hub lists")
+    raise Transient(f"the size of {partial.file.name} on the server differs from the size that the Hub lists")
 
 
 def complete(path: Path, file: File) -> bool:
@@ -179,7 +179,7 @@ def _locked(blob: Path, progress: Progress) -> Iterator[None]:
                 held.enter_context(WeakFileLock(lock, timeout=0.2))
                 break
             except TimeoutError:
-                progress.doing = "another process is downloading this; waiting for it"
+                progress.doing = "waiting for another process that is downloading this model"
         yield
 
 

@@ -50,7 +50,7 @@ class _Token:
 def html_attributes(document: str) -> tuple[list[Passage], list[str]]:
     """Split HTML into the values of attributes and the rest. Raises MalformedError."""
     if "<?php" in document:
-        raise MalformedError("a PHP program that contains HTML; save its HTML as .html")
+        raise MalformedError("a PHP program that contains HTML; save only the HTML as an .html file")
     passages: list[Passage] = []
     position = 0
     for start, end, quote in _attribute_values(document):

@@ -42,8 +42,8 @@ def json_values(document: str, fields: tuple[str, ...]) -> tuple[list[Passage], 
         position = end
     if not found:
         known = ", ".join([*list(there)[:_NAMED], *(["..."] if len(there) > _NAMED else [])])
-        asked = f"no text under --field {' or '.join(fields)}" if fields else "no field is given: add --field NAME"
-        raise MalformedError(f"{asked}; its texts: {known or 'none'}")
+        asked = f"--field {' or '.join(fields)} matches no text" if fields else "no field is given: add --field NAME"
+        raise MalformedError(f"{asked}; the file has texts under {known or 'no field'}")
     return [*passages, Passage(document[position:])], []
 
 
@@ -53,14 +53,16 @@ def _check(document: str) -> None:
         json.loads(text)
         return
     except RecursionError:
-        raise MalformedError("nested too deeply; extract the text") from None
+        raise MalformedError("the JSON is nested too deeply; save the text as a .txt file") from None
     except ValueError as error:
         first = error
     for number, line in enumerate(text.split("\n"), 1):
         try:
             json.loads(line or "0") if line.strip() else None
         except (ValueError, RecursionError):
-            raise MalformedError(f"not JSON: {f'{first}' if number == 1 else f'line {number}'}; correct it") from None
+            raise MalformedError(
+                f"not valid JSON: {f'{first}' if number == 1 else f'line {number}'}; correct the file"
+            ) from None
 
 
 def _choice(fields: tuple[str, ...]) -> Callable[[str], bool]:

@@ -68,11 +68,10 @@ def po(document: str) -> tuple[list[Passage], list[str]]:
     passages = [passage for message in messages for passage in _passages(message, single, forms, newline)]
     fuzzy = sum(message.fuzzy for message in messages)
     plural = sum(message.text("msgid_plural") is not None and not message.fuzzy for message in messages)
-    remarks = [f"messages marked as fuzzy are unchanged ({fuzzy})"] if fuzzy else []
+    remarks = [f"messages that are marked as fuzzy are not translated ({fuzzy} found)"] if fuzzy else []
     if forms > 2 and plural and any(passage.text for passage in passages):
-        remarks.append(
-            f"all plural forms except the one for 1 get the same words; check them ({plural} of {forms} forms)"
-        )
+        words = "all forms except the singular have the same words"
+        remarks.append(f"check the messages with plural forms ({plural} found): {words}")
     return passages, remarks
 
 
@@ -108,7 +107,7 @@ def _messages(document: str) -> Iterator[_Message]:
             last = None
         else:
             raise MalformedError(
-                f"not PO: line {number} is neither a comment nor a string in quotation marks; correct it"
+                f"not a PO file: line {number} is neither a comment nor a string in quotation marks; correct the line"
             )
     if comments:
         message.parts.append(comments)

@@ -32,7 +32,7 @@ def table(document: str, fields: tuple[str, ...], tabs: bool = False) -> tuple[l
     rows, quoted = _parted(document[begin:], separator)
     header = [_read(raw, quoted) for raw in rows[0][::2]] if rows else []
     if not fields:
-        raise MalformedError(f"no field is given: add --field NAME; its columns: {', '.join(filter(None, header))}")
+        raise MalformedError(f"no field is given: add --field NAME with one of {', '.join(filter(None, header))}")
     named = {name.strip(): number for number, name in enumerate(header)}
     columns = {named[field] if field in named else _number(field, header) for field in fields}
     passages = [Passage(document[:begin])]
@@ -69,7 +69,7 @@ def _parted(text: str, separator: str) -> tuple[list[list[str]], bool]:
             known = list(csv.reader(lines, delimiter=separator, strict=True, quoting=quoting))
             if [row or [""] for row in known] == cells:
                 return rows, quoted
-    raise MalformedError("its cells cannot be separated: quotation marks within a cell; correct them")
+    raise MalformedError("the cells of the table cannot be separated; correct the quotation marks within cells")
 
 
 def _rows(text: str, separator: str, quoted: bool) -> Iterator[list[str]]:
@@ -81,7 +81,7 @@ def _rows(text: str, separator: str, quoted: bool) -> Iterator[list[str]]:
     while position < len(text):
         found = part.match(text, position)
         if not found or found.end() == position:
-            raise MalformedError("its cells cannot be separated")
+            raise MalformedError("the cells of the table cannot be separated; correct the table")
         row += found.groups()
         position = found.end()
         if found[2] != separator:
@@ -94,7 +94,7 @@ def _rows(text: str, separator: str, quoted: bool) -> Iterator[list[str]]:
 def _number(field: str, header: list[str]) -> int:
     if field.isascii() and field.isdigit() and 0 < int(field) <= len(header):
         return int(field) - 1
-    raise MalformedError(f"no column for --field {field}; its columns: {', '.join(filter(None, header))}")
+    raise MalformedError(f"no column is named {field}; give --field with one of {', '.join(filter(None, header))}")
 
 
 def _read(raw: str, quoted: bool) -> str:

@@ -80,7 +80,7 @@ class _Reader:
             parser.Parse(self.content, True)
         except expat.ExpatError as error:
             raise MalformedError(
-                f"not XLIFF: {expat.ErrorString(error.code)} in line {error.lineno}; correct it"
+                f"not valid XLIFF: {expat.ErrorString(error.code)} in line {error.lineno}; correct the file"
             ) from None
         return self.units
 
@@ -175,4 +175,6 @@ def _value(old: str, source: str, before: str = "", after: str = "") -> Passage:
 
 
 def _refuse_entities(*_: object) -> None:
-    raise MalformedError("declares its own entities, which are not supported; write them out")
+    raise MalformedError(
+        "the file declares entities, which gemma does not support; replace the entities with their text"
+    )

@@ -62,7 +62,9 @@ MANY: list[tuple[list[str], bytes]] = [
 ]
 """The same and many more."""
 
-NOTICE = "gemma: using the model of a running gemma serve (--no-server loads it here instead)\n"
+NOTICE = (
+    "gemma: using the model of a running gemma serve; to load the model in this process instead, give --no-server\n"
+)
 
 
 def said(out: str) -> list[Any]:

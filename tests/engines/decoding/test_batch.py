@@ -176,8 +176,8 @@ def test_one_that_cannot_be_answered_does_not_stop_the_others(engine: LocalEngin
     asked = [fine[0], Request(ask("Write down:", sound(40 * 16_000))), Request(ask("x" * 9000)), *fine[1:]]
     first, long, much, *others = turns_of(stream_many(engine, asked), len(asked))
     assert [said(turn) for turn in (first, *others)] == [said(collect(engine.stream(request))) for request in fine]
-    assert "takes at most 30 s" in str(long)
-    assert "shorten it" in str(much)
+    assert "accepts at most 30 s" in str(long)
+    assert "shorten the prompt" in str(much)
 
 
 def test_where_rows_do_not_agree_requests_go_alone(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_out_of_memory_frees_all_that_can_be_had_again(engine: LocalEngine, watc
     whole = collect(engine.stream(request))
     for at in (1, 30, 200, 500):
         engine.towers.forget()
-        refused = pytest.raises(OutOfMemory, match="ran out of memory: shorten the conversation")
+        refused = pytest.raises(OutOfMemory, match="has run out of memory: shorten the conversation")
         with refused as raised, OutOfMemoryAt(at, kind):
             collect(engine.stream(request))
         assert watched.alive() == NOTHING, (at, raised)

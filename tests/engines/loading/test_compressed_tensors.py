@@ -127,9 +127,9 @@ def test_other_formats_are_refused(tmp_path: Path, change: dict[str, Any]) -> No
     ("ending", "value", "says"),
     [
         ("weight_scale", None, "weight_scale is missing"),
-        ("weight_shape", torch.tensor([64, 96]), r"not of shape \[64, 64\] before packing"),
-        ("weight_packed", torch.zeros(64, 5, dtype=torch.int32), r"config\.json implies \[64, 8\]"),
-        ("weight_scale", torch.ones(64, 3), "has scales of shape"),
+        ("weight_shape", torch.tensor([64, 96]), r"does not have the shape \[64, 64\]"),
+        ("weight_packed", torch.zeros(64, 5, dtype=torch.int32), r"config\.json requires \[64, 8\]"),
+        ("weight_scale", torch.ones(64, 3), "have an invalid shape"),
     ],
 )
 def test_a_damaged_weight_is_named(

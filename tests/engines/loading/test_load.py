@@ -89,7 +89,9 @@ def test_a_missing_tensor_is_named_with_its_folder(e2b: Path) -> None:
 def test_an_unexpected_tensor_is_named(e2b: Path) -> None:
     name = "model.language_model.layers.3.mlp.extra.weight"
     edit_weights(e2b, lambda weights: weights.update({name: torch.ones(2)}))
-    with pytest.raises(ModelError, match=r"unexpected tensor model\.language_model\.layers\.3\.mlp\.extra\.weight"):
+    with pytest.raises(
+        ModelError, match=r"does not describe the tensor model\.language_model\.layers\.3\.mlp\.extra\.weight"
+    ):
         read(e2b)
 
 
@@ -97,13 +99,13 @@ def test_a_config_of_another_size_is_told_from_the_weights(e2b: Path) -> None:
     config = json.loads((e2b / "config.json").read_text())
     config["text_config"]["intermediate_size"] = 128
     (e2b / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"has shape \[96, 64\], but config\.json implies \[128, 64\]"):
+    with pytest.raises(ModelError, match=r"has the shape \[96, 64\], but config\.json requires \[128, 64\]"):
         read(e2b)
 
 
 def test_a_checkpoint_without_a_decoder_is_refused(e2b: Path) -> None:
     save_file({"model.vision_tower.x": torch.ones(1)}, e2b / SINGLE, {"format": "pt"})
-    with pytest.raises(ModelError, match="holds no text decoder"):
+    with pytest.raises(ModelError, match="the checkpoint has no text decoder"):
         read(e2b)
 
 
@@ -111,14 +113,14 @@ def test_a_checkpoint_without_a_decoder_is_refused(e2b: Path) -> None:
     ("content", "error", "says"),
     [
         (None, InputError, "no config.json"),
-        ("{", ModelError, "config.json is not valid JSON (Expecting property name"),
-        ("[1]", ModelError, "config.json holds no JSON object"),
+        ("{", ModelError, "config.json: the file is not valid JSON (Expecting property name"),
+        ("[1]", ModelError, "config.json: the file has no JSON object"),
         ('{"model_type": "llama"}', ModelError, 'model_type "llama"'),
         ('{"architectures": ["Gemma4ForCausalLM"]}', ModelError, "model_type null"),
         (
             '{"model_type": "gemma4", "text_config": {"num_hidden_layers": "six"}}',
             ModelError,
-            'config.json: text_config.num_hidden_layers is "six", not a whole number from 1 to 256',
+            'config.json: text_config.num_hidden_layers is "six", but a whole number from 1 to 256 is required',
         ),
         ('{"model_type": "gemma4", "text_config": {"num_hidden_layers": 0}}', ModelError, "config.json"),
         (
@@ -166,7 +168,7 @@ def test_target_and_drafter_are_not_mistaken_for_each_other(tmp_path: Path, e2b:
 @pytest.mark.parametrize(("other", "says"), [("e4b", "key heads"), ("12b", "key heads"), ("31b", "key heads")])
 def test_a_drafter_of_another_model_is_refused(tmp_path: Path, e2b: Path, other: str, says: str) -> None:
     folder = shapes.save(shapes.stock_drafter(other), tmp_path / "drafter")
-    with pytest.raises(InputError, match=f"belongs to another model: its .* {says}"):
+    with pytest.raises(InputError, match=f"belongs to another model: the .* {says}"):
         load_drafter(folder, load_target(e2b, CPU, torch.float32))
 
 
@@ -218,7 +220,7 @@ def test_the_format_on_a_cpu(sized: Any, name: str, size: int, verdict: str, exp
 def test_bfloat16_is_refused_where_it_crashes(sized: Any) -> None:
     with pytest.raises(UsageError, match="crashes on this CPU; use --dtype float32"):
         choose_dtype("bfloat16", CPU, sized(10, "crashes"))
-    with pytest.raises(UsageError, match="unknown number format 'fp8'"):
+    with pytest.raises(UsageError, match="unknown data type 'fp8'"):
         choose_dtype("fp8", CPU, sized(10, "works"))
 
 
@@ -277,10 +279,10 @@ def test_the_format_on_a_gpu(
 def test_bfloat16_is_refused_on_a_gpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     on_a_gpu(monkeypatch, (7, 5))
     with pytest.raises(
-        UsageError, match=r"Tesla T4 does not compute in bfloat16 .*7\.5.* use --dtype float16 or float32"
+        UsageError, match=r"Tesla T4 cannot compute in bfloat16 .*7\.5.* use --dtype float16 or float32"
     ):
         choose_dtype("bfloat16", torch.device("cuda"), devices.LARGE)
-    with pytest.raises(UsageError, match="float16 is for GPUs; use --dtype bfloat16 or float32"):
+    with pytest.raises(UsageError, match="--dtype float16 works only on a GPU; use --dtype bfloat16 or float32"):
         choose_dtype("float16", CPU, devices.LARGE)
 
 
@@ -298,5 +300,5 @@ def test_a_model_that_overflows_in_float16_is_refused(tmp_path: Path) -> None:
         refuse_overflow(target)
         target.embedding = target.embedding.clone()
         target.embedding[TRIED // 2 * (shapes.VOCAB // TRIED)] = 60_000
-        with pytest.raises(ModelError, match="overflows in float16 on cpu: use --dtype float32"):
+        with pytest.raises(ModelError, match="too large for float16 on cpu: use --dtype float32"):
             refuse_overflow(target)

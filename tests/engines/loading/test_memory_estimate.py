@@ -126,9 +126,9 @@ def there(monkeypatch: pytest.MonkeyPatch, torch_only: None) -> Any:
         ("e4b", {}, 9, "use --quantize int8"),
         ("e4b", {}, 5, "use --quantize int4"),
         ("31b", {}, 36, "use --quantize int4"),
-        ("31b", {}, 20, "use --model 26b-a4b --quantize int4 (gemma models pull 26b-a4b fetches 51.6 GB first)"),
-        ("31b", {"quantize": "int4"}, 10.1, "use --model e4b (gemma models pull e4b fetches 16 GB first)"),
-        ("12b", {}, 3, "use --model e2b --quantize int4 (gemma models pull e2b fetches 10.2 GB first)"),
+        ("31b", {}, 20, "use --model 26b-a4b --quantize int4 (first download 51.6 GB with gemma models pull 26b-a4b)"),
+        ("31b", {"quantize": "int4"}, 10.1, "use --model e4b (first download 16 GB with gemma models pull e4b)"),
+        ("12b", {}, 3, "use --model e2b --quantize int4 (first download 10.2 GB with gemma models pull e2b)"),
         ("e2b", {}, 1, "use --model pocket"),
     ],
 )
@@ -141,7 +141,7 @@ def test_the_smallest_change_that_fits_is_named(
         memory_fit.find(alias, plan)
     said = str(caught.value)
     assert said.startswith(f"{alias} needs ")
-    assert f"and {size:.3g} GB is free: " in said
+    assert f"but only {size:.3g} GB is free (" in said
     assert said.endswith(remedy)
     assert caught.value.exit_code == 1
 
@@ -161,7 +161,7 @@ def test_nothing_is_read_of_what_does_not_fit(there: Any, monkeypatch: pytest.Mo
 
     there(0.05)
     monkeypatch.setattr(Checkpoint, "_stored", loaded)
-    with pytest.raises(OutOfMemory, match=r"^pocket needs 0\.\d+ GB on cpu .* 0\.05 GB is free"):
+    with pytest.raises(OutOfMemory, match=r"^pocket needs 0\.\d+ GB on cpu, but only 0\.05 GB is free"):
         open_engine(EngineSpec(model="pocket", device="cpu", dtype="float32"))
     with pytest.raises(OutOfMemory, match=r"^synthetic:31b needs 71"):
         open_engine(EngineSpec(model="synthetic:31b", device="cpu", dtype="bfloat16"))

@@ -120,46 +120,54 @@ def test_a_config_that_says_nothing_is_read_as_transformers_reads_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("hidden_size", "64", 'hidden_size is "64", not a whole number from 1 to 16384'),
-        ("hidden_size", 10**9, "hidden_size is 1000000000, not a whole number from 1 to 16384"),
-        ("hidden_size", 64.0, "hidden_size is 64.0, not a whole number"),
+        ("hidden_size", "64", 'hidden_size is "64", but a whole number from 1 to 16384 is required'),
+        ("hidden_size", 10**9, "hidden_size is 1000000000, but a whole number from 1 to 16384 is required"),
+        ("hidden_size", 64.0, "hidden_size is 64.0, but a whole number"),
         ("sliding_window", 0, "sliding_window is 0"),
-        ("sliding_window", 1e30, "sliding_window is 1e+30, not a whole number from 1 to 4096"),
-        ("sliding_window", float("nan"), "sliding_window is nan, not a whole number"),
-        ("num_attention_heads", True, "num_attention_heads is true, not a whole number"),
-        ("num_key_value_heads", 3, "num_key_value_heads of layer 0 is 3, which does not divide the 4"),
-        ("head_dim", 15, "head_dim of layer 0 is 15, an odd number"),
-        ("rms_norm_eps", "small", 'rms_norm_eps is "small", not a number from 1e-12 to 1'),
-        ("rms_norm_eps", float("inf"), "rms_norm_eps is inf, not a number"),
-        ("final_logit_softcapping", -30.0, "final_logit_softcapping is -30.0, not a number"),
-        ("attention_k_eq_v", 1, "attention_k_eq_v is 1, neither true nor false"),
-        ("hidden_activation", "silu", 'hidden_activation is "silu", not "gelu_pytorch_tanh"'),
-        ("layer_types", ["full_attention"], 'layer_types is ["full_attention"], not a list of 10 values'),
-        ("layer_types", ["linear_attention"] * 10, 'layer_types[0] is "linear_attention", not "sliding_attention" or'),
-        ("layer_types", [["full_attention"]] * 10, 'layer_types[0] is ["full_attention"], not'),
-        ("layer_types", "full_attention", 'layer_types is "full_attention", not a list'),
-        ("num_kv_shared_layers", 11, "num_kv_shared_layers is 11, more than the 10 layers"),
-        ("per_layer_config", {"4": {"intermediate_size": 8}}, "per_layer_config.4.intermediate_size is 8, but that"),
-        ("per_layer_config", {"10": {}}, 'per_layer_config is "10", which is not one of the 10 layers'),
+        ("sliding_window", 1e30, "sliding_window is 1e+30, but a whole number from 1 to 4096 is required"),
+        ("sliding_window", float("nan"), "sliding_window is nan, but a whole number"),
+        ("num_attention_heads", True, "num_attention_heads is true, but a whole number"),
+        ("num_key_value_heads", 3, "num_key_value_heads of layer 0 is 3, but num_attention_heads (4) must"),
+        ("head_dim", 15, "head_dim of layer 0 is 15, but an even number"),
+        ("rms_norm_eps", "small", 'rms_norm_eps is "small", but a number from 1e-12 to 1 is required'),
+        ("rms_norm_eps", float("inf"), "rms_norm_eps is inf, but a number"),
+        ("final_logit_softcapping", -30.0, "final_logit_softcapping is -30.0, but a number"),
+        ("attention_k_eq_v", 1, "attention_k_eq_v is 1, but true or false is required"),
+        ("hidden_activation", "silu", 'hidden_activation is "silu", but "gelu_pytorch_tanh"'),
+        ("layer_types", ["full_attention"], 'layer_types is ["full_attention"], but a list of 10 values is required'),
+        ("layer_types", ["linear_attention"] * 10, 'layer_types[0] is "linear_attention", but "sliding_attention" or'),
+        ("layer_types", [["full_attention"]] * 10, 'layer_types[0] is ["full_attention"], but'),
+        ("layer_types", "full_attention", 'layer_types is "full_attention", but a list'),
+        ("num_kv_shared_layers", 11, "num_kv_shared_layers is 11, but the model has only 10 layers"),
+        (
+            "per_layer_config",
+            {"4": {"intermediate_size": 8}},
+            "per_layer_config.4.intermediate_size is 8, but gemma does not",
+        ),
+        (
+            "per_layer_config",
+            {"10": {}},
+            'per_layer_config is "10", but each key must be the number of one of the 10 layers',
+        ),
         (
             "per_layer_config",
             {"4": {}, "04": {}},
-            'per_layer_config is "04", which is not one of the 10 layers, or is there',
+            'per_layer_config is "04", but each key must be the number of one of the 10 layers, and',
         ),
-        ("per_layer_config", {"-1": {}}, 'per_layer_config is "-1", which is not one of'),
-        ("per_layer_config", {"\u0664": {}}, 'per_layer_config is "\u0664", which is not one of'),
-        ("per_layer_config", [1], "per_layer_config is [1], not an object"),
+        ("per_layer_config", {"-1": {}}, 'per_layer_config is "-1", but each key must be'),
+        ("per_layer_config", {"\u0664": {}}, 'per_layer_config is "\u0664", but each key must be'),
+        ("per_layer_config", [1], "per_layer_config is [1], but an object is required"),
         ("per_layer_config", {"0": {"head_dim": 32}}, "head_dim of sliding_attention layers is [16, 32]"),
         ("rope_parameters", {"full_attention": {"rope_theta": 1e6}}, "rope_parameters.sliding_attention is null"),
-        ("rope_parameters", 3, "rope_parameters is 3, not an object"),
-        ("use_bidirectional_attention", "all", "such a model does not generate text"),
-        ("vocab_size_per_layer_input", 100, "vocab_size_per_layer_input is 100, less than the 320 tokens"),
-        ("pad_token_id", 320, "pad_token_id is 320, not in a vocabulary of 320"),
-        ("pad_token_id", -1, "pad_token_id is -1, not a whole number"),
+        ("rope_parameters", 3, "rope_parameters is 3, but an object is required"),
+        ("use_bidirectional_attention", "all", "models with other attention do not generate text"),
+        ("vocab_size_per_layer_input", 100, "vocab_size_per_layer_input is 100, but at least vocab_size (320)"),
+        ("pad_token_id", 320, "pad_token_id is 320, but the vocabulary has only 320"),
+        ("pad_token_id", -1, "pad_token_id is -1, but a whole number"),
         ("enable_moe_block", True, "num_experts is null, but enable_moe_block is true"),
-        ("vocab_size", "x" * 10**6, f'vocab_size is "{"x" * 40}…", not a whole number'),
-        ("vocab_size", int("9" * 4000), f"vocab_size is {'9' * 40}…, not a whole number"),
-        ("vocab_size", [[]] * 10**6, "vocab_size is a list of 1000000, not a whole number"),
+        ("vocab_size", "x" * 10**6, f'vocab_size is "{"x" * 40}…", but a whole number'),
+        ("vocab_size", int("9" * 4000), f"vocab_size is {'9' * 40}…, but a whole number"),
+        ("vocab_size", [[]] * 10**6, "vocab_size is a list of 1000000, but a whole number"),
     ],
 )
 def test_a_field_that_cannot_be_is_named(field: str, value: object, says: str) -> None:
@@ -169,7 +177,7 @@ def test_a_field_that_cannot_be_is_named(field: str, value: object, says: str) -
 
 def test_more_experts_a_row_than_there_are_is_refused() -> None:
     values = shapes.text_config("26b-a4b").to_dict()
-    with pytest.raises(FieldError, match="top_k_experts is 9, more than the 8 of num_experts"):
+    with pytest.raises(FieldError, match="top_k_experts is 9, but num_experts is only 8"):
         read_architecture(values | {"top_k_experts": 9})
 
 
@@ -183,7 +191,9 @@ def test_more_experts_a_row_than_there_are_is_refused() -> None:
 )
 def test_a_target_has_a_layer_of_each_kind_with_keys_of_its_own(changes: dict[str, Any], kind: str) -> None:
     decoder = read_architecture(shapes.text_config("e2b").to_dict() | changes)
-    with pytest.raises(FieldError, match=f"num_kv_shared_layers is .*, which leaves no {kind} layer with its own keys"):
+    with pytest.raises(
+        FieldError, match=f"num_kv_shared_layers is .*, but at least one {kind} layer must have its own"
+    ):
         check_target(decoder)
 
 
@@ -191,10 +201,10 @@ def test_a_target_has_a_layer_of_each_kind_with_keys_of_its_own(changes: dict[st
     ("field", "value", "says"),
     [
         ("backbone_hidden_size", None, None),
-        ("backbone_hidden_size", [1536], "backbone_hidden_size is [1536], not a whole number"),
-        ("num_centroids", 3, "num_centroids is 3, which does not divide the vocabulary of 262144"),
-        ("centroid_intermediate_top_k", 4096, "centroid_intermediate_top_k is 4096, more than the 2048 of num_cen"),
-        ("use_ordered_embeddings", "yes", 'use_ordered_embeddings is "yes", neither true nor false'),
+        ("backbone_hidden_size", [1536], "backbone_hidden_size is [1536], but a whole number"),
+        ("num_centroids", 3, "num_centroids is 3, but the vocabulary size (262144) must"),
+        ("centroid_intermediate_top_k", 4096, "centroid_intermediate_top_k is 4096, but num_centroids is only 2048"),
+        ("use_ordered_embeddings", "yes", 'use_ordered_embeddings is "yes", but true or false is required'),
     ],
 )
 def test_a_field_of_a_drafter_that_cannot_be_is_named(field: str, value: object, says: str | None) -> None:
@@ -210,10 +220,12 @@ def test_a_field_of_a_drafter_that_cannot_be_is_named(field: str, value: object,
 def test_rotations_nobody_has_measured_are_refused() -> None:
     yarn = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 8.0}
     values = shapes.text_config("e2b").to_dict()
-    with pytest.raises(FieldError, match=r'rope_parameters.full_attention.rope_type is "yarn", not "default" or'):
+    with pytest.raises(FieldError, match=r'rope_parameters.full_attention.rope_type is "yarn", but "default" or'):
         read_architecture(values | {"rope_parameters": values["rope_parameters"] | {"full_attention": yarn}})
 
 
 def test_a_drafter_with_keys_of_its_own_is_refused() -> None:
-    with pytest.raises(FieldError, match="num_kv_shared_layers is 60, but a drafter has no keys of its own"):
+    with pytest.raises(
+        FieldError, match="num_kv_shared_layers is 60, but every layer of a drafter must share the keys of the target"
+    ):
         read_drafter({}, read_architecture(target_config("31b")))

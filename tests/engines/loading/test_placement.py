@@ -149,7 +149,7 @@ def test_two_gpus_hold_what_one_does_not(rig: Any) -> None:
 def test_a_gpu_that_is_named_is_the_only_one(rig: Any) -> None:
     rig(24, 24)
     plan = plan_release("31b", GPUS[1], torch.bfloat16, "int8")
-    with pytest.raises(OutOfMemory, match=r"on cuda:1 \(.*and 24 GB is free: use --device cuda$"):
+    with pytest.raises(OutOfMemory, match=r"on cuda:1, but only 24 GB is free .*: use --device cuda$"):
         memory_fit.find("31b", plan)
 
 
@@ -158,8 +158,8 @@ def test_what_is_named_counts_every_gpu(rig: Any) -> None:
     plan = plan_release("31b", CUDA, torch.bfloat16)
     with pytest.raises(OutOfMemory) as caught:
         memory_fit.find("31b", plan)
-    assert "on cuda:0 + cuda:1 (" in str(caught.value)
-    assert str(caught.value).endswith("and 24 GB + 24 GB is free: use --quantize int8")
+    assert "on cuda:0 + cuda:1, but only 24 GB + 24 GB is free (" in str(caught.value)
+    assert str(caught.value).endswith(": use --quantize int8")
     rig(24, 24, 24)
     assert len(set(memory_fit.find("31b", replace(plan, drafter=None)).layers)) == 3
     rig(20, 20)
@@ -172,7 +172,7 @@ def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> No
     properties = SimpleNamespace(major=9, minor=0, name="RTX", total_memory=24 * GB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     found = {check.name: check.found for check in device_checks()}
-    assert found["device"] == "cuda: a model too large for one is split across them"
+    assert found["device"] == "cuda; a model that is too large for one GPU is split across all GPUs"
     assert found["cuda:0"] == "RTX, 24 GB, 20 GB free"
     assert found["cuda:1"] == "RTX, 24 GB, 22 GB free"
     assert "12b (24 GB to fetch)" in found["would fit"].split(", ")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gemma_cli.engines.local.model.attention import blockwise, many_rows
-from gemma_cli.engines.local.model.target import CHUNK
+from gemma_cli.engines.local.model.chunks import CHUNK
 from tests.engines.helpers.gpu import true_shapes
 from tests.engines.helpers.gpu.refusing import Footprint
 

@@ -115,13 +115,13 @@ def test_a_shape_without_a_four_bit_kernel_gets_eight(kernels: str) -> None:
 
 
 def test_a_device_without_kernels_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--quantize is for cpu and cuda, not mps"):
+    with pytest.raises(UsageError, match=r"--quantize works only on cpu and cuda, not on mps"):
         kinds_for("int8", torch.device("mps"))
 
 
 def test_a_device_that_cannot_run_four_bits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantized, "int4_runs", lambda device_type: False)
-    with pytest.raises(UsageError, match=r"int4 does not run on this cpu device; use --quantize int8"):
+    with pytest.raises(UsageError, match=r"int4 does not run on this cpu device: use --quantize int8"):
         kinds_for("int4", CPU)
     linear = quantized.four_bit_linear(*four_bits(normal(32, 64)), torch.float32)
     assert type(linear) is Linear

@@ -223,7 +223,7 @@ def test_what_may_pass_is_tried_again_the_next_day(
     monkeypatch.setenv("PATH", str(bin_folder))
     first = build.library()
     assert first.path is None
-    assert first.notice.endswith("; tried again tomorrow")
+    assert first.notice.endswith("; gemma tries again tomorrow")
     assert "\n" not in first.notice
     today = again()
     assert (today.path, today.notice) == (None, "")
@@ -266,7 +266,7 @@ def test_a_clock_that_was_wrong_does_not_put_it_off_for_ever(fresh: Path, monkey
     note = next(fresh.glob("*.today"))
     os.utime(note, (time.time() + 10**7, time.time() + 10**7))
     monkeypatch.setenv("PATH", "")
-    assert build.library().why == "no C compiler; install gcc or clang"
+    assert build.library().why == "no C compiler is installed: install gcc or clang"
 
 
 def test_no_compiler_is_asked_where_the_disk_is_full(
@@ -307,7 +307,7 @@ def test_a_self_check_that_is_killed_from_outside_says_nothing_about_the_process
 ) -> None:
     monkeypatch.setattr(build, "_CHECK", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})")
     monkeypatch.setenv("PATH", str(compiler(tmp_path / "bin", "exit 0")))
-    assert build.library().notice.endswith("; tried again tomorrow")
+    assert build.library().notice.endswith("; gemma tries again tomorrow")
 
 
 def test_a_sound_library_that_cannot_be_loaded_here_is_told(copies: Copies) -> None:
@@ -318,7 +318,7 @@ def test_a_sound_library_that_cannot_be_loaded_here_is_told(copies: Copies) -> N
     stored.store(made, copies.library(cache))
     found = load(cache, "")
     assert found.how == "torch"
-    assert "cannot be loaded here" in found.notice
+    assert "the kernels cannot be loaded" in found.notice
 
 
 def test_no_notice_is_given_where_the_kernels_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.device import processor
-from gemma_cli.engines.local.model.cache import EVERY, Slots
+from gemma_cli.engines.local.model.cache import EVERY, SLACK, Slots
 from gemma_cli.engines.local.model.layers.rounding import (
     BLOCK,
     GROUP,
@@ -48,7 +48,7 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The library that `gemma` itself builds for this processor, and others built here."""
     if request.param == "native":
         built = build.library()
-        if built.why == "this processor gives wrong results" and "amx" in processor():
+        if built.why == "the kernels compute wrong results on this processor" and "amx" in processor():
             pytest.skip("this machine announces AMX and lacks it")
         assert built.path, built.why
         return Kernels(built.path)
@@ -315,6 +315,40 @@ def team(kernels: Kernels) -> Iterator[Kernels]:
     kernels.set_threads(1)
 
 
+SHAPES = [(8, 1, 512, EVERY, 1120), (8, 1, 256, 512, 576), (16, 8, 256, 1024, 1088), (4, 2, 32, 128, 192)]
+"""Heads, heads of keys, width, window, slots: full and sliding layers of E2B, sliding ones of 12B and of pocket."""
+
+
+@pytest.mark.parametrize(("heads", "kv", "dim", "window", "count"), SHAPES)
+def test_long_contexts_give_a_row_the_same_bits(
+    team: Kernels, heads: int, kv: int, dim: int, window: int, count: int
+) -> None:
+    """On any number of threads, among any rows, wherever the ring wraps, and whatever rejected drafts left behind."""
+    slots = Slots(normal(kv, count, dim), normal(kv, count, dim, seed=1))
+    position = 1050 if window == EVERY else 5 * count - 5  # of the first row; a ring wraps among the rows
+    query = normal(9, heads, dim, seed=2) / dim**0.25
+    whole = team.attend(query, slots, position, window)
+    order = torch.arange(max(0, position - window + 1), position + 9) % count
+    expected = expected_attention(query, slots.keys[:, order], slots.values[:, order], window)
+    torch.testing.assert_close(whole.double(), expected, atol=2e-5, rtol=2e-5)
+    for threads in (1, 2, 3, 7):
+        team.set_threads(threads)
+        for first, stop in ((0, 1), (8, 9), (0, 2), (1, 4), (2, 7), (0, 9)):
+            later = (position + torch.arange(stop, SLACK)) % count  # slots of rows that are not there
+            dirty = Slots(slots.keys.clone(), slots.values.clone())
+            dirty.keys[:, later], dirty.values[:, later] = 100.0, -100.0
+            found = team.attend(query[first:stop], dirty, position + first, window)
+            assert torch.equal(found, whole[first:stop]), (threads, first, stop)
+
+
+def test_queries_whose_scores_do_not_fit_are_computed_in_turn(team: Kernels) -> None:
+    """And those of many threads in parts of other sizes than one thread's."""
+    slots, query = Slots(normal(1, 32768, 8), normal(1, 32768, 8, seed=1)), normal(300, 1, 8, seed=2)
+    alone = team.attend(query, slots, 32400, EVERY)
+    team.set_threads(3)
+    assert torch.equal(team.attend(query, slots, 32400, EVERY), alone)
+
+
 def large_products(kernels: Kernels) -> Callable[[], list[Tensor]]:
     """What every kind of product gives whose work is shared out among threads."""
     rows, weight = normal(5, 512), normal(300, 512, seed=1)
@@ -408,7 +442,7 @@ def test_a_library_is_built_once(
 
 def test_without_a_compiler_torch_does(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert build.library() == build.Built(None, "no C compiler; install gcc or clang")
+    assert build.library() == build.Built(None, "no C compiler is installed: install gcc or clang")
     monkeypatch.undo()
 
 
@@ -424,7 +458,7 @@ def test_a_compiler_that_fails_is_asked_once(fresh: Path, tmp_path: Path, monkey
         built = build.library()
         assert bool(built.notice) == (ending == "no omp.h")
         assert built.path is None
-        assert "gcc cannot compile them: no omp.h" in built.why
+        assert "gcc cannot compile the kernels: no omp.h" in built.why
         assert built.why.endswith(ending)
         build.library.cache_clear()
     assert (tmp_path / "asked").read_text() == "x\n" * len(build.VARIANTS)
@@ -441,7 +475,7 @@ def test_kernels_that_crash_here_are_not_used(fresh: Path, tmp_path: Path, monke
     path = compiler(tmp_path / "bin", f'{made}; exec {real} -shared -fPIC {tmp_path}/trap.c -o "$2"')
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
     built = build.library()
-    assert (built.path, built.why) == (None, "this processor gives wrong results")
+    assert (built.path, built.why) == (None, "the kernels compute wrong results on this processor")
     assert built.notice
     assert not list(fresh.rglob("*.so"))
 

@@ -206,12 +206,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("part", "able", "complaint"),
         [
-            (PICTURE, frozenset({"audio"}), r"cat\.png: tiny takes no image \(audio\).*--model"),
-            (SOUND, frozenset({"image"}), r"voice\.wav: tiny takes no audio"),
+            (PICTURE, frozenset({"audio"}), r"cat\.png: tiny accepts no image, only text, audio: .*--model"),
+            (SOUND, frozenset({"image"}), r"voice\.wav: tiny accepts no audio"),
             (
                 Video((PICTURE,), (0.0,), "video.mp4"),
                 frozenset(),
-                r"video\.mp4: tiny takes no video \(nothing but text\)",
+                r"video\.mp4: tiny accepts no video, only text",
             ),
         ],
     )
@@ -221,7 +221,7 @@ class TestRefusals:
 
     def test_audio_that_is_too_long(self, small: Any) -> None:
         long = Audio("l", "talk.wav", np.zeros(16_000 * 31, np.float32))
-        with pytest.raises(InputError, match=r"talk\.wav: 31\.0 s of audio, but tiny takes at most 30 s"):
+        with pytest.raises(InputError, match=r"talk\.wav: the audio is 31\.0 s long, but tiny accepts at most 30 s"):
             write(small, Request(ask("?", long)))
         write(small, Request(ask("?", Audio("m", "m.wav", np.zeros(16_000 * 30, np.float32)))))
 
@@ -229,11 +229,11 @@ class TestRefusals:
         request = Request(ask("x" * 100))
         size = len(write(small, request).ids)
         assert len(writer(small, context=size + 1).write(request, count).ids) == size
-        with pytest.raises(InputError, match=rf"the prompt has {size} tokens and tiny takes at most {size - 1}"):
+        with pytest.raises(InputError, match=rf"the prompt has {size} tokens, but tiny accepts at most {size - 1}"):
             writer(small, context=size).write(request, count)
 
     def test_media_outside_a_user_message(self, small: Any) -> None:
-        with pytest.raises(InputError, match=r"system messages hold text only: put cat\.png in a user message"):
+        with pytest.raises(InputError, match=r"a system message can contain only text: put cat\.png in a user message"):
             write(small, Request((Message("system", (PICTURE,)), *ask("?"))))
 
     def test_a_control_token_in_the_name_of_an_argument(self, small: Any) -> None:
@@ -242,12 +242,12 @@ class TestRefusals:
             write(small, Request((*ask("?"), called)))
 
     def test_a_template_that_refuses(self, small: Any) -> None:
-        with pytest.raises(ModelError, match="its chat template refuses this conversation"):
+        with pytest.raises(ModelError, match="the chat template rejects this conversation"):
             write(small, Request(()))
 
     def test_a_template_that_drops_media(self, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(small, "template", ChatTemplate("{{ bos_token }}{{ messages[0]['role'] }}", {}))
-        with pytest.raises(ModelError, match="does not place images"):
+        with pytest.raises(ModelError, match="does not support images"):
             write(small, Request(ask(PICTURE)))
 
 

@@ -41,16 +41,16 @@ LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda v: v.update(pre_tokenizer=BACKTRACKS), "its pre_tokenizer is not"),
-        (lambda v: v.update(normalizer=LONGER), "its normalizer is not"),
-        (lambda v: v.update(normalizer={"type": "Sequence", "normalizers": [LONGER] * 3}), "its normalizer is not"),
-        (lambda v: v.update(normalizer={"type": "NFC"}), "its normalizer is not"),
+        (lambda v: v.update(pre_tokenizer=BACKTRACKS), "pre_tokenizer must be"),
+        (lambda v: v.update(normalizer=LONGER), "normalizer must be"),
+        (lambda v: v.update(normalizer={"type": "Sequence", "normalizers": [LONGER] * 3}), "normalizer must be"),
+        (lambda v: v.update(normalizer={"type": "NFC"}), "normalizer must be"),
         (lambda v: v.update(normalizer=5), "not a tokenizer of Gemma 4"),
         (lambda v: v.update(added_tokens={}), "not a tokenizer of Gemma 4"),
         (lambda v: v.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}), "WordLevel, not BPE"),
         (lambda v: v["model"].update(dropout=0.5), "model.dropout is 0.5"),
         (lambda v: v["model"].update(dropout=7), "not a tokenizer of Gemma 4"),
-        (lambda v: v["model"].update(unk_token="nope"), 'model.unk_token is "nope", which is not in'),
+        (lambda v: v["model"].update(unk_token="nope"), 'model.unk_token "nope" is not in'),
         (lambda v: v["model"].update(vocab=[]), "not a tokenizer of Gemma 4"),
         (lambda v: v["model"].update(merges=[["a", "no such token"]]), "not a tokenizer of Gemma 4"),
         (lambda v: v["model"].update(merges=[[]] * 5), "not a tokenizer of Gemma 4"),
@@ -69,7 +69,7 @@ def test_a_tokenizer_of_another_form_is_refused(folder: Path, change: Callable[[
 
 def test_a_file_of_many_small_values_is_not_parsed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer_files, "MOST_VALUES", 1000)
-    with pytest.raises(ModelError, match="it holds more than 1000 values"):
+    with pytest.raises(ModelError, match="the file has more than 1000 values"):
         read_backend(folder)
 
 
@@ -77,7 +77,7 @@ def test_a_pipe_in_place_of_a_file_does_not_block(folder: Path) -> None:
     for name in (TOKENIZER, SETTINGS, TEMPLATE):
         (folder / name).unlink()
         os.mkfifo(folder / name)
-        with pytest.raises(ModelError, match=rf"{name} is a pipe or device"):
+        with pytest.raises(ModelError, match=rf"{name}: the file is not a regular file"):
             load_tokenizer(folder)
         (folder / name).unlink()
         shutil.copyfile(POCKET / name, folder / name)
@@ -86,19 +86,19 @@ def test_a_pipe_in_place_of_a_file_does_not_block(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("bos_token", 5, "bos_token is 5, not a string of 1 to 200 characters"),
-        ("bos_token", "", 'bos_token is "", not a string'),
-        ("eos_token", {"content": ["x"]}, r'eos_token\.content is \["x"\], not a string'),
-        ("eos_token", {}, r"eos_token\.content is null, but it is required"),
-        ("sot_token", ["<|turn>"], r'sot_token is \["<|turn>"\], not an object'),
-        ("model_specific_special_tokens", 5, "model_specific_special_tokens is 5, not an object"),
-        ("model_specific_special_tokens", {"a": 1}, r"model_specific_special_tokens\.a is 1, not a string"),
-        ("extra_special_tokens", 5, "extra_special_tokens is 5, not a list"),
-        ("extra_special_tokens", ["a", None], r"extra_special_tokens\[1\] is null, not a string"),
-        ("extra_special_tokens", ["a"] * 20_000, "extra_special_tokens is a list of 20000, not a list of 0 to 10000"),
-        ("additional_special_tokens", {"a": "b"}, "additional_special_tokens is an object, not a list"),
-        ("chat_template", 5, "chat_template is 5, not a string"),
-        ("chat_template", {"default": "x"}, "chat_template is an object, not a string"),
+        ("bos_token", 5, "bos_token is 5, but a string of 1 to 200 characters is required"),
+        ("bos_token", "", 'bos_token is "", but a string'),
+        ("eos_token", {"content": ["x"]}, r'eos_token\.content is \["x"\], but a string'),
+        ("eos_token", {}, r"eos_token\.content is null, but a value is required"),
+        ("sot_token", ["<|turn>"], r'sot_token is \["<|turn>"\], but an object is required'),
+        ("model_specific_special_tokens", 5, "model_specific_special_tokens is 5, but an object is required"),
+        ("model_specific_special_tokens", {"a": 1}, r"model_specific_special_tokens\.a is 1, but a string"),
+        ("extra_special_tokens", 5, "extra_special_tokens is 5, but a list"),
+        ("extra_special_tokens", ["a", None], r"extra_special_tokens\[1\] is null, but a string"),
+        ("extra_special_tokens", ["a"] * 20_000, "extra_special_tokens is a list of 20000, but a list of 0 to 10000"),
+        ("additional_special_tokens", {"a": "b"}, "additional_special_tokens is an object, but a list"),
+        ("chat_template", 5, "chat_template is 5, but a string"),
+        ("chat_template", {"default": "x"}, "chat_template is an object, but a string"),
         ("chat_template", [{"name": "default"}], r"chat_template\[0\]\.template is null"),
     ],
 )
@@ -139,5 +139,7 @@ def test_an_id_the_weights_do_not_have_is_refused_before_it_is_looked_up(folder:
     )
     fine = Request((Message("user", (Text("a"),)),))
     assert writer.write(fine, lambda *_: 0).ids
-    with pytest.raises(ModelError, match="mine: its tokenizer has the id 3000000, but its weights only 2048 tokens"):
+    with pytest.raises(
+        ModelError, match="mine: the tokenizer has token id 3000000, but the weights have only 2048 tokens"
+    ):
         writer.write(Request((Message("user", (Text("H"),)),)), lambda *_: 0)

@@ -13,9 +13,10 @@ pytest.importorskip("triton", reason="needs Triton: pip install 'gemma-cli[trito
 from gemma_cli.core.messages import Sampling
 from tests.engines.triton_kernels.checks.between_checks import (
     check_choice,
-    check_gates,
+    check_end_of_experts,
     check_norms,
     check_rotation,
+    check_soft_cap,
     check_turn,
 )
 from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels
@@ -44,8 +45,12 @@ def test_rotation(kernels: FencedKernels, half: int, position: int) -> None:
 
 
 @pytest.mark.parametrize("width", [3, 1024, 2112])
-def test_gates(kernels: FencedKernels, width: int) -> None:
-    check_gates(kernels, width)
+def test_soft_cap(kernels: FencedKernels, width: int) -> None:
+    check_soft_cap(kernels, width)
+
+
+def test_the_end_of_a_layer_with_experts(kernels: FencedKernels) -> None:
+    check_end_of_experts(kernels, 352, 8)
 
 
 SAMPLINGS = {

@@ -13,7 +13,7 @@ pytest.importorskip("triton", reason="needs Triton: pip install 'gemma-cli[trito
 
 from gemma_cli.engines.local.triton_kernels.tiles import Bits, LinearTile, linear_tile
 from tests.engines.triton_kernels.checks.fenced_kernels import CARDS, FencedKernels, bits, fenced
-from tests.engines.triton_kernels.checks.linear_checks import check_linear, compare_rows, linear_of
+from tests.engines.triton_kernels.checks.linear_checks import check_gated, check_linear, compare_rows, linear_of
 
 COUNTS = (1, 5)
 
@@ -38,6 +38,11 @@ def test_the_tile_of_a_released_shape(kernels: FencedKernels, kind: Bits) -> Non
 def test_a_shape_that_no_tile_divides(kernels: FencedKernels, kind: Bits) -> None:
     """As with 26B's experts, whose 704 inputs are 5.5 blocks of 128; and outputs end in the middle of a tile."""
     check_linear(kernels, kind, 45, 352, LinearTile(32, 128, 2, 256, 4, 3), COUNTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gated_activations(kernels: FencedKernels, kind: Bits) -> None:
+    check_gated(kernels, kind, 45, 352, LinearTile(32, 128, 2, 256, 4, 3))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,12 +72,12 @@ def test_parts_are_added_in_one_order_whichever_comes_last(
 @pytest.mark.parametrize("card", CARDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_released_shape_has_a_tile_that_covers_it_once(card: str, kind: Bits) -> None:
-    from gemma_cli.engines.local.triton_kernels.kernels import FEW
     from gemma_cli.engines.local.triton_kernels.launcher import COUNTERS
+    from gemma_cli.engines.local.triton_kernels.tiles import FEW
     from tests.engines.triton_kernels.checks.released_shapes import every_shape
 
     for shapes in every_shape().values():
-        for out, width in shapes.linear:
+        for out, width in shapes.linear | shapes.pairs | shapes.times:
             tile = linear_tile(CARDS[card], out, width, kind)
             assert tile.parts * tile.part_width >= width > (tile.parts - 1) * tile.part_width
             assert tile.part_width % tile.inputs == 0
@@ -85,7 +90,7 @@ def test_a_kernel_that_mixes_rows_is_noticed(kernels: FencedKernels) -> None:
     x = torch.randn(16, 256).to(torch.bfloat16)
 
     def mixing(x: torch.Tensor) -> torch.Tensor:
-        return kernels.linear(x, weight) + (len(x) == 5)
+        return kernels.linear(x, 16, weight, None) + (len(x) == 5)
 
     with pytest.raises(AssertionError, match="5 rows differ"):
         compare_rows(mixing, x, mixing(x), COUNTS)

@@ -185,7 +185,7 @@ def test_a_model_that_goes_on_otherwise_is_an_error() -> None:
     def answer(theirs: socket.socket) -> None:
         wire.write(theirs, {"number": 0, "events": [SAID[0]]})
 
-    with pytest.raises(GemmaError, match="differs from the first"):
+    with pytest.raises(GemmaError, match="differs from the part already shown"):
         asked(served(answer, Here((Delta("answer", "two"), DONE))))
 
 

@@ -240,5 +240,5 @@ def test_pages_of_a_document_with_the_extra():
     found = seen(stored(pages[0], "PDF", save_all=True, append_images=pages[1:]))
     assert [page.page for page in found] == [1, 2]
     assert near(found[1].image.pixels[50, 50], BLUE, 30)
-    with pytest.raises(InputError, match="PDF that is damaged"):
+    with pytest.raises(InputError, match="the PDF is damaged"):
         seen(PDF)

@@ -70,10 +70,10 @@ def test_the_description_is_there_and_all_else_as_it_was(form, mode, options, ol
 
 
 def test_other_files_and_damaged_metadata_are_refused():
-    with pytest.raises(InputError, match=r"^a\.gif: descriptions are written into JPEG, PNG and WebP"):
+    with pytest.raises(InputError, match=r"^a\.gif: descriptions can be written only into JPEG, PNG and WebP"):
         described(stored("GIF"), "x", "a.gif")
     broken = stored("JPEG", xmp=OLD.replace(b"</dc:description>", b"</dc:descriptiox>"))
-    with pytest.raises(InputError, match=r"^a\.jpg: its metadata is damaged"):
+    with pytest.raises(InputError, match=r"^a\.jpg: the metadata of the picture is damaged"):
         described(broken, "x", "a.jpg")
     with pytest.raises(InputError, match="no space left"):
         described(stored("JPEG"), "x" * 70_000, "a.jpg")

@@ -22,14 +22,15 @@ from gemma_cli.engines.local.triton_kernels.tiles import Bits, linear_tile
 from tests.engines.triton_kernels.checks.attention_checks import AttentionCase, check_attention
 from tests.engines.triton_kernels.checks.between_checks import (
     check_choice,
-    check_gates,
+    check_end_of_experts,
     check_norms,
     check_rotation,
+    check_soft_cap,
     check_turn,
 )
 from tests.engines.triton_kernels.checks.expert_checks import check_experts
 from tests.engines.triton_kernels.checks.fenced_kernels import CARDS, FencedKernels
-from tests.engines.triton_kernels.checks.linear_checks import check_linear
+from tests.engines.triton_kernels.checks.linear_checks import check_gated, check_linear
 from tests.engines.triton_kernels.checks.released_shapes import every_shape
 from tests.soak.outcome import Outcome
 
@@ -52,6 +53,8 @@ def linear_checks() -> Iterator[Check]:
         few = min(out, tile.outputs + random.choice((0, 0, -1, -tile.outputs // 2)))
         name = f"linear layer of {kind} bits, {few} of {out} x {width}, {card}"
         counts = random.sample(range(1, 17), 8)
+        if random.random() < 0.1:
+            yield f"gated {name}", partial(check_gated, FencedKernels(CARDS[card]), kind, few // 2, width, tile)
         yield name, partial(check_linear, FencedKernels(CARDS[card]), kind, few, width, tile, counts)
 
 
@@ -95,7 +98,8 @@ def between_checks() -> Iterator[Check]:
         kind = random.choice(("apart", "values are keys", "queries"))
         yield f"rotation of {kind}", partial(check_turn, kernels, 8, 2, dim, 576, position, kind)
         yield f"rotation at {position}", partial(check_rotation, kernels, dim // 2, position)
-        yield f"gates of {width}", partial(check_gates, kernels, width)
+        yield f"soft cap of {width}", partial(check_soft_cap, kernels, width)
+        yield f"end of experts of {width}", partial(check_end_of_experts, kernels, width, 8)
         sampling = Sampling(
             temperature=random.choice((0.0, 0.3, 1.0, 2.0)), top_k=random.choice((1, 2, 5, 8)),
             top_p=random.choice((1.0, 0.95, 0.4)), min_p=random.choice((0.0, 0.1)), seed=random.randrange(1 << 63),

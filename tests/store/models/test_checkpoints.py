@@ -31,7 +31,7 @@ def test_pocket_by_name_needs_no_notice(pocket):
 
 def test_a_package_without_pocket_says_so(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints, "BUNDLED", tmp_path / "pocket")
-    with pytest.raises(GemmaError, match="pocket is missing from this installation"):
+    with pytest.raises(GemmaError, match="pocket is missing in this installation"):
         resolve()
 
 
@@ -109,14 +109,14 @@ def test_a_tuned_model_of_someone_else(cached):
     folder = cached("me/tuned")
     found = resolve("me/tuned")
     assert (found.name, found.folder, found.assistant_name) == ("me/tuned", folder, None)
-    assert "no drafter for me/tuned" in found.notice
+    assert "me/tuned has no drafter" in found.notice
 
 
 def test_a_checkpoint_in_four_bits_has_the_drafter_of_its_unquantized_form(cached):
     four, wide = f"{E2B}-qat-w4a16-ct", f"{E2B}-qat-q4_0-unquantized"
     folder = cached(four)
     notice = resolve(four).notice
-    assert f"no drafter for {four} on this machine" in notice
+    assert f"{four} has no drafter on this machine" in notice
     assert "gemma models pull e2b-assistant" in notice
     plain = cached(f"{E2B}-assistant", "gemma4_assistant")
     assert resolve(four) == Resolved(four, folder, f"{E2B}-assistant", plain)
@@ -169,7 +169,7 @@ def test_local_folders(checkpoint, monkeypatch, tmp_path):
     assert resolve("~/mine").folder == folder
     assert (
         resolve(str(drafter)).notice
-        == f"no drafter for {drafter} (it would be {drafter}-assistant), so decoding is plain"
+        == f"{drafter} has no drafter ({drafter}-assistant does not exist), so gemma decodes without drafts"
     )
 
 
@@ -179,7 +179,7 @@ def test_local_folders(checkpoint, monkeypatch, tmp_path):
         ("e3b", "did you mean e[24]b"),
         ("gemma-4-e2b", "did you mean e2b"),
         ("gemma4:31b", "did you mean 31b"),
-        ("nonsense", "give a folder, a hub id or one of pocket, e2b"),
+        ("nonsense", "give a folder, a Hugging Face id, or one of pocket, e2b"),
         ("./nowhere", "no such folder"),
         ("~nobody-of-that-name/x", "no such folder"),
         ("x" * 10_000, "unknown model"),
@@ -199,7 +199,7 @@ def test_folders_and_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(UsageError, match=r"not a checkpoint.*config\.json"):
         resolve(str(tmp_path))
     (tmp_path / "model.gguf").touch()
-    with pytest.raises(UsageError, match=r"model\.gguf: a file; give the folder"):
+    with pytest.raises(UsageError, match=r"model\.gguf: a file, not a checkpoint; give a folder"):
         resolve(str(tmp_path / "model.gguf"))
 
 

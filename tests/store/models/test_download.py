@@ -101,7 +101,10 @@ def test_a_model_the_hub_does_not_know(server):
 
 def test_a_gated_model_says_where_to_accept(server):
     server.repositories, server.refuse = {"me/gated": FILES}, {"me/gated": (403, "GatedRepo")}
-    with pytest.raises(GemmaError, match=r"gated: accept its licence at https://huggingface\.co/me/gated"):
+    with pytest.raises(
+        GemmaError,
+        match=r"me/gated requires a licence agreement: accept the licence at https://huggingface\.co/me/gated",
+    ):
         pull("me/gated")
 
 
@@ -117,7 +120,9 @@ def test_a_token_is_sent_only_where_it_is_needed(server, monkeypatch):
 
 def test_no_network(server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(GemmaError, match=r"E2B-it was not fetched: .*refused.*; pull again") as caught:
+    with pytest.raises(
+        GemmaError, match=r"E2B-it was not downloaded completely: .*refused.*; to continue, run"
+    ) as caught:
         pull("e2b")
     assert "\n" not in str(caught.value)
 
@@ -126,7 +131,7 @@ def test_a_partial_copy_is_not_taken_for_the_whole_when_the_hub_is_away(server, 
     folder = cached("me/tuned")
     (folder / "model.safetensors").unlink()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(GemmaError, match="was not fetched"):
+    with pytest.raises(GemmaError, match="was not downloaded completely"):
         pull("me/tuned")
 
 
@@ -160,7 +165,7 @@ def test_a_repository_without_safetensors(server):
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"), [("pocket", "nothing to fetch"), ("e3b", "cannot be"), ("", "cannot be")]
+    ("name", "complaint"), [("pocket", "cannot be downloaded"), ("e3b", "not a model"), ("", "not a model")]
 )
 def test_names_that_cannot_be_fetched(name, complaint):
     with pytest.raises(UsageError, match=complaint):
@@ -270,7 +275,7 @@ def test_a_byte_that_is_changed_on_the_way_is_noticed(server, where):
     assert whole(pull("me/tuned")[0])
     server.faults = {BIG: [Fault(flip=where)] * 2}
     remove("me/tuned")
-    with pytest.raises(GemmaError, match="arrived damaged twice"):
+    with pytest.raises(GemmaError, match="was damaged in two downloads"):
         pull("me/tuned")
     assert not blob().exists()
     assert not hub.find("me/tuned").complete
@@ -280,7 +285,7 @@ def test_a_byte_that_is_changed_on_the_way_is_noticed(server, where):
 def test_small_files_are_compared_with_their_git_digest(server, file):
     server.repositories = {"me/tuned": FILES}
     server.faults = {file: [Fault(flip=1)] * 2}
-    with pytest.raises(GemmaError, match="arrived damaged twice"):
+    with pytest.raises(GemmaError, match="was damaged in two downloads"):
         pull("me/tuned")
     assert (pull("me/tuned")[0] / file).read_bytes() == FILES[file]
 
@@ -324,19 +329,23 @@ def test_a_stalled_connection_is_resumed(server, monkeypatch):
     [
         ("", Fault(status=500), "the Hub answered 500"),
         ("", Fault(status=418), "the Hub answered 418"),
-        ("", Fault(body=b"[1]"), "list of files cannot be read"),
-        ("", Fault(body=b"{" * 100_000), "list of files cannot be read"),
-        ("", Fault(body=b"<html>", headers={"Content-Type": "text/html"}), "a web page was sent instead"),
+        ("", Fault(body=b"[1]"), "list of files from the Hub cannot be read"),
+        ("", Fault(body=b"{" * 100_000), "list of files from the Hub cannot be read"),
+        ("", Fault(body=b"<html>", headers={"Content-Type": "text/html"}), "sent a web page instead"),
         ("", Fault(status=302, headers={"Location": "ftp://127.0.0.1/a"}), "less secure"),
-        ("", Fault(status=429, headers={"Retry-After": "9000"}), "answered 429 and asks to wait 150 minutes"),
+        (
+            "",
+            Fault(status=429, headers={"Retry-After": "9000"}),
+            "answered 429, and the server asks for a pause of 150 minutes",
+        ),
         (
             BIG,
             Fault(body=b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}),
-            "a web page was sent instead",
+            "sent a web page instead",
         ),
-        (BIG, Fault(body=b"short"), "sends different content for model.safetensors than the Hub lists"),
+        (BIG, Fault(body=b"short"), "the size of model.safetensors on the server differs"),
         (BIG, Fault(status=503), "the Hub answered 503"),
-        (BIG, Fault(status=404), "the Hub lists model.safetensors, but does not have it"),
+        (BIG, Fault(status=404), "the Hub lists model.safetensors, but the file is missing"),
         (BIG, Fault(cut=0), "the connection broke|peer closed"),
         (BIG, Fault(headers={"Content-Encoding": "gzip"}), "compressed"),
     ],
@@ -344,7 +353,10 @@ def test_a_stalled_connection_is_resumed(server, monkeypatch):
 def test_what_does_not_pass_ends_in_one_line(server, file, fault, reason):
     server.repositories = {"me/tuned": FILES}
     server.faults = {file: [fault] * 20}
-    with pytest.raises(GemmaError, match=rf"^me/tuned was not fetched: .*({reason}).*; pull again to continue$"):
+    with pytest.raises(
+        GemmaError,
+        match=rf"^me/tuned was not downloaded completely: .*({reason}).*; to continue, run the same command " "again$",
+    ):
         pull("me/tuned")
     assert len(server.asked) < 12
     server.faults = {}
@@ -375,7 +387,7 @@ def test_a_pause_that_the_hub_asks_for_is_kept(server):
 def test_a_listing_that_lies_writes_nothing(server, entry, home):
     server.repositories = {"me/tuned": FILES}
     server.faults = {"": [Fault(body=json.dumps({"sha": COMMIT, "siblings": [entry]}).encode())]}
-    with pytest.raises(GemmaError, match="list of files cannot be read"):
+    with pytest.raises(GemmaError, match="list of files from the Hub cannot be read"):
         pull("me/tuned")
     assert not (home / "cache").exists()
 
@@ -387,7 +399,7 @@ def test_names_and_commits_do_not_leave_the_folder(server, home):
     server.repositories = {"me/tuned": dict.fromkeys(names, b"x")}
     for commit in ("../../up", "main", "", 5):
         server.faults = {"": [Fault(body=json.dumps({"sha": commit, "siblings": siblings}).encode())]}
-        with pytest.raises(GemmaError, match="list of files cannot be read"):
+        with pytest.raises(GemmaError, match="list of files from the Hub cannot be read"):
             pull("me/tuned")
     server.faults = {"": [Fault(body=json.dumps({"sha": COMMIT, "siblings": siblings}).encode())]}
     (folder,) = pull("me/tuned")
@@ -452,7 +464,7 @@ def test_a_token_that_cannot_be_sent_is_not_shown(server, monkeypatch):
     server.repositories, server.refuse = {"me/tuned": FILES}, {"me/tuned": (401, "GatedRepo")}
     for token in ("hf_secret\nx", "hf_secretü"):
         monkeypatch.setattr(huggingface_hub, "get_token", lambda token=token: token)
-        with pytest.raises(GemmaError, match="check HF_TOKEN") as caught:
+        with pytest.raises(GemmaError, match="correct HF_TOKEN") as caught:
             pull("me/tuned")
         assert "secret" not in str(caught.value)
 
@@ -468,7 +480,7 @@ def test_offline_is_honoured(server, monkeypatch):
     server.repositories = {"me/tuned": FILES}
     monkeypatch.setattr(offline, "_set_here", False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE forbids downloads"):
         pull("me/tuned")
     monkeypatch.delenv("HF_HUB_OFFLINE")
     offline.keep_libraries_offline()  # as every command does
@@ -477,7 +489,7 @@ def test_offline_is_honoured(server, monkeypatch):
     monkeypatch.setenv("TRANSFORMERS_OFFLINE", "yes")
     server.asked.clear()
     assert pull("me/tuned") == [folder]
-    with pytest.raises(UsageError, match="TRANSFORMERS_OFFLINE is set"):
+    with pytest.raises(UsageError, match="TRANSFORMERS_OFFLINE forbids downloads"):
         pull("me/other")
     assert not server.asked
 
@@ -533,7 +545,7 @@ def test_ctrl_c_ends_the_command_with_a_line_about_how_to_continue(server, tmp_p
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert re.fullmatch(
-        r"gemma: stopped after \d.* of 102.4 kB; continue with: gemma models pull me/big\n", error.decode()
+        r"gemma: the download stopped after \d.* of 102.4 kB; to continue: gemma models pull me/big\n", error.decode()
     )
     assert [path.stat().st_size for path in tmp_path.rglob("*.incomplete")] == [40_000]
 

@@ -37,7 +37,7 @@ def test_an_index_names_each_file_once(tmp_path):
 )
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
     write_index(tmp_path / "model", "a.safetensors", name)
-    with pytest.raises(ModelError, match=r"weight_map\.t\.1 is .*, not the name of a file in this folder") as caught:
+    with pytest.raises(ModelError, match=r"weight_map\.t\.1 is .*, but must name a file in this folder") as caught:
         weight_files(tmp_path / "model")
     assert "\n" not in str(caught.value)
 
@@ -45,13 +45,13 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize("content", ["{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": []}'])
 def test_an_index_that_names_nothing_is_refused(tmp_path, content):
     (tmp_path / INDEX).write_text(content)
-    with pytest.raises(ModelError, match="weight_map is not an object that names files"):
+    with pytest.raises(ModelError, match="weight_map must be an object with names of files"):
         weight_files(tmp_path)
 
 
 def test_no_more_files_are_named_than_can_be_open(tmp_path):
     write_index(tmp_path, *(f"{i}.safetensors" for i in range(MOST + 1)))
-    with pytest.raises(ModelError, match="names 1025 files, more than 1024"):
+    with pytest.raises(ModelError, match="names 1025 files, more than the limit of 1024"):
         weight_files(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path, name, target):
     if target in ("1.safetensors", SINGLE) and target != name:
         assert weight_files(folder) == [folder / name]  # a link inside the folder, to a file that is missing
         return
-    with pytest.raises(ModelError, match="is a link out of the folder; put the file itself there"):
+    with pytest.raises(ModelError, match="is a link to a file outside the folder; replace the link"):
         weight_files(folder)
 
 

@@ -65,8 +65,8 @@ def test_po_is_read_by_polib_as_it_was_meant():
     assert max(map(len, shouted(PO, ".po").splitlines()[-6:])) < 80
     remarks = split("a", PO, ".po").remarks
     assert remarks == (
-        "messages marked as fuzzy are unchanged (1)",
-        "all plural forms except the one for 1 get the same words; check them (1 of 3 forms)",
+        "messages that are marked as fuzzy are not translated (1 found)",
+        "check the messages with plural forms (1 found): all forms except the singular have the same words",
     )
 
 
@@ -196,24 +196,24 @@ def test_of_a_page_words_and_some_attributes_are_translated():
 @pytest.mark.parametrize(
     ("text", "suffix", "fields", "words"),
     [
-        ('{"a": 1,}', ".json", ("a",), "not JSON: .*line 1 column 9.*; correct it"),
-        ('{"a": 1}\n{"a": \n', ".jsonl", ("a",), "not JSON: line 2; correct it"),
-        ('{"a": {"b": "x"}}', ".json", (), "no field is given: add --field NAME; its texts: a.b"),
-        ('{"a": {"b": "x"}}', ".json", ("b",), "no text under --field b; its texts: a.b"),
-        ("[" * 200_000, ".json", ("b",), "not JSON|nested too deeply"),
-        ("a,b\n1,x\n", ".csv", (), "no field is given: add --field NAME; its columns: a, b"),
-        ("a,b\n1,x\n", ".csv", ("3",), "no column for --field 3; its columns: a, b"),
-        ('a,b\n1,x"y" z\n"a" b,c\n', ".csv", ("b",), "cells cannot be separated"),
-        ('msgid "a"\nmsgstr x\n', ".po", (), "not PO: line 2 .*; correct it"),
-        ("<xliff><file></xliff>", ".xlf", (), "not XLIFF: mismatched tag in line 1; correct it"),
-        ('<!DOCTYPE xliff [<!ENTITY a "b">]><xliff>&a;</xliff>', ".xlf", (), "declares its own entities"),
+        ('{"a": 1,}', ".json", ("a",), "not valid JSON: .*line 1 column 9.*; correct the file"),
+        ('{"a": 1}\n{"a": \n', ".jsonl", ("a",), "not valid JSON: line 2; correct the file"),
+        ('{"a": {"b": "x"}}', ".json", (), "no field is given: add --field NAME; the file has texts under a.b"),
+        ('{"a": {"b": "x"}}', ".json", ("b",), "--field b matches no text; the file has texts under a.b"),
+        ("[" * 200_000, ".json", ("b",), "not valid JSON|nested too deeply"),
+        ("a,b\n1,x\n", ".csv", (), "no field is given: add --field NAME with one of a, b"),
+        ("a,b\n1,x\n", ".csv", ("3",), "no column is named 3; give --field with one of a, b"),
+        ('a,b\n1,x"y" z\n"a" b,c\n', ".csv", ("b",), "cells of the table cannot be separated"),
+        ('msgid "a"\nmsgstr x\n', ".po", (), "not a PO file: line 2 .*; correct the line"),
+        ("<xliff><file></xliff>", ".xlf", (), "not valid XLIFF: mismatched tag in line 1; correct the file"),
+        ('<!DOCTYPE xliff [<!ENTITY a "b">]><xliff>&a;</xliff>', ".xlf", (), "the file declares entities"),
         ("<html><?php echo 1 ?>", ".html", (), "a PHP program"),
-        ("der Hund", ".md", ("a",), "--field is for JSON, CSV and TSV"),
-        ("<p>dog", ".html", ("a",), "--field is for JSON, CSV and TSV"),
-        ("a: b", ".yaml", (), "YAML, which would be damaged.*yaml2po"),
-        ("a=b", ".properties", (), "Java properties, .*prop2po"),
-        ("{\\rtf1 dog}", "", (), "RTF, .*pandoc"),
-        ("<!DOCTYPE TS><TS></TS>", ".ts", (), "Qt Linguist, .*lconvert"),
+        ("der Hund", ".md", ("a",), "--field applies only to JSON, CSV and TSV"),
+        ("<p>dog", ".html", ("a",), "--field applies only to JSON, CSV and TSV"),
+        ("a: b", ".yaml", (), "YAML; .*yaml2po"),
+        ("a=b", ".properties", (), "Java properties; .*prop2po"),
+        ("{\\rtf1 dog}", "", (), "RTF; .*pandoc"),
+        ("<!DOCTYPE TS><TS></TS>", ".ts", (), "Qt Linguist; .*lconvert"),
     ],
 )
 def test_what_cannot_be_translated_is_refused_with_a_remedy(text, suffix, fields, words):

@@ -86,7 +86,7 @@ class Bound:
         self._masks.clear()
         for token in tokens:
             if not self.rules.push(token):
-                raise ModelError("the schema allows no token at this point")
+                raise ModelError("the JSON schema does not allow the next token of the reply")
 
     def _mask(self, drafts: tuple[int, ...]) -> Mask | None:
         if drafts not in self._masks:

@@ -70,4 +70,4 @@ class Grammar:
     def _check(self) -> None:
         if self._matcher.is_error():
             reason = " ".join(self._matcher.get_error().split())
-            raise ModelError(f"the schema cannot be followed any further: {reason}")
+            raise ModelError(f"the reply cannot be continued according to the JSON schema: {reason}")

@@ -57,7 +57,7 @@ class Constraints:
 
         ends = self._stops - {self._tokenizer.id_of(TOOL_CALLED)}
         if not ends:
-            raise ModelError("this model has no end-of-turn token, so it cannot follow a schema: choose another model")
+            raise ModelError("the model has no end-of-turn token, which JSON schemas need: choose another model")
         return vocabulary(self._tokenizer, self._size, ends)
 
     @cached_property
@@ -76,5 +76,5 @@ class Constraints:
     def _id(self, token: str) -> int:
         found = self._tokenizer.id_of(token)
         if found is None:
-            raise ModelError(f"this model's vocabulary has no {token!r}: fetch the checkpoint again")
+            raise ModelError(f"the model's vocabulary has no {token!r}: download the checkpoint again")
         return found

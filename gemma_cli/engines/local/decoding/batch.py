@@ -21,8 +21,9 @@ from torch import Tensor
 from gemma_cli.engines.local.decoding.prefix_cache import image_blocks, passes, whole_passes
 from gemma_cli.engines.local.loading.batch_invariance import agree_when_many
 from gemma_cli.engines.local.model.cache import Cache
+from gemma_cli.engines.local.model.chunks import Pass
 from gemma_cli.engines.local.model.query_log import QueryLog
-from gemma_cli.engines.local.model.target import Pass, Target, chunk_size
+from gemma_cli.engines.local.model.target import Target, chunk_size
 from gemma_cli.engines.local.text.prompt import Prompt, Span
 
 MOST_READ = 1032

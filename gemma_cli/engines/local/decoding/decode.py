@@ -229,7 +229,9 @@ def settle(
 def numbers(tokens: list[int]) -> list[int]:
     """Return the same tokens. Raises ModelError for an invalid choice."""
     if min(tokens) < 0:
-        raise ModelError("the model's output is not a number: its weights are damaged, or too large for --dtype")
+        raise ModelError(
+            "the model computed invalid numbers (NaN): download the checkpoint again, or choose a larger --dtype"
+        )
     return tokens
 
 

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from gemma_cli.core.messages import Image
 from gemma_cli.engines.local.model.cache import SLACK, SNAPSHOTS, Cache, Snapshot
+from gemma_cli.engines.local.model.chunks import Pass, chunks
 from gemma_cli.engines.local.model.query_log import QueryLog
-from gemma_cli.engines.local.model.target import Pass, Target, chunk_size, chunks
+from gemma_cli.engines.local.model.target import Target, chunk_size
 from gemma_cli.engines.local.text.prompt import Prompt, Span
 
 SHORTEST = 4

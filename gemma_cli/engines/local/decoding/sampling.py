@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.device import has_float64
-from gemma_cli.engines.local.kernel_table import Functions, KernelFailure, few_rows
+from gemma_cli.engines.local.kernel_table import KernelFailure, few_rows
 from gemma_cli.engines.local.triton_kernels.tiles import MOST_CHOSEN
 
 _WEIGHT_BITS = 40
@@ -159,23 +160,19 @@ class StaticSampler(Sampler):
     def _choose(self, logits: Tensor, positions: Tensor, ids: Tensor | None) -> Tensor:
         """As Sampler's; rows stand one after the other."""
         top = self.sampling.top_k if self.sampling.temperature else 0
-        functions = None if self._failed else few_rows(logits.device)
-        if not functions or top > MOST_CHOSEN or (self.sampling.temperature and self._takes_all(logits.shape[-1])):
-            return super()._choose(logits, positions, ids)
-        try:
-            return self._chosen(functions, logits, positions, ids, top)
-        except KernelFailure:  # torch chooses the same
-            self._failed = True
-            return super()._choose(logits, positions, ids)
-
-    def _chosen(self, functions: Functions, logits: Tensor, positions: Tensor, ids: Tensor | None, top: int) -> Tensor:
-        numbers = {name: number for name, number in self._numbers.items() if isinstance(number, Tensor)}
-        assert isinstance(self._seed, Tensor)
-        return functions.choose(
-            logits.float(), positions[:1], ids, top, self._seed, numbers["temperature"],
-            numbers["top_p"] if self.sampling.top_p < 1 else None,
-            numbers["least"] if self.sampling.min_p > 0 else None,
-        )  # fmt: skip
+        all_of_them = self.sampling.temperature > 0 and self._takes_all(logits.shape[-1])
+        functions = None if self._failed or all_of_them or top > MOST_CHOSEN else few_rows(logits.device)
+        if functions:
+            try:
+                numbers: dict[str, Any] = {**self._numbers}
+                return functions.choose(
+                    logits.float(), positions[:1], ids, top, cast("Tensor", self._seed), numbers["temperature"],
+                    numbers["top_p"] if self.sampling.top_p < 1 else None,
+                    numbers["least"] if self.sampling.min_p > 0 else None,
+                )  # fmt: skip
+            except KernelFailure:  # torch chooses the same
+                self._failed = True
+        return super()._choose(logits, positions, ids)
 
     @staticmethod
     def kind(sampling: Sampling) -> tuple[bool, int, bool, bool]:

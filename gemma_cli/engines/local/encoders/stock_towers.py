@@ -99,12 +99,20 @@ class StockTowers:
             missing, unexpected = module.load_state_dict(found, strict=False, assign=True)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise ModelError(f"{self.folder}: {name} does not fit config.json: {reason}") from error
+            raise ModelError(
+                f"{self.folder}: the weights of {name} do not match "
+                f"config.json ({reason}); download the checkpoint again"
+            ) from error
         parameters = {key for key, _ in module.named_parameters()}
         if lacking := [key for key in missing if key in parameters]:
-            raise ModelError(f"{self.folder}: tensor model.{name}.{lacking[0]} is missing; fetch the checkpoint again")
+            raise ModelError(
+                f"{self.folder}: tensor model.{name}.{lacking[0]} is missing; download the checkpoint again"
+            )
         if unexpected:
-            raise ModelError(f"{self.folder}: unexpected tensor model.{name}.{unexpected[0]}; config.json does not fit")
+            raise ModelError(
+                f"{self.folder}: config.json does not describe the tensor "
+                f"model.{name}.{unexpected[0]}; download the checkpoint again"
+            )
         for key in {key for key, _ in module.named_buffers()} - module.state_dict().keys():
             owner, _, own = key.rpartition(".")
             part = module.get_submodule(owner)

@@ -100,7 +100,7 @@ class MediaEncoders:
         with self._fitting():
             found = self._audio(medium) if isinstance(medium, Audio) else self._image(medium, image_budget)
         if not len(found):
-            raise InputError(f"{medium.name}: too short to encode")
+            raise InputError(f"{medium.name}: too short for the model; give a longer recording")
         self._keep(key, found)
         self._made(key, found)
         return found
@@ -137,7 +137,10 @@ class MediaEncoders:
         except (ValueError, ZeroDivisionError) as error:
             if is_out_of_memory(error):
                 raise
-            raise InputError(f"{image.name}: cannot be scaled to the model's input size ({error})") from error
+            raise InputError(
+                f"{image.name}: the picture cannot be scaled to the "
+                f"input size of the model ({error}); give another picture"
+            ) from error
         return prepared["pixel_values"].to(self.device, self.dtype), prepared["image_position_ids"].to(self.device)
 
     def _seen(self, pixels: Tensor, places: Tensor) -> Tensor:
@@ -216,7 +219,7 @@ class MediaEncoders:
                 raise
             reason = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"{self.folder}: its encoders do not run as its config files describe them ({reason})"
+                f"{self.folder}: the encoders do not match the config files ({reason}); download the checkpoint again"
             ) from error
 
     def _soft_tokens(self, places: Tensor) -> list[int]:

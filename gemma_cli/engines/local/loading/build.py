@@ -79,7 +79,9 @@ def _check_pair(shape: DrafterArchitecture, target: Target) -> None:
         pairs.append((f"{name} key heads", layer.kv_heads, source.kv_heads))
     for what, drafts, has in pairs:
         if drafts != has:
-            raise InputError(f"this drafter belongs to another model: its {what} is {drafts}, the target's {has}")
+            raise InputError(
+                f"the drafter belongs to another model: the {what} is {drafts} in the drafter, but {has} in the model"
+            )
 
 
 def _dense_head(arch: Architecture, source: Source) -> DenseHead:
@@ -102,7 +104,9 @@ def _centroid_head(shape: DrafterArchitecture, source: Source) -> CentroidHead:
 def check_order(ids: Tensor, vocab: int) -> None:
     """ModelError for ids that are not in the vocabulary."""
     if ids.min() < 0 or ids.max() >= vocab:
-        raise ModelError("this drafter's masked_embedding.token_ordering names tokens that are not in its vocabulary")
+        raise ModelError(
+            "masked_embedding.token_ordering of the drafter names unknown tokens: download the drafter again"
+        )
 
 
 def build_ropes(arch: Architecture, device: torch.device) -> dict[str, Rope]:

@@ -189,12 +189,18 @@ class Checkpoint:
         """(numbers uint8 [out, in], scale [out, in / group]) of a weight that is stored in four bits."""
         out, width = shape
         if self._stored(name + compressed_tensors.SHAPE, (2,)).tolist() != list(shape):
-            raise ModelError(f"{self.folder}: tensor {self.prefix}{name} is not of shape {list(shape)} before packing")
+            raise ModelError(
+                f"{self.folder}: packed tensor {self.prefix}{name} does not "
+                f"have the shape {list(shape)}; download the checkpoint again"
+            )
         packed = self._stored(name + compressed_tensors.PACKED, (out, compressed_tensors.words(width))).to(self.device)
         scale = self._stored(name + compressed_tensors.SCALE, None).to(self.device)
         groups = scale.shape[1] if scale.dim() == 2 else 0
         if not groups or scale.shape[0] != out or width % groups or width // groups not in compressed_tensors.GROUPS:
-            raise ModelError(f"{self.folder}: tensor {self.prefix}{name} has scales of shape {list(scale.shape)}")
+            raise ModelError(
+                f"{self.folder}: the scales of tensor {self.prefix}{name} have an invalid shape {list(scale.shape)}; "
+                "download the checkpoint again"
+            )
         return compressed_tensors.numbers(packed, width), scale
 
     def _read(self, name: str, shape: Sequence[int]) -> Tensor:
@@ -204,7 +210,7 @@ class Checkpoint:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(
                 f"{self.folder}: tensor {self.prefix}{name} is stored as {kind}; "
-                "only float32, bfloat16 and float16 can be run"
+                "choose a checkpoint in float32, bfloat16 or float16"
             )
         return tensor
 
@@ -218,11 +224,16 @@ class Checkpoint:
         full = self.prefix + name
         file = self._files.get(full)
         if file is None:
-            raise ModelError(f"{self.folder}: tensor {full} is missing; the checkpoint is incomplete, fetch it again")
+            raise ModelError(
+                f"{self.folder}: the checkpoint is incomplete (tensor {full} is missing); download the checkpoint again"
+            )
         self._taken.add(full)
         found = file.get_slice(full).get_shape()
         if shape is not None and list(found) != list(shape):
-            raise ModelError(f"{self.folder}: tensor {full} has shape {found}, but config.json implies {list(shape)}")
+            raise ModelError(
+                f"{self.folder}: tensor {full} has the shape {found}, but config.json requires {list(shape)}; "
+                "download the checkpoint again"
+            )
         return file
 
 
@@ -232,7 +243,10 @@ def decoder_prefix(source: Checkpoint) -> str:
     for prefix in _DECODER_PREFIXES:
         if f"{prefix}embed_tokens.weight" in names:
             return prefix
-    raise ModelError(f"{source.folder} holds no text decoder: no tensor named embed_tokens.weight")
+    raise ModelError(
+        f"{source.folder}: the checkpoint has no text decoder (tensor "
+        "embed_tokens.weight is missing); choose another --model"
+    )
 
 
 def tensors(folder: Path, prefix: str) -> dict[str, Tensor]:
@@ -254,9 +268,14 @@ def _paths(folder: Path) -> list[Path]:
     files = weight_files(folder)
     missing = [file.name for file in files if not file.is_file()]
     if missing and not (folder / INDEX).exists():
-        raise ModelError(f"{folder} holds neither {SINGLE} nor {INDEX}; it is not a complete checkpoint")
+        raise ModelError(
+            f"{folder}: the checkpoint is incomplete ({SINGLE} or {INDEX} is missing); download the checkpoint again"
+        )
     if missing:
-        raise ModelError(f"{folder}: {missing[0]} is missing ({len(missing)} of {len(files)} files); fetch it again")
+        raise ModelError(
+            f"{folder}: {missing[0]} is missing ({len(missing)} of "
+            f"{len(files)} files are missing); download the checkpoint again"
+        )
     return files
 
 
@@ -266,4 +285,4 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt", device="cpu")
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file ({error}); fetch the checkpoint again") from error
+        raise ModelError(f"{path}: not a readable safetensors file ({error}); download the checkpoint again") from error

@@ -39,8 +39,8 @@ def check_quantization(path: Path, described: Any) -> None:
         QUANTIZATION.check(described, "quantization_config")
     except FieldError as error:
         raise ModelError(
-            f"{path}: {error}; only symmetric 4-bit weights in groups are supported: use the bfloat16 "
-            "checkpoint with --quantize"
+            f"{path}: {error}; gemma reads only symmetric 4-bit weights "
+            "in groups, so use the bfloat16 checkpoint with --quantize"
         ) from None
 
 

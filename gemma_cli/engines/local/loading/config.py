@@ -72,16 +72,18 @@ def read_config(folder: Path) -> Config:
         raise InputError(f"{folder}: no such folder")
     values = read_object(path)
     if values is None:
-        raise InputError(f"{folder} has no config.json; name a folder that holds a Gemma 4 checkpoint")
+        raise InputError(f"{folder}: the folder has no config.json; name the folder of a Gemma 4 checkpoint")
     kind = values.get("model_type")
     if kind not in TARGETS + DRAFTERS:
-        raise ModelError(f"{folder} is not a Gemma 4 model: config.json says model_type {shown(kind)}")
+        raise ModelError(
+            f"{folder}: not a Gemma 4 model (config.json has the model_type {shown(kind)}); choose another --model"
+        )
     check_quantization(path, values.get("quantization_config"))
     try:
         config = Config(folder, kind, values, read_towers(kind, values))
         _ = config.decoder() if config.is_target else config.drafter()
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
     return config
 
 
@@ -92,7 +94,7 @@ def _text(model_type: str, values: Mapping[str, Any]) -> tuple[Mapping[str, Any]
         return values, ""
     text = values.get("text_config")
     if not isinstance(text, Mapping | None):
-        raise FieldError("text_config", text, "not an object")
+        raise FieldError("text_config", text, "but an object is required")
     text = text or {}
     own = "gemma4_unified_text" if model_type.startswith("gemma4_unified") else "gemma4_text"
     if (kind := text.get("model_type")) is not None:

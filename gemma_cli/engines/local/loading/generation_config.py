@@ -31,9 +31,13 @@ def read_generation_config(folder: Path, tokenizer: Tokenizer, vocab: int) -> Ge
         for index, token in enumerate(values["suppress_tokens"]):
             Integer(0, vocab - 1).check(token, f"suppress_tokens[{index}]")
         if len(set(values["suppress_tokens"])) == vocab:
-            raise FieldError("suppress_tokens", values["suppress_tokens"], "which leaves no token to write")
+            raise FieldError(
+                "suppress_tokens",
+                values["suppress_tokens"],
+                "but the model must have at least one token that is not suppressed",
+            )
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
     ends = values["eos_token_id"]
     stop = {ends} if isinstance(ends, int) else set(ends)
     stop |= {end for token in STOPS if (end := tokenizer.id_of(token)) is not None}

@@ -45,7 +45,9 @@ def load_target(
     Checkpoint. ModelError names the file and the tensor at fault; UsageError: the device cannot run that."""
     config = read_config(folder)
     if not config.is_target:
-        raise InputError(f"{folder} is a drafter ({config.model_type}); name the model it drafts for")
+        raise InputError(
+            f"{folder}: this checkpoint is a drafter ({config.model_type}); give the model of the drafter with --model"
+        )
     source = Checkpoint(folder, device, dtype, quantize)
     source.prefix, source.packed = decoder_prefix(source), packed
     target = build_target(config.decoder(), source, device, dtype, lies)
@@ -60,7 +62,10 @@ def load_drafter(folder: Path, target: Target, quantize: Quantization | None = N
     together."""
     config = read_config(folder)
     if config.is_target:
-        raise InputError(f"{folder} is not a drafter (model_type {config.model_type}); name an assistant checkpoint")
+        raise InputError(
+            f"{folder}: this checkpoint is not a drafter (model_type "
+            f"{config.model_type}); give a drafter with --assistant"
+        )
     source = Checkpoint(folder, target.device, target.dtype, of_drafter(quantize))
     drafter = build_drafter(config.drafter(), source, target)
     _check_all_used(source, drafter.arch)
@@ -77,4 +82,6 @@ def _check_all_used(source: Checkpoint, arch: Architecture) -> None:
         layer = re.search(r"layers\.(\d+)\.self_attn\.[kv]_(proj|norm)\.", name)
         shared = layer is not None and int(layer[1]) >= arch.own_layers
         if not shared and name != "lm_head.weight":
-            raise ModelError(f"{source.folder}: unexpected tensor {name}; config.json describes another model")
+            raise ModelError(
+                f"{source.folder}: config.json does not describe the tensor {name}; download the checkpoint again"
+            )

@@ -47,8 +47,8 @@ def check_size(config: Config, tower: str, stored: int) -> None:
     if config.unified or not (numbers := _numbers(described)) > 2 * stored:
         return
     raise ModelError(
-        f"{config.folder / 'config.json'}: {tower} describes {numbers:.1e} weights, the files hold {stored:.1e}; "
-        "fetch the checkpoint again"
+        f"{config.folder / 'config.json'}: {tower} describes {numbers:.1e} weights, but the files have only "
+        f"{stored:.1e}; download the checkpoint again"
     )
 
 
@@ -112,13 +112,13 @@ def _processor(folder: Path, part: str, rule: Object) -> tuple[dict[str, Any], P
         path = folder / PREPROCESSOR
         values = read_object(path)
     if values is None:
-        raise ModelError(f"{folder} has neither {PROCESSOR} nor {PREPROCESSOR}; fetch the checkpoint again")
+        raise ModelError(f"{folder}: {PROCESSOR} and {PREPROCESSOR} are missing; download the checkpoint again")
     try:
         return rule.check(values, part if path.name == PROCESSOR else ""), path
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
 
 
 def _agree(path: Path, name: str, value: int, expected: int, other: str) -> None:
     if value != expected:
-        raise ModelError(f"{path}: {name} is {value}, but {other} is {expected}; fetch the checkpoint again")
+        raise ModelError(f"{path}: {name} is {value}, but {other} is {expected}; download the checkpoint again")

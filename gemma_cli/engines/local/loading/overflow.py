@@ -24,6 +24,6 @@ def refuse_overflow(target: Target) -> None:
     logits, states = target.verify(ids, target.new_cache(len(ids)))
     if not (logits.isfinite().all() and states.isfinite().all()):
         raise ModelError(
-            f"this model overflows in float16 on {target.device}: use --dtype float32, --device cpu, or a GPU that "
-            "computes in bfloat16"
+            f"the model computes numbers that are too large for float16 on {target.device}: "
+            "use --dtype float32, --device cpu, or a GPU that computes in bfloat16"
         )

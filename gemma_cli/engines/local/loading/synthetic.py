@@ -102,7 +102,7 @@ def open_synthetic(
 def target_config(name: str) -> dict[str, Any]:
     """The text config of a released target, as config.json would hold it."""
     if name not in _TARGETS:
-        raise UsageError(f"there is no synthetic model {name!r}; choose one of {', '.join(NAMES)}")
+        raise UsageError(f"unknown synthetic model {name!r}; choose one of {', '.join(NAMES)}")
     sliding, values = _TARGETS[name]
     kinds = [_kind(index, sliding) for index in range(values["num_hidden_layers"])]
     fixed = {"model_type": _text_type(name), "vocab_size": VOCAB, "final_logit_softcapping": 30.0}

@@ -31,20 +31,28 @@ def read_towers(model_type: str, values: Mapping[str, Any]) -> dict[str, dict[st
 def _check_vision(vision: Mapping[str, Any]) -> None:
     heads, keys, dim = vision["num_attention_heads"], vision["num_key_value_heads"], vision["head_dim"]
     if heads % keys:
-        raise FieldError("vision_config.num_key_value_heads", keys, f"which does not divide the {heads} heads")
+        raise FieldError(
+            "vision_config.num_key_value_heads",
+            keys,
+            f"but num_attention_heads ({heads}) must be a multiple of num_key_value_heads",
+        )
     if dim % 4:
-        raise FieldError("vision_config.head_dim", dim, "not a multiple of 4, which two rotations take")
+        raise FieldError("vision_config.head_dim", dim, "but a multiple of 4 is required")
 
 
 def _check_audio(audio: Mapping[str, Any]) -> None:
     hidden, heads = audio["hidden_size"], audio["num_attention_heads"]
     if hidden % 2 or hidden % heads:
-        raise FieldError("audio_config.hidden_size", hidden, f"not an even number that {heads} heads divide")
+        raise FieldError(
+            "audio_config.hidden_size",
+            hidden,
+            f"but an even number that is divisible by num_attention_heads ({heads}) is required",
+        )
     chunk = audio["attention_chunk_size"]
     seen = audio["attention_context_left"] + audio["attention_context_right"]
     if seen > MOST_CONTEXT * chunk:
         raise FieldError(
             "audio_config.attention_context_left",
             seen,
-            f"which together with the right context is more than {MOST_CONTEXT} chunks",
+            f"but the left and right context together may have at most {MOST_CONTEXT} chunks",
         )

@@ -65,7 +65,7 @@ class StockEngine:
         """See engines.Engine.stream. Raises InputError for media, ModelError for what transformers cannot do."""
         prompt = self._own.writer.write(request, self._own.towers.count)
         if prompt.media:
-            raise InputError("the comparison with transformers supports only text")
+            raise InputError("--against transformers supports only text: leave out pictures, sound and videos")
         drafts = request.drafting.draft_tokens if self._assistant is not None else 0
         limit = min(request.sampling.max_tokens, self.info.context - len(prompt.ids))
         clock = Clock()

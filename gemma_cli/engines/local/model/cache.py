@@ -171,7 +171,7 @@ class Cache:
         """Announce a pass that writes `rows` rows after the valid ones. ValueError where a pass that was broken off has
         overwritten what they would see: then only `restore` helps."""
         if self.length < self._high - SLACK:
-            raise ValueError(f"a pass was broken off after {self._high} rows; those before {self.length} are lost")
+            raise ValueError(f"an interrupted pass of {self._high} rows has overwritten rows before row {self.length}")
         self.grow(rows)
         self._high = max(self._high, self.length + rows)
 
@@ -182,7 +182,9 @@ class Cache:
     def rollback(self, length: int) -> None:
         """Forget the positions from `length` on. Raises ValueError where the rings no longer hold what that needs."""
         if not max(0, self._high - SLACK) <= length <= self.length:
-            raise ValueError(f"cannot roll back from {self.length} to {length}: {self._high} rows were written")
+            raise ValueError(
+                f"the cache cannot roll back from row {self.length} to row {length} after writing {self._high} rows"
+            )
         self._forget_snapshots_after(length)
         self.length = length
 
@@ -204,7 +206,7 @@ class Cache:
     def restore(self, snapshot: Snapshot) -> None:
         """Back to the state the snapshot was taken in. ValueError if rows before its length were given up since."""
         if snapshot not in self._snapshots:
-            raise ValueError("the snapshot belongs to rows that were overwritten, or to another cache")
+            raise ValueError("the snapshot belongs to another cache, or its rows were overwritten")
         self._forget_snapshots_after(snapshot.length)
         for index, (keys, values) in snapshot.rings.items():
             self._rings[index].keys.copy_(keys)

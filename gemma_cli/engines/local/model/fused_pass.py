@@ -16,9 +16,9 @@ from torch import Tensor
 from gemma_cli.engines.local.kernel_table import Functions
 from gemma_cli.engines.local.model.cache import Cache
 from gemma_cli.engines.local.model.layer import Attention, DecoderLayer, FusedRows
-from gemma_cli.engines.local.model.layers.linear import Norm
-from gemma_cli.engines.local.model.layers.moe import Experts
+from gemma_cli.engines.local.model.layers.linear import Linear, Norm
 from gemma_cli.engines.local.model.layers.rope import Rope
+from gemma_cli.engines.local.triton_kernels.tiles import Bits
 
 
 class Placed:
@@ -88,27 +88,28 @@ def _layer(
     attention, eps = layer.attention, following.eps
     product = attention.qkv(y).view(len(y), -1, attention.shape.head_dim)
     mixed = attention.out(rows.mixed(attention, product))
-    pre = _weight(layer.pre_feed_forward_norm)
-    x, y = functions.add_norm(x, mixed, _weight(layer.post_attention_norm), eps, 1.0, pre)
-    mixed = layer.feed_forward.down(functions.gated(*layer.feed_forward.gate_up(y).chunk(2, -1)))
-    if layer.experts is not None:
-        mixed = _beside(functions, layer.experts, mixed, x, rows.count)
-    post, after = _weight(layer.post_feed_forward_norm), _weight(following)
+    pre, post = _weight(layer.pre_feed_forward_norm), _weight(layer.post_attention_norm)
+    gate_up, down = layer.feed_forward.gate_up, layer.feed_forward.down
+    after, last = _weight(layer.post_feed_forward_norm), _weight(following)
+    if experts := layer.experts:
+        router, inner = _weight(experts.router_norm), _weight(experts.norm)
+        x, y, routed, asked = functions.add_norms(x, mixed, post, eps, [pre, router, inner])
+        dense = down(functions.gated_linear(y, *_few(gate_up), None))
+        parts, choice = experts.of_few(functions, asked, experts.router(routed), rows.count)
+        weights = [_weight(experts.expert_norm), _weight(experts.dense_norm), after, last]
+        return functions.add_experts(parts, choice, dense, weights, x, eps, layer.scalar)
+    x, y = functions.add_norm(x, mixed, post, eps, 1.0, pre)
+    mixed = down(functions.gated_linear(y, *_few(gate_up), None))
     if (ple := layer.per_layer_input) is None:
-        return functions.add_norm(x, mixed, post, eps, layer.scalar, after)
-    assert embedded is not None
-    x = functions.add(x, mixed, post, eps, 1.0)
-    more = ple.project(functions.gated(ple.gate(x), embedded))
-    return functions.add_norm(x, more, _weight(ple.norm), eps, layer.scalar, after)
+        return functions.add_norm(x, mixed, after, eps, layer.scalar, last)
+    x = functions.add(x, mixed, after, eps, 1.0)
+    more = ple.project(functions.gated_linear(x, *_few(ple.gate), embedded))
+    return functions.add_norm(x, more, _weight(ple.norm), eps, layer.scalar, last)
 
 
-def _beside(functions: Functions, experts: Experts, dense: Tensor, x: Tensor, count: Tensor) -> Tensor:
-    """As Experts.beside."""
-    eps = experts.norm.eps
-    logits = experts.router(functions.norm(x, _weight(experts.router_norm), eps))
-    mixed = experts.of_few(functions, functions.norm(x, _weight(experts.norm), eps), logits, count)
-    dense = functions.norm(dense, _weight(experts.dense_norm), eps)
-    return functions.add(dense, mixed, _weight(experts.expert_norm), eps, 1.0)
+def _few(linear: Linear) -> tuple[Bits, Tensor, Tensor | None]:
+    assert linear.few
+    return linear.few
 
 
 def _weight(norm: Norm) -> Tensor:

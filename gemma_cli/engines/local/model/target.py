@@ -33,6 +33,7 @@ from gemma_cli.engines.local.model import fused_pass
 from gemma_cli.engines.local.model.attention import Chunk, FewRows, Masks
 from gemma_cli.engines.local.model.batched_attention import BatchedAttention, PaddedRows, fill
 from gemma_cli.engines.local.model.cache import SLACK, Cache
+from gemma_cli.engines.local.model.chunks import CHUNK, Pass, chunks
 from gemma_cli.engines.local.model.layer import Attend, DecoderLayer, FusedRows
 from gemma_cli.engines.local.model.layers.linear import Linear, Norm, as_dtype
 from gemma_cli.engines.local.model.layers.per_layer_embedding import PerLayerEmbedding
@@ -41,21 +42,6 @@ from gemma_cli.engines.local.model.native_pass import NativePass, of_target
 from gemma_cli.engines.local.model.row_rule import UNMEASURED, RowRule
 from gemma_cli.engines.local.model.schema.architecture import Architecture
 from gemma_cli.engines.local.triton_kernels.tiles import FEW
-
-CHUNK = 512
-"""Rows of one prefill pass; an image whose rows see each other is never cut."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Rows of one sequence that are read at once: x [n, hidden], what they are embedded as; ids int64 [n], whose
-    per-layer embeddings they get; into `cache`, which then holds `stop` positions."""
-
-    x: Tensor
-    ids: Tensor
-    rows: Attend
-    cache: Cache
-    stop: int
 
 
 @dataclass
@@ -98,7 +84,7 @@ class Target:
     @property
     def functions(self) -> Functions | None:
         """Those that compute a whole pass of a few rows; None: it is computed layer by layer."""
-        return few_rows(self.device, self.dtype)
+        return None if self.arch.experts and self.arch.ple else few_rows(self.device, self.dtype)  # none has both
 
     @property
     def kv_dtype(self) -> torch.dtype:
@@ -303,22 +289,6 @@ class Target:
             return self.functions.soft_cap(logits, cap)
         logits = logits.float()
         return logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
-
-
-def chunks(count: int, size: int, image_blocks: Tensor | None) -> Iterator[tuple[int, int]]:
-    """(first, stop) of each pass; a boundary inside an image moves to its start, or to its end if it began the pass."""
-    blocks = [-1] * count if image_blocks is None else image_blocks.tolist()
-    first = 0
-    while first < count:
-        stop = min(first + size, count)
-        while first < stop < count and blocks[stop] >= 0 and blocks[stop] == blocks[stop - 1]:
-            stop -= 1
-        if stop == first:
-            stop = min(first + size, count)
-            while stop < count and blocks[stop] == blocks[stop - 1]:
-                stop += 1
-        yield first, stop
-        first = stop
 
 
 CHUNK_ON_CPU = 128

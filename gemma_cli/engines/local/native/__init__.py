@@ -54,6 +54,6 @@ def _loaded() -> tuple[Kernels | None, str]:
     try:
         kernels = Kernels(built.path)
     except OSError as error:  # a cache folder that another system shares
-        return None, f"{built.path} cannot be loaded here, so {SLOWER}: {error}"
+        return None, f"{built.path}: the kernels cannot be loaded ({error}), so {SLOWER}"
     kernels.set_threads(torch.get_num_threads())
     return kernels, built.notice

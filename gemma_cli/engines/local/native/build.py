@@ -54,7 +54,7 @@ DAY_S = 24 * 3600
 OFF = "torch"
 """Value of GEMMA_KERNELS that computes everything with torch's kernels."""
 
-SLOWER = "torch computes, more slowly"
+SLOWER = "gemma uses torch's slower kernels"
 
 _CHECK = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).self_check())"
 
@@ -107,7 +107,7 @@ def library() -> Built:
     if os.environ.get("GEMMA_KERNELS", "").lower() == OFF:
         return Built(None, f"GEMMA_KERNELS={OFF}")
     if sys.platform != "linux" or platform.machine() not in MACHINES:
-        return Built(None, "they are for Linux on x86-64 and 64-bit ARM")
+        return Built(None, "gemma's own kernels run only on Linux on x86-64 and 64-bit ARM")
     return _library(paths.cache_dir() / "kernels")
 
 
@@ -130,13 +130,13 @@ def _library(folder: Path) -> Built:
                 return Built(path)
             if damage:
                 stored.remove(path)
-            return _build(path, damage if closed else f"others could write to {folder}")
+            return _build(path, damage if closed else f"other users could write to {folder}")
     except stored.Untrusted as error:
-        why = f"{error}, so no kernels are loaded from there"
-        return Built(None, why, f"{why} and {SLOWER}; remove it, or set GEMMA_KERNELS={OFF}")
+        why = f"{error}, so gemma loads no kernels from there"
+        return Built(None, why, f"{why} and {SLOWER}; remove the folder or file, or set GEMMA_KERNELS={OFF}")
     except OSError as error:
-        why = f"{folder} cannot be written: {error.strerror or error}"
-        return Built(None, why, f"{why}; without kernels {SLOWER}")
+        why = f"{folder}: the folder cannot be written ({error.strerror or error})"
+        return Built(None, why, f"{why}, so {SLOWER}; make the folder writable")
 
 
 def _build(path: Path, damage: str) -> Built:
@@ -147,9 +147,9 @@ def _build(path: Path, damage: str) -> Built:
         return Built(None, note)
     compiler = next((found for name in ("gcc", "clang", "cc") if (found := shutil.which(name))), None)
     if compiler is None:
-        failure: Failure | None = Failure("no C compiler; install gcc or clang")
+        failure: Failure | None = Failure("no C compiler is installed: install gcc or clang")
     elif shutil.disk_usage(path.parent).free < SPACE:
-        failure = _remember(path, Failure(f"no space left for {path.parent}", passes=True))
+        failure = _remember(path, Failure(f"no disk space is left for {path.parent}", passes=True))
     else:
         _remove_leftovers(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=_SCRATCH, ignore_cleanup_errors=True) as scratch:
@@ -159,13 +159,13 @@ def _build(path: Path, damage: str) -> Built:
                 _remember(path, failure)
             else:
                 stored.store(made, path)
-    was = f"{path} was not loaded ({damage})" if damage else ""
+    was = f"{path}: the kernels were not loaded ({damage})" if damage else ""
     if not failure:
-        return Built(path, notice=was and f"{was} and has been built again")
+        return Built(path, notice=was and f"{was} and have been built again")
     if compiler is None and not damage:  # doctor says so, and every run would
         return Built(None, failure.why)
-    cannot = f"{was} and cannot be built again" if damage else "kernels cannot be built"
-    again = "; tried again tomorrow" if failure.passes else ""
+    cannot = f"{was} and cannot be built again" if damage else "gemma's kernels cannot be built"
+    again = "; gemma tries again tomorrow" if failure.passes else ""
     return Built(None, failure.why, f"{cannot}, so {SLOWER}: {failure.why}{again}")
 
 
@@ -179,8 +179,8 @@ def _compile(compiler: str, made: Path) -> Failure | None:
     for variant in VARIANTS:
         command = [compiler, *known, *variant, *sources, "-o", str(made), "-lm"]
         check = [sys.executable, "-c", _CHECK, str(made)]
-        failure = _fails(command, COMPILE_S, f"{compiler} cannot compile them", environment)
-        failure = failure or _fails(check, CHECK_S, "this processor gives wrong results", environment)
+        failure = _fails(command, COMPILE_S, f"{compiler} cannot compile the kernels", environment)
+        failure = failure or _fails(check, CHECK_S, "the kernels compute wrong results on this processor", environment)
         if failure is None or failure.passes:
             break
     return failure
@@ -195,13 +195,13 @@ def _fails(command: list[str], seconds: int, why: str, environment: Mapping[str,
     try:
         ran = subprocess.run(command, capture_output=True, timeout=seconds, check=False, env=environment)
     except subprocess.TimeoutExpired:
-        return Failure(f"{why}: not done after {seconds} s", passes=True)
+        return Failure(f"{why}: not finished after {seconds} s", passes=True)
     except OSError as error:
         return Failure(f"{why}: {error.strerror}", passes=error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE))
     if ran.returncode == 0:
         return None
     if -ran.returncode in _OUTSIDE:
-        return Failure(f"{why}: ended by signal {-ran.returncode}", passes=True)
+        return Failure(f"{why}: the process was ended by signal {-ran.returncode}", passes=True)
     lines = ran.stderr.decode(errors="replace").strip().splitlines()
     reason = next((line for line in lines if any(words in line for words in _PASSING)), None)
     if reason:

@@ -11,6 +11,5 @@
 
 /* Bytes of LANES outputs of one group: numbers, and for four bits their scales in bfloat16. */
 INLINE long group_bytes(int bits) { return bits * (long)sizeof(vu) + (bits == 4 ? 2 * LANES : 0); }
-INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
 
 #endif

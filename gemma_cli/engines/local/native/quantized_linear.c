@@ -26,6 +26,18 @@
 /* Returns the number that stands for zero. */
 INLINE int zero_of(int bits) { return bits == 4 ? 8 : SIGNED ? 0 : 128; }
 
+#if LANES == 16 && !defined(__AVX512VNNI__)
+#define PAIRS 1 /* the processor has no sums of four products of bytes, but sums of two */
+INLINE vi plus_pairs(vi sum, vu w, vu x) { return sum + (vi)_mm512_madd_epi16((__m512i)w, (__m512i)x); }
+INLINE vs byte_pairs(vu w, vu x) { return (vs)_mm512_maddubs_epi16((__m512i)w, (__m512i)x); }
+#elif LANES == 8
+#define PAIRS 1
+INLINE vi plus_pairs(vi sum, vu w, vu x) { return sum + (vi)_mm256_madd_epi16((__m256i)w, (__m256i)x); }
+INLINE vs byte_pairs(vu w, vu x) { return (vs)_mm256_maddubs_epi16((__m256i)w, (__m256i)x); }
+#else
+#define PAIRS 0
+#endif
+
 /* Returns sum + the products of the four bytes in each lane of w (0 .. 255, less 128 if SIGNED) and x (-128 .. 127). */
 INLINE vi plus_quads(vi sum, vu w, int32_t x) {
   vi quad = (vi){} + x;
@@ -38,58 +50,89 @@ INLINE vi plus_quads(vi sum, vu w, int32_t x) {
 #else
   vi first = (vi)(w & 0x00ff00ffu), second = (vi)(w >> 8 & 0x00ff00ffu); /* as pairs of 16 bits */
   vi with = (vi)((vs)quad << 8 >> 8), and = (vi)((vs)quad >> 8);
-#if LANES == 16
-  return sum + (vi)_mm512_madd_epi16((__m512i)first, (__m512i)with) +
-         (vi)_mm512_madd_epi16((__m512i)second, (__m512i)and);
-#elif LANES == 8
-  return sum + (vi)_mm256_madd_epi16((__m256i)first, (__m256i)with) +
-         (vi)_mm256_madd_epi16((__m256i)second, (__m256i)and);
-#else
   return sum + (first & 0xffff) * (with << 16 >> 16) + (first >> 16) * (with >> 16) +
          (second & 0xffff) * (and << 16 >> 16) + (second >> 16) * (and >> 16);
-#endif
 #endif
 }
 
 /* Rows of x as integers: both halves [rows, groups, QUADS]; their scales, and their sums times the zero point of the
-   weights, both [rows, groups]. */
+   weights, both [rows, groups]. If PAIRS, for eight bits: complete integers, the first and third of each four in `high`,
+   the others in `low`. */
 typedef struct {
   int32_t *high, *low, *zeros;
   float *steps;
 } Integers;
 
+/* Returns four numbers of a group for each lane, as bytes. */
+INLINE vu four_of(const uint8_t *weight, int quad, int bits) {
+  const uint8_t *from = weight + (bits == 4 ? quad / 2 : quad) * sizeof(vu);
+  if (bits == 8 || quad % 2 == 0) __builtin_prefetch(from + AHEAD);
+  const vu w = *(const vu_at *)from;
+  if (bits == 4) return (quad % 2 ? w >> 4 : w) & 0x0f0f0f0fu;
+  return SIGNED ? w ^ 0x80808080u : w;
+}
+
+/* Computes the products of a group for `rows` rows, less those of the zero point, as integers. */
+#if PAIRS
+INLINE void group_products(vi *made, const Integers *x, const uint8_t *weight, long groups, long group, int rows,
+                           int bits) {
+  vi wide[ROWS] = {};
+  vs high[ROWS] = {}, low[ROWS] = {}; /* 16 bits have space for the products of 4 bits and 8, QUADS times two */
+  UNROLL(8)
+  for (int quad = 0; quad < QUADS; quad++) {
+    typedef uint16_t halves __attribute__((vector_size(4 * LANES)));
+    const vu w = four_of(weight, quad, bits), outer = w & 0x00ff00ffu, inner = (vu)((halves)w >> 8);
+    UNROLL(6)
+    for (int row = 0; row < rows; row++) {
+      const long at = (row * groups + group) * QUADS + quad;
+      const vu one = (vu){} + (uint32_t)x->high[at], other = (vu){} + (uint32_t)x->low[at];
+      if (bits == 4) high[row] += byte_pairs(w, one), low[row] += byte_pairs(w, other);
+      else wide[row] = plus_pairs(plus_pairs(wide[row], outer, one), inner, other);
+    }
+  }
+  UNROLL(6)
+  for (int row = 0; row < rows; row++) {
+    const vu ones = (vu){} + 0x00010001u;
+    if (bits == 4)
+      wide[row] = plus_pairs(plus_pairs((vi){}, (vu)high[row], ones) << 8, (vu)low[row], ones);
+    made[row] = wide[row] - x->zeros[row * groups + group];
+  }
+}
+#else
+INLINE void group_products(vi *made, const Integers *x, const uint8_t *weight, long groups, long group, int rows,
+                           int bits) {
+  vi high[ROWS][2] = {}, low[ROWS][2] = {};
+  const int chains = rows > 2 ? 1 : 2; /* one sum alone would wait for its own result */
+  UNROLL(8)
+  for (int quad = 0; quad < QUADS; quad++) {
+    const vu w = four_of(weight, quad, bits);
+    UNROLL(6)
+    for (int row = 0; row < rows; row++) {
+      const long at = (row * groups + group) * QUADS + quad, chain = quad % chains;
+      high[row][chain] = plus_quads(high[row][chain], w, x->high[at]);
+      low[row][chain] = plus_quads(low[row][chain], w, x->low[at]);
+    }
+  }
+  UNROLL(6)
+  for (int row = 0; row < rows; row++) {
+    made[row] = ((high[row][0] + high[row][1]) << 8) + (low[row][0] + low[row][1]);
+    made[row] -= x->zeros[row * groups + group];
+  }
+}
+#endif
+
 /* Computes LANES outputs of `rows` rows. */
-INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows, int chains,
+INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows,
                   int bits) {
   vf sum[ROWS] = {};
   for (long group = 0; group < groups; group++) {
-    vi high[ROWS][2], low[ROWS][2]; /* 2 chains: one sum alone would wait for its own result */
-    UNROLL(6)
-    for (int row = 0; row < rows; row++) {
-      high[row][0] = high[row][1] = low[row][1] = (vi){};
-      low[row][0] = (vi){} - x->zeros[row * groups + group];
-    }
-    UNROLL(8)
-    for (int quad = 0; quad < QUADS; quad++) {
-      const uint8_t *from = weight + (bits == 4 ? quad / 2 : quad) * sizeof(vu);
-      if (bits == 8 || quad % 2 == 0) __builtin_prefetch(from + AHEAD);
-      vu w = *(const vu_at *)from;
-      if (bits == 4) w = (quad % 2 ? w >> 4 : w) & 0x0f0f0f0fu;
-      else if (SIGNED) w ^= 0x80808080u;
-      UNROLL(6)
-      for (int row = 0; row < rows; row++) {
-        const long at = (row * groups + group) * QUADS + quad, chain = quad % chains;
-        high[row][chain] = plus_quads(high[row][chain], w, x->high[at]);
-        low[row][chain] = plus_quads(low[row][chain], w, x->low[at]);
-      }
-    }
+    vi whole[ROWS];
+    group_products(whole, x, weight, groups, group, rows, bits);
     vf by = bits == 4 ? numbers(weight, 2 * sizeof(vu), LANES, BFLOAT16) : (vf){};
     UNROLL(6)
     for (int row = 0; row < rows; row++) {
-      vi whole = chains == 2 ? ((high[row][0] + high[row][1]) << 8) + (low[row][0] + low[row][1])
-                             : (high[row][0] << 8) + low[row][0];
       const float step = x->steps[row * groups + group];
-      vf made = __builtin_convertvector(whole, vf);
+      vf made = __builtin_convertvector(whole[row], vf);
       sum[row] = bits == 4 ? made * (by * step) + sum[row] : made * step + sum[row];
     }
     weight += group_bytes(bits);
@@ -100,12 +143,12 @@ INLINE void block(float *y, const Integers *x, const uint8_t *weight, vf scale, 
 
 INLINE void few(float *y, const Integers *x, const uint8_t *weight, vf scale, long groups, int rows, int bits) {
   switch (rows) { /* one loop for each number of rows, so that sums stay in registers */
-    case 1: block(y, x, weight, scale, groups, 1, 2, bits); break;
-    case 2: block(y, x, weight, scale, groups, 2, 2, bits); break;
-    case 3: block(y, x, weight, scale, groups, 3, 1, bits); break;
-    case 4: block(y, x, weight, scale, groups, 4, 1, bits); break;
-    case 5: block(y, x, weight, scale, groups, 5, 1, bits); break;
-    default: block(y, x, weight, scale, groups, 6, 1, bits);
+    case 1: block(y, x, weight, scale, groups, 1, bits); break;
+    case 2: block(y, x, weight, scale, groups, 2, bits); break;
+    case 3: block(y, x, weight, scale, groups, 3, bits); break;
+    case 4: block(y, x, weight, scale, groups, 4, bits); break;
+    case 5: block(y, x, weight, scale, groups, 5, bits); break;
+    default: block(y, x, weight, scale, groups, 6, bits);
   }
 }
 
@@ -140,11 +183,19 @@ INLINE void whole_numbers(const Integers *to, const void *x, long rows, long wid
     for (long in = first; in < stop; in += LANES) {
       vf some = in < width ? numbers(x, from + in, width - in, kind) : (vf){};
       vi whole = step > 0 ? (vi)(some / step + shifter) - (vi)shifter : (vi){};
+      sum += whole;
+      if (PAIRS && bits == 8) {
+        for (int lane = 0; lane < LANES; lane += 4) {
+          const long quad = at * QUADS + (in - first + lane) / 4;
+          to->high[quad] = (int32_t)((uint32_t)whole[lane + 2] << 16) | (whole[lane] & 0xffff);
+          to->low[quad] = (int32_t)((uint32_t)whole[lane + 3] << 16) | (whole[lane + 1] & 0xffff);
+        }
+        continue;
+      }
       vi high = (whole + 128) >> 8, low = whole - (high << 8);
       typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
       *(bytes *)((int8_t *)to->high + at * GROUP + in - first) = __builtin_convertvector(high, bytes);
       *(bytes *)((int8_t *)to->low + at * GROUP + in - first) = __builtin_convertvector(low, bytes);
-      sum += whole;
     }
     int32_t all = 0;
     for (int lane = 0; lane < LANES; lane++) all += sum[lane];

@@ -48,7 +48,9 @@ def private(folder: Path) -> bool:
             folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise Untrusted(f"{folder} is {'a symbolic link' if folder.is_symlink() else 'not a folder'}")
+        raise Untrusted(
+            f"{folder} is {'a symbolic link, which is not safe' if folder.is_symlink() else 'not a folder'}"
+        )
     _check_owner(folder, found)
     if not found.st_mode & _OTHERS:
         return True
@@ -59,7 +61,7 @@ def private(folder: Path) -> bool:
             try:
                 folder.chmod(0o700)
             except OSError:
-                raise Untrusted(f"{folder} can be written by others") from None
+                raise Untrusted(f"other users can write to {folder}") from None
     return False
 
 
@@ -76,10 +78,10 @@ def doubt(library: Path) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return "the record of its digest is damaged"
+        return "the record of the checksum is damaged"
     if len(content) != size:
-        return f"{len(content)} bytes, not {size}"
-    return None if hashlib.sha256(content).hexdigest() == digest else "its digest does not match"
+        return f"the file has {len(content)} bytes, not {size}"
+    return None if hashlib.sha256(content).hexdigest() == digest else "the checksum of the file is wrong"
 
 
 def store(made: Path, library: Path) -> None:
@@ -139,15 +141,15 @@ def opened(file: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise Untrusted("it is a symbolic link") from None
+            raise Untrusted("the file is a symbolic link") from None
         raise
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise Untrusted("it is not a regular file")
+            raise Untrusted("the file is not a regular file")
         _check_owner(file, found)
         if found.st_mode & _OTHERS:
-            raise Untrusted("others can write to it")
+            raise Untrusted("other users can write to the file")
         with open(descriptor, "rb", closefd=False) as opened:
             yield opened
     finally:

@@ -49,6 +49,8 @@ typedef vu vu_at __attribute__((aligned(2), may_alias));
 
 enum { FLOAT32 = 0, BFLOAT16 = 1 }; /* of activations and weights; ops.py passes them */
 
+INLINE long up_to(long count, long unit) { return (count + unit - 1) / unit; }
+
 INLINE vf load(const float *from) { return *(const vf_at *)from; }
 INLINE void store(float *to, vf x) { *(vf_at *)to = x; }
 INLINE vf every(float x) { return x - (vf){}; }

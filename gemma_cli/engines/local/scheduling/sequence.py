@@ -14,7 +14,7 @@ from gemma_cli.engines.local.constraints.constraint import Constraint, Free
 from gemma_cli.engines.local.decoding.lookup import Lookup
 from gemma_cli.engines.local.decoding.prefix_cache import Last
 from gemma_cli.engines.local.model.cache import Cache
-from gemma_cli.engines.local.model.target import Pass
+from gemma_cli.engines.local.model.chunks import Pass
 from gemma_cli.engines.local.scheduling.prefix_store import Digest
 from gemma_cli.engines.local.text.prompt import Prompt
 from gemma_cli.engines.local.text.reply_events import ReplyEvents

@@ -104,7 +104,7 @@ class BoundedTemplate:
                 self._start()
             reply = self._ask(request | {"most": most})
         if reply.get("longer"):
-            raise self._refusal(f"writes more than {most >> 20} MB for this conversation")
+            raise self._refusal(f"writes a prompt of more than {most >> 20} MB for this conversation")
         text: str = reply["text"]
         return text
 
@@ -113,7 +113,7 @@ class BoundedTemplate:
         try:
             self._worker = _Worker()
         except OSError as error:
-            reason = f"the process that renders this chat template does not start ({error.strerror})"
+            reason = f"the process for the chat template cannot be started ({error.strerror})"
             raise ModelError(f"{self._file}: {reason}") from None
         self._ending = weakref.finalize(self, self._worker.stop)
         literals: list[str] = self._ask(self._definition)["literals"]
@@ -129,7 +129,7 @@ class BoundedTemplate:
         return reply
 
     def _refusal(self, fact: str) -> TemplateTooCostly:
-        return TemplateTooCostly(f"{self._file}: this chat template {fact}; use the one of the model it was tuned from")
+        return TemplateTooCostly(f"{self._file}: the chat template {fact}; use the chat template of the original model")
 
 
 class _Worker:
@@ -184,9 +184,9 @@ class _Worker:
         end = time.monotonic() + WALL
         while not done.wait(WALL if bounded() else PAUSE):
             if time.monotonic() >= end:
-                exceeded.append(f"takes more than {WALL:.0f} s")
+                exceeded.append(f"needs more than {WALL:.0f} s")
             elif not bounded() and _resident(self._process.pid) > MEMORY:
-                exceeded.append(f"takes more than {MEMORY >> 20} MB")
+                exceeded.append(f"needs more than {MEMORY >> 20} MB of memory")
             if exceeded:
                 self._process.kill()
                 return
@@ -217,10 +217,10 @@ def _exchanged(requests: IO[bytes], replies: IO[bytes], request: dict[str, Any])
 
 def _reason(code: int) -> str:
     if code == OUT_OF_MEMORY:
-        return f"takes more than {MEMORY >> 20} MB"
+        return f"needs more than {MEMORY >> 20} MB of memory"
     if code == -getattr(signal, "SIGXCPU", 0):
-        return f"takes more than {SECONDS} s of processor time"
-    return f"ends the process that renders it (exit code {code})"
+        return f"needs more than {SECONDS} s of processor time"
+    return f"ends its own process (exit code {code})"
 
 
 def _resident(pid: int) -> int:

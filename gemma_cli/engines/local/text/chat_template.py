@@ -110,7 +110,7 @@ class _Namespace(Namespace):
 
 def _plain_name(name: Any) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise SecurityError(f"a namespace has no {name!r}")
+        raise SecurityError(f"a namespace of the chat template has no field {name!r}")
 
 
 def _refuse(message: str) -> None:

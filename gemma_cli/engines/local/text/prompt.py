@@ -82,7 +82,8 @@ class PromptWriter:
         ids, spans = self._written(request, count)
         if len(ids) >= self.context:
             raise InputError(
-                f"the prompt has {len(ids)} tokens and {self.model} takes at most {self.context - 1}: shorten it"
+                f"the prompt has {len(ids)} tokens, but {self.model} "
+                f"accepts at most {self.context - 1}: shorten the prompt"
             )
         self._check_ids(ids)
         in_thought = request.raw is None and self._ends_in_thought(ids)
@@ -105,20 +106,20 @@ class PromptWriter:
         start = [self._id("<bos>")] if self.tokenizer.id_of("<bos>") is not None else []
         ids = start + self.tokenizer.encode(clean(text))
         if not ids:
-            raise InputError("the prompt is empty: write something")
+            raise InputError("the prompt is empty: write a prompt")
         if not self._marks.keys().isdisjoint(ids):
-            raise InputError("a raw prompt is text only: leave out <|image|>, <|audio|> and <|video|>")
+            raise InputError("a raw prompt can contain only text: leave out <|image|>, <|audio|> and <|video|>")
         return ids
 
     def _check(self, part: Part) -> None:
         kind = kind_of(part)
         if kind not in self.modalities:
-            able = ", ".join(sorted(self.modalities)) or "nothing but text"
-            raise InputError(f"{name_of(part)}: {self.model} takes no {kind} ({able}): choose another with --model")
+            able = ", ".join(["text", *sorted(self.modalities)])
+            raise InputError(f"{name_of(part)}: {self.model} accepts no {kind}, only {able}: choose another --model")
         if isinstance(part, Audio) and (seconds := len(part.samples) / SAMPLE_RATE) > MAX_AUDIO_S:
             raise InputError(
-                f"{part.name}: {seconds:.1f} s of audio, but {self.model} takes at most {MAX_AUDIO_S} s: "
-                "cut it, or use gemma transcribe"
+                f"{part.name}: the audio is {seconds:.1f} s long, but {self.model} accepts at most {MAX_AUDIO_S} s: "
+                "shorten the audio, or use gemma transcribe"
             )
 
     def _check_ids(self, ids: list[int]) -> None:
@@ -129,7 +130,7 @@ class PromptWriter:
             for token in set(ids) - self._marks.keys():
                 if not 0 <= token < most:
                     raise ModelError(
-                        f"{self.model}: its tokenizer has the id {token}, but its weights only {most} tokens"
+                        f"{self.model}: the tokenizer has token id {token}, but the weights have only {most} tokens"
                     )
 
     def _template_ids(self, request: Request) -> list[int]:
@@ -137,14 +138,14 @@ class PromptWriter:
         tools = plain_data(request.tools)
         for name in keys_in((turns, tools)):
             if any(token in name for token in self.tokenizer.special):
-                raise InputError(f"the name {name!r} in a tool spells a control token of the model: rename it")
+                raise InputError(f"the name {name!r} in a tool is a control token of the model: choose another name")
         try:
             return self.tokenizer.chat(turns, tools, request.thinking)
         except GemmaError:
             raise
         except Exception as error:  # jinja2 and the template raise what they like
             reason = " ".join(str(error).split())[:300]
-            raise TemplateRefused(f"{self.model}: its chat template refuses this conversation: {reason}") from error
+            raise TemplateRefused(f"{self.model}: the chat template rejects this conversation: {reason}") from error
 
     def _with_media(
         self,
@@ -158,7 +159,9 @@ class PromptWriter:
         if not media and kinds.keys().isdisjoint(ids):
             return ids, []
         if [kinds[i] for i in ids if i in kinds] != [kind_of(part) for part in media]:
-            raise ModelError(f"{self.model}: its chat template does not place images, audio and video")
+            raise ModelError(
+                f"{self.model}: the chat template does not support images, audio or video; choose another --model"
+            )
         waiting = iter(media)
         written: list[int] = []
         spans: list[Span] = []

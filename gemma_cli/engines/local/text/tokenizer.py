@@ -141,7 +141,7 @@ def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
     """
     backend, settings = read_backend(folder), read_settings(folder)
     if not settings.template:
-        raise ModelError(f"{folder} has no chat template: name an instruction-tuned checkpoint (-it)")
+        raise ModelError(f"{folder}: the checkpoint has no chat template; choose an instruction-tuned checkpoint (-it)")
     backend.add_special_tokens([_special(token) for token in (*settings.named.values(), *settings.extra)])
     try:
         template = open_template(settings.template, settings.named, settings.template_file)
@@ -149,11 +149,16 @@ def load_tokenizer(folder: Path, vocab_size: int | None = None) -> Tokenizer:
         raise
     except Exception as error:  # jinja2 raises its own, Python's compiler others
         reason = " ".join(str(error).split())
-        raise ModelError(f"{settings.template_file}: not a chat template ({reason}); fetch it again") from None
+        raise ModelError(
+            f"{settings.template_file}: not a chat template ({reason}); download the checkpoint again"
+        ) from None
     size = backend.get_vocab_size()
     known = size - (backend.token_to_id(VIDEO) == size - 1)
     if vocab_size is not None and known > vocab_size:
-        raise ModelError(f"{folder}: its tokenizer has {size} tokens, its weights {vocab_size}; fetch it again")
+        raise ModelError(
+            f"{folder}: the tokenizer has {size} tokens, but the "
+            f"weights have {vocab_size}; download the checkpoint again"
+        )
     backend.add_special_tokens([_special(VIDEO)])
     return Tokenizer(backend, template)
 

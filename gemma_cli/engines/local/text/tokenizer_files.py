@@ -54,9 +54,9 @@ def read_backend(folder: Path) -> Backend:
     path = folder / TOKENIZER
     content = read_bytes(path, LARGEST)
     if content is None:
-        raise ModelError(f"{folder} has no {TOKENIZER}; fetch the checkpoint again")
+        raise ModelError(f"{folder}: {TOKENIZER} is missing; download the checkpoint again")
     if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise _broken(path, f"it holds more than {MOST_VALUES} values")
+        raise _broken(path, f"the file has more than {MOST_VALUES} values")
     try:
         backend = Backend.from_buffer(content)
         _check(path, backend)
@@ -84,7 +84,7 @@ def read_settings(folder: Path) -> Settings:
             extra = None
         unnamed = tuple(map(_content, extra or known["additional_special_tokens"]))
     except FieldError as error:
-        raise ModelError(f"{path}: {error}; fetch the checkpoint again") from None
+        raise ModelError(f"{path}: {error}; download the checkpoint again") from None
     own = read_text(folder / TEMPLATE, LONGEST_TEMPLATE)
     if own is not None:
         return Settings(named, unnamed, own, folder / TEMPLATE)
@@ -96,14 +96,14 @@ def _check(path: Path, backend: Backend) -> None:
     parts = (("normalizer", backend.normalizer, _SPACES), ("pre_tokenizer", backend.pre_tokenizer, _WORDS))
     for name, part, wanted in parts:
         if part is not None and json.loads(part.__getstate__()) != wanted:
-            raise _broken(path, f"its {name} is not {json.dumps(wanted, ensure_ascii=False)}")
+            raise _broken(path, f"{name} must be {json.dumps(wanted, ensure_ascii=False)}")
     model: Any = backend.model
     if type(model).__name__ != "BPE":
-        raise _broken(path, f"its model is {type(model).__name__}, not BPE")
+        raise _broken(path, f"the type of the tokenizer is {type(model).__name__}, not BPE")
     if model.dropout:
-        raise _broken(path, f"model.dropout is {model.dropout:g}, which would tokenize a text differently each time")
+        raise _broken(path, f"model.dropout is {model.dropout:g}, but only 0 tokenizes a text the same way each time")
     if model.unk_token is not None and model.token_to_id(model.unk_token) is None:
-        raise _broken(path, f"model.unk_token is {shown(model.unk_token)}, which is not in its vocabulary")
+        raise _broken(path, f"model.unk_token {shown(model.unk_token)} is not in the vocabulary")
 
 
 def _named(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -129,4 +129,4 @@ def _default(template: str | list[dict[str, str]] | None) -> str | None:
 
 
 def _broken(path: Path, reason: str) -> ModelError:
-    return ModelError(f"{path}: not a tokenizer of Gemma 4: {reason}; fetch the checkpoint again")
+    return ModelError(f"{path}: not a tokenizer of Gemma 4: {reason}; download the checkpoint again")

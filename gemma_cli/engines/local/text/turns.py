@@ -58,7 +58,9 @@ def _content(message: Message) -> str | list[dict[str, str]]:
     if all(isinstance(part, Text) for part in message.parts):
         return clean(message.text)
     if message.role != "user":
-        raise InputError(f"{message.role} messages hold text only: put {name_of(message.parts[0])} in a user message")
+        raise InputError(
+            f"a {message.role} message can contain only text: put {name_of(message.parts[0])} in a user message"
+        )
     items: list[dict[str, str]] = []
     for part in message.parts:
         if not isinstance(part, Text):

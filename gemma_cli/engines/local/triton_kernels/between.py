@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import triton
 from torch import Tensor
@@ -29,34 +31,56 @@ class Between(Launcher):
     ) -> tuple[Tensor, Tensor]:
         """(total, normal): total is (residual + x / rms(x) * weight) * scalar, normal is total / rms(total) *
         following. All but the float32 weights are bfloat16 [rows, width]."""
-        total, normal = self._empty(tuple(x.shape), torch.bfloat16), self._empty(tuple(x.shape), torch.bfloat16)
-        self._add(residual, x, weight, eps, scalar, total, following, normal)
+        total, normal = self._add(residual, x, weight, eps, scalar, (following,))
         return total, normal
+
+    def add_norms(
+        self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, following: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`add_norm` with a scalar of 1 and three weights that follow."""
+        total, one, two, three = self._add(residual, x, weight, eps, 1.0, following)
+        return total, one, two, three
 
     def add(self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float) -> Tensor:
         """The total of `add_norm` alone."""
-        total = self._empty(tuple(x.shape), torch.bfloat16)
-        self._add(residual, x, weight, eps, scalar, total)
-        return total
+        return self._add(residual, x, weight, eps, scalar, ())[0]
 
     def _add(
-        self,
-        residual: Tensor,
-        x: Tensor,
-        weight: Tensor,
-        eps: float,
-        scalar: float,
-        total: Tensor,
-        following: Tensor | None = None,
-        normal: Tensor | None = None,
-    ) -> None:
+        self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float, following: Sequence[Tensor]
+    ) -> list[Tensor]:
         rows, width = x.shape
         block = triton.next_power_of_2(width)
+        made = [self._empty((rows, width), torch.bfloat16) for _ in range(1 + len(following))]
+        weights, results = (*following, *[weight] * 3)[:3], (*made, *[made[0]] * 3)[:4]
         elementwise.add_norm[(rows,)](
-            residual.contiguous(), x.contiguous(), weight, weight if following is None else following, total,
-            total if normal is None else normal, scalar, eps,
-            WIDTH=width, BLOCK=block, NEXT=following is not None, num_warps=warps_for(block),
+            residual.contiguous(), x.contiguous(), weight, *weights, *results, scalar, eps,
+            WIDTH=width, BLOCK=block, NEXT=len(following), num_warps=warps_for(block),
         )  # fmt: skip
+        return made
+
+    def add_experts(
+        self,
+        parts: Tensor,
+        choice: Tensor,
+        dense: Tensor,
+        weights: Sequence[Tensor],
+        residual: Tensor,
+        eps: float,
+        scalar: float,
+    ) -> tuple[Tensor, Tensor]:
+        """The end of a layer with experts: (total, normal) as `add_norm` has them.
+
+        parts, choice: what `experts` returns; dense, residual: bfloat16 [rows, hidden]; weights, float32 [hidden]: of
+        the norm of the experts' sum, of the dense network's, of both together, and of the norm that follows.
+        """
+        rows, width = residual.shape
+        total, normal = (self._empty((rows, width), torch.bfloat16) for _ in range(2))
+        block = triton.next_power_of_2(width)
+        elementwise.add_experts[(rows,)](
+            parts, choice, dense.contiguous(), *weights[:2], residual.contiguous(), *weights[2:], total, normal, scalar,
+            eps, WIDTH=width, BLOCK=block, TOP=choice.shape[1], num_warps=warps_for(block),
+        )  # fmt: skip
+        return total, normal
 
     def rotation(self, position: Tensor, frequencies: Tensor, factor: float, rows: int) -> tuple[Tensor, Tensor]:
         """(cos, sin), float32 [rows, 1, dim], as Rope.at gives them. position: int64 [1], the first row's;
@@ -96,13 +120,6 @@ class Between(Launcher):
             HEADS=heads, KEYS=key_heads, APART=count > heads + key_heads, D=dim, num_warps=warps_for(dim),
         )  # fmt: skip
         return query
-
-    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        """gelu(gate) * up, both bfloat16 [rows, width], whose rows may lie apart."""
-        rows, width = gate.shape
-        y = self._empty((rows, width), torch.bfloat16)
-        elementwise.gated[rows, -(-width // 1024)](gate, up, y, width, gate.stride(0), up.stride(0), BLOCK=1024)
-        return y
 
     def soft_cap(self, x: Tensor, cap: float) -> Tensor:
         """cap * tanh(x / cap), float32, for bfloat16 x."""

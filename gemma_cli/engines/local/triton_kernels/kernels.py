@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 from torch import Tensor
@@ -13,6 +15,7 @@ from gemma_cli.engines.local.triton_kernels.stack import Stack
 from gemma_cli.engines.local.triton_kernels.tiles import (
     ROWS,
     AttentionTile,
+    Bits,
     LinearTile,
     attention_parts,
     attention_tile,
@@ -24,39 +27,51 @@ from gemma_cli.engines.local.triton_kernels.tiles import (
 class Kernels(Between):
     """The kernels of one card."""
 
-    def linear(self, x: Tensor, weight: Tensor, tile: LinearTile | None = None) -> Tensor:
-        """x [rows, width] @ weight.T for weight [out, width], all bfloat16; rows are at most FEW.
+    def linear(
+        self, x: Tensor, bits: Bits, weight: Tensor, scale: Tensor | None, tile: LinearTile | None = None
+    ) -> Tensor:
+        """x [rows, width] @ weight.T for a weight [out, width] of so many bits; rows are at most FEW.
 
-        tile: None takes that of the card.
+        16: weight bfloat16, scale None; 8: weight int8 times scale, float32 [out]; 4: as layout.pack packed them. tile:
+        None takes that of the card.
         """
-        out, width = weight.shape
-        tile = tile or linear_tile(self.card, out, width, 16)
-        x, y, parts, even = self._prepare(x, out, width, tile)
-        source.linear_bfloat16[_grid(x, out, tile)](
-            x, weight, y, parts, self._arrived, x.shape[0], out, width, tile.part_width,
-            BN=tile.outputs, BK=tile.inputs, SPLIT=tile.parts, EVEN=even, num_warps=tile.warps, num_stages=tile.stages,
-        )  # fmt: skip
-        return y
+        return self._linear(x, bits, weight, scale, weight.shape[0], source.PLAIN, None, tile)
 
-    def int8_linear(self, x: Tensor, numbers: Tensor, scale: Tensor, tile: LinearTile | None = None) -> Tensor:
-        """As `linear`, for a weight of eight bits: numbers int8 [out, width] times scale, float32 [out]."""
-        out, width = numbers.shape
-        tile = tile or linear_tile(self.card, out, width, 8)
-        x, y, parts, even = self._prepare(x, out, width, tile)
-        source.linear_int8[_grid(x, out, tile)](
-            x, numbers, scale, y, parts, self._arrived, x.shape[0], out, width, tile.part_width,
-            BN=tile.outputs, BK=tile.inputs, SPLIT=tile.parts, EVEN=even, num_warps=tile.warps, num_stages=tile.stages,
-        )  # fmt: skip
-        return y
+    def gated_linear(
+        self,
+        x: Tensor,
+        bits: Bits,
+        weight: Tensor,
+        scale: Tensor | None,
+        up: Tensor | None,
+        tile: LinearTile | None = None,
+    ) -> Tensor:
+        """gelu(gate) * up, with float32 in between. up: bfloat16 [rows, out], whose rows may lie apart, beside the gate
+        that `linear` computes; None: gates and ups are the first and the second half of what it computes."""
+        out = weight.shape[0] if up is not None else weight.shape[0] // 2
+        return self._linear(x, bits, weight, scale, out, source.PAIRS if up is None else source.TIMES, up, tile)
 
-    def int4_linear(self, x: Tensor, words: Tensor, scales: Tensor, tile: LinearTile | None = None) -> Tensor:
-        """As `linear`, for a weight of four bits that layout.pack packed."""
-        out, width = words.shape[0], x.shape[1]
-        tile = tile or linear_tile(self.card, out, width, 4)
-        x, y, parts, even = self._prepare(x, out, width, tile)
-        source.linear_int4[_grid(x, out, tile)](
-            x, words, scales, y, parts, self._arrived, x.shape[0], out, width, tile.part_width,
-            BN=tile.outputs, SPLIT=tile.parts, EVEN=even, num_warps=tile.warps, num_stages=tile.stages,
+    def _linear(
+        self,
+        x: Tensor,
+        bits: Bits,
+        weight: Tensor,
+        scale: Tensor | None,
+        out: int,
+        end: Any,
+        up: Tensor | None,
+        tile: LinearTile | None,
+    ) -> Tensor:
+        x = x.to(torch.bfloat16).contiguous()
+        (rows, width), outputs = x.shape, weight.shape[0]
+        tile = tile or linear_tile(self.card, outputs, width, bits)
+        y = self._empty((rows, out), torch.bfloat16)
+        parts = self._empty((tile.parts, rows, outputs) if tile.parts > 1 else (1,), torch.float32)
+        source.linear[-(-outputs // tile.outputs), tile.parts, -(-rows // ROWS)](
+            x, weight, weight if scale is None else scale, x if up is None else up, y, parts, self._arrived, rows, out,
+            width, tile.part_width, 0 if up is None else up.stride(0), BITS=bits, BN=tile.outputs, BK=tile.inputs,
+            SPLIT=tile.parts, EVEN=outputs % tile.outputs == 0 and width == tile.parts * tile.part_width,
+            END=end.value, num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
         return y
 
@@ -96,8 +111,9 @@ class Kernels(Between):
 
     def experts(
         self, x: Tensor, logits: Tensor, per_expert: Tensor, real: Tensor, per_row: int, up: Stack, down: Stack
-    ) -> Tensor:
-        """The weighted sum of the `per_row` best experts of every row: bfloat16 [rows, hidden].
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs of the `per_row` best experts of every row, float32 [rows * per_row, hidden], and their weights,
+        float32 [rows, per_row].
 
         x: bfloat16 [rows, hidden]; logits: the router's, bfloat16 [rows, experts]; per_expert: float32 [experts]. real:
         int64 [1], rows from there on choose as the row before them does. up: gates, then ups; down: the second layer.
@@ -126,18 +142,4 @@ class Kernels(Between):
             N=hidden, K=inner, TOP=per_row, BN=second.outputs, BK=second.inputs, BITS=down.bits,
             num_warps=second.warps, num_stages=second.stages,
         )  # fmt: skip
-        y = self._empty((rows, hidden), torch.bfloat16)
-        experts.expert_sum[rows, -(-hidden // 256)](parts, weight, y, hidden, TOP=per_row, BN=256)
-        return y
-
-    def _prepare(self, x: Tensor, out: int, width: int, tile: LinearTile) -> tuple[Tensor, Tensor, Tensor, bool]:
-        """x in one piece, memory for the result and for its parts, and whether the tile divides the weight."""
-        x = x.to(torch.bfloat16).contiguous()
-        rows = x.shape[0]
-        y = self._empty((rows, out), torch.bfloat16)
-        parts = self._empty((tile.parts, rows, out) if tile.parts > 1 else (1,), torch.float32)
-        return x, y, parts, out % tile.outputs == 0 and width == tile.parts * tile.part_width
-
-
-def _grid(x: Tensor, out: int, tile: LinearTile) -> tuple[int, int, int]:
-    return -(-out // tile.outputs), tile.parts, -(-x.shape[0] // ROWS)
+        return parts, weight

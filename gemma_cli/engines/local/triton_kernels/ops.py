@@ -11,7 +11,7 @@ A kernel that cannot be compiled or launched raises KernelFailure, unless memory
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gemma_cli.engines.local.device import is_out_of_memory
 from gemma_cli.engines.local.triton_kernels.stack import Stack
-from gemma_cli.engines.local.triton_kernels.tiles import Card
+from gemma_cli.engines.local.triton_kernels.tiles import Bits, Card
 
 
 class KernelFailure(Exception):
@@ -33,12 +33,26 @@ class Functions(Protocol):
     Triton's implementation is kernels.Kernels, torch's reference.Reference.
     """
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor: ...
-    def int8_linear(self, x: Tensor, numbers: Tensor, scale: Tensor) -> Tensor: ...
-    def int4_linear(self, x: Tensor, words: Tensor, scales: Tensor) -> Tensor: ...
+    def linear(self, x: Tensor, bits: Bits, weight: Tensor, scale: Tensor | None) -> Tensor: ...
+    def gated_linear(
+        self, x: Tensor, bits: Bits, weight: Tensor, scale: Tensor | None, up: Tensor | None
+    ) -> Tensor: ...
     def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor: ...
     def add_norm(
         self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float, following: Tensor
+    ) -> tuple[Tensor, Tensor]: ...
+    def add_norms(
+        self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, following: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+    def add_experts(
+        self,
+        parts: Tensor,
+        choice: Tensor,
+        dense: Tensor,
+        weights: Sequence[Tensor],
+        residual: Tensor,
+        eps: float,
+        scalar: float,
     ) -> tuple[Tensor, Tensor]: ...
     def add(self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float) -> Tensor: ...
     def rotation(self, position: Tensor, frequencies: Tensor, factor: float, rows: int) -> tuple[Tensor, Tensor]: ...
@@ -55,11 +69,10 @@ class Functions(Protocol):
         eps: float,
     ) -> Tensor: ...
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, position: Tensor, window: int) -> Tensor: ...
-    def gated(self, gate: Tensor, up: Tensor) -> Tensor: ...
     def soft_cap(self, x: Tensor, cap: float) -> Tensor: ...
     def experts(
         self, x: Tensor, logits: Tensor, per_expert: Tensor, real: Tensor, per_row: int, up: Stack, down: Stack
-    ) -> Tensor: ...
+    ) -> tuple[Tensor, Tensor]: ...
     def choose(
         self,
         logits: Tensor,
@@ -74,26 +87,27 @@ class Functions(Protocol):
 
 
 _SCHEMAS = """
-linear(Tensor x, Tensor weight) -> Tensor
-int8_linear(Tensor x, Tensor numbers, Tensor scale) -> Tensor
-int4_linear(Tensor x, Tensor words, Tensor scales) -> Tensor
+linear(Tensor x, int bits, Tensor weight, Tensor? scale) -> Tensor
+gated_linear(Tensor x, int bits, Tensor weight, Tensor? scale, Tensor? up) -> Tensor
 norm(Tensor x, Tensor weight, float eps) -> Tensor
 add_norm(Tensor residual, Tensor x, Tensor weight, float eps, float scalar, Tensor following) -> (Tensor, Tensor)
+add_norms(Tensor residual, Tensor x, Tensor weight, float eps, Tensor[] following) -> (Tensor, Tensor, Tensor, Tensor)
+add_experts(Tensor parts, Tensor choice, Tensor dense, Tensor[] weights, Tensor residual, float eps, float scalar) \
+-> (Tensor, Tensor)
 add(Tensor residual, Tensor x, Tensor weight, float eps, float scalar) -> Tensor
 rotation(Tensor position, Tensor frequencies, float factor, int rows) -> (Tensor, Tensor)
 turn(Tensor product, Tensor scale, Tensor cos, Tensor sin, Tensor position, Tensor(a!) keys, Tensor(b!) values, \
 int heads, float eps) -> Tensor
 attend(Tensor query, Tensor keys, Tensor values, Tensor position, int window) -> Tensor
-gated(Tensor gate, Tensor up) -> Tensor
 soft_cap(Tensor x, float cap) -> Tensor
 experts(Tensor x, Tensor logits, Tensor per_expert, Tensor real, int per_row, int[] bits, int[] widths, \
-Tensor[] weights, Tensor[] scales) -> Tensor
+Tensor[] weights, Tensor[] scales) -> (Tensor, Tensor)
 choose(Tensor logits, Tensor position, Tensor? ids, int top, Tensor seed, Tensor temperature, Tensor? top_p, \
 Tensor? least) -> Tensor
 """
 
-LAUNCHES = {"attend": 2, "experts": 4, "choose": 3}
-"""Kernels of each operator where they are more than one; of `choose` at least."""
+LAUNCHES = {"attend": 2, "experts": 3, "choose": 3}
+"""Kernels of each operator where they are more than one; of `choose` at most."""
 
 _launchers: dict[torch.device, Functions] = {}
 
@@ -155,18 +169,21 @@ def _shapes(name: str) -> Callable[..., Any]:
         return cos, torch.empty_like(cos)
 
     shapes: dict[str, Callable[..., Any]] = {
-        "linear": lambda x, weight: rows_by(weight.shape[0], x),
-        "int8_linear": lambda x, numbers, scale: rows_by(numbers.shape[0], x),
-        "int4_linear": lambda x, words, scales: rows_by(words.shape[0], x),
+        "linear": lambda x, bits, weight, scale: rows_by(weight.shape[0], x),
+        "gated_linear": lambda x, bits, weight, scale, up: rows_by(weight.shape[0] // (2 if up is None else 1), x),
         "norm": lambda x, *_: x.new_empty(x.shape),
         "add_norm": lambda residual, *_: (residual.new_empty(residual.shape), residual.new_empty(residual.shape)),
+        "add_norms": lambda residual, *_: tuple(residual.new_empty(residual.shape) for _ in range(4)),
+        "add_experts": lambda parts, choice, dense, *_: (dense.new_empty(dense.shape), dense.new_empty(dense.shape)),
         "add": lambda residual, *_: residual.new_empty(residual.shape),
         "rotation": turned,
         "turn": lambda product, *rest: product.new_empty(product.shape[0], rest[6], product.shape[2]),
         "attend": lambda query, *_: rows_by(query.shape[1] * query.shape[2], query),
-        "gated": lambda gate, up: gate.new_empty(gate.shape),
         "soft_cap": lambda x, cap: x.new_empty(x.shape, dtype=torch.float32),
-        "experts": lambda x, *_: x.new_empty(x.shape),
+        "experts": lambda x, logits, per_expert, real, per_row, *_: (
+            x.new_empty(len(x) * per_row, x.shape[1], dtype=torch.float32),
+            x.new_empty(len(x), per_row, dtype=torch.float32),
+        ),
         "choose": lambda logits, position, *_: position.new_empty(logits.shape[0]),
     }
     return shapes[name]
@@ -180,9 +197,9 @@ class Operators:
 
     def experts(
         self, x: Tensor, logits: Tensor, per_expert: Tensor, real: Tensor, per_row: int, up: Stack, down: Stack
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         both = (up, down)
-        result: Tensor = torch.ops.gemma.experts(
+        result: tuple[Tensor, Tensor] = torch.ops.gemma.experts(
             *(x, logits, per_expert, real, per_row, [each.bits for each in both], [each.width for each in both]),
             *([each.weight for each in both], [each.scale for each in both]),
         )

@@ -6,25 +6,28 @@ Every row is computed on its own, so that its bits do not depend on other rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from gemma_cli.engines.local.triton_kernels.layout import unpack
 from gemma_cli.engines.local.triton_kernels.ops import Functions
 from gemma_cli.engines.local.triton_kernels.stack import Stack
+from gemma_cli.engines.local.triton_kernels.tiles import Bits
 
 
 class Reference(Functions):
     """Functions computed by torch, on any device."""
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        return _by_rows(x, weight.float())
+    def linear(self, x: Tensor, bits: Bits, weight: Tensor, scale: Tensor | None) -> Tensor:
+        return _by_rows(x, _wide(bits, weight, scale, x.shape[1])).to(torch.bfloat16)
 
-    def int8_linear(self, x: Tensor, numbers: Tensor, scale: Tensor) -> Tensor:
-        return _by_rows(x, numbers.float() * scale[:, None])
-
-    def int4_linear(self, x: Tensor, words: Tensor, scales: Tensor) -> Tensor:
-        return _by_rows(x, unpack(words, scales, x.shape[1], torch.float32))
+    def gated_linear(self, x: Tensor, bits: Bits, weight: Tensor, scale: Tensor | None, up: Tensor | None) -> Tensor:
+        sums = _by_rows(x, _wide(bits, weight, scale, x.shape[1]))
+        gate, other = sums.chunk(2, -1) if up is None else (sums, up.float())
+        rows = zip(gate, other, strict=True)
+        return torch.stack([_gelu(one) * two for one, two in rows]).to(torch.bfloat16)
 
     def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return (_normal(x, eps) * weight).to(torch.bfloat16)
@@ -34,6 +37,28 @@ class Reference(Functions):
     ) -> tuple[Tensor, Tensor]:
         total = self.add(residual, x, weight, eps, scalar)
         return total, self.norm(total, following, eps)
+
+    def add_norms(
+        self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, following: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        total = self.add(residual, x, weight, eps, 1.0)
+        one, two, three = (self.norm(total, each, eps) for each in following)
+        return total, one, two, three
+
+    def add_experts(
+        self,
+        parts: Tensor,
+        choice: Tensor,
+        dense: Tensor,
+        weights: Sequence[Tensor],
+        residual: Tensor,
+        eps: float,
+        scalar: float,
+    ) -> tuple[Tensor, Tensor]:
+        expert, own, both, following = weights
+        sums = (choice[..., None] * parts.view(*choice.shape, -1)).sum(1).to(torch.bfloat16)
+        mixed = self.add(self.norm(dense, own, eps), sums, expert, eps, 1.0)
+        return self.add_norm(residual, mixed, both, eps, scalar, following)
 
     def add(self, residual: Tensor, x: Tensor, weight: Tensor, eps: float, scalar: float) -> Tensor:
         total = (residual.float() + _normal(x, eps) * weight).to(torch.bfloat16)
@@ -81,27 +106,23 @@ class Reference(Functions):
             rows.append((weights[..., None] * v).sum(1).flatten())
         return torch.stack(rows).to(torch.bfloat16)
 
-    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        rows = zip(gate.float(), up.float(), strict=True)
-        return torch.stack([_gelu(one) * other for one, other in rows]).to(torch.bfloat16)
-
     def soft_cap(self, x: Tensor, cap: float) -> Tensor:
         return torch.stack([cap * torch.tanh(row / cap) for row in x.float()])
 
     def experts(
         self, x: Tensor, logits: Tensor, per_expert: Tensor, real: Tensor, per_row: int, up: Stack, down: Stack
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         source = torch.minimum(torch.arange(len(x), device=x.device), real - 1)
         scores = torch.softmax(logits.float(), -1).index_select(0, source)
         best, index = torch.sort(scores, dim=-1, descending=True, stable=True)
         best, index = best[:, :per_row], index[:, :per_row]
         weights = best / best.sum(-1, keepdim=True) * per_expert[index]
         rows = []
-        for row, chosen, weight in zip(x, index, weights, strict=True):
+        for row, chosen in zip(x, index, strict=True):
             gate, ups = torch.mv(_floats(up, chosen).flatten(0, 1), row.float()).view(per_row, -1).chunk(2, -1)
             hidden = (_gelu(gate) * ups).to(torch.bfloat16).float()
-            rows.append(weight @ (_floats(down, chosen) * hidden[:, None]).sum(-1))
-        return torch.stack(rows).to(torch.bfloat16)
+            rows.append((_floats(down, chosen) * hidden[:, None]).sum(-1))
+        return torch.cat(rows), weights
 
     def choose(
         self,
@@ -118,7 +139,13 @@ class Reference(Functions):
 
 
 def _by_rows(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.stack([torch.mv(weight, row.float()) for row in x]).to(torch.bfloat16)
+    return torch.stack([torch.mv(weight, row.float()) for row in x])
+
+
+def _wide(bits: Bits, weight: Tensor, scale: Tensor | None, width: int) -> Tensor:
+    if scale is None:
+        return weight.float()
+    return weight.float() * scale[:, None] if bits == 8 else unpack(weight, scale, width, torch.float32)
 
 
 def _normal(x: Tensor, eps: float) -> Tensor:

@@ -61,6 +61,7 @@ def _calls(
     bytes_ = torch.randint(-127, 128, (out, size), device=device, generator=generator, dtype=torch.int8)
     nibbles = torch.randint(0, 16, (out, size), device=device, generator=generator, dtype=torch.uint8)
     words, scales = pack([(nibbles, random(out, size // 32).abs() / 50)], (out, size), device)
+    beside = random(ROWS, 2 * out)[:, out:]
     query, keys, values = random(ROWS, 4, dim) / 3, random(2, 64, dim), random(2, 64, dim)
     product = random(ROWS, 8, dim)
     turning = torch.rand(6, dim, device=device, generator=generator) + 0.5
@@ -79,20 +80,26 @@ def _calls(
 
     def chosen_experts(f: Functions, rows: slice) -> Tensor:
         real = torch.tensor([rows.stop - rows.start], device=device)
-        return f.experts(x[rows], logits[rows], per_expert, real, 4, up, down)
+        parts, choice = f.experts(x[rows], logits[rows], per_expert, real, 4, up, down)
+        added = f.add_experts(parts, choice, other[rows], [weighted, weighted, weighted, weighted], x[rows], EPS, 0.5)
+        return torch.cat((*added, parts.view(rows.stop - rows.start, -1)), 1)
 
     weighted = scale[:size]
     return {
-        "linear": lambda f, rows: f.linear(x[rows], weight),
-        "int8_linear": lambda f, rows: f.int8_linear(x[rows], bytes_, scale[:out] / 500),
-        "int4_linear": lambda f, rows: f.int4_linear(x[rows], words, scales),
+        "linear, 16 bits": lambda f, rows: f.linear(x[rows], 16, weight, None),
+        "linear, 8 bits": lambda f, rows: f.linear(x[rows], 8, bytes_, scale[:out] / 500),
+        "linear, 4 bits": lambda f, rows: f.linear(x[rows], 4, words, scales),
+        "gated_linear, 16 bits": lambda f, rows: f.gated_linear(x[rows], 16, weight, None, None),
+        "gated_linear, 8 bits": lambda f, rows: f.gated_linear(x[rows], 8, bytes_, scale[:out] / 500, None),
+        "gated_linear, 4 bits": lambda f, rows: f.gated_linear(x[rows], 4, words, scales, None),
+        "gated_linear": lambda f, rows: f.gated_linear(x[rows], 16, weight, None, beside[rows]),
         "norm": lambda f, rows: f.norm(x[rows], weighted, EPS),
         "add_norm": lambda f, rows: torch.cat(f.add_norm(x[rows], other[rows], weighted, EPS, 0.5, weighted), 1),
+        "add_norms": lambda f, rows: torch.cat(f.add_norms(x[rows], other[rows], weighted, EPS, [weighted] * 3), 1),
         "add": lambda f, rows: f.add(x[rows], other[rows], weighted, EPS, 0.5),
         "turn": turned,
         "attend, full": lambda f, rows: f.attend(query[rows], keys, values, place(rows), 0),
         "attend, ring": lambda f, rows: f.attend(query[rows], keys, values, place(rows) + 128, 24),
-        "gated": lambda f, rows: f.gated(x[rows], other[rows]),
         "soft_cap": lambda f, rows: f.soft_cap(x[rows] * 9, 30.0),
         "experts": chosen_experts,
     }

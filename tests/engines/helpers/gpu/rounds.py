@@ -10,7 +10,7 @@ from gemma_cli.engines.local.decoding.accept import SyntheticAcceptance
 from gemma_cli.engines.local.decoding.cuda_graphs import RoundState
 from gemma_cli.engines.local.loading.memory.working import pass_bytes
 from gemma_cli.engines.local.model.cache import BUCKET
-from gemma_cli.engines.local.model.target import CHUNK
+from gemma_cli.engines.local.model.chunks import CHUNK
 from tests.engines.helpers.gpu import true_shapes
 from tests.engines.helpers.gpu.refusing import Footprint, refusing
 

@@ -6,11 +6,11 @@ import random
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gemma_cli.core.messages import Sampling
 from gemma_cli.engines.local.decoding.sampling import Sampler, seed_key
 from gemma_cli.engines.local.model.layers.rope import Rope
+from gemma_cli.engines.local.triton_kernels.reference import Reference
 from tests.engines.triton_kernels.checks.fenced_kernels import FencedKernels, bits, fenced
 from tests.engines.triton_kernels.checks.linear_checks import close, compare_rows
 
@@ -36,6 +36,10 @@ def check_norms(kernels: FencedKernels, width: int, rows: int = 4) -> int:
     assert ((total.double() - rounded).abs() <= rounded.abs() * 2**-7).all()
     assert (total != rounded.to(torch.bfloat16)).sum() <= max(1, total.numel() // 1000)
     close(after, normal(total, following), normal(total, following).abs())
+    weights = [fenced(torch.rand(width) + 0.5) for _ in range(3)]
+    three = kernels.add_norms(fenced(residual), fenced(x), weight, EPS, weights)
+    for found, other in zip(three[1:], weights, strict=True):
+        assert torch.equal(bits(found), bits(kernels.add_norm(residual, x, weight, EPS, 1.0, other)[1]))
     alone = kernels.add(fenced(residual[1:2]), fenced(x[1:2]), weight, EPS, 0.37)
     assert torch.equal(bits(alone), bits(total[1:2]))
     kernels.check_fences()
@@ -97,16 +101,34 @@ def check_rotation(kernels: FencedKernels, half: int, position: int, rows: int =
     return 1
 
 
-def check_gates(kernels: FencedKernels, width: int, rows: int = 3) -> int:
-    """Check the gated activation and the soft cap, at both ends of their range too."""
+def check_end_of_experts(kernels: FencedKernels, width: int, per_row: int, rows: int = 3) -> int:
+    """Compare the end of a layer with experts with the same steps one by one."""
+    parts, choice = torch.randn(rows * per_row, width), torch.rand(rows, per_row)
+    dense, residual = (torch.randn(rows, width).to(torch.bfloat16) for _ in range(2))
+    weights = [fenced(torch.rand(width) + 0.5) for _ in range(4)]
+
+    def launch(one: slice) -> tuple[Tensor, Tensor]:
+        some = slice(one.start * per_row, one.stop * per_row)
+        return kernels.add_experts(
+            fenced(parts[some]), fenced(choice[one]), fenced(dense[one]), weights, fenced(residual[one]), EPS, 0.37
+        )
+
+    whole = launch(slice(0, rows))
+    stepwise = Reference().add_experts(parts, choice, dense, weights, residual, EPS, 0.37)
+    for found, expected in zip(whole, stepwise, strict=True):
+        error = (found.double() - expected.double()).norm() / expected.double().norm()
+        assert error < 2e-3, f"relative error {error:.1e}"
+    for row in range(rows):
+        alone = launch(slice(row, row + 1))
+        assert all(torch.equal(bits(one[0]), bits(each[row])) for one, each in zip(alone, whole, strict=True))
+    kernels.check_fences()
+    return rows
+
+
+def check_soft_cap(kernels: FencedKernels, width: int, rows: int = 3) -> int:
+    """Check the soft cap, at both ends of its range too."""
     both = (torch.randn(rows, 2 * width) * 3).to(torch.bfloat16)
     both[0, : min(width, 6)] = torch.tensor([0.0, -0.0, 60.0, -60.0, 1e-3, -3e4][: min(width, 6)])
-    gate, up = fenced(both).chunk(2, -1)
-    whole = kernels.gated(gate, up)
-    exact = F.gelu(gate.double(), approximate="tanh") * up.double()
-    # Far below zero the activation is tiny, and what float32 loses in its exponent is large beside it.
-    assert ((whole.double() - exact).abs() <= exact.abs() * 2**-8 + 1e-6 * up.double().abs()).all()
-    assert torch.equal(bits(kernels.gated(gate[1:2], up[1:2])), bits(whole[1:2]))
     capped = kernels.soft_cap(fenced(both), 30.0)
     exact = 30 * (both.double() / 30).tanh()
     assert ((capped.double() - exact).abs() <= exact.abs() * 3e-6).all()

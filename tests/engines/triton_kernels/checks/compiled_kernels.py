@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,13 @@ class Compiled:
 
 
 _LINEAR = {
-    "x": "*bf16", "y": "*bf16", "parts": "*fp32", "arrived": "*i32",
-    "rows": "i32", "out": "i32", "width": "i32", "part_width": "i32",
+    "x": "*bf16", "up": "*bf16", "y": "*bf16", "parts": "*fp32", "arrived": "*i32",
+    "rows": "i32", "out": "i32", "width": "i32", "part_width": "i32", "up_stride": "i32",
 }  # fmt: skip
-_WEIGHTS: dict[Bits, tuple[Any, dict[str, str]]] = {
-    16: (linear.linear_bfloat16, {"weight": "*bf16"}),
-    8: (linear.linear_int8, {"weight": "*i8", "scale": "*fp32"}),
-    4: (linear.linear_int4, {"words": "*u16", "scales": "*bf16"}),
+_WEIGHTS: dict[Bits, dict[str, str]] = {
+    16: {"weight": "*bf16", "scale": "*bf16"},
+    8: {"weight": "*i8", "scale": "*fp32"},
+    4: {"weight": "*u16", "scale": "*bf16"},
 }
 
 
@@ -94,14 +94,21 @@ def variants(capability: int) -> Iterator[Variant]:
 
 
 def _linear_variants(of: Card) -> Iterator[Variant]:
-    for bits, (function, types) in _WEIGHTS.items():
-        for out, width in sorted(set().union(*(shapes.linear for shapes in every_shape().values()))):
+    plain = set().union(*(shapes.linear for shapes in every_shape().values()))
+    pairs = set().union(*(shapes.pairs for shapes in every_shape().values()))
+    times = set().union(*(shapes.times for shapes in every_shape().values()))
+    ends = (
+        ("linear", linear.PLAIN, plain),
+        ("linear pairs", linear.PAIRS, pairs),
+        ("linear times", linear.TIMES, times),
+    )
+    for (bits, types), (name, end, shapes) in product(_WEIGHTS.items(), ends):
+        for out, width in sorted(shapes):
             tile = linear_tile(of, out, width, bits)
             even = out % tile.outputs == 0 and width == tile.parts * tile.part_width
-            constants = {"BN": tile.outputs, "SPLIT": tile.parts, "EVEN": even}
-            if bits != 4:
-                constants["BK"] = tile.inputs
-            yield Variant(f"linear {bits}", function, _LINEAR | types, constants, tile.warps, tile.stages)
+            constants = {"BITS": bits, "BN": tile.outputs, "BK": tile.inputs, "SPLIT": tile.parts, "EVEN": even}
+            constants["END"] = end.value
+            yield Variant(f"{name} {bits}", linear.linear, _LINEAR | types, constants, tile.warps, tile.stages)
 
 
 def _attention_variants(of: Card) -> Iterator[Variant]:
@@ -131,21 +138,24 @@ def _expert_variants() -> Iterator[Variant]:
         ):
             constants = {"N": n, "K": k, "TOP": per_row, "BN": tile.outputs, "BK": tile.inputs, "BITS": bits}
             yield Variant(f"expert {name} {bits}", function, types | own, constants, tile.warps, tile.stages)
-    types = {"parts": "*fp32", "weight": "*fp32", "y": "*bf16", "N": "i32"}
-    yield Variant("experts sum", experts.expert_sum, types, {"TOP": per_row, "BN": 256}, 4, 3)
+    types = dict.fromkeys(("dense", "residual", "total", "y"), "*bf16") | {"scalar": "fp32", "eps": "fp32"}
+    types |= dict.fromkeys(("parts", "choice", "expert_weight", "dense_weight", "weight", "following"), "*fp32")
+    block = triton.next_power_of_2(hidden)
+    constants = {"WIDTH": hidden, "BLOCK": block, "TOP": per_row}
+    yield Variant("experts added", elementwise.add_experts, types, constants, warps_for(block), 3)
 
 
 def _between_variants() -> Iterator[Variant]:
-    types = dict.fromkeys(("x", "y", "residual", "total", "gate", "up", "product", "query", "keys", "values"), "*bf16")
-    types |= dict.fromkeys(("weight", "next_weight", "scale", "cos", "sin"), "*fp32")
+    types = dict.fromkeys(("x", "y", "y2", "y3", "residual", "total", "product", "query", "keys", "values"), "*bf16")
+    types |= dict.fromkeys(("weight", "first", "second", "third", "scale", "cos", "sin"), "*fp32")
     types |= {"eps": "fp32", "scalar": "fp32", "start": "*i64", "slots": "i32", "width": "i32"}
     types |= {"frequencies": "*fp32", "factor": "fp32"}
-    types |= {"gate_stride": "i32", "up_stride": "i32", "cap": "fp32", "count": "i32"}
+    types |= {"cap": "fp32", "count": "i32"}
     for width in sorted({width for shapes in every_shape().values() for width in shapes.hidden}):
         block = triton.next_power_of_2(width)
         constants = {"WIDTH": width, "BLOCK": block}
         yield Variant("norm", elementwise.norm, types, constants, warps_for(block), 3)
-        for following in (True, False):
+        for following in (0, 1, 3):
             chosen = constants | {"NEXT": following}
             yield Variant("norm added", elementwise.add_norm, types, chosen, warps_for(block), 3)
     for dim in (256, 512):
@@ -154,7 +164,6 @@ def _between_variants() -> Iterator[Variant]:
             yield Variant("turn", elementwise.turn, types, constants, warps_for(dim), 3)
         constants = {"HALF": dim // 2, "BLOCK": dim // 2}
         yield Variant("rotation", elementwise.rotation, types, constants, 1, 3)
-    yield Variant("gated", elementwise.gated, types, {"BLOCK": 1024}, 4, 3)
     yield Variant("soft cap", elementwise.soft_cap, types | {"y": "*fp32"}, {"BLOCK": 1024}, 4, 3)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gemma_cli.engines.local.model.layers.rounding import eight_bits, four_bits, from_eight_bits, from_four_bits
 from gemma_cli.engines.local.triton_kernels.layout import pack
@@ -44,22 +45,45 @@ def compare_rows(launch: Launch, x: Tensor, whole: Tensor, counts: Iterable[int]
     return compared + len(x) + 1
 
 
-def linear_of(kernels: FencedKernels, weight: Tensor, kind: Bits, tile: LinearTile) -> tuple[Launch, Tensor]:
-    """A linear layer that computes with `kind` bits, and the float64 weight that it stands for."""
+def stored_as(weight: Tensor, kind: Bits) -> tuple[Tensor, Tensor | None, Tensor]:
+    """A weight in `kind` bits as the kernels read it, its scale, and the float64 weight that it stands for."""
     if kind == 16:
-        stored = fenced(weight)
-        return lambda x: kernels.linear(x, stored, tile), weight.double()
+        return fenced(weight), None, weight.double()
     if kind == 8:
         numbers, scale = eight_bits(weight)
-        fenced_numbers, fenced_scale = fenced(numbers), fenced(scale)
-        known = from_eight_bits(numbers.double(), scale.double(), torch.float64)
-        return lambda x: kernels.int8_linear(x, fenced_numbers, fenced_scale, tile), known
+        return fenced(numbers), fenced(scale), from_eight_bits(numbers.double(), scale.double(), torch.float64)
     numbers, scale = four_bits(weight)
     words, scales = pack([(numbers, scale)], (weight.shape[0], weight.shape[1]), weight.device)
-    fenced_words, fenced_scales = fenced(words), fenced(scales)
-    return lambda x: kernels.int4_linear(x, fenced_words, fenced_scales, tile), from_four_bits(
-        numbers, scale, torch.float64
-    )
+    return fenced(words), fenced(scales), from_four_bits(numbers, scale, torch.float64)
+
+
+def linear_of(kernels: FencedKernels, weight: Tensor, kind: Bits, tile: LinearTile) -> tuple[Launch, Tensor]:
+    """A linear layer that computes with `kind` bits, and the float64 weight that it stands for."""
+    stored, scale, known = stored_as(weight, kind)
+    return lambda x: kernels.linear(x, kind, stored, scale, tile), known
+
+
+def check_gated(kernels: FencedKernels, kind: Bits, out: int, width: int, tile: LinearTile, rows: int = 3) -> int:
+    """Check gated activations, of a weight with gates and ups and of one with gates alone."""
+    x = torch.randn(rows, width).to(torch.bfloat16)
+    up = fenced(torch.randn(rows, 2 * out).to(torch.bfloat16))[:, out:]
+    compared = 0
+    for pairs in (True, False):
+        outputs = 2 * out if pairs else out
+        stored, scale, known = stored_as((torch.randn(outputs, width) / width**0.5).to(torch.bfloat16), kind)
+
+        whole = kernels.gated_linear(fenced(x), kind, stored, scale, None if pairs else up, tile)
+        sums = x.double() @ known.T
+        gate, factor = sums.chunk(2, -1) if pairs else (sums, up.double())
+        exact = F.gelu(gate, approximate="tanh") * factor
+        assert ((whole.double() - exact).abs() <= exact.abs() * BFLOAT16 + 1e-5 * (1 + factor.abs())).all()
+        for row in range(rows):
+            one = slice(row, row + 1)
+            alone = kernels.gated_linear(fenced(x[one]), kind, stored, scale, None if pairs else up[one], tile)
+            assert torch.equal(bits(alone), bits(whole[one])), "a row differs when alone"
+            compared += 1
+        kernels.check_fences()
+    return compared
 
 
 def check_linear(

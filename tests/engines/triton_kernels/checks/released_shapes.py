@@ -19,10 +19,12 @@ class AttentionShape:
 
 @dataclass(frozen=True)
 class ModelShapes:
-    """linear: [out, width] of every layer but the experts'; experts: (experts, per row, hidden, inner width);
-    hidden: the hidden sizes."""
+    """[out, width] of every layer but the experts': linear, of all that end with their sums; pairs, of gates and ups;
+    times, of gates alone. experts: (experts, per row, hidden, inner width); hidden: the hidden sizes."""
 
     linear: frozenset[tuple[int, int]]
+    pairs: frozenset[tuple[int, int]]
+    times: frozenset[tuple[int, int]]
     attention: frozenset[AttentionShape]
     experts: tuple[int, int, int, int] | None
     hidden: tuple[int, int]
@@ -41,7 +43,10 @@ def released_shapes(name: str) -> ModelShapes:
     if target.experts:
         experts = (target.experts, target.experts_per_row, target.hidden, target.expert_intermediate)
     attention, hidden = _attention(target) | _attention(drafter.decoder), (target.hidden, drafter.decoder.hidden)
-    return ModelShapes(frozenset(linear), attention, experts, hidden)
+    both = (target, drafter.decoder)
+    pairs = frozenset((2 * layer.intermediate, arch.hidden) for arch in both for layer in arch.layers)
+    times = frozenset((arch.ple, arch.hidden) for arch in both if arch.ple)
+    return ModelShapes(frozenset(linear), pairs, times, attention, experts, hidden)
 
 
 def every_shape() -> dict[str, ModelShapes]:
@@ -54,9 +59,9 @@ def _linear(arch: Architecture) -> set[tuple[int, int]]:
     for layer in arch.layers:
         keys = 0 if not layer.owns_kv else layer.kv_heads if layer.value_is_key else 2 * layer.kv_heads
         found |= {((layer.heads + keys) * layer.head_dim, arch.hidden), (arch.hidden, layer.heads * layer.head_dim)}
-        found |= {(2 * layer.intermediate, arch.hidden), (arch.hidden, layer.intermediate)}
+        found |= {(arch.hidden, layer.intermediate)}
     if arch.ple:
-        found |= {(arch.ple, arch.hidden), (arch.hidden, arch.ple), (len(arch.layers) * arch.ple, arch.hidden)}
+        found |= {(arch.hidden, arch.ple), (len(arch.layers) * arch.ple, arch.hidden)}
     if arch.experts:
         found |= {(arch.experts, arch.hidden)}
     return found

@@ -45,10 +45,10 @@ def find(name: str, plan: Plan) -> Placement:
     remedies = (change for change, other in chain(_changes(plan), _smaller(name, plan)) if _fits(other))
     free_there = " + ".join(map(gigabytes, there.values()))
     raise OutOfMemory(
-        f"{name} needs {gigabytes(total)} on {' + '.join(map(str, there))} (weights "
+        f"{name} needs {gigabytes(total)} on {' + '.join(map(str, there))}, but only {free_there} is free (weights "
         f"{gigabytes(wanted.weights)}, keys and values of {min(ROOM, plan.target.context)} tokens "
-        f"{gigabytes(wanted.keys)}, working space {gigabytes(working)}) "
-        f"and {free_there} is free: use {next(remedies, '--model pocket')}"
+        f"{gigabytes(wanted.keys)}, working space {gigabytes(working)}): "
+        f"use {next(remedies, '--model pocket')}"
     )
 
 
@@ -122,7 +122,7 @@ def _smaller(name: str, plan: Plan) -> Iterator[tuple[str, Plan]]:
     for alias in (*(alias for alias in reversed(NAMES) if alias not in absent), *reversed(absent)):
         model = f"--model {SYNTHETIC if synthetic else ''}{alias}"
         release = absent.get(alias)
-        fetch = f" (gemma models pull {alias} fetches {gigabytes(release.download)} first)" if release else ""
+        fetch = f" (first download {gigabytes(release.download)} with gemma models pull {alias})" if release else ""
         for quantize in QUANTIZATIONS:
             form = f" --quantize {quantize}" if quantize else ""
             other = replace(plan_release(alias, plan.device, dtype, quantize), mapped=plan.mapped)

@@ -18,14 +18,16 @@ def save(name: str, quantize: Quantization) -> str:
     """Save the quantized weights of a model; returns a line about them. Raises GemmaError where they are not saved."""
     resolved = resolve(name, OFF)
     if resolved.folder is None:
-        raise UsageError(f"{name} has no files, so there is nothing to save; name a checkpoint")
+        raise UsageError(f"{name}: a synthetic model has no weights to save; name a checkpoint")
     set_threads()
     cpu = torch.device("cpu")
     dtype = choose_dtype("auto", cpu, weight_bytes(resolved.folder))
     if native.on(cpu) is None:
-        raise GemmaError("quantized weights are saved in the layout of gemma's own kernels, which do not run here")
+        raise GemmaError(
+            "quantized weights can be saved only where gemma's own kernels run: see kernels in gemma doctor"
+        )
     found = packed_weights(Wanted(resolved.name, resolved.folder, quantize, dtype), worth=0)
     if found.weights is None:
-        raise GemmaError(found.notice or f"{resolved.name} has no weights that are quantized")
+        raise GemmaError(found.notice or f"{resolved.name} has no weights that can be quantized")
     state = "saved" if found.made else "already saved"
     return f"{resolved.name} in {quantize}: {state}, {gigabytes(found.weights.size)}"

@@ -69,9 +69,9 @@ class PackedFile:
         except OSError as error:
             raise Unusable(error.strerror or str(error)) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise Unusable("its record is damaged") from None
+            raise Unusable("the record in the file is damaged") from None
         if _digest(kernels, content, record) != digest:
-            raise Unusable("its digest does not match")
+            raise Unusable("the checksum of the file is wrong")
         return cls(kernels, content, record["places"])
 
     def linear(self, name: str, shape: tuple[int, int]) -> RoundedLinear | None:

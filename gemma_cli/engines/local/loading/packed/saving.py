@@ -92,15 +92,15 @@ def packed_weights(wanted: Wanted, worth: int = WORTH) -> Found:
             if found := PackedFile.open(kernels, path):
                 return Found(found)
         except Unusable as error:
-            damage = f"{path} was not used ({error})"
+            damage = f"{path}: the saved weights were not used ({error})"
         if not wanted.make:
             return Found(notice=damage)
         with stored.locked(folder(), MAKING_S) as alone:
             return _made(kernels, wanted, path, damage) if alone else Found(notice=damage)
     except stored.Untrusted as error:
-        return Found(notice=f"{error}, so no quantized weights are saved there")
+        return Found(notice=f"{error}, so gemma saves no quantized weights there")
     except OSError as error:
-        return Found(notice=f"the {wanted.quantize} weights are not saved: {error.strerror or error}")
+        return Found(notice=f"the {wanted.quantize} weights cannot be saved: {error.strerror or error}")
 
 
 def _made(kernels: Kernels, wanted: Wanted, path: Path, damage: str) -> Found:
@@ -115,17 +115,21 @@ def _made(kernels: Kernels, wanted: Wanted, path: Path, damage: str) -> Found:
     size, free = _bytes(kernels, wanted), shutil.disk_usage(folder()).free
     if free < size + SPARE:
         return Found(
-            notice=f"{gigabytes(free)} are free for {folder()}, so the {gigabytes(size)} of {wanted.quantize} weights "
-            "are not saved there and every start rounds them again; free some space, or use --no-keep"
+            notice=f"{folder()}: the {wanted.quantize} weights ({gigabytes(size)}) are not saved, because the disk has "
+            f"only {gigabytes(free)} left; free some disk space, or give --no-keep"
         )
     with Writer(kernels, path, _record(wanted)) as writer:
         _stream(wanted, writer)
         size = writer.finish()
     _remove_older(wanted, path)
     found = PackedFile.open(kernels, path) if size else None
-    again = f"{damage} and was made again" if damage else ""
-    saved = f"saved the {wanted.quantize} weights of {wanted.model}, {gigabytes(size)}, for faster starts"
-    return Found(found, again or f"{saved} (gemma models remove {wanted.model} --quantized removes them)", made=True)
+    again = f"{damage} and have been saved again" if damage else ""
+    saved = f"saved the {wanted.quantize} weights of {wanted.model} ({gigabytes(size)}) for faster starts"
+    return Found(
+        found,
+        again or f"{saved}; to remove the saved weights: gemma models remove {wanted.model} --quantized",
+        made=True,
+    )
 
 
 def _key(kernels: Kernels, wanted: Wanted) -> str:

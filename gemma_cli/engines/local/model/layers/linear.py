@@ -17,6 +17,7 @@ from gemma_cli.engines.local.device import has_tiles
 from gemma_cli.engines.local.kernel_table import Functions, few_rows
 from gemma_cli.engines.local.native.ops import Scattered
 from gemma_cli.engines.local.triton_kernels.tiles import FEW as FUSED_ROWS
+from gemma_cli.engines.local.triton_kernels.tiles import Bits
 
 PACK_FROM = 1 << 18
 """Elements from which oneDNN's packed float32 weights beat torch.mm for a few rows, two to four times for large ones,
@@ -42,14 +43,15 @@ class Linear:
     one_row = False
     packed = False
     _scattered: Scattered | None = None
-    _stored: Tensor | None = None
+    few: tuple[Bits, Tensor, Tensor | None] | None = None
+    """Bits, weight and scale for kernel_table's functions of a few rows, where there are any."""
 
     def __init__(self, weight: Tensor) -> None:
         self.shape: tuple[int, int] = (weight.shape[0], weight.shape[1])
         self.nbytes = weight.nbytes  # what a product reads
         if few_rows(weight.device, weight.dtype):
-            self._kernels, self._stored = None, weight.contiguous()
-            self._weight = self._stored.t()
+            stored = weight.contiguous()
+            self._kernels, self._weight, self.few = None, stored.t(), (16, stored, None)
             return
         self._kernels = native.on(weight.device) if weight.dtype in (torch.float32, torch.bfloat16) else None
         if self._kernels:
@@ -95,8 +97,8 @@ class Linear:
                 products = [F.linear(x, part) for part in self._scattered.parts]
                 return torch.cat(products, 1) if len(products) > 1 else products[0]
             return self._kernels.linear(x, self._scattered)
-        if self._stored is not None and (functions := for_few(x)):
-            return functions.linear(x, self._stored)
+        if self.few and (functions := for_few(x)):
+            return functions.linear(x, *self.few)
         if self.packed:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], "")
             return product

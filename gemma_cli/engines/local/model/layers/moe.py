@@ -42,9 +42,9 @@ class Experts:
         """The sum of the dense network's output and the experts', each normalised; x is the layer's residual."""
         return self.dense_norm(dense) + self.expert_norm(self(x, real))
 
-    def of_few(self, functions: Functions, x: Tensor, logits: Tensor, count: Tensor) -> Tensor:
-        """The weighted sum [rows, hidden] of the experts that the router's logits choose for rows x, by kernels;
-        count: int64 [1], the rows that count."""
+    def of_few(self, functions: Functions, x: Tensor, logits: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs of the experts that the router's logits choose for rows x, and their weights, as
+        Functions.experts returns them; count: int64 [1], the rows that count."""
         assert isinstance(self.gate_up, ExpertStack)
         assert isinstance(self.down, ExpertStack)
         up, down = self.gate_up.stored, self.down.stored
@@ -53,7 +53,9 @@ class Experts:
             part = slice(first, first + FEW)
             real = (count - first).clamp(min=1) if first else count
             mixed.append(functions.experts(x[part], logits[part], self.per_expert, real, self.per_row, up, down))
-        return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
+        if len(mixed) == 1:
+            return mixed[0]
+        return torch.cat([parts for parts, _ in mixed]), torch.cat([weights for _, weights in mixed])
 
     def __call__(self, x: Tensor, real: int) -> Tensor:
         index, weights = self._route(x)

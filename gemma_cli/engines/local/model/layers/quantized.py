@@ -61,13 +61,15 @@ def kinds_for(quantize: Quantization | None, device: torch.device) -> Callable[[
     if quantize is None:
         return lambda _: Linear
     if device.type not in OUT_MULTIPLE:
-        raise UsageError(f"--quantize is for cpu and cuda, not {device.type}; leave it out")
+        raise UsageError(f"--quantize works only on cpu and cuda, not on {device.type}: leave out --quantize")
     if device.type == "cpu" and not native.on(device):
         integer_products()  # oneDNN reads the cap that this may set only before the first matmul of the process
     if quantize == "int8":
         return lambda _: Int8Linear
     if not int4_runs(device.type):
-        raise UsageError(f"int4 does not run on this {device.type} device; use --quantize int8, or leave it out")
+        raise UsageError(
+            f"--quantize int4 does not run on this {device.type} device: use --quantize int8, or leave out --quantize"
+        )
     return lambda shape: Int4Linear if Int4Linear.takes(shape, device.type) else Int8Linear
 
 
@@ -167,9 +169,9 @@ class Int8Linear(RoundedLinear):
 
         def product(x: Tensor) -> Tensor:
             functions = for_few(x)
-            return functions.int8_linear(x, numbers, scale) if functions else many(x)
+            return functions.linear(x, 8, numbers, scale) if functions else many(x)
 
-        self._product = product
+        self._product, self.few = product, (8, numbers, scale)
 
 
 class Int4Linear(RoundedLinear):
@@ -221,9 +223,9 @@ class Int4Linear(RoundedLinear):
 
         def product(x: Tensor) -> Tensor:
             functions = for_few(few := x.to(torch.bfloat16))
-            return functions.int4_linear(few, words, scales).to(x.dtype) if functions else many(x)
+            return functions.linear(few, 4, words, scales).to(x.dtype) if functions else many(x)
 
-        self._product = product
+        self._product, self.few = product, (4, words, scales)
 
     @classmethod
     def of_packed(cls, packed: Tensor, scale: Tensor, width: int) -> Int4Linear:

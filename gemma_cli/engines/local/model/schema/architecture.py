@@ -144,33 +144,43 @@ def check_target(decoder: Architecture, where: str = "") -> None:
     for kind, there in ((SLIDING, True), (FULL, False)):
         if not any(layer.owns_kv and layer.sliding is there for layer in decoder.layers):
             shared = len(decoder.layers) - decoder.own_layers
-            raise FieldError(f"{where}num_kv_shared_layers", shared, f"which leaves no {kind} layer with its own keys")
+            raise FieldError(
+                f"{where}num_kv_shared_layers", shared, f"but at least one {kind} layer must have its own keys"
+            )
 
 
 def read_drafter(values: Mapping[str, Any], decoder: Architecture, where: str = "") -> DrafterArchitecture:
     """Read what a drafter's config says beside its text_config, which is `decoder`. FieldError as above."""
     if any(layer.owns_kv for layer in decoder.layers):
-        raise FieldError(f"{where}num_kv_shared_layers", decoder.own_layers, "but a drafter has no keys of its own")
+        raise FieldError(
+            f"{where}num_kv_shared_layers",
+            decoder.own_layers,
+            "but every layer of a drafter must share the keys of the target",
+        )
     if decoder.ple:
-        raise FieldError(f"{where}hidden_size_per_layer_input", decoder.ple, "but a drafter has no such embeddings")
+        raise FieldError(
+            f"{where}hidden_size_per_layer_input", decoder.ple, "but a drafter cannot have per-layer embeddings"
+        )
     if decoder.experts:
-        raise FieldError(f"{where}enable_moe_block", True, "but a drafter has no experts")
+        raise FieldError(f"{where}enable_moe_block", True, "but a drafter cannot have experts")
     unified = str(values.get("model_type")).startswith("gemma4_unified")
     drafter = (config_schema.UNIFIED_DRAFTER if unified else config_schema.DRAFTER).check(values)
     clusters, active = drafter["num_centroids"], drafter["centroid_intermediate_top_k"]
     if not drafter["use_ordered_embeddings"]:
         clusters = active = 0
     elif decoder.vocab % clusters:
-        raise FieldError("num_centroids", clusters, f"which does not divide the vocabulary of {decoder.vocab}")
+        raise FieldError(
+            "num_centroids", clusters, f"but the vocabulary size ({decoder.vocab}) must be a multiple of num_centroids"
+        )
     elif active > clusters:
-        raise FieldError("centroid_intermediate_top_k", active, f"more than the {clusters} of num_centroids")
+        raise FieldError("centroid_intermediate_top_k", active, f"but num_centroids is only {clusters}")
     return DrafterArchitecture(decoder, drafter["backbone_hidden_size"], clusters, active)
 
 
 def _layers(text: Mapping[str, Any], where: str, layer_by_layer: bool) -> tuple[LayerShape, ...]:
     count, shared = text["num_hidden_layers"], text["num_kv_shared_layers"]
     if shared > count:
-        raise FieldError(f"{where}num_kv_shared_layers", shared, f"more than the {count} layers")
+        raise FieldError(f"{where}num_kv_shared_layers", shared, f"but the model has only {count} layers")
     kinds = _kinds(text, count, where)
     overrides = _overrides(text, kinds, where) if layer_by_layer else _of_full_layers(text, kinds)
     return tuple(_layer(text, kinds, index, count - shared, overrides[index]) for index in range(count))
@@ -181,7 +191,7 @@ def _kinds(text: Mapping[str, Any], count: int, where: str) -> list[Kind]:
     if kinds is None:
         kinds = [SLIDING if (index + 1) % _PATTERN else FULL for index in range(count)]
     if len(kinds) != count:
-        raise FieldError(f"{where}layer_types", kinds, f"not a list of {count} values, one for each layer")
+        raise FieldError(f"{where}layer_types", kinds, f"but a list of {count} values is required, one for each layer")
     return [*kinds[:-1], FULL]
 
 
@@ -199,7 +209,9 @@ def _overrides(text: Mapping[str, Any], kinds: Sequence[Kind], where: str) -> li
         index = int(key) if _LAYER.fullmatch(str(key)) else -1
         if not 0 <= index < len(kinds) or index in own:
             raise FieldError(
-                f"{where}per_layer_config", key, f"which is not one of the {len(kinds)} layers, or is there twice"
+                f"{where}per_layer_config",
+                key,
+                f"but each key must be the number of one of the {len(kinds)} layers, and no number may occur twice",
             )
         own[index] = {name: value for name, value in fields.items() if value is not None}
     return [own.get(index, {}) for index in range(len(kinds))]
@@ -230,17 +242,25 @@ def _check_sizes(text: Mapping[str, Any], layers: Sequence[LayerShape], where: s
     for layer in layers:
         at = f"{where}head_dim of layer {layer.index}"
         if layer.head_dim % 2:
-            raise FieldError(at, layer.head_dim, "an odd number, which cannot be rotated in pairs")
+            raise FieldError(at, layer.head_dim, "but an even number is required")
         if layer.heads * layer.head_dim > MOST_ROWS:
-            raise FieldError(at, layer.head_dim, f"with {layer.heads} heads more than {MOST_ROWS} rows")
+            raise FieldError(
+                at, layer.head_dim, f"but {layer.heads} heads of this size have more than {MOST_ROWS} rows"
+            )
         if layer.heads % layer.kv_heads:
-            heads = f"which does not divide the {layer.heads} of num_attention_heads"
+            heads = f"but num_attention_heads ({layer.heads}) must be a multiple of num_key_value_heads"
             raise FieldError(f"{where}num_key_value_heads of layer {layer.index}", layer.kv_heads, heads)
     if text["pad_token_id"] >= text["vocab_size"]:
-        raise FieldError(f"{where}pad_token_id", text["pad_token_id"], f"not in a vocabulary of {text['vocab_size']}")
+        raise FieldError(
+            f"{where}pad_token_id", text["pad_token_id"], f"but the vocabulary has only {text['vocab_size']} tokens"
+        )
     ple_vocab = text["vocab_size_per_layer_input"]
     if text["hidden_size_per_layer_input"] and ple_vocab < text["vocab_size"]:
-        raise FieldError(f"{where}vocab_size_per_layer_input", ple_vocab, f"less than the {text['vocab_size']} tokens")
+        raise FieldError(
+            f"{where}vocab_size_per_layer_input",
+            ple_vocab,
+            f"but at least vocab_size ({text['vocab_size']}) is required",
+        )
     if text["enable_moe_block"]:
         _check_experts(text, where)
 
@@ -251,7 +271,7 @@ def _check_experts(text: Mapping[str, Any], where: str) -> None:
             raise FieldError(f"{where}{name}", None, "but enable_moe_block is true")
     if text["top_k_experts"] > text["num_experts"]:
         raise FieldError(
-            f"{where}top_k_experts", text["top_k_experts"], f"more than the {text['num_experts']} of num_experts"
+            f"{where}top_k_experts", text["top_k_experts"], f"but num_experts is only {text['num_experts']}"
         )
 
 
@@ -271,10 +291,14 @@ def _ropes(
     for kind in sorted({layer.kind for layer in layers}):
         sizes = {layer.head_dim for layer in layers if layer.kind == kind}
         if len(sizes) > 1:
-            raise FieldError(f"{where}head_dim of {kind} layers", sorted(sizes), "but one rotation serves them all")
+            raise FieldError(
+                f"{where}head_dim of {kind} layers",
+                sorted(sizes),
+                "but all layers of this kind must have the same head_dim",
+            )
         parameters = _ROPE[kind] if given is None else given[kind]
         if parameters is None:
-            raise FieldError(f"{where}rope_parameters.{kind}", None, "but it is required")
+            raise FieldError(f"{where}rope_parameters.{kind}", None, "but a value is required")
         ropes[kind] = (_inverse_frequencies(parameters, sizes.pop()), 1.0)
     return ropes
 

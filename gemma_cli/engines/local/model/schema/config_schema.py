@@ -36,7 +36,7 @@ Fields = dict[str, tuple[Rule, Any]]
 
 _ROPE = Object(
     {
-        "rope_type": (OneOf(("default", "proportional"), ": no other rotation is supported"), "default"),
+        "rope_type": (OneOf(("default", "proportional"), ": gemma supports no other rotation"), "default"),
         "rope_theta": (THETA, REQUIRED),
         "partial_rotary_factor": (Number(1e-3, 1), 1.0),
         "factor": (Number(1e-3, 1e6), 1.0),
@@ -48,7 +48,7 @@ _PER_LAYER = Object({"head_dim": (Integer(2, 4096), None), "num_key_value_heads"
 _TEXT: Fields = {
     "hidden_size": (HIDDEN, 2304),
     "intermediate_size": (Integer(1, 1 << 18), 9216),
-    "hidden_activation": (OneOf(("gelu_pytorch_tanh",), ": no other is supported"), "gelu_pytorch_tanh"),
+    "hidden_activation": (OneOf(("gelu_pytorch_tanh",), ": gemma supports no other activation"), "gelu_pytorch_tanh"),
     "num_hidden_layers": (Integer(1, 256), 30),
     "num_attention_heads": (Integer(1, 512), 8),
     "num_key_value_heads": (Integer(1, 512), 4),
@@ -68,7 +68,10 @@ _TEXT: Fields = {
     "pad_token_id": (Integer(0, 1 << 20), 0),
     "tie_word_embeddings": (Flag(), True),
     "rope_parameters": (Object({SLIDING: (_ROPE, None), FULL: (_ROPE, None)}), None),
-    "use_bidirectional_attention": (OneOf((None, "vision"), ": such a model does not generate text"), None),
+    "use_bidirectional_attention": (
+        OneOf((None, "vision"), ": models with other attention do not generate text"),
+        None,
+    ),
 }
 
 TEXT = Object(
@@ -92,7 +95,7 @@ UNIFIED_TEXT = Object(
         "use_bidirectional_attention": (_TEXT["use_bidirectional_attention"][0], "vision"),
         "hidden_size_per_layer_input": (Integer(0, 0), 0),
         "vocab_size_per_layer_input": (Integer(0, 1 << 20), 0),
-        "enable_moe_block": (OneOf((False,), ": such a model has no experts"), False),
+        "enable_moe_block": (OneOf((False,), ": gemma supports no experts in models of this type"), False),
     }
 )
 """The decoder of the 12B kind: Gemma4UnifiedTextConfig."""
@@ -217,7 +220,7 @@ IMAGE_PROCESSOR = Object(
 )
 """Fields of the image processor: Gemma4ImageProcessorPil."""
 
-_NO_DITHER = OneOf((0, 0.0), ": the same sound would be encoded differently each time")
+_NO_DITHER = OneOf((0, 0.0), ": with dither, the same sound would be encoded differently each time")
 _BINS = ListOf(Number(-1e6, 1e6), 1, 1024)
 
 FEATURE_EXTRACTOR = Object(

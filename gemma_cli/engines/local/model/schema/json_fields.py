@@ -1,7 +1,7 @@
 """Rules for the values of JSON files. A value that breaks one is a FieldError: the field, the value, what is allowed.
 
     Object({"hidden_size": (Whole(1, 16384), 2304)}).check({"hidden_size": "big"})
-    FieldError: hidden_size is "big", not a whole number from 1 to 16384
+    FieldError: hidden_size is "big", but a whole number from 1 to 16384 is required
 
 These few classes stand in for pydantic, which takes 0.2 s to import; a command that loads a small model takes 1 s in
 all. And JSON is stricter than Python: true is no whole number, and 3.0 is none either.
@@ -46,7 +46,7 @@ class Integer:
 
     def check(self, value: Any, field: str) -> int:
         if type(value) is not int or not self.least <= value <= self.most:
-            raise FieldError(field, value, f"not a whole number from {self.least} to {self.most}")
+            raise FieldError(field, value, f"but a whole number from {self.least} to {self.most} is required")
         return value
 
 
@@ -59,7 +59,7 @@ class Number:
 
     def check(self, value: Any, field: str) -> float:
         if type(value) not in (int, float) or not self.least <= value <= self.most:
-            raise FieldError(field, value, f"not a number from {self.least:g} to {self.most:g}")
+            raise FieldError(field, value, f"but a number from {self.least:g} to {self.most:g} is required")
         return float(value)
 
 
@@ -69,7 +69,7 @@ class Flag:
 
     def check(self, value: Any, field: str) -> bool:
         if type(value) is not bool:
-            raise FieldError(field, value, "neither true nor false")
+            raise FieldError(field, value, "but true or false is required")
         return value
 
 
@@ -82,7 +82,7 @@ class Text:
 
     def check(self, value: Any, field: str) -> str:
         if not isinstance(value, str) or not self.least <= len(value) <= self.most:
-            raise FieldError(field, value, f"not a string of {self.least} to {self.most} characters")
+            raise FieldError(field, value, f"but a string of {self.least} to {self.most} characters is required")
         return value
 
 
@@ -95,7 +95,7 @@ class OneOf:
 
     def check(self, value: Any, field: str) -> Any:
         if not any(type(value) is type(choice) and value == choice for choice in self.choices):
-            raise FieldError(field, value, f"not {' or '.join(map(shown, self.choices))}{self.note}")
+            raise FieldError(field, value, f"but {' or '.join(map(shown, self.choices))} is required{self.note}")
         return value
 
 
@@ -110,7 +110,7 @@ class ListOf:
     def check(self, value: Any, field: str) -> list[Any]:
         if not isinstance(value, list) or not self.least <= len(value) <= self.most:
             size = self.least if self.least == self.most else f"{self.least} to {self.most}"
-            raise FieldError(field, value, f"not a list of {size} values")
+            raise FieldError(field, value, f"but a list of {size} values is required")
         return [self.rule.check(item, f"{field}[{index}]") for index, item in enumerate(value)]
 
 
@@ -124,7 +124,7 @@ class TableOf:
     def check(self, value: Any, field: str) -> dict[str, Any]:
         table = _object(value, field)
         if len(table) < self.least:
-            raise FieldError(field, value, f"but it takes at least {self.least} fields")
+            raise FieldError(field, value, f"but an object with at least {self.least} fields is required")
         return {key: self.rule.check(item, f"{field}.{_name(key)}") for key, item in table.items()}
 
 
@@ -140,7 +140,7 @@ class Object:
         given = _object(value, field)
         if self.closed and (unknown := given.keys() - self.fields.keys()):
             name = min(unknown)
-            raise FieldError(f"{field}.{_name(name)}", given[name], "but that field is not supported here")
+            raise FieldError(f"{field}.{_name(name)}", given[name], "but gemma does not support this field")
         return {name: self._one(given, name, f"{field}.{name}".lstrip(".")) for name in self.fields}
 
     def _one(self, given: Mapping[str, Any], name: str, field: str) -> Any:
@@ -149,7 +149,7 @@ class Object:
         if value is not None or (name in given and isinstance(rule, OneOf) and None in rule.choices):
             return rule.check(value, field)
         if default is REQUIRED:
-            raise FieldError(field, None, "but it is required")
+            raise FieldError(field, None, "but a value is required")
         return default
 
 
@@ -199,5 +199,5 @@ def _short(text: str) -> str:
 
 def _object(value: Any, field: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise FieldError(field or "the file", value, "not an object")
+        raise FieldError(field or "the file", value, "but an object is required")
     return value

@@ -31,11 +31,12 @@ def norm(x, weight, y, eps, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def add_norm(
-    residual, x, weight, next_weight, total, y, scalar, eps,
+    residual, x, weight, first, second, third, total, y, y2, y3, scalar, eps,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr, NEXT: tl.constexpr,
 ):  # fmt: skip
-    """total = bfloat16(residual + x / rms(x) * weight) * scalar, and y = total / rms(total) * next_weight where NEXT.
-    All but the float32 weights are bfloat16 [rows, WIDTH]. Grid: (rows,)."""
+    """total = bfloat16(residual + x / rms(x) * weight) * scalar, and y = total / rms(total) * first where NEXT is 1 or
+    3; y2 and y3 by the other two weights where it is 3. All but the float32 weights are bfloat16 [rows, WIDTH]. Grid:
+    (rows,)."""
     at = tl.program_id(0).to(tl.int64) * WIDTH
     i = tl.arange(0, BLOCK)
     inside = i < WIDTH
@@ -44,9 +45,43 @@ def add_norm(
     row += tl.load(residual + at + i, mask=inside, other=0.0).to(tl.float32)
     row = (row.to(tl.bfloat16).to(tl.float32) * scalar).to(tl.bfloat16)
     tl.store(total + at + i, row, mask=inside)
-    if NEXT:
-        row = _normal(row.to(tl.float32), WIDTH, eps) * tl.load(next_weight + i, mask=inside, other=0.0)
-        tl.store(y + at + i, row.to(tl.bfloat16), mask=inside)
+    if NEXT > 0:
+        row = _normal(row.to(tl.float32), WIDTH, eps)
+        tl.store(y + at + i, (row * tl.load(first + i, mask=inside, other=0.0)).to(tl.bfloat16), mask=inside)
+    if NEXT == 3:
+        tl.store(y2 + at + i, (row * tl.load(second + i, mask=inside, other=0.0)).to(tl.bfloat16), mask=inside)
+        tl.store(y3 + at + i, (row * tl.load(third + i, mask=inside, other=0.0)).to(tl.bfloat16), mask=inside)
+
+
+@triton.jit
+def add_experts(
+    parts, choice, dense, expert_weight, dense_weight, residual, weight, following, total, y, scalar, eps,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr, TOP: tl.constexpr,
+):  # fmt: skip
+    """The end of a layer with experts, whose outputs are added to the dense network's and then to the residual:
+
+    mixed = bfloat16(dense / rms * dense_weight) + sums / rms * expert_weight; total and y as add_norm has them of it.
+    sums: of parts, float32 [rows * TOP, WIDTH], times choice, float32 [rows, TOP], in the order in which the router
+    ranked them. Sums and mixed are rounded to bfloat16. Grid: (rows,).
+    """
+    row = tl.program_id(0)
+    at = row.to(tl.int64) * WIDTH
+    i = tl.arange(0, BLOCK)
+    inside = i < WIDTH
+    sums = tl.zeros((BLOCK,), tl.float32)
+    for j in range(TOP):
+        part = tl.load(parts + (row * TOP + j).to(tl.int64) * WIDTH + i, mask=inside, other=0.0)
+        sums += tl.load(choice + row * TOP + j) * part
+    sums = _normal(sums.to(tl.bfloat16).to(tl.float32), WIDTH, eps)
+    sums *= tl.load(expert_weight + i, mask=inside, other=0.0)
+    mixed = _normal(tl.load(dense + at + i, mask=inside, other=0.0).to(tl.float32), WIDTH, eps)
+    mixed = (mixed * tl.load(dense_weight + i, mask=inside, other=0.0)).to(tl.bfloat16).to(tl.float32) + sums
+    mixed = _normal(mixed.to(tl.bfloat16).to(tl.float32), WIDTH, eps) * tl.load(weight + i, mask=inside, other=0.0)
+    mixed += tl.load(residual + at + i, mask=inside, other=0.0).to(tl.float32)
+    added = (mixed.to(tl.bfloat16).to(tl.float32) * scalar).to(tl.bfloat16)
+    tl.store(total + at + i, added, mask=inside)
+    normal = _normal(added.to(tl.float32), WIDTH, eps) * tl.load(following + i, mask=inside, other=0.0)
+    tl.store(y + at + i, normal.to(tl.bfloat16), mask=inside)
 
 
 @triton.jit(do_not_specialize=["slots"], do_not_specialize_on_alignment=["start"])
@@ -101,18 +136,6 @@ def rotation(start, frequencies, cos, sin, factor, HALF: tl.constexpr, BLOCK: tl
     tl.store(cos + at + HALF, c, mask=inside)
     tl.store(sin + at, -s, mask=inside)
     tl.store(sin + at + HALF, s, mask=inside)
-
-
-@triton.jit
-def gated(gate, up, y, width, gate_stride, up_stride, BLOCK: tl.constexpr):
-    """y = gelu(gate) * up, the tanh approximation: bfloat16 [rows, width], rows of gate and up apart by their strides.
-    Grid: (rows, ceil(width / BLOCK))."""
-    row = tl.program_id(0).to(tl.int64)
-    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = i < width
-    g = tl.load(gate + row * gate_stride + i, mask=inside, other=0.0).to(tl.float32)
-    u = tl.load(up + row * up_stride + i, mask=inside, other=0.0).to(tl.float32)
-    tl.store(y + row * width + i, (gelu(g) * u).to(tl.bfloat16), mask=inside)
 
 
 @triton.jit

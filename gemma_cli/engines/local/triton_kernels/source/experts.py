@@ -7,7 +7,8 @@ one load, and the weights of experts that nobody chose are not read.
     route          the best TOP experts of every row, their weights, and the list of distinct experts
     expert_up      gelu(gate) * up of every (row, choice)
     expert_down    the second linear layer of every (row, choice), float32
-    expert_sum     the weighted sum of a row's choices, in the order in which the router ranked them
+
+elementwise.add_experts adds a row's choices.
 """
 
 import triton
@@ -171,15 +172,3 @@ def expert_down(
     asked, pair, _ = _rows_of(index, expert, rows, TOP)
     x_row = hidden + pair.to(tl.int64) * K
     _down(x_row, asked, pair, expert, tl.program_id(1), weight, scale, result, N, K, BN, BK, BITS)
-
-
-@triton.jit
-def expert_sum(parts, weight, y, N, TOP: tl.constexpr, BN: tl.constexpr):
-    """parts: float32 [rows * TOP, N]; weight: float32 [rows, TOP]; y: bfloat16 [rows, N]. Grid: (rows, tiles of BN)."""
-    row = tl.program_id(0)
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    sums = tl.zeros((BN,), tl.float32)
-    for j in tl.static_range(TOP):
-        part = tl.load(parts + (row * TOP + j).to(tl.int64) * N + n, mask=n < N, other=0.0)
-        sums += tl.load(weight + row * TOP + j) * part
-    tl.store(y + row.to(tl.int64) * N + n, sums.to(tl.bfloat16), mask=n < N)

@@ -115,7 +115,7 @@ def test_warns_of_what_makes_figures_doubtful() -> None:
     few = summarize(INFO, GREEDY, [reply(1, PLAIN, 1.0, tokens=9), reply(2, PLAIN, 2.0, tokens=9)])
     said = " ".join(remarks(few))
     assert "9 tokens on average" in said
-    assert "more than a quarter" in said
+    assert "more than 25 %" in said
     assert "2 runs" in said
     solid = summarize(INFO, GREEDY, [reply(run, PLAIN, 1.0) for run in range(1, 6)])
     assert remarks(solid) == []

@@ -103,7 +103,7 @@ def test_made_up_acceptance_stands_over_every_table_and_says_nothing_of_texts() 
     ):
         tables = [shown for shown in renderables(report) if hasattr(shown, "columns")]
         assert tables
-        assert all("synthetic acceptance 0.8" in drawn(table) for table in tables)
+        assert all("with probability 0.8" in drawn(table) for table in tables)
         assert as_object(report, nothing)["texts_equal"] is None
         assert as_object(report, nothing)["synthetic_acceptance"] == 0.8
         assert not any("equal" in remark or "differ:" in remark for remark in remarks(report))

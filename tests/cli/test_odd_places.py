@@ -45,7 +45,7 @@ def test_where_nothing_can_be_written_the_answer_is_given_with_one_warning(gemma
     assert json.loads(ran.out)["text"] == "A red circle and a blue square."
     assert ran.err.count("\n") == 1, ran
     assert str(tmp_path / "STATE") in ran.err
-    assert "this chat is not saved" in ran.err
+    assert "this chat will not be saved" in ran.err
 
 
 @in_a_fork

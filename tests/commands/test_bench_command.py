@@ -71,7 +71,7 @@ def test_contexts_become_categories(gemma: Gemma) -> None:
 def test_a_made_up_acceptance_reaches_the_engine_and_every_heading(gemma: Gemma, specs: list[EngineSpec]) -> None:
     outcome = gemma("--synthetic-acceptance", "0.8", "--prompt", "go")
     assert [spec.synthetic_acceptance for spec in specs] == [0.8]
-    assert outcome.out.count("synthetic acceptance 0.8") == 2  # two tables
+    assert outcome.out.count("with probability 0.8") == 2  # two tables
 
 
 def test_curves_are_drawn_in_the_terminal(gemma: Gemma) -> None:

@@ -126,7 +126,7 @@ def test_json_that_is_cut_off_is_a_failure(chat: Chat, pocket: Engine) -> None:
     outcome = chat(pocket, *arguments)
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
-    assert "the JSON is incomplete: because the reply reached --max-tokens (3): raise --max-tokens" in outcome.err
+    assert "the JSON is incomplete, because the reply reached --max-tokens (3): raise --max-tokens" in outcome.err
     assert "raise --max-tokens" in outcome.err
     told = chat(pocket, *arguments, "--stream-json")
     assert (told.code, told.err) == (1, outcome.err)

@@ -89,7 +89,7 @@ def test_the_speed_of_a_batch_is_told_once(gemma, tmp_path):
     outcome = gemma("transcribe", "a.wav", "b.wav", "c.wav", "-o", "out")
     told = [line for line in outcome.err.splitlines() if "real time" in line]
     assert len(told) == 1
-    assert told[0].startswith("gemma: 3 recordings: 0:00:49 heard in 0:00:0")
+    assert told[0].startswith("gemma: 3 recordings: 0:00:49 transcribed in 0:00:0")
 
 
 def test_channels_that_cancel_are_transcribed_and_the_user_is_told(gemma, tmp_path):

@@ -143,7 +143,9 @@ def test_files_are_overwritten_only_when_asked(gemma, engine, tmp_path):
     for name in ("a", "b"):
         record(tmp_path / f"{name}.wav", say([1]), pause(1.0))
     (tmp_path / "a.txt").write_text("mine\n")
-    gemma("transcribe", "*.wav", "-o", ".").refuses("a.txt exists", "--skip-existing", "--overwrite")
+    gemma("transcribe", "*.wav", "-o", ".").refuses(
+        "a.txt: the output file already exists", "--skip-existing", "--overwrite"
+    )
     assert engine.requests == []
     assert gemma("transcribe", "*.wav", "-o", ".", "--skip-existing").code == 0
     assert (len(engine.requests), (tmp_path / "a.txt").read_text()) == (1, "mine\n")
@@ -217,7 +219,7 @@ def test_lines_of_subtitles_have_a_width(gemma, tmp_path):
 
 def test_a_long_recording_tells_its_speed_at_the_end(gemma, tmp_path):
     record(tmp_path / "a.wav", *[say(range(10)), pause(5.0)] * 5)
-    assert re.search(r"a\.wav: 0:00:42 heard in 0:00:\d\d, [\d.]+x real time\n", gemma("transcribe", "a.wav").err)
+    assert re.search(r"a\.wav: 0:00:42 transcribed in 0:00:\d\d, [\d.]+x real time\n", gemma("transcribe", "a.wav").err)
     assert gemma("transcribe", "a.wav", "-q").err == ""
 
 

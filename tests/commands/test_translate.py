@@ -171,7 +171,7 @@ def test_a_loop_is_translated_again_and_then_cut(gemma, engine, tmp_path):
         ("a.txt --to en --show both", ["a.txt", "--show"]),
         ("a.txt --to en --format doc", ["doc", "srt"]),
         ("a.wav --to en --format srt --json", ["--json", "--format"]),
-        ("blank.txt --to en", ["blank.txt", "nothing"]),
+        ("blank.txt --to en", ["blank.txt", "no words"]),
         ("a.txt --to en --clip 0-5", ["a.txt", "--clip"]),
         ("a.wav --to en --clip 5-0", ["--clip 5-0"]),
         ("a.wav --to en -f srt -f txt", ["-o DIR"]),
@@ -260,7 +260,10 @@ def test_context_is_in_both_prompts(gemma, shouting, tmp_path):
     [
         (SRT.encode("utf-16"), ""),
         (b"\xef\xbb\xbf" + SRT.encode(), ""),
-        (SRT.replace("Ja", "Schläft").encode("cp1252"), "gemma: standard input: read as cp1252"),
+        (
+            SRT.replace("Ja", "Schläft").encode("cp1252"),
+            "gemma: standard input: the text is not UTF-8 and was read as cp1252",
+        ),
         (SRT.encode().rstrip(), ""),
     ],
 )

@@ -130,7 +130,7 @@ def test_an_attachment_alone_is_a_message(world: World):
 def test_what_the_model_does_not_take_is_refused(world: World):
     talk = chat(world, modalities={"image"})
     act(talk, "/audio a.wav")
-    assert "a.wav: scripted takes no audio (image)" in world.said()
+    assert "a.wav: scripted accepts no audio, only text, image" in world.said()
     act(talk, "/image gone.png")
     assert "gone.png: no such file" in world.said()
     assert talk.staged() == []
@@ -319,7 +319,7 @@ def test_copy_writes_osc_52_and_only_when_asked(world: World, monkeypatch: pytes
     act(talk, "hello")
     assert "\x1b]" not in world.out.getvalue() + world.err.getvalue()
     act(talk, "/copy")
-    assert "not copied" in world.said()
+    assert "nothing was copied" in world.said()
     monkeypatch.setattr(world.err, "isatty", lambda: True)
     act(talk, "/copy")
     assert "\x1b]52;c;Zmlyc3Q=\x07" in world.said()

@@ -162,7 +162,7 @@ def ask_each(server: Process, report: Report, folder: Path, exact: bool) -> None
         local, remote = (gemma(*arguments, engine=engine) for engine in (None, server.url))
         assert local.returncode == 0, local.stderr
         if remote.returncode:
-            refused = "takes no" in remote.stderr and remote.stderr.count("\n") == 1
+            refused = "accepts no" in remote.stderr and remote.stderr.count("\n") == 1
             report.add(title, remote.stderr.strip(), good=refused and not exact and not remote.stdout)
         elif said(local) == said(remote):
             report.add(title, f"as the local engine: {said(remote)}")

@@ -73,7 +73,7 @@ def test_the_summary_gives_the_speed(at, capsys):
         told.advance(heard(300, 590))
         at(60)
     told.finish()
-    assert capsys.readouterr().err == "gemma: talk.wav: 0:10:00 heard in 0:01:00, 5.0x real time\n"
+    assert capsys.readouterr().err == "gemma: talk.wav: 0:10:00 transcribed in 0:01:00, 5.0x real time\n"
 
 
 def test_the_speed_of_a_batch_is_one_of_all_its_recordings(at, capsys):
@@ -89,7 +89,7 @@ def test_the_speed_of_a_batch_is_one_of_all_its_recordings(at, capsys):
         told.advance(heard(0, 20))
         assert told.line() == "b.wav: 0:00:20 of 0:00:20 (file 3 of 3, 6.2x real time for all files)"
     told.finish()
-    assert capsys.readouterr().err == "gemma: 2 recordings: 0:10:20 heard in 0:01:40, 6.2x real time\n"
+    assert capsys.readouterr().err == "gemma: 2 recordings: 0:10:20 transcribed in 0:01:40, 6.2x real time\n"
 
 
 def test_what_is_short_has_no_summary(at, capsys):

@@ -37,7 +37,7 @@ def test_a_file_that_takes_an_extra_stops_no_other(gemma, photos, tmp_path, monk
     (tmp_path / "photos" / "2b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
     done = gemma("describe-image", "photos", "--format", "jsonl")
     assert (done.code, len(lines(done))) == (1, 6)
-    assert "1 of 7 files failed: photos/2b.heic: a picture in HEIC" in done.err
+    assert "1 of 7 files failed: photos/2b.heic: HEIC pictures need" in done.err
     assert "gemma-cli[pictures]" in done.err
 
 
@@ -66,7 +66,9 @@ def test_alternative_texts_lie_beside_their_pictures(gemma, photos, tmp_path):
     done = gemma("describe-image", "photos/*.png", "--write-alt")
     assert (done.code, done.out) == (0, "")
     assert (tmp_path / "photos" / "1.png.alt.txt").read_text() == photos["photos/1.png"] + "\n"
-    gemma("describe-image", "photos/1.png", "--write-alt").refuses("1.png.alt.txt exists", "--overwrite")
+    gemma("describe-image", "photos/1.png", "--write-alt").refuses(
+        "1.png.alt.txt: the output file already exists", "--overwrite"
+    )
 
 
 def test_a_copy_has_the_description_in_its_metadata(gemma, photos, tmp_path):

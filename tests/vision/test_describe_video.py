@@ -113,7 +113,7 @@ def test_videos_of_a_folder_into_files_and_the_bad_ones_named(gemma, video, tmp_
     [
         (["--format", "vtt"], ["--format vtt", "--chapters"]),
         (["--summary"], ["--summary works only with parts"]),
-        (["--clip", "9-12"], ["video.mp4: ends before 9 s"]),
+        (["--clip", "9-12"], ["video.mp4: the video ends before 9 s"]),
         (["--clip", "soon"], ["--clip soon"]),
         (["--format", "txt", "--format", "json"], ["only one format can be printed to stdout"]),
         (["--format", "csv"], ["--format csv", "vtt"]),

@@ -113,8 +113,8 @@ def test_a_checkpoint_without_a_decoder_is_refused(e2b: Path) -> None:
     ("content", "error", "says"),
     [
         (None, InputError, "no config.json"),
-        ("{", ModelError, "config.json is not valid JSON (Expecting property name"),
-        ("[1]", ModelError, "config.json has no JSON object"),
+        ("{", ModelError, "config.json: the file is not valid JSON (Expecting property name"),
+        ("[1]", ModelError, "config.json: the file has no JSON object"),
         ('{"model_type": "llama"}', ModelError, 'model_type "llama"'),
         ('{"architectures": ["Gemma4ForCausalLM"]}', ModelError, "model_type null"),
         (

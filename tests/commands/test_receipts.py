@@ -73,7 +73,7 @@ def test_what_differs_is_named(chat: Chat, tmp_path: Path) -> None:
     assert other.out
     assert "the text differs from r.json: model_sha256 000000000000… is " in other.err
     assert "dtype bfloat16 is float32 here" in other.err
-    assert "please report this" in chat(PROMPT, "--receipt", changed(text_sha256="1" * 64)).err
+    assert "please report it" in chat(PROMPT, "--receipt", changed(text_sha256="1" * 64)).err
     chat("What is 3 + 5?", "--receipt", changed()).refuses("r.json", "another prompt")
     chat(PROMPT, "--system", "Be brief.", "--receipt", changed()).refuses("r.json", "another prompt")
     chat(PROMPT, "--seed", "1", "--receipt", changed()).refuses("--receipt", "--seed")

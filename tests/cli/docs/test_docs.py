@@ -22,7 +22,7 @@ CONSOLE = re.compile(
 )
 STEP = re.compile(r"^\$ (?P<command>.+)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<lines>.*?)^```$", re.MULTILINE | re.DOTALL)
-NOT_RUN = 8
+NOT_RUN = 9
 """Console blocks that CI cannot run. Each has its reason next to it."""
 
 

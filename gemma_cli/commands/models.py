@@ -13,7 +13,7 @@ from gemma_cli.common.options import Json, examples
 from gemma_cli.core.engine import Quantization
 from gemma_cli.core.errors import GemmaError, UsageError
 from gemma_cli.media.input_files import sound_files
-from gemma_cli.store.calibrations import SavedCalibration, described, remove_calibrations, saved_calibrations
+from gemma_cli.store.models.calibrations import SavedCalibration, described, remove_calibrations, saved_calibrations
 from gemma_cli.store.models.catalogue import Entry, catalogue
 from gemma_cli.store.models.checkpoints import chosen_by, resolve
 from gemma_cli.store.models.releases import DRAFTER, size

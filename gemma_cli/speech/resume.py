@@ -13,8 +13,8 @@ from gemma_cli.media.audio import WHOLE, Part
 from gemma_cli.speech.pipeline import Task
 from gemma_cli.speech.prefetch import Opening
 from gemma_cli.speech.recording import Recording, survey
-from gemma_cli.store import calibrations
 from gemma_cli.store.journal import Journal
+from gemma_cli.store.models import calibrations
 
 
 @contextmanager

@@ -42,7 +42,7 @@ from gemma_cli.engines.local.model.target import Target
 from gemma_cli.engines.local.text.prompt import Prompt, PromptWriter, pictures
 from gemma_cli.engines.local.text.reply_events import ReplyEvents
 from gemma_cli.engines.local.text.tokenizer import Tokenizer
-from gemma_cli.store import calibrations
+from gemma_cli.store.models import calibrations
 
 if TYPE_CHECKING:
     from gemma_cli.engines.local.scheduling.scheduler import BatchScheduler

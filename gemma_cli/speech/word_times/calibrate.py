@@ -23,7 +23,7 @@ from gemma_cli.speech.recording import survey
 from gemma_cli.speech.word_times.align import FRAME_S, SPIKE_S
 from gemma_cli.speech.word_times.voiced import STEP_S
 from gemma_cli.speech.word_times.words import ATTENTIVE, SoundPlace, path_mass, rising_path, spelled_words
-from gemma_cli.store import calibrations
+from gemma_cli.store.models import calibrations
 from gemma_cli.store.models.checkpoints import OFF, resolve
 
 MOST_SEGMENTS = 200

@@ -191,9 +191,7 @@ def test_more_experts_a_row_than_there_are_is_refused() -> None:
 )
 def test_a_target_has_a_layer_of_each_kind_with_keys_of_its_own(changes: dict[str, Any], kind: str) -> None:
     decoder = read_architecture(shapes.text_config("e2b").to_dict() | changes)
-    with pytest.raises(
-        FieldError, match=f"num_kv_shared_layers is .*, but at least one {kind} layer must have its own"
-    ):
+    with pytest.raises(FieldError, match=f"num_kv_shared_layers is .*, but a {kind} layer must have its own"):
         check_target(decoder)
 
 
@@ -225,7 +223,5 @@ def test_rotations_nobody_has_measured_are_refused() -> None:
 
 
 def test_a_drafter_with_keys_of_its_own_is_refused() -> None:
-    with pytest.raises(
-        FieldError, match="num_kv_shared_layers is 60, but every layer of a drafter must share the keys of the target"
-    ):
+    with pytest.raises(FieldError, match="num_kv_shared_layers is 60, but a drafter cannot have its own keys"):
         read_drafter({}, read_architecture(target_config("31b")))

@@ -14,7 +14,7 @@ from gemma_cli.core.events import Alignment, Calibration, Turn
 from gemma_cli.speech.word_times.calibrate import calibration, delay, following
 from gemma_cli.speech.word_times.voiced import STEP_S
 from gemma_cli.speech.word_times.words import SoundPlace, path_mass, rising_path, timed_words
-from gemma_cli.store import calibrations
+from gemma_cli.store.models import calibrations
 
 RECORDING = Path(__file__).parent / "timed_speech.ogg"
 

@@ -144,23 +144,15 @@ def check_target(decoder: Architecture, where: str = "") -> None:
     for kind, there in ((SLIDING, True), (FULL, False)):
         if not any(layer.owns_kv and layer.sliding is there for layer in decoder.layers):
             shared = len(decoder.layers) - decoder.own_layers
-            raise FieldError(
-                f"{where}num_kv_shared_layers", shared, f"but at least one {kind} layer must have its own keys"
-            )
+            raise FieldError(f"{where}num_kv_shared_layers", shared, f"but a {kind} layer must have its own keys")
 
 
 def read_drafter(values: Mapping[str, Any], decoder: Architecture, where: str = "") -> DrafterArchitecture:
     """Read what a drafter's config says beside its text_config, which is `decoder`. FieldError as above."""
     if any(layer.owns_kv for layer in decoder.layers):
-        raise FieldError(
-            f"{where}num_kv_shared_layers",
-            decoder.own_layers,
-            "but every layer of a drafter must share the keys of the target",
-        )
+        raise FieldError(f"{where}num_kv_shared_layers", decoder.own_layers, "but a drafter cannot have its own keys")
     if decoder.ple:
-        raise FieldError(
-            f"{where}hidden_size_per_layer_input", decoder.ple, "but a drafter cannot have per-layer embeddings"
-        )
+        raise FieldError(f"{where}hidden_size_per_layer_input", decoder.ple, "but a drafter must have 0 here")
     if decoder.experts:
         raise FieldError(f"{where}enable_moe_block", True, "but a drafter cannot have experts")
     unified = str(values.get("model_type")).startswith("gemma4_unified")
@@ -244,9 +236,7 @@ def _check_sizes(text: Mapping[str, Any], layers: Sequence[LayerShape], where: s
         if layer.head_dim % 2:
             raise FieldError(at, layer.head_dim, "but an even number is required")
         if layer.heads * layer.head_dim > MOST_ROWS:
-            raise FieldError(
-                at, layer.head_dim, f"but {layer.heads} heads of this size have more than {MOST_ROWS} rows"
-            )
+            raise FieldError(at, layer.head_dim, f"but {layer.heads} heads may have at most {MOST_ROWS} rows")
         if layer.heads % layer.kv_heads:
             heads = f"but num_attention_heads ({layer.heads}) must be a multiple of num_key_value_heads"
             raise FieldError(f"{where}num_key_value_heads of layer {layer.index}", layer.kv_heads, heads)
@@ -291,11 +281,7 @@ def _ropes(
     for kind in sorted({layer.kind for layer in layers}):
         sizes = {layer.head_dim for layer in layers if layer.kind == kind}
         if len(sizes) > 1:
-            raise FieldError(
-                f"{where}head_dim of {kind} layers",
-                sorted(sizes),
-                "but all layers of this kind must have the same head_dim",
-            )
+            raise FieldError(f"{where}head_dim of {kind} layers", sorted(sizes), "but a single head_dim is required")
         parameters = _ROPE[kind] if given is None else given[kind]
         if parameters is None:
             raise FieldError(f"{where}rope_parameters.{kind}", None, "but a value is required")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gemma_cli.core.events import Calibration
-from gemma_cli.store import calibrations
+from gemma_cli.store.models import calibrations
 
 FOUND = Calibration((1, 3), 0.065, 0.8)
 

@@ -34,7 +34,7 @@ COMMANDS = {
     "describe-image": "Describe images, or answer questions about images.",
     "describe-video": "Describe videos, in one text or in chapters.",
     "serve": "Serve the model over an OpenAI-compatible HTTP API.",
-    "stop": "Stop running gemma serve processes.",
+    "stop": "Stop the gemma serve processes that are running.",
     "bench": "Compare decoding with drafts and without drafts.",
     "sessions": "List, show, search, export and delete saved chats.",
     "config": "Show, change and explain settings.",

@@ -64,7 +64,7 @@ def test_only_what_is_here_is_advised_or_what_fetching_it_takes(
             continue
         release = RELEASES[ALIASES.index(best)]
         fetch = (
-            f" (first download {release.download / GB:.3g} GB with gemma models pull {best})"
+            f" (before that, download {release.download / GB:.3g} GB with gemma models pull {best})"
             if best not in here
             else ""
         )

@@ -122,7 +122,7 @@ def _smaller(name: str, plan: Plan) -> Iterator[tuple[str, Plan]]:
     for alias in (*(alias for alias in reversed(NAMES) if alias not in absent), *reversed(absent)):
         model = f"--model {SYNTHETIC if synthetic else ''}{alias}"
         release = absent.get(alias)
-        fetch = f" (first download {gigabytes(release.download)} with gemma models pull {alias})" if release else ""
+        fetch = f" (before that, download {gigabytes(release.download)} with gemma models pull {alias})" if release else ""
         for quantize in QUANTIZATIONS:
             form = f" --quantize {quantize}" if quantize else ""
             other = replace(plan_release(alias, plan.device, dtype, quantize), mapped=plan.mapped)

@@ -59,5 +59,5 @@ def test_one_or_several_may_be_asked_for() -> None:
 
 @pytest.mark.parametrize("text", ["int2", ",", "int8 int4"])
 def test_others_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="use int8 or int4, or both"):
+    with pytest.raises(UsageError, match="give int8 or int4, or both"):
         BenchEngineOptions(quantize=text).spec()

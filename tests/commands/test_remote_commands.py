@@ -165,7 +165,7 @@ def test_drafts_that_the_server_does_not_take_are_reported(gemma: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["chat", "hi", "--engine", "http://127.0.0.1:1"], "nothing answers"),
+        (["chat", "hi", "--engine", "http://127.0.0.1:1"], "no server answers"),
         (["chat", "hi", "--engine", "ftp://x"], "not a valid address"),
         (["chat", "hi", "--model", "e4b"], "no model 'e4b'"),
         (["chat", "hi", "--think", "--thinking-budget", "5"], "--thinking-budget"),

@@ -66,7 +66,7 @@ def test_any_order_of_calls_gives_the_texts_of_fresh_engines(engine: LocalEngine
     asked = requests(9, seed=1)
     expected = {request: reply(anew(engine), request) for request in asked}
     orders = Orders([anew(engine), anew(engine)], asked, expected, seed=0)
-    orders.run(14)
+    orders.run(24)
     assert not orders.failures, orders.failures[0]
     assert orders.texts > 10
 

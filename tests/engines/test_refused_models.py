@@ -63,11 +63,7 @@ def test_only_what_is_here_is_advised_or_what_fetching_it_takes(
             assert advice("31b", plan) == "--model pocket"
             continue
         release = RELEASES[ALIASES.index(best)]
-        fetch = (
-            f" (before that, download {release.download / GB:.3g} GB with gemma models pull {best})"
-            if best not in here
-            else ""
-        )
+        fetch = f" (gemma models pull {best} downloads {release.download / GB:.3g} GB)" if best not in here else ""
         quantize = "" if None in fits[best] else " --quantize int4"
         assert advice("31b", plan) == f"--model {best}{quantize}{fetch}"
 
@@ -90,7 +86,7 @@ def test_the_parts_of_what_is_needed_add_up(monkeypatch: pytest.MonkeyPatch, tor
     monkeypatch.setattr(memory_fit, "_smaller", lambda name, plan: iter(()))  # each is worked out, which takes its time
     with pytest.raises(OutOfMemory) as caught:
         memory_fit.find("e2b", plan_release("e2b", CPU, torch.bfloat16))
-    needed, *parts = (float(number) for number in re.findall(r"([\d.]+) GB", str(caught.value))[:4])
+    needed, _, *parts = (float(number) for number in re.findall(r"([\d.]+) GB", str(caught.value))[:5])
     assert needed == pytest.approx(sum(parts), rel=0.01)
 
 

@@ -99,7 +99,7 @@ def test_a_video_in_a_chat_is_encoded_once_over_turns_and_restarts(gemma, engine
     assert "of the prompt tokens from pictures and sound, none of these newly encoded" in second
     restarted()
     _, third = told("What else?", "--session", "video")
-    assert "none encoded for it" in third
+    assert "none of these newly encoded" in third
     with sqlite3.connect(state_dir() / "sessions.db") as db:
         assert db.execute("SELECT count(*) FROM feature").fetchone() == (3,)
         assert gemma("sessions", "delete", "video").code == 0

@@ -138,7 +138,7 @@ def test_rows_are_masked_by_the_drafts_before_them() -> None:
 
 
 def test_a_token_that_is_not_allowed_ends_in_an_error_not_in_a_wrong_text() -> None:
-    with pytest.raises(ModelError, match="no token"):
+    with pytest.raises(ModelError, match="does not allow the next token"):
         Bound(ReplyRules(WORDS, answer=Grammar(VOCABULARY, schema(SUM)))).accept([WORD])
 
 

@@ -255,7 +255,7 @@ def test_a_model_that_is_broken_is_told(pair: tuple[Target, Drafter], monkeypatc
     cache, last = prefilled(target)
     run = target.run
     monkeypatch.setattr(Target, "run", lambda self, ids, rows: (run(ids, rows)[0] * torch.nan, run(ids, rows)[1]))
-    with pytest.raises(ModelError, match="not a number"):
+    with pytest.raises(ModelError, match="invalid numbers"):
         said(
             cuda_graphs.decode(
                 RoundState(target, drafter),

@@ -126,9 +126,9 @@ def there(monkeypatch: pytest.MonkeyPatch, torch_only: None) -> Any:
         ("e4b", {}, 9, "use --quantize int8"),
         ("e4b", {}, 5, "use --quantize int4"),
         ("31b", {}, 36, "use --quantize int4"),
-        ("31b", {}, 20, "use --model 26b-a4b --quantize int4 (before that, download 51.6 GB with gemma models pull 26b-a4b)"),
-        ("31b", {"quantize": "int4"}, 10.1, "use --model e4b (before that, download 16 GB with gemma models pull e4b)"),
-        ("12b", {}, 3, "use --model e2b --quantize int4 (before that, download 10.2 GB with gemma models pull e2b)"),
+        ("31b", {}, 20, "use --model 26b-a4b --quantize int4 (gemma models pull 26b-a4b downloads 51.6 GB)"),
+        ("31b", {"quantize": "int4"}, 10.1, "use --model e4b (gemma models pull e4b downloads 16 GB)"),
+        ("12b", {}, 3, "use --model e2b --quantize int4 (gemma models pull e2b downloads 10.2 GB)"),
         ("e2b", {}, 1, "use --model pocket"),
     ],
 )

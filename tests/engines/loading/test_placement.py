@@ -171,6 +171,7 @@ def test_doctor_tells_every_gpu(rig: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     properties = SimpleNamespace(major=9, minor=0, name="RTX", total_memory=24 * GB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     found = {check.name: check.found for check in device_checks()}
     assert found["device"] == "cuda; a model that is too large for one GPU is split across all GPUs"
     assert found["cuda:0"] == "RTX, 24 GB, 20 GB free"

@@ -270,7 +270,7 @@ def test_a_disk_that_fills_meanwhile_leaves_nothing_behind(checkpoints: dict[str
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert refused.weights is None
-    assert "not saved" in refused.notice
+    assert "cannot be saved" in refused.notice
     assert {file.name for file in fresh.iterdir()} <= {"contents.json"}
     assert found(checkpoints["e2b"]).made
 

@@ -228,7 +228,7 @@ def test_what_is_not_a_number_ends_one_request(trial: Trial, monkeypatch: pytest
             elif isinstance(event, Done):
                 done.add(key)
     assert errors.keys() == {1}
-    assert "not a number" in str(errors[1])
+    assert "invalid numbers" in str(errors[1])
     assert done == {0, 2}
 
 

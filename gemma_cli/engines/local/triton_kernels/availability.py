@@ -61,7 +61,7 @@ def give_up(device: torch.device, why: str) -> None:
 def notice(device: torch.device) -> str | None:
     """Return a notice where the kernels turned out not to run during this process."""
     why = why_not(device) if device.type == "cuda" else ""
-    return f"gemma's own kernels do not run on {device} ({why}); torch's slower kernels compute" if why and _news else None
+    return f"gemma's own kernels do not run on {device} ({why}); torch's kernels compute" if why and _news else None
 
 
 def version() -> str:

@@ -122,11 +122,11 @@ def _smaller(name: str, plan: Plan) -> Iterator[tuple[str, Plan]]:
     for alias in (*(alias for alias in reversed(NAMES) if alias not in absent), *reversed(absent)):
         model = f"--model {SYNTHETIC if synthetic else ''}{alias}"
         release = absent.get(alias)
-        fetch = f" (before that, download {gigabytes(release.download)} with gemma models pull {alias})" if release else ""
+        pull = f" (gemma models pull {alias} downloads {gigabytes(release.download)})" if release else ""
         for quantize in QUANTIZATIONS:
             form = f" --quantize {quantize}" if quantize else ""
             other = replace(plan_release(alias, plan.device, dtype, quantize), mapped=plan.mapped)
-            yield f"{model}{form}{fetch}", other
+            yield f"{model}{form}{pull}", other
 
 
 def _fits(plan: Plan) -> bool:
